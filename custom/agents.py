@@ -1,0 +1,56 @@
+"""Agents in files: saved whole, refused where a number in them is not finite, loaded to play."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from custom.errors import NonFiniteError, UserError
+from custom.recipe_schema import ALGORITHMS
+from custom.runs import Run, atomic_file
+
+
+def save_agent(model: BaseAlgorithm, path: Path) -> None:
+    """Save an agent whole or not at all.
+
+    :raises NonFiniteError: a parameter is NaN or infinite; nothing is written
+    """
+    bad = non_finite_parameter(model)
+    if bad:
+        raise NonFiniteError(f"{path.name} is not saved: {bad} has a value that is not finite")
+    with atomic_file(path) as file:
+        model.save(file)  # type: ignore[arg-type]
+
+
+def non_finite_parameter(model: BaseAlgorithm) -> str | None:
+    """The first parameter, of the target network too, that has a value that is not finite."""
+    parameters = dict(model.policy.named_parameters())
+    norms = th._foreach_norm(list(parameters.values()))  # one number each, in one call
+    if th.isfinite(th.stack(norms)).all():
+        return None
+    for name, parameter in parameters.items():
+        if not th.isfinite(parameter).all():
+            return name
+    return None  # a norm that overflowed, though every value is finite
+
+
+def load_agent(run: Run, file: Path, device: str = "auto") -> BaseAlgorithm:
+    """An agent to play with; its replay is not allocated.
+
+    :raises UserError: the file is damaged or does not fit the run
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise ValueError(f"{damaged} in it is damaged")
+        algorithm = ALGORITHMS[run.facts["algo"]]
+        return algorithm.load(file, device=device, buffer_size=1, optimize_memory_usage=False)
+    except Exception as error:  # whatever a broken archive makes zip, pickle or torch raise
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{file}: cannot be loaded ({reason}); try ARGS='--model best', or train again"
+        ) from None

@@ -1,0 +1,101 @@
+"""What playing without learning brings: random actions, and every single action all the time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from custom.errors import UserError
+from custom.evaluation import Act, Protocol
+from custom.games import Game
+from custom.runs import Run, write_json
+
+
+def action_names(game: Game) -> list[str]:
+    """The game's actions in the order of their numbers, e.g. ``["NOOP", "FIRE", …]``."""
+    env = gym.make(game.env_id, **game.env_kwargs)
+    names: list[str] = env.unwrapped.get_action_meanings()  # type: ignore[attr-defined]
+    env.close()
+    return names
+
+
+def random_actions(n_actions: int, seed: int) -> Act:
+    """Every action with the same probability."""
+    rng = np.random.default_rng(seed)
+    return lambda obs: rng.integers(n_actions, size=len(obs))
+
+
+def constant_action(action: int) -> Act:
+    """The same action all the time."""
+
+    def act(obs: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        return np.full(len(obs), action)
+
+    return act
+
+
+def measure_baselines(
+    game: Game,
+    hyperparams: dict[str, Any],
+    protocol: Protocol,
+    tell: Callable[[str, dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Play random and every constant action by the protocol.
+
+    :param tell: called with a name and its summary after each
+    :return: what `read_baselines` reads
+    """
+    names = action_names(game)
+    players = {"random": random_actions(len(names), protocol.seed)}
+    players |= {name: constant_action(i) for i, name in enumerate(names)}
+    results: dict[str, Any] = {}
+    for name, act in players.items():
+        results[name] = protocol.play(act, game, hyperparams).summary()
+        tell(name, results[name])
+    return {
+        "game": game.name,
+        "env_id": game.env_id,
+        "protocol": protocol.describe(game, hyperparams),
+        "best_action": max(names, key=lambda name: results[name]["mean"]),
+        "results": results,
+    }
+
+
+def baselines_file(logs: Path, recipe: str, game: Game) -> Path:
+    """Where the baselines of a game are kept; a recipe's wrapper decides what they can reach."""
+    return logs / recipe / "baselines" / f"{game.folder_name}.json"
+
+
+def baselines_of(run: Run) -> dict[str, Any] | None:
+    """The measured baselines of a run's game and recipe: they lie beside its algorithm's folder."""
+    return read_baselines(baselines_file(run.path.parents[2], run.facts["recipe"], run.game))
+
+
+def write_baselines(file: Path, content: dict[str, Any]) -> None:
+    """Keep measured baselines.
+
+    :raises UserError: the folder cannot be written
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, content)
+    except OSError as error:
+        raise UserError(f"LOGS {file.parent}: cannot be written ({error.strerror})") from None
+
+
+def read_baselines(file: Path) -> dict[str, Any] | None:
+    """Measured baselines, or None where there are none."""
+    if not file.is_file():
+        return None
+    try:
+        content: dict[str, Any] = json.loads(file.read_text())
+        _ = content["results"]["random"]["mean"], content["results"][content["best_action"]]["mean"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file}: is damaged ({error}); delete it and run make baselines") from None
+    return content

@@ -1,0 +1,15 @@
+"""What goes wrong in a way that the user can mend, said in one line."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Bad input: the message says what, where and what to do; the command ends with status 2."""
+
+    exit_status = 2
+
+
+class NonFiniteError(UserError):
+    """Training met NaN or infinity: nothing wrong with the command, so its status is 1."""
+
+    exit_status = 1

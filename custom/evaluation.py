@@ -1,0 +1,148 @@
+"""How agents are evaluated: full games, raw points, a fixed epsilon, games played in parallel.
+
+The protocol is that of Mnih et al. 2015 (https://www.nature.com/articles/nature14236): 1-30 no-ops
+at the start, epsilon 0.05, at most 108,000 frames a game.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+
+from custom.envs import NOOP_MAX, frame_skip, make_games
+from custom.games import MAX_FRAMES, STICKY_PROBABILITY, Game
+
+Act = Callable[[npt.NDArray[Any]], npt.NDArray[np.int64]]
+EPSILON = 0.05
+N_ENVS = 8
+BOOTSTRAP_DRAWS = 10_000
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What full games brought.
+
+    :param scores: raw points of each game
+    :param frames: emulator frames of each game
+    """
+
+    scores: list[float]
+    frames: list[int]
+
+    @property
+    def mean(self) -> float:
+        """Mean raw points."""
+        return float(np.mean(self.scores))
+
+    @property
+    def std(self) -> float:
+        """Standard deviation over the games (of the population, as leaderboards take it)."""
+        return float(np.std(self.scores))
+
+    def summary(self) -> dict[str, Any]:
+        """Mean, spread and a 95 % bootstrap interval of the mean, as numbers for a file."""
+        low, high = bootstrap_interval(self.scores)
+        return {
+            "episodes": len(self.scores),
+            "mean": self.mean,
+            "std": self.std,
+            "median": float(np.median(self.scores)),
+            "mean_95": [low, high],
+            "mean_minus_std": self.mean - self.std,
+            "scores": self.scores,
+            "game_frames": self.frames,
+        }
+
+
+def bootstrap_interval(scores: list[float], seed: int = 0) -> tuple[float, float]:
+    """95 % percentile-bootstrap interval of the mean (Efron 1979)."""
+    draws = np.random.default_rng(seed).choice(scores, (BOOTSTRAP_DRAWS, len(scores)))
+    low, high = np.percentile(draws.mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What an evaluation was made with; two scores compare only where it is the same."""
+
+    episodes: int = 30
+    epsilon: float = EPSILON
+    seed: int = 0
+    n_envs: int = N_ENVS
+    noop_max: int = NOOP_MAX
+    max_frames: int = MAX_FRAMES
+
+    def describe(self, game: Game, hyperparams: dict[str, Any]) -> dict[str, Any]:
+        """The protocol in full, as it is written into files."""
+        return {
+            **asdict(self),
+            "full_games": True,
+            "frame_skip": frame_skip(hyperparams),
+            "repeat_action_probability": STICKY_PROBABILITY if game.sticky else 0.0,
+        }
+
+    def play(
+        self,
+        act: Act | BaseAlgorithm,
+        game: Game,
+        hyperparams: dict[str, Any],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Scores:
+        """Play new games with an agent, or with any rule that maps observations to actions."""
+        n_envs = min(self.n_envs, self.episodes)
+        env = make_games(game, hyperparams, n_envs, self.seed)
+        try:
+            if isinstance(act, BaseAlgorithm):
+                act = epsilon_greedy(act, self.epsilon, np.random.default_rng(self.seed))
+            return play_games(act, env, self.episodes, should_stop)
+        finally:
+            env.close()
+
+
+def epsilon_greedy(model: BaseAlgorithm, epsilon: float, rng: np.random.Generator) -> Act:
+    """Greedy actions, each replaced by a random one with probability epsilon.
+
+    It draws from its own generator, so that evaluating does not change the training, and for each
+    game by itself, where `DQN.predict` draws once for all and at the training's current rate.
+
+    :param model: any SB3 algorithm with discrete actions
+    :param epsilon: in [0, 1]
+    """
+
+    def act(obs: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        greedy, _ = model.predict(obs, deterministic=True)
+        explore = rng.random(len(greedy)) < epsilon
+        n_actions = int(model.action_space.n)  # type: ignore[attr-defined]
+        return np.where(explore, rng.integers(n_actions, size=len(greedy)), greedy)
+
+    return act
+
+
+def play_games(
+    act: Act, env: VecEnv, episodes: int, should_stop: Callable[[], bool] = lambda: False
+) -> Scores:
+    """Play full games, a fixed number in each environment.
+
+    Taking the first games that end, wherever they end, would prefer short ones.
+
+    :param act: observations → actions, both with the environments as first axis
+    :param episodes: games in all
+    :param should_stop: asked at every step; the games finished so far are returned
+    """
+    quota = [(episodes + i) // env.num_envs for i in range(env.num_envs)]
+    scores: list[list[float]] = [[] for _ in quota]
+    frames: list[list[int]] = [[] for _ in quota]
+    obs = env.reset()
+    while any(len(s) < q for s, q in zip(scores, quota, strict=True)) and not should_stop():
+        obs, _, _, infos = env.step(act(obs))  # type: ignore[arg-type]
+        for i, info in enumerate(infos):
+            if "episode" in info and len(scores[i]) < quota[i]:
+                scores[i].append(float(info["episode"]["r"]))
+                frames[i].append(int(info["episode"]["l"]))
+    return Scores([s for env in scores for s in env], [f for env in frames for f in env])

@@ -1,0 +1,206 @@
+"""One training run: recipe → environments, model, callbacks, run folder.
+
+A thin subclass of the zoo's `ExperimentManager`. It takes a checked recipe instead of evaluating
+strings, claims its run folder so that two runs never share one, and puts in the callbacks of this
+project.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import shutil
+from argparse import Namespace
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gymnasium import spaces
+from rl_zoo3.exp_manager import ExperimentManager
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from custom.agents import save_agent
+from custom.callbacks import Checkpoints, FixedEpsilonEvaluation, GameRecord, StopRequest
+from custom.envs import frame_skip
+from custom.errors import UserError
+from custom.evaluation import Protocol
+from custom.games import Game
+from custom.memory import check_replay
+from custom.nan_guard import NanGuard
+from custom.progress import Progress
+from custom.provenance import provenance
+from custom.recipe_schema import POLICY_CLASSES, class_named
+from custom.recipes import Recipe
+from custom.runs import Run, atomic_file, claim_folder, write_json
+
+EVALUATION_SEED = 1_000_000  # games that the training never sees
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a recipe is run; none of it changes what is learnt.
+
+    :param eval_freq: steps between evaluations; 0: a twentieth of the budget, 10,000 to 250,000
+    :param save_freq: steps between checkpoints; 0: as `eval_freq`
+    """
+
+    seed: int
+    logs: Path = Path("logs")
+    device: str = "auto"
+    eval_freq: int = 0
+    eval_episodes: int = 10
+    eval_epsilon: float = 0.05
+    save_freq: int = 0
+    keep_checkpoints: int = 3
+
+    def resolved(self, n_timesteps: int) -> Settings:
+        """With the periods in steps."""
+        # Ten games take about as long as 10,000 steps of warm-up.
+        eval_freq = self.eval_freq or min(max(n_timesteps // 20, 10_000), 250_000, n_timesteps)
+        return replace(self, eval_freq=eval_freq, save_freq=self.save_freq or eval_freq)
+
+
+class Experiment(ExperimentManager):
+    """Trains a recipe on a game.
+
+    :param recipe: with its budget resolved
+    :raises UserError: the replay does not fit into memory, or `logs` cannot be written
+    """
+
+    def __init__(self, recipe: Recipe, game: Game, settings: Settings) -> None:
+        self.recipe = recipe
+        self.game = game
+        self.settings = settings.resolved(recipe.n_timesteps)
+        self.stop = StopRequest()
+        logs = settings.logs / recipe.name
+        super().__init__(
+            args=self._zoo_args(logs),
+            algo=recipe.algo,
+            env_id=game.env_id,
+            log_folder=str(logs),
+            n_timesteps=recipe.n_timesteps,
+            env_kwargs=game.env_kwargs,
+            seed=settings.seed,
+            device=settings.device,
+            log_interval=-1,  # the algorithm's own
+            verbose=0,
+        )
+        self.run: Run | None = None
+
+    def _zoo_args(self, logs: Path) -> Namespace:
+        """What the zoo's commands read from args.yml."""
+        return Namespace(
+            algo=self.recipe.algo,
+            conf_file=str(self.recipe.file),
+            device=self.settings.device,
+            env=self.game.env_id,
+            env_kwargs=dict(self.game.env_kwargs) or None,
+            eval_episodes=self.settings.eval_episodes,
+            eval_freq=self.settings.eval_freq,
+            hyperparams=None,
+            log_folder=str(logs),
+            n_timesteps=self.recipe.n_timesteps,
+            save_freq=self.settings.save_freq,
+            seed=self.settings.seed,
+        )
+
+    def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The checked recipe: once to be consumed, once to be saved."""
+        values = self.recipe.hyperparams
+        saved = OrderedDict((key, copy.deepcopy(values[key])) for key in sorted(values))
+        return copy.deepcopy(values), saved
+
+    def _preprocess_hyperparams(self, hyperparams: dict[str, Any]) -> Any:
+        """Class paths become classes, which the zoo would have evaluated from code."""
+        kwargs = hyperparams.get("policy_kwargs") or {}
+        for name in set(kwargs) & set(POLICY_CLASSES):
+            kwargs[name] = class_named(name, kwargs[name], POLICY_CLASSES[name])
+        if isinstance(hyperparams.get("replay_buffer_class"), str):
+            path = hyperparams["replay_buffer_class"]
+            hyperparams["replay_buffer_class"] = class_named("replay_buffer_class", path, object)
+        return super()._preprocess_hyperparams(hyperparams)
+
+    def create_log_folder(self) -> None:
+        """Check the memory, then claim a folder and write down what is run."""
+        self._check_memory()
+        folder = claim_folder(Path(self.log_path), self.game.folder_name)
+        self.save_path = str(folder)
+        self.params_path = str(folder / self.game.folder_name)
+        self.tensorboard_log = str(folder / "tensorboard")
+        Path(self.params_path).mkdir()
+        with atomic_file(folder / "recipe.yml", "w") as file:
+            file.write(self.recipe.to_yaml(self.game.env_id))
+        self.run = Run(folder, self._facts())
+        write_json(folder / "run.json", self.run.facts)
+
+    def _check_memory(self) -> None:
+        env = self.create_envs(1, no_log=True)
+        space = env.observation_space
+        env.close()
+        assert isinstance(space, spaces.Box)
+        check_replay(space, self.recipe.hyperparams, self.recipe.file)
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "game": self.game.name,
+            "env_id": self.game.env_id,
+            "recipe": self.recipe.name,
+            "algo": self.recipe.algo,
+            "seed": self.settings.seed,
+            "n_timesteps": self.recipe.n_timesteps,
+            "exploration_steps": self.recipe.exploration_steps,
+            "notes": list(self.recipe.notes),
+            "frame_skip": frame_skip(self.recipe.hyperparams),
+            "steps": 0,
+            "state": "running",
+            **provenance(),
+        }
+
+    def create_callbacks(self) -> None:
+        """The project's, instead of the zoo's that evaluate at the training's epsilon."""
+        assert self.run is not None
+        settings = self.settings
+        protocol = Protocol(
+            episodes=settings.eval_episodes,
+            epsilon=settings.eval_epsilon,
+            seed=settings.seed + EVALUATION_SEED,
+        )
+        record = GameRecord(self.run.path, self.run.facts["frame_skip"])
+        evaluation = FixedEpsilonEvaluation(
+            self.run, settings.eval_freq, protocol, lambda: self.stop.requested, Progress.tell
+        )
+        self.callbacks += [
+            self.stop,
+            NanGuard(),
+            record,
+            evaluation,
+            Checkpoints(self.run, settings.save_freq, settings.keep_checkpoints),
+            Progress(self.n_timesteps, lambda: list(record.last_scores), lambda: evaluation.best),
+        ]
+
+    def save_trained_model(self, model: BaseAlgorithm) -> None:
+        """Save the agent whole or not at all."""
+        assert self.run is not None
+        save_agent(model, self.run.final_model)
+
+
+def build(recipe: Recipe, game: Game, settings: Settings) -> tuple[Experiment, BaseAlgorithm]:
+    """An experiment and its model, ready to learn.
+
+    :raises UserError: it cannot be had; no run folder is left behind
+    """
+    experiment = Experiment(recipe, game, settings)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # the zoo prints regardless of verbose
+            result = experiment.setup_experiment()
+        assert result is not None
+        return experiment, result[0]
+    except BaseException as error:
+        if experiment.run:
+            shutil.rmtree(experiment.run.path, ignore_errors=True)
+        if isinstance(error, MemoryError):
+            reason = f"{recipe.file}: out of memory ({error}); lower buffer_size"
+            raise UserError(reason) from None
+        raise

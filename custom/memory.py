@@ -1,0 +1,81 @@
+"""How much memory a replay takes and how much there is, asked before anything is allocated."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from custom.errors import UserError
+
+RESERVE = 10**9  # bytes left to the program itself, the networks and the evaluation
+CGROUP_FILES = (  # limit and usage of a container; version 2, then 1
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
+)
+
+
+def bytes_per_step(observation_space: spaces.Box, optimize_memory_usage: bool) -> int:
+    """Bytes that SB3's `ReplayBuffer` keeps for one step of one environment.
+
+    :param observation_space: stacked frames, e.g. (4, 84, 84) of uint8
+    :param optimize_memory_usage: one array for states and next states instead of two
+    """
+    assert observation_space.dtype is not None
+    obs = int(np.prod(observation_space.shape)) * observation_space.dtype.itemsize
+    rest = 8 + 3 * 4  # action (int64); reward, done and timeout (float32)
+    return obs * (1 if optimize_memory_usage else 2) + rest
+
+
+def available_memory() -> int:
+    """Bytes that this process can still take: of the machine, of its container, of its limits."""
+    limits = [_machine()]
+    for limit, usage in CGROUP_FILES:
+        most, used = _number(Path(limit)), _number(Path(usage))
+        if most is not None and used is not None:
+            limits.append(most - used)
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        limits.append(soft)
+    return max(min(limits), 0)
+
+
+def _machine() -> int:
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # macOS: all there is
+
+
+def _number(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):  # no container, or the word "max"
+        return None
+
+
+def check_replay(observation_space: spaces.Box, hyperparams: dict[str, Any], file: Path) -> None:
+    """Refuse a replay that the run would fill beyond the memory there is.
+
+    :raises UserError: too large, with the largest `buffer_size` that fits
+    """
+    a_step = bytes_per_step(observation_space, bool(hyperparams.get("optimize_memory_usage")))
+    asked = int(hyperparams.get("buffer_size", 1_000_000))  # 1M is SB3's default
+    used = min(asked, int(hyperparams["n_timesteps"]))  # pages never written cost nothing
+    free = available_memory() - RESERVE
+    if used * a_step > free:
+        fits = max(free // a_step // 1000 * 1000, 0)
+        raise UserError(
+            f"{file}: buffer_size {asked:,} needs {used * a_step / 1e9:.1f} GB and"
+            f" {max(free, 0) / 1e9:.1f} GB are free; the largest that fits is {fits:,}"
+            f" (set buffer_size: {fits} in a copy of the file)"
+        )

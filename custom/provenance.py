@@ -1,0 +1,60 @@
+"""Where a run comes from: command, versions, revision and machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch as th
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def provenance() -> dict[str, Any]:
+    """What is needed to repeat a run, besides its recipe and seed."""
+    return {
+        "command": shlex.join(sys.orig_argv),
+        "started": now(),
+        "git_revision": git_revision(),
+        "python": platform.python_version(),
+        "packages": installed_packages(),
+        "hardware": {
+            "platform": platform.platform(),
+            "cpus": os.cpu_count(),
+            "gpu": th.cuda.get_device_name() if th.cuda.is_available() else None,
+        },
+    }
+
+
+def now() -> str:
+    """The time in UTC, to the second, as ISO 8601 writes it."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def installed_packages() -> dict[str, str]:
+    """Name and version of every installed package."""
+    found = ((d.metadata["Name"], d.version) for d in metadata.distributions())
+    return dict(sorted((name, version) for name, version in found if name))
+
+
+def git_revision() -> str | None:
+    """The commit of this checkout, with ``+changes`` where files differ from it."""
+    revision = _git("rev-parse", "HEAD")
+    return f"{revision}+changes" if revision and _git("status", "--porcelain") else revision
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):  # no git, or an unpacked archive
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,179 @@
+"""Recipes: YAML files of hyperparameters, one entry a game, in the zoo's own format.
+
+A file holds an `atari` entry for every game and, where a game differs, an entry under its
+environment id. One entry is taken whole, as the zoo does; YAML's ``<<: *atari`` fills it.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import yaml
+from rl_zoo3.utils import ALGOS
+
+from custom.errors import UserError
+from custom.games import V4_SUFFIX, Game
+from custom.recipe_schema import ALGORITHMS, RecipeError, check_entry
+
+FOLDER = Path(__file__).resolve().parents[1] / "hyperparams"
+WARM_UP_SHARE = 10  # the warm-up takes a tenth of the budget at most
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is learnt and how, for one game.
+
+    :param name: the file's name without its ending; also the folder of the runs
+    :param algo: the algorithm's name in the zoo, e.g. ``dqn``
+    :param file: where it was read
+    :param hyperparams: checked values, with `n_timesteps` in steps
+    :param notes: what was changed to fit the budget, a line each
+    """
+
+    name: str
+    algo: str
+    file: Path
+    hyperparams: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_timesteps(self) -> int:
+        """The run's budget in steps."""
+        return int(self.hyperparams["n_timesteps"])
+
+    @property
+    def exploration_steps(self) -> int:
+        """Steps until epsilon reaches its final value: a fraction of the budget, from step 0."""
+        fraction = float(self.hyperparams.get("exploration_fraction", 0.1))  # 0.1 is SB3's default
+        return round(fraction * self.n_timesteps)
+
+    def with_budget(self, n_timesteps: int | None) -> Recipe:
+        """The recipe for a run of so many steps (None: the recipe's own).
+
+        A warm-up longer than a tenth of the budget would leave little to learn from: it is cut.
+        """
+        values = copy.deepcopy(self.hyperparams)
+        if n_timesteps is not None:
+            values["n_timesteps"] = n_timesteps
+        longest = values["n_timesteps"] // WARM_UP_SHARE
+        asked = values.get("learning_starts", 100)  # 100 is SB3's default
+        notes: tuple[str, ...] = ()
+        if asked > longest:
+            values["learning_starts"] = longest
+            notes = (
+                f"learning_starts: {asked:,} shortened to {longest:,} steps,"
+                f" a tenth of the budget of {values['n_timesteps']:,} steps",
+            )
+        return Recipe(self.name, self.algo, self.file, values, notes)
+
+    def to_yaml(self, env_id: str) -> str:
+        """The recipe as a file that can be given as RECIPE again."""
+        header = f"# {self.name} as it ran. Unit: steps.\n"
+        header += f"# Exploration ends after {self.exploration_steps:,} steps.\n"
+        header += "".join(f"# {note}\n" for note in self.notes)
+        return header + yaml.safe_dump({env_id: self.hyperparams}, sort_keys=True)
+
+
+def load_recipe(text: str, game: Game) -> Recipe:
+    """Read and check the entry of a recipe that serves a game.
+
+    :param text: a name in hyperparams/, or the path of a YAML file
+    :raises UserError: no such recipe, or anything wrong in it
+    """
+    file = _find(text)
+    entries = _read(file)
+    try:
+        key = _entry_of(entries, game)
+    except RecipeError as error:
+        raise UserError(f"{file}: {error}") from None
+    try:
+        if not isinstance(entries[key], dict):
+            raise RecipeError("has no values; write 'key: value' lines below it")
+        return Recipe(file.stem, _algorithm(file), file, check_entry(entries[key]))
+    except RecipeError as error:
+        raise UserError(f"{file}: {key}: {error}") from None
+
+
+def _find(text: str) -> Path:
+    names = sorted(path.stem for path in FOLDER.glob("*.yml"))
+    if text in names:
+        return FOLDER / f"{text}.yml"
+    path = Path(text)
+    if path.suffix not in (".yml", ".yaml"):
+        close = difflib.get_close_matches(text, names, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise UserError(
+            f"RECIPE {text!r} is unknown: {hint}write one of {', '.join(names)},"
+            " or the path of a .yml file"
+        )
+    if not path.is_file():
+        raise UserError(f"RECIPE {text!r}: there is no such file")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", path.stem):
+        raise UserError(f"RECIPE {text!r}: rename the file to letters, digits, '-', '_', '.'")
+    return path
+
+
+def _algorithm(file: Path) -> str:
+    """The zoo's naming: the file's name starts with the algorithm's (``dqn-rmsprop``)."""
+    prefix = file.stem.partition("-")[0]
+    if prefix in ALGORITHMS:
+        return prefix
+    if prefix in ALGOS:
+        raise RecipeError(f"is a recipe for {prefix}; this project trains {', '.join(ALGORITHMS)}")
+    return "dqn"
+
+
+def _entry_of(entries: dict[str, Any], game: Game) -> str:
+    v4 = f"{game.name}{V4_SUFFIX}"
+    for key in entries:
+        if str(key).endswith(V4_SUFFIX) and key not in gym.registry:
+            ids = [name for name in gym.registry if name.endswith(V4_SUFFIX)]
+            close = difflib.get_close_matches(str(key), ids, n=1)
+            raise RecipeError(f"{key} is no environment; did you mean {(close or [v4])[0]}?")
+    for key in (game.env_id, v4, "atari"):
+        if key in entries:
+            return key
+    raise RecipeError(f"no entry for {game.env_id}; add one under '{v4}:' or 'atari:'")
+
+
+def _refuse_duplicates(node: yaml.Node, seen: set[int]) -> None:
+    """PyYAML would keep the last of two equal keys in silence."""
+    if id(node) in seen:  # an alias
+        return
+    seen.add(id(node))
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    names: set[str] = set()
+    for key, value in pairs:
+        if isinstance(key, yaml.ScalarNode) and key.value in names:
+            problem = f"the key {key.value!r} stands twice; delete one"
+            raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+        names.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        _refuse_duplicates(value, seen)
+    for item in node.value if isinstance(node, yaml.SequenceNode) else []:
+        _refuse_duplicates(item, seen)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+        node = yaml.compose(text, yaml.SafeLoader)
+        if node is not None:
+            _refuse_duplicates(node, set())
+        content = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        problem = " ".join(str(error.problem or error.context).split())
+        raise UserError(f"{file}: {place}{problem}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{file}: cannot be read as YAML ({reason})") from None
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{file}: holds no games; write an 'atari:' entry, as hyperparams/dqn.yml")
+    return content

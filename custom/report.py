@@ -1,0 +1,106 @@
+"""Pictures of a run: the learning curve, with what playing without learning brings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from custom.baselines import baselines_of
+from custom.callbacks import GAMES_FILE
+from custom.errors import UserError
+from custom.runs import Run
+from custom.scores import reference
+
+SMOOTH_GAMES = 100  # the window in which training scores are usually averaged
+
+
+def plot_run(run: Run) -> Path:
+    """Draw ``learning_curve.png`` into the run folder.
+
+    :raises UserError: no game was finished yet, or the folder cannot be written
+    """
+    games, evaluations = _training_games(run), _evaluations(run)
+    if games.empty and evaluations is None:
+        raise UserError(f"RUN {run.path}: no game was finished yet; there is nothing to plot")
+    figure = Figure(figsize=(9, 5), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    _draw_training(axes, games)
+    if evaluations is not None:
+        _draw_evaluations(axes, evaluations, run.facts["frame_skip"])
+    _draw_baselines(axes, run)
+    facts = run.facts
+    axes.set_title(f"{facts['env_id']}, {facts['recipe']}, seed {facts['seed']}")
+    axes.set_xlabel("frames (million)")
+    axes.set_ylabel("raw score of a full game")
+    axes.grid(alpha=0.25)
+    axes.legend(loc="upper left", fontsize="small")
+    path = run.path / "learning_curve.png"
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise UserError(f"RUN {run.path}: cannot be written ({error.strerror})") from None
+    return path
+
+
+def _training_games(run: Run) -> pd.DataFrame:
+    try:
+        return pd.read_csv(run.path / GAMES_FILE)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{run.path / GAMES_FILE}: cannot be read ({error})") from None
+
+
+def _evaluations(run: Run) -> dict[str, Any] | None:
+    file = run.path / "evaluations.npz"
+    if not file.is_file():
+        return None
+    try:
+        with np.load(file) as content:
+            return {key: content[key] for key in ("timesteps", "results")}
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{file}: cannot be read ({error})") from None
+
+
+def _draw_training(axes: Axes, games: pd.DataFrame) -> None:
+    if games.empty:
+        return
+    frames = games["frames"] / 1e6
+    axes.plot(frames, games["score"], ".", ms=4, color="tab:blue", alpha=0.3, label="one game")
+    window = min(SMOOTH_GAMES, len(games) // 5)
+    if window > 1:
+        smooth = games["score"].rolling(window, min_periods=window // 2).mean()
+        label = f"training, mean of {window} games"
+        axes.plot(frames, smooth, color="tab:blue", lw=1.8, label=label)
+
+
+def _draw_evaluations(axes: Axes, evaluations: dict[str, Any], frame_skip: int) -> None:
+    frames = evaluations["timesteps"] * frame_skip / 1e6
+    scores = evaluations["results"]
+    axes.errorbar(
+        frames,
+        scores.mean(axis=1),
+        yerr=scores.std(axis=1),
+        fmt="o-",
+        ms=4,
+        lw=1,
+        capsize=3,
+        color="tab:orange",
+        label=f"evaluation, mean ± std of {scores.shape[1]} games",
+    )
+
+
+def _draw_baselines(axes: Axes, run: Run) -> None:
+    """Horizontal lines; what was not measured here is drawn as published."""
+    found = baselines_of(run)
+    if found is not None:
+        best, results = found["best_action"], found["results"]
+        lines = [("random", results["random"]["mean"]), (f"only {best}", results[best]["mean"])]
+    else:
+        random = reference(run.game.rom).random
+        lines = [] if random is None else [("random (published)", random)]
+    for (label, score), style in zip(lines, (":", "--"), strict=False):
+        axes.axhline(score, color="0.35", ls=style, lw=1.2, label=f"{label}: {score:.0f}")

@@ -1,0 +1,81 @@
+"""The score of a run: measured by the protocol, kept in ``evaluation.json``, shown in a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from custom.agents import load_agent
+from custom.baselines import baselines_of
+from custom.errors import UserError
+from custom.evaluation import Protocol
+from custom.runs import Run, write_json
+from custom.scores import human_normalised, published
+
+EVALUATION_FILE = "evaluation.json"
+
+
+def evaluate_run(
+    run: Run, protocol: Protocol, which: str = "final", device: str = "auto"
+) -> dict[str, Any]:
+    """Evaluate the agent of a run and write ``evaluation.json`` into its folder.
+
+    :param which: ``final`` or ``best``
+    :return: what was written
+    :raises UserError: no such agent, it is damaged, or the folder cannot be written
+    """
+    file = run.model(which)
+    model = load_agent(run, file, device)
+    game = run.game
+    scores = protocol.play(model, game, run.hyperparams)
+    result = {
+        "game": game.name,
+        "env_id": game.env_id,
+        "recipe": run.facts["recipe"],
+        "algo": run.facts["algo"],
+        "model": file.name,
+        "steps": model.num_timesteps,
+        "frames": model.num_timesteps * run.facts["frame_skip"],
+        "protocol": protocol.describe(game, run.hyperparams),
+        **scores.summary(),
+        "human_normalised": human_normalised(game.rom, scores.mean),
+    }
+    try:
+        write_json(run.path / EVALUATION_FILE, result)
+    except OSError as error:
+        raise UserError(f"RUN {run.path}: cannot be written ({error.strerror})") from None
+    return result
+
+
+def score_table(run: Run, result: dict[str, Any]) -> str:
+    """The result beside random play, the best single action, humans and published agents."""
+    low, high = result["mean_95"]
+    interval = f"95 % of the mean: {low:.1f} to {high:.1f}"
+    spread = f"± {result['std']:.1f}, median {result['median']:.1f}, {interval}"
+    rows = [(f"this agent ({result['frames'] / 1e6:.2f}M frames)", result["mean"], spread)]
+    rows += _measured(run)
+    rows += published(run.game.rom)
+    width = max(len(label) for label, _, _ in rows)
+    lines = [f"{label:<{width}}  {score:>10.1f}  {source}" for label, score, source in rows]
+    protocol = result["protocol"]
+    title = (
+        f"{result['env_id']}, raw points of {result['episodes']} full games at epsilon"
+        f" {protocol['epsilon']}, 1-{protocol['noop_max']} no-ops, sticky actions"
+        f" {protocol['repeat_action_probability']}; model {result['model']}"
+    )
+    normalised = result["human_normalised"]
+    shown = "unknown" if normalised is None else f"{normalised:.3f} (0 random, 1 human)"
+    leaderboard = f"mean - std {result['mean_minus_std']:.1f}; human-normalised {shown}"
+    return "\n".join([title, *lines, leaderboard])
+
+
+def _measured(run: Run) -> list[tuple[str, float, str]]:
+    """Rows of the baselines that were measured here."""
+    found = baselines_of(run)
+    if found is None:
+        return []
+    best, results = found["best_action"], found["results"]
+    source = f"measured here, {found['protocol']['episodes']} games"
+    return [
+        ("random, measured", results["random"]["mean"], source),
+        (f"only {best}", results[best]["mean"], f"best single action, {source}"),
+    ]

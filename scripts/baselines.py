@@ -1,0 +1,35 @@
+"""`make baselines`: what random play and every single action bring in a game."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from custom.baselines import baselines_file, measure_baselines, write_baselines
+from custom.evaluation import Protocol
+from custom.recipes import load_recipe
+from scripts import options
+
+
+def command() -> None:
+    """Parse, play, keep the result for tables and plots."""
+    flags = ("game", "recipe", "seed", "episodes")
+    args = options.parser("scripts.baselines", __doc__ or "", *flags).parse_args()
+    game = options.game_of(args)
+    recipe = load_recipe(args.recipe, game)
+    protocol = Protocol(episodes=args.episodes, seed=args.seed or 0)
+    print(f"{game.explain()}; {args.episodes} full games each")
+    content = measure_baselines(game, recipe.hyperparams, protocol, _tell)
+    file = baselines_file(args.logs, recipe.name, game)
+    write_baselines(file, content)
+    print(f"best single action: {content['best_action']}")
+    print(f"Baselines: {file}")
+
+
+def _tell(name: str, summary: dict[str, Any]) -> None:
+    low, high = summary["mean_95"]
+    line = f"{name:<16} {summary['mean']:>9.1f} ± {summary['std']:.1f}"
+    print(f"{line}  (95 % of the mean: {low:.1f} to {high:.1f})", flush=True)
+
+
+if __name__ == "__main__":
+    options.main(command)

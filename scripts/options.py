@@ -1,0 +1,149 @@
+"""What the commands share: their flags, how they fail, and how they find a run."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import torch as th
+
+from custom.errors import UserError
+from custom.games import Game, find_game
+from custom.runs import Run, latest_run, open_run
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others of this project."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2 and one line."""
+        self.exit(2, f"error: {message}; see python -m {self.prog} --help\n")
+
+
+def parser(name: str, description: str, *flags: str) -> Parser:
+    """A parser with some of the shared flags.
+
+    :param name: module, e.g. ``scripts.train``
+    :param flags: names of shared flags, e.g. ``game``
+    """
+    made = Parser(prog=name, description=description, allow_abbrev=False)
+    made.add_argument("--logs", type=Path, default=Path("logs"), help="folder of all runs")
+    for flag in flags:
+        SHARED[flag](made)
+    return made
+
+
+def whole(low: int) -> Callable[[str], int]:
+    """A type for `argparse`: a whole number of at least `low`; 1e6 and 1_000_000 are fine."""
+
+    def read(text: str) -> int:
+        try:
+            value = float(text.replace("_", ""))
+            if value == int(value) and value >= low:
+                return int(value)
+        except (ValueError, OverflowError):
+            pass
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {low}")
+
+    return read
+
+
+def share(text: str) -> float:
+    """A type for `argparse`: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def device(text: str) -> str:
+    """A type for `argparse`: a device that PyTorch has here."""
+    if text == "auto":
+        return text
+    try:
+        th.zeros(1, device=th.device(text))
+    except (RuntimeError, AssertionError, ValueError, NotImplementedError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no device that PyTorch {th.__version__} has here; use cpu or auto"
+        ) from None
+    return text
+
+
+def _game(p: Parser) -> None:
+    p.add_argument("--game", default="SpaceInvaders", help="name or environment id of the game")
+
+
+def _recipe(p: Parser) -> None:
+    p.add_argument("--recipe", default="dqn", help="name in hyperparams/, or path of a YAML file")
+
+
+def _run(p: Parser) -> None:
+    p.add_argument("--run", type=Path, help="run folder; default: the latest of game and recipe")
+
+
+def _seed(p: Parser) -> None:
+    p.add_argument("--seed", type=whole(0), help="seed of all random numbers")
+
+
+def _device(p: Parser) -> None:
+    p.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:1, mps")
+
+
+def _episodes(p: Parser) -> None:
+    p.add_argument("--episodes", type=whole(1), default=30, help="full games of an evaluation")
+
+
+def _model(p: Parser) -> None:
+    p.add_argument("--model", choices=["final", "best"], default="final", help="which agent")
+
+
+def _epsilon(p: Parser) -> None:
+    p.add_argument("--epsilon", type=share, default=0.05, help="share of random actions")
+
+
+SHARED: dict[str, Callable[[Parser], None]] = {
+    "game": _game,
+    "recipe": _recipe,
+    "run": _run,
+    "seed": _seed,
+    "device": _device,
+    "episodes": _episodes,
+    "model": _model,
+    "epsilon": _epsilon,
+}
+
+
+def find_run(args: argparse.Namespace) -> Run:
+    """The run that a command is about: RUN, or the latest of GAME and RECIPE."""
+    if args.run is not None:
+        return open_run(args.run)
+    return latest_run(args.logs, Path(args.recipe).stem, game_of(args))
+
+
+def game_of(args: argparse.Namespace) -> Game:
+    """The game that a command is about."""
+    return find_game(args.game)
+
+
+def main(command: Callable[[], int | None]) -> NoReturn:
+    """Run a command; what the user can mend is one line and status 2."""
+    try:
+        sys.exit(command())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        print(f"error: {error.filename or 'disk'}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
