@@ -95,9 +95,14 @@ def load_recipe(text: str, game: Game) -> Recipe:
     try:
         if not isinstance(entries[key], dict):
             raise RecipeError("has no values; write 'key: value' lines below it")
-        return Recipe(file.stem, _algorithm(file), file, check_entry(entries[key]))
+        return Recipe(recipe_name(file.name), _algorithm(file), file, check_entry(entries[key]))
     except RecipeError as error:
         raise UserError(f"{file}: {key}: {error}") from None
+
+
+def recipe_name(text: str) -> str:
+    """The name under which runs of a recipe lie: its file's, without the ending."""
+    return re.sub(r"\.ya?ml$", "", Path(text).name)
 
 
 def _find(text: str) -> Path:

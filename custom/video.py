@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import imageio_ffmpeg  # type: ignore[import-untyped]  # has no stubs
+import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 from PIL import Image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 from custom.baselines import baselines_file, measure_baselines, write_baselines
@@ -10,10 +11,14 @@ from custom.recipes import load_recipe
 from scripts import options
 
 
-def command() -> None:
-    """Parse, play, keep the result for tables and plots."""
+def parser() -> options.Parser:
+    """Flags of the command."""
     flags = ("game", "recipe", "seed", "episodes")
-    args = options.parser("scripts.baselines", __doc__ or "", *flags).parse_args()
+    return options.shared_parser("scripts.baselines", __doc__, *flags)
+
+
+def command(args: argparse.Namespace) -> None:
+    """Play, keep the result for tables and plots."""
     game = options.game_of(args)
     recipe = load_recipe(args.recipe, game)
     protocol = Protocol(episodes=args.episodes, seed=args.seed or 0)
@@ -32,4 +37,4 @@ def _tell(name: str, summary: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    options.main(command)
+    options.main(parser, command)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
+
 from custom.video import show_window
 from scripts import options
 
 
-def command() -> None:
-    """Parse and play."""
+def parser() -> options.Parser:
+    """Flags of the command."""
     flags = ("game", "recipe", "run", "seed", "device", "model", "epsilon")
-    parser = options.parser("scripts.enjoy", __doc__ or "", *flags)
-    parser.add_argument("--games", type=options.whole(1), default=1, help="full games to play")
-    args = parser.parse_args()
+    made = options.shared_parser("scripts.enjoy", __doc__, *flags)
+    made.add_argument("--games", type=options.whole(1), default=1, help="full games to play")
+    return made
+
+
+def command(args: argparse.Namespace) -> None:
+    """Play."""
     run = options.find_run(args)
     seed = args.seed or 0
     score = show_window(run, args.model, args.epsilon, seed, args.device, args.games)
@@ -19,4 +25,4 @@ def command() -> None:
 
 
 if __name__ == "__main__":
-    options.main(command)
+    options.main(parser, command)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
+
 from custom.evaluation import Protocol
 from custom.results import EVALUATION_FILE, evaluate_run, score_table
 from scripts import options
 
 
-def command() -> None:
-    """Parse, evaluate, print the table."""
+def parser() -> options.Parser:
+    """Flags of the command."""
     flags = ("game", "recipe", "run", "seed", "device", "episodes", "model", "epsilon")
-    args = options.parser("scripts.evaluate", __doc__ or "", *flags).parse_args()
+    return options.shared_parser("scripts.evaluate", __doc__, *flags)
+
+
+def command(args: argparse.Namespace) -> None:
+    """Evaluate, print the table."""
     run = options.find_run(args)
     protocol = Protocol(episodes=args.episodes, epsilon=args.epsilon, seed=args.seed or 0)
     result = evaluate_run(run, protocol, args.model, args.device)
@@ -19,4 +25,4 @@ def command() -> None:
 
 
 if __name__ == "__main__":
-    options.main(command)
+    options.main(parser, command)

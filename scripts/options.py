@@ -13,6 +13,7 @@ import torch as th
 
 from custom.errors import UserError
 from custom.games import Game, find_game
+from custom.recipes import recipe_name
 from custom.runs import Run, latest_run, open_run
 
 
@@ -24,7 +25,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}; see python -m {self.prog} --help\n")
 
 
-def parser(name: str, description: str, *flags: str) -> Parser:
+def shared_parser(name: str, description: str | None, *flags: str) -> Parser:
     """A parser with some of the shared flags.
 
     :param name: module, e.g. ``scripts.train``
@@ -37,17 +38,17 @@ def parser(name: str, description: str, *flags: str) -> Parser:
     return made
 
 
-def whole(low: int) -> Callable[[str], int]:
-    """A type for `argparse`: a whole number of at least `low`; 1e6 and 1_000_000 are fine."""
+def whole(low: int, high: int = 10**12) -> Callable[[str], int]:
+    """A type for `argparse`: a whole number in [low, high]; 1e6 and 1_000_000 are fine."""
 
     def read(text: str) -> int:
         try:
             value = float(text.replace("_", ""))
-            if value == int(value) and value >= low:
+            if value == int(value) and low <= value <= high:
                 return int(value)
         except (ValueError, OverflowError):
             pass
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {low}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
 
     return read
 
@@ -89,7 +90,7 @@ def _run(p: Parser) -> None:
 
 
 def _seed(p: Parser) -> None:
-    p.add_argument("--seed", type=whole(0), help="seed of all random numbers")
+    p.add_argument("--seed", type=whole(0, 2**31 - 1), help="seed of all random numbers")
 
 
 def _device(p: Parser) -> None:
@@ -124,7 +125,7 @@ def find_run(args: argparse.Namespace) -> Run:
     """The run that a command is about: RUN, or the latest of GAME and RECIPE."""
     if args.run is not None:
         return open_run(args.run)
-    return latest_run(args.logs, Path(args.recipe).stem, game_of(args))
+    return latest_run(args.logs, recipe_name(args.recipe), game_of(args))
 
 
 def game_of(args: argparse.Namespace) -> Game:
@@ -132,10 +133,12 @@ def game_of(args: argparse.Namespace) -> Game:
     return find_game(args.game)
 
 
-def main(command: Callable[[], int | None]) -> NoReturn:
-    """Run a command; what the user can mend is one line and status 2."""
+def main(
+    parser: Callable[[], Parser], command: Callable[[argparse.Namespace], int | None]
+) -> NoReturn:
+    """Parse and run a command; what the user can mend is one line and status 2."""
     try:
-        sys.exit(command())
+        sys.exit(command(parser().parse_args()))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_status)

@@ -11,9 +11,8 @@ from custom.training import train
 from scripts import options
 
 
-def command() -> int:
-    """Parse, check, train."""
-    args = _parse()
+def command(args: argparse.Namespace) -> int:
+    """Check, train, report."""
     game = options.game_of(args)
     recipe = load_recipe(args.recipe, game).with_budget(args.steps)
     seed = secrets.randbelow(2**31) if args.seed is None else args.seed
@@ -43,22 +42,22 @@ def describe(recipe: Recipe, seed: int, device: str) -> str:
     return "\n".join(lines)
 
 
-def _parse() -> argparse.Namespace:
-    parser = options.parser(
-        "scripts.train", __doc__ or "", "game", "recipe", "seed", "device", "episodes"
-    )
+def parser() -> options.Parser:
+    """Flags of the command."""
+    flags = ("game", "recipe", "seed", "device", "episodes")
+    made = options.shared_parser("scripts.train", __doc__, *flags)
     count, several = options.whole(0), options.whole(1)
-    parser.add_argument("--steps", type=several, help="budget in steps; default: the recipe's")
-    parser.add_argument("--eval-freq", type=count, default=0, help="steps between evaluations")
-    parser.add_argument("--eval-episodes", type=several, default=10, help="games of each of them")
-    parser.add_argument("--eval-epsilon", type=options.share, default=0.05, help="their epsilon")
-    parser.add_argument("--save-freq", type=count, default=0, help="steps between checkpoints")
-    parser.add_argument("--keep-checkpoints", type=several, default=3, help="how many stay")
-    parser.add_argument(
+    made.add_argument("--steps", type=several, help="budget in steps; default: the recipe's")
+    made.add_argument("--eval-freq", type=count, default=0, help="steps between evaluations")
+    made.add_argument("--eval-episodes", type=several, default=10, help="games of each of them")
+    made.add_argument("--eval-epsilon", type=options.share, default=0.05, help="their epsilon")
+    made.add_argument("--save-freq", type=count, default=0, help="steps between checkpoints")
+    made.add_argument("--keep-checkpoints", type=several, default=3, help="how many stay")
+    made.add_argument(
         "--no-report", action="store_true", help="do not evaluate, film and plot at the end"
     )
-    return parser.parse_args()
+    return made
 
 
 if __name__ == "__main__":
-    options.main(command)
+    options.main(parser, command)

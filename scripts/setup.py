@@ -1,0 +1,126 @@
+"""`make setup`: make .venv and install the tested packages into it.
+
+Needs only the standard library, and starts on Python 3.6, to say there that this is too old.
+"""
+
+import fcntl
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, Optional, Sequence
+
+OLDEST, NEWEST = (3, 10), (3, 13)
+INPUTS = ("pyproject.toml", "constraints.txt")
+PYTHON = Path(".venv", "bin", "python")
+STAMP = Path(".venv", ".ready")
+
+# Run by the interpreter in .venv: is it of use, or does .venv have to be made anew?
+PROBE = "import sys, pip; sys.exit(not {} <= sys.version_info[:2] <= {})".format(OLDEST, NEWEST)
+
+
+def is_ready(root: Path) -> bool:
+    """Whether .venv has what pyproject.toml and constraints.txt ask for."""
+    if not os.access(str(root / PYTHON), os.X_OK) or not (root / STAMP).exists():
+        return False
+    stamped = (root / STAMP).stat().st_mtime_ns
+    return all((root / name).stat().st_mtime_ns <= stamped for name in INPUTS)
+
+
+def python_error(name: str, version: Sequence[int]) -> Optional[str]:
+    """Why the Python of this name and version cannot make .venv, if so."""
+    if not OLDEST <= tuple(version[:2]) <= NEWEST:
+        return "{} is {}; sb3-atari-dqn needs 3.10 to 3.13: make PYTHON=python3.12 setup".format(
+            name, ".".join(map(str, version[:3]))
+        )
+    if not all(map(importlib.util.find_spec, ("venv", "ensurepip"))):
+        return (
+            "{} lacks its module venv or ensurepip: install it (Debian, Ubuntu: "
+            "apt install python{}.{}-venv)".format(name, version[0], version[1])
+        )
+    return None
+
+
+def is_usable(root: Path) -> bool:
+    """Whether .venv has pip and a supported Python."""
+    try:
+        probe = [str(root / PYTHON), "-c", PROBE]
+        return subprocess.call(probe, stderr=subprocess.DEVNULL) == 0
+    except OSError:
+        return False
+
+
+@contextmanager
+def only_one(root: Path) -> Iterator[None]:
+    """Let one setup run at a time; the lock ends with the process, however that ends."""
+    with (root / INPUTS[0]).open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another make that installs into .venv", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def fail(message: str, status: int) -> None:
+    """End with one line."""
+    print("error: " + message, file=sys.stderr)
+    sys.exit(status)
+
+
+def run(root: Path, what: str, command: Sequence[str]) -> None:
+    """Run a command in silence; if it fails, show its last lines and end."""
+    done = subprocess.run(
+        command,
+        cwd=str(root),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if done.returncode != 0:
+        lines = done.stdout.decode(errors="replace").rstrip().splitlines()
+        print("\n".join(lines[-12:]), file=sys.stderr)
+        fail("{} failed, for the reason above; .venv is not ready".format(what), 1)
+
+
+def make_venv(root: Path) -> None:
+    """Make .venv anew with the Python that runs this."""
+    error = python_error(os.environ.get("PYTHON") or sys.executable, sys.version_info[:3])
+    if error:
+        fail(error, 2)
+    run(root, "python -m venv", [sys.executable, "-m", "venv", "--clear", ".venv"])
+
+
+def install(root: Path) -> None:
+    """Install, and write the stamp if that succeeds."""
+    stamp, started = root / STAMP, root / ".venv" / ".started"
+    if stamp.exists():
+        stamp.unlink()
+    # Made now and renamed at the end: what is edited meanwhile is then newer than the stamp.
+    started.write_text("")
+    pip = [str(root / PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    run(root, "pip install", [*pip, "install", "-c", "constraints.txt", "-e", ".[dev]"])
+    started.replace(stamp)
+
+
+def setup(root: Path) -> None:
+    """Bring .venv up to date, unless it is."""
+    with only_one(root):
+        if is_ready(root):
+            return
+        if not is_usable(root):
+            make_venv(root)
+        print("installing the packages into .venv; this may take some minutes", flush=True)
+        install(root)
+
+
+if __name__ == "__main__":
+    # SIGTERM becomes an exception, so that pip ends with this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        setup(Path(__file__).resolve().parent.parent)
+    except KeyboardInterrupt:
+        fail("stopped; make setup takes it up again", 130)

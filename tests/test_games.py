@@ -1,0 +1,71 @@
+"""Names of games, on ale_py's own ROMs."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import pytest
+from stable_baselines3.common.atari_wrappers import AtariWrapper
+
+from custom.errors import UserError
+from custom.games import all_games, find_game
+
+V4 = "SpaceInvadersNoFrameskip-v4"
+
+
+@pytest.mark.parametrize(
+    "text", ["SpaceInvaders", "space_invaders", "spaceinvaders", "Space Invaders", V4]
+)
+def test_every_spelling_is_the_deterministic_game(text: str) -> None:
+    assert find_game(text).env_id == V4
+
+
+def test_v5_has_sticky_actions_and_says_so() -> None:
+    game = find_game("ALE/SpaceInvaders-v5")
+    env = gym.make(game.env_id, **game.env_kwargs)
+    assert env.unwrapped.ale.getFloat("repeat_action_probability") == 0.25
+    assert "sticky actions (0.25)" in game.explain()
+
+
+@pytest.mark.parametrize("text", ["SpaceInvaders", "ALE/SpaceInvaders-v5"])
+def test_a_step_of_the_wrapped_game_is_four_frames(text: str) -> None:
+    game = find_game(text)
+    env = AtariWrapper(gym.make(game.env_id, **game.env_kwargs))
+    _, _ = env.reset(seed=0)
+    before = env.unwrapped.ale.getEpisodeFrameNumber()
+    env.step(0)
+    assert env.unwrapped.ale.getEpisodeFrameNumber() == before + 4
+
+
+@pytest.mark.parametrize(
+    "text", ["SpaceInvaders-v4", "SpaceInvadersDeterministic-v4", "SpaceInvadersNoFrameskip-v0"]
+)
+def test_versions_that_skip_or_stick_by_themselves_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match="write SpaceInvaders, SpaceInvadersNoFrameskip-v4 or ALE/"):
+        find_game(text)
+
+
+def test_an_unknown_game_names_the_closest() -> None:
+    with pytest.raises(UserError, match="did you mean SpaceInvaders"):
+        find_game("SpaceInvader")
+
+
+def test_shell_characters_are_no_game() -> None:
+    with pytest.raises(UserError, match="unknown"):
+        find_game("Pong; touch /tmp/x")
+
+
+def test_a_game_for_two_says_so() -> None:
+    with pytest.raises(UserError, match="no single-player mode"):
+        find_game("combat")
+
+
+def test_every_game_plays_in_the_zoos_wrapper() -> None:
+    games = all_games()
+    assert len(games) == 104
+    for name in games:
+        for text in (name, f"ALE/{name}-v5"):
+            game = find_game(text)
+            env = AtariWrapper(gym.make(game.env_id, **game.env_kwargs))
+            assert env.reset(seed=0)[0].shape == (84, 84, 1)
+            env.step(env.action_space.n - 1)
+            env.close()

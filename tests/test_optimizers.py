@@ -1,0 +1,156 @@
+"""DeepMind's RMSProp against its formula, worked out in float64 with NumPy."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch as th
+
+from custom.optimizers import DeepMindRMSprop
+
+LR, ALPHA, EPS = 2.5e-4, 0.95, 0.01 / 32**2
+
+
+def random_gradients(steps: int, seed: int = 0) -> list[list[np.ndarray]]:
+    """Gradients of two tensors of different sizes and scales."""
+    rng = np.random.default_rng(seed)
+    return [[rng.normal(0.1, 1.0, (7, 5)), rng.normal(0, 0.01, (3,))] for _ in range(steps)]
+
+
+def formula(start: list[np.ndarray], gradients: list[list[np.ndarray]]) -> list[np.ndarray]:
+    """w -= lr g / sqrt(v - m² + eps), m and v from zero, in float64."""
+    w = [x.astype(np.float64) for x in start]
+    m, v = [np.zeros_like(x) for x in w], [np.zeros_like(x) for x in w]
+    for step in gradients:
+        for i, g in enumerate(step):
+            m[i] = ALPHA * m[i] + (1 - ALPHA) * g
+            v[i] = ALPHA * v[i] + (1 - ALPHA) * g * g
+            w[i] = w[i] - LR * g / np.sqrt(v[i] - m[i] ** 2 + EPS)
+    return w
+
+
+def run(
+    optimizer: th.optim.Optimizer, params: list[th.Tensor], steps: list[list[np.ndarray]]
+) -> None:
+    for step in steps:
+        for p, g in zip(params, step, strict=True):
+            p.grad = th.as_tensor(g, dtype=p.dtype)
+        optimizer.step()
+
+
+def parameters(dtype: th.dtype) -> list[th.nn.Parameter]:
+    rng = np.random.default_rng(1)
+    return [th.nn.Parameter(th.as_tensor(rng.normal(size=s), dtype=dtype)) for s in [(7, 5), (3,)]]
+
+
+@pytest.mark.parametrize("foreach", [True, False])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(th.float64, 1e-12), (th.float32, 1e-6)])
+def test_it_follows_the_formula_for_1000_steps(
+    foreach: bool, dtype: th.dtype, tolerance: float
+) -> None:
+    params, gradients = parameters(dtype), random_gradients(1000)
+    expected = formula([p.detach().double().numpy() for p in params], gradients)
+    run(DeepMindRMSprop(params, lr=LR, alpha=ALPHA, eps=EPS, foreach=foreach), params, gradients)
+    for p, w in zip(params, expected, strict=True):
+        error = np.linalg.norm(p.detach().double().numpy() - w) / np.linalg.norm(w)
+        assert error < tolerance
+
+
+def test_the_first_step_is_the_hand_computed_one() -> None:
+    p = th.nn.Parameter(th.tensor([1.0], dtype=th.float64))
+    p.grad = th.tensor([2.0], dtype=th.float64)
+    DeepMindRMSprop([p], lr=0.1, alpha=0.5, eps=0.25).step()
+    # m = 1, v = 2, root = sqrt(2 - 1 + 0.25) = 1.118…
+    assert p.item() == pytest.approx(1.0 - 0.1 * 2.0 / 1.25**0.5)
+
+
+def test_it_differs_from_torchs_rmsprop_where_eps_matters() -> None:
+    ours, theirs = parameters(th.float64), parameters(th.float64)
+    gradients = [[g * 1e-3 for g in step] for step in random_gradients(10)]  # small beside eps
+    run(DeepMindRMSprop(ours, lr=LR, alpha=ALPHA, eps=EPS), ours, gradients)
+    torch = th.optim.RMSprop(theirs, lr=LR, alpha=ALPHA, eps=EPS, centered=True)
+    run(torch, theirs, gradients)
+    moved = [(p - q).abs().max().item() for p, q in zip(ours, theirs, strict=True)]
+    assert min(moved) > LR  # eps outside the root bounds the step far less
+
+
+def test_a_gradient_that_never_varies_gives_no_nan() -> None:
+    p = th.nn.Parameter(th.tensor([1.0, -1.0]))
+    optimizer = DeepMindRMSprop([p], lr=LR, eps=1e-10)
+    for _ in range(2000):
+        p.grad = th.tensor([1000.3, 31.7])  # v - m² is zero but for rounding
+        optimizer.step()
+    assert th.isfinite(p).all()
+
+
+def test_a_saved_state_goes_on_as_if_never_saved() -> None:
+    params, gradients = parameters(th.float32), random_gradients(40)
+    optimizer = DeepMindRMSprop(params, lr=LR)
+    run(optimizer, params, gradients[:20])
+    copies = [th.nn.Parameter(p.detach().clone()) for p in params]
+    restored = DeepMindRMSprop(copies, lr=1.0)
+    restored.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    run(optimizer, params, gradients[20:])
+    run(restored, copies, gradients[20:])
+    assert all(th.equal(p, q) for p, q in zip(params, copies, strict=True))
+
+
+def test_a_learning_rate_can_be_changed_as_a_number_and_as_a_tensor() -> None:
+    moved = []
+    for lr in (0.5, th.tensor(0.5)):
+        p = th.nn.Parameter(th.zeros(1))
+        optimizer = DeepMindRMSprop([p], lr=1.0 if isinstance(lr, float) else th.tensor(1.0))
+        optimizer.param_groups[0]["lr"] = lr
+        p.grad = th.ones(1)
+        optimizer.step()
+        moved.append(p.item())
+    assert moved[0] == moved[1] != 0
+
+
+def test_a_schedule_of_torch_drives_it() -> None:
+    p = th.nn.Parameter(th.zeros(1))
+    optimizer = DeepMindRMSprop([p], lr=1.0)
+    schedule = th.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.1)
+    p.grad = th.ones(1)
+    optimizer.step()
+    schedule.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+def test_complex_parameters_are_refused() -> None:
+    with pytest.raises(TypeError, match="complex"):
+        DeepMindRMSprop([th.nn.Parameter(th.zeros(1, dtype=th.complex64))])
+
+
+def test_sparse_gradients_are_refused() -> None:
+    table = th.nn.Embedding(4, 2, sparse=True)
+    table(th.tensor([1])).sum().backward()
+    with pytest.raises(RuntimeError, match="sparse"):
+        DeepMindRMSprop(table.parameters()).step()
+
+
+@pytest.mark.parametrize("wrong", [{"lr": -1.0}, {"alpha": 1.0}, {"eps": 0.0}])
+def test_values_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        DeepMindRMSprop([th.nn.Parameter(th.zeros(1))], **wrong)
+
+
+@pytest.mark.skipif(not th.cuda.is_available(), reason="needs a CUDA device")
+def test_a_captured_update_equals_an_eager_one() -> None:
+    start = th.randn(64, device="cuda")
+    eager, captured = (th.nn.Parameter(start.clone()) for _ in range(2))
+    lr = th.tensor(LR, device="cuda")
+    optimizers = [DeepMindRMSprop([p], lr=lr, capturable=True) for p in (eager, captured)]
+    for p in (eager, captured):
+        p.grad = th.ones_like(p)
+    for optimizer in optimizers:
+        optimizer.step()  # creates the state before the capture
+    graph = th.cuda.CUDAGraph()
+    with th.cuda.graph(graph):
+        optimizers[1].step()
+    for _ in range(10):
+        optimizers[0].step()
+        graph.replay()
+    assert th.allclose(eager, captured)

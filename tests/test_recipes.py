@@ -1,0 +1,158 @@
+"""Recipes: the shipped ones, and everything that a file can get wrong."""
+
+from __future__ import annotations
+
+import importlib.resources
+from pathlib import Path
+
+import pytest
+import yaml
+
+from custom.errors import UserError
+from custom.games import find_game
+from custom.recipes import FOLDER, load_recipe
+
+GAMES = "SpaceInvaders Pong Breakout Qbert Seaquest MsPacman BeamRider Enduro".split()
+PONG = find_game("Pong")
+GOOD = "{n_timesteps: 1000, policy: CnnPolicy, learning_rate: 0.001, batch_size: 32}"
+
+
+def written(folder: Path, text: str) -> str:
+    """The path of a recipe file with this text."""
+    file = folder / "mine.yml"
+    file.write_text(text)
+    return str(file)
+
+
+def with_line(folder: Path, line: str) -> str:
+    """A good recipe with one more line."""
+    return written(folder, f"atari:\n  n_timesteps: 1000\n  policy: CnnPolicy\n  {line}\n")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yml")))
+@pytest.mark.parametrize("game", [*GAMES, "Alien", "ALE/Pong-v5"])
+def test_every_shipped_recipe_serves_every_game(name: str, game: str) -> None:
+    recipe = load_recipe(name, find_game(game))
+    assert (recipe.name, recipe.algo) == (name, "dqn")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yml")))
+def test_a_shipped_recipe_has_entries_of_its_own_for_the_eight_games(name: str) -> None:
+    entries = yaml.safe_load((FOLDER / f"{name}.yml").read_text())
+    assert set(entries) == {"atari", *(f"{game}NoFrameskip-v4" for game in GAMES)}
+
+
+def test_the_exploration_of_the_paper_ends_after_1_05_million_steps_in_every_game() -> None:
+    for game in [*GAMES, "Alien"]:
+        recipe = load_recipe("dqn-rmsprop", find_game(game))
+        assert recipe.exploration_steps == 1_050_000
+
+
+def test_the_zoos_own_file_is_a_recipe_where_it_is_plain_data() -> None:
+    file = importlib.resources.files("rl_zoo3") / "hyperparams" / "dqn.yml"
+    assert load_recipe(str(file), PONG).hyperparams["buffer_size"] == 100_000
+
+
+def test_a_long_warm_up_is_cut_to_a_tenth_of_the_budget_and_told() -> None:
+    recipe = load_recipe("dqn", PONG).with_budget(20_000)
+    assert recipe.hyperparams["learning_starts"] == 2_000
+    assert "100,000 shortened to 2,000" in recipe.notes[0]
+
+
+def test_a_warm_up_within_a_tenth_stays() -> None:
+    recipe = load_recipe("dqn", PONG).with_budget(1_000_000)
+    assert recipe.hyperparams["learning_starts"] == 100_000
+    assert recipe.notes == ()
+
+
+def test_exploration_is_a_fraction_of_the_budget() -> None:
+    assert load_recipe("dqn", PONG).with_budget(20_000).exploration_steps == 1_000  # 0.05
+
+
+def test_a_resolved_recipe_can_be_given_as_a_recipe_again(tmp_path: Path) -> None:
+    recipe = load_recipe("dqn-rmsprop", PONG).with_budget(20_000)
+    file = written(tmp_path, recipe.to_yaml(PONG.env_id))
+    assert load_recipe(file, PONG).hyperparams == recipe.hyperparams
+
+
+def test_whole_numbers_written_as_floats_become_whole(tmp_path: Path) -> None:
+    recipe = load_recipe(with_line(tmp_path, "buffer_size: !!float 1e4"), PONG)
+    assert isinstance(recipe.hyperparams["buffer_size"], int)
+
+
+def test_an_alias_used_twice_is_no_duplicate(tmp_path: Path) -> None:
+    text = f"atari: &a {GOOD}\nPongNoFrameskip-v4:\n  <<: *a\n  gamma: 0.9\n"
+    text += "QbertNoFrameskip-v4:\n  <<: *a\n"
+    assert load_recipe(written(tmp_path, text), PONG).hyperparams["gamma"] == 0.9
+
+
+LINES = {
+    "learning_rate: 1e-4": "learning_rate is the text '1e-4'; write !!float 0.0001",
+    "learning_rate: fast": "learning_rate is the text 'fast'; write a number",
+    "learning_rate: lin_fast": "write e.g. lin_1e-4",
+    "learning_rate: -0.1": "it must be above 0",
+    "learning_rate: .nan": "learning_rate is not a number",
+    "lerning_rate: 0.1": "lerning_rate is not a known key; did you mean learning_rate?",
+    "gamma: 1.5": "gamma is 1.5; it must be at least 0 and at most 1",
+    "batch_size: 0": "batch_size is 0; it must be at least 1",
+    "batch_size: 1.5": "batch_size is 1.5; it must be a whole number",
+    "batch_size: true": "batch_size is True; write a number",
+    "optimize_memory_usage: 'yes'": "write true or false",
+    "optimize_memory_usage: true": "needs replay_buffer_kwargs",
+    "train_freq: [4, moon]": "write a number or [number, step or episode]",
+    "policy_kwargs: 'dict(net_arch=[64])'": "is the code 'dict(net_arch=[64])'; write plain data",
+    "policy_kwargs: {optimiser_class: x}": "did you mean optimizer_class?",
+    "policy_kwargs: {optimizer_class: os.system}": "from one of: custom, gymnasium",
+    "policy_kwargs: {optimizer_class: torch.optim.Adm}": "there is no class 'torch.optim.Adm'",
+    "policy_kwargs: {optimizer_class: torch.nn.Linear}": "not a Optimizer class",
+    "policy_kwargs: {optimizer_kwargs: {epsilon: 1}}": "policy_kwargs.optimizer_kwargs.epsilon",
+    "env_wrapper: builtins.print": "from one of: custom, gymnasium",
+    "env_wrapper: 5": "has the entry 5",
+    "env_wrapper: {custom.envs.DeepMindAtariWrapper: {noops: 1}}": "did you mean noop_max?",
+    "max_grad_norm: [10]": "max_grad_norm is [10]; write a number",
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_wrong_value_is_refused_with_file_game_key_and_fix(tmp_path: Path, line: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_recipe(with_line(tmp_path, line), PONG)
+    message = str(error.value)
+    assert message.startswith(f"{tmp_path}/mine.yml: atari: ")
+    assert LINES[line] in message
+    assert "\n" not in message
+
+
+FILES = {
+    f"atari: {GOOD}\natari: {GOOD}\n": "line 2, column 1: the key 'atari' stands twice",
+    f"atari: {GOOD[:-1]}, batch_size: 3}}\n": "the key 'batch_size' stands twice; delete one",
+    "atari: {n_timesteps: [\n": "line 2",
+    "atari:\n\tx: 1\n": "line 2",
+    "atari: &a {b: *nope}\n": "undefined alias",
+    "- a\n- b\n": "holds no games",
+    "": "holds no games",
+    "default: {}\n": "no entry for PongNoFrameskip-v4",
+    "atari:\n": "atari: has no values",
+    "atari: {policy: CnnPolicy}\n": "n_timesteps is missing",
+    f"PonNoFrameskip-v4: {GOOD}\natari: {GOOD}\n": "did you mean PongNoFrameskip-v4?",
+    "atari: !!python/object/apply:os.system ['true']\n": "could not determine a constructor",
+}
+
+
+@pytest.mark.parametrize("text", FILES)
+def test_a_broken_file_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_recipe(written(tmp_path, text), PONG)
+    assert FILES[text] in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_recipe_names_the_closest() -> None:
+    with pytest.raises(UserError, match="did you mean dqn-rmsprop"):
+        load_recipe("dqn-rmspro", PONG)
+
+
+def test_a_recipe_of_another_algorithm_is_refused() -> None:
+    file = importlib.resources.files("rl_zoo3") / "hyperparams" / "ppo.yml"
+    with pytest.raises(UserError, match="is a recipe for ppo; this project trains dqn"):
+        load_recipe(str(file), PONG)
