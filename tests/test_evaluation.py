@@ -1,0 +1,111 @@
+"""The evaluation protocol, on real games and on hand-computed numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from stable_baselines3 import DQN
+from stable_baselines3.common.vec_env import VecEnv
+
+from custom.baselines import action_names, constant_action, measure_baselines, random_actions
+from custom.envs import make_games
+from custom.evaluation import Protocol, Scores, bootstrap_interval, epsilon_greedy, play_games
+from custom.games import find_game
+
+BREAKOUT = find_game("Breakout")
+RECIPE = {
+    "env_wrapper": "stable_baselines3.common.atari_wrappers.AtariWrapper",
+    "frame_stack": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def env() -> VecEnv:
+    return make_games(BREAKOUT, RECIPE, n_envs=4, seed=0)
+
+
+@pytest.fixture(scope="module")
+def model(env: VecEnv) -> DQN:
+    kwargs = {"features_extractor_kwargs": {"features_dim": 16}}
+    return DQN("CnnPolicy", env, buffer_size=1, policy_kwargs=kwargs, seed=0, device="cpu")
+
+
+def test_epsilon_one_plays_every_action_and_epsilon_zero_the_greedy_one(
+    model: DQN, env: VecEnv
+) -> None:
+    obs = np.repeat(env.reset()[:1], 400, axis=0)
+    rng = np.random.default_rng(0)
+    greedy = model.predict(obs[:1], deterministic=True)[0][0]
+    assert set(epsilon_greedy(model, 0.0, rng)(obs)) == {greedy}
+    assert set(epsilon_greedy(model, 1.0, rng)(obs)) == {0, 1, 2, 3}
+
+
+def test_each_game_explores_by_itself_at_the_stated_rate(model: DQN, env: VecEnv) -> None:
+    obs = np.repeat(env.reset()[:1], 4000, axis=0)
+    greedy = model.predict(obs[:1], deterministic=True)[0][0]
+    others = np.mean(epsilon_greedy(model, 0.2, np.random.default_rng(0))(obs) != greedy)
+    assert others == pytest.approx(0.2 * 3 / 4, abs=0.02)
+
+
+def test_evaluating_ignores_the_trainings_epsilon_and_its_random_numbers(
+    model: DQN, env: VecEnv
+) -> None:
+    model.exploration_rate = 1.0
+    np.random.seed(0)  # noqa: NPY002  # the generator that SB3 uses
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    obs = np.repeat(env.reset()[:1], 100, axis=0)
+    assert len(set(epsilon_greedy(model, 0.0, np.random.default_rng(0))(obs))) == 1
+    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_every_environment_plays_its_share_of_full_games(env: VecEnv) -> None:
+    scores = play_games(random_actions(4, seed=0), env, episodes=6)
+    assert len(scores.scores) == 6
+    assert min(scores.frames) > 500  # five lives, not one
+    assert all(score == int(score) >= 0 for score in scores.scores)
+
+
+def test_a_request_to_stop_is_heard(env: VecEnv) -> None:
+    assert play_games(random_actions(4, 0), env, 6, should_stop=lambda: True).scores == []
+
+
+def test_the_same_protocol_gives_the_same_scores() -> None:
+    protocol = Protocol(episodes=2, seed=7, n_envs=2)
+    first, second = (protocol.play(random_actions(4, 1), BREAKOUT, RECIPE) for _ in range(2))
+    assert first == second
+
+
+def test_the_summary_is_the_hand_computed_one() -> None:
+    summary = Scores([0.0, 10.0, 20.0, 10.0], [1, 2, 3, 4]).summary()
+    assert summary["mean"] == 10.0
+    assert summary["median"] == 10.0
+    assert summary["std"] == pytest.approx(50**0.5)  # sqrt((100 + 0 + 100 + 0) / 4)
+    assert summary["mean_minus_std"] == pytest.approx(10 - 50**0.5)
+
+
+def test_the_bootstrap_interval_is_the_normal_one_for_many_games() -> None:
+    scores = list(np.random.default_rng(0).normal(100, 20, 400))
+    low, high = bootstrap_interval(scores)
+    half = 1.96 * np.std(scores) / 400**0.5
+    assert low == pytest.approx(np.mean(scores) - half, abs=0.2)
+    assert high == pytest.approx(np.mean(scores) + half, abs=0.2)
+
+
+def test_the_bootstrap_interval_of_equal_scores_has_no_width() -> None:
+    assert bootstrap_interval([5.0, 5.0]) == (5.0, 5.0)
+
+
+def test_baselines_name_the_best_single_action() -> None:
+    told: list[str] = []
+    freeway = find_game("Freeway")  # two minutes a game, whatever is done
+    content = measure_baselines(
+        freeway, RECIPE, Protocol(episodes=1, n_envs=1), lambda name, _: told.append(name)
+    )
+    assert told == ["random", *action_names(freeway)] == ["random", "NOOP", "UP", "DOWN"]
+    assert content["best_action"] == "UP"
+    assert content["results"]["UP"]["mean"] > 15
+    assert content["results"]["NOOP"]["mean"] == 0
+
+
+def test_a_constant_action_is_constant() -> None:
+    assert list(constant_action(3)(np.zeros((5, 1)))) == [3] * 5

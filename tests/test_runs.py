@@ -1,0 +1,95 @@
+"""Run folders: numbers, whole files, and what is no run."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from custom.errors import UserError
+from custom.games import find_game
+from custom.runs import atomic_file, claim_folder, latest_run, open_run, write_json
+
+PONG = find_game("Pong")
+
+
+def a_run(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    write_json(folder / "run.json", {"env_id": PONG.env_id, "recipe": "dqn", "algo": "dqn"})
+    (folder / "recipe.yml").write_text("PongNoFrameskip-v4: {frame_stack: 4}\n")
+    return folder
+
+
+def test_runs_started_together_get_folders_of_their_own(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        folders = list(pool.map(lambda _: claim_folder(tmp_path / "a", "Pong"), range(64)))
+    assert {folder.name for folder in folders} == {f"Pong_{n}" for n in range(1, 65)}
+
+
+def test_the_next_number_follows_the_highest(tmp_path: Path) -> None:
+    for name in ("Pong_2", "Pong_10", "Pong_x", "SuperPong_99"):
+        (tmp_path / name).mkdir()
+    assert claim_folder(tmp_path, "Pong").name == "Pong_11"
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"LOGS .*file/dqn: cannot be written \(Not a directory\)"):
+        claim_folder(tmp_path / "file" / "dqn", "Pong")
+
+
+def test_the_latest_run_is_the_one_with_the_highest_number(tmp_path: Path) -> None:
+    for number in (1, 9, 10):
+        a_run(tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_{number}")
+    assert latest_run(tmp_path, "dqn", PONG).path.name == f"{PONG.env_id}_10"
+
+
+def test_no_run_at_all_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no run of PongNoFrameskip-v4 with dqn"):
+        latest_run(tmp_path, "dqn", PONG)
+
+
+def test_a_folder_without_run_json_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a run folder"):
+        open_run(tmp_path)
+
+
+def test_a_damaged_run_json_is_one_line(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "run")
+    (folder / "run.json").write_text('{"env_id":\n')
+    with pytest.raises(UserError, match="not a run folder") as error:
+        open_run(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_without_a_model_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no final model"):
+        open_run(a_run(tmp_path / "run")).model("final")
+
+
+def test_a_broken_off_run_is_its_last_checkpoint(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "run")
+    for steps in (200, 1000):
+        (folder / f"rl_model_{steps}_steps.zip").touch()
+    assert open_run(folder).model("final").name == "rl_model_1000_steps.zip"
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    write_json(file, {"old": 1})
+    with pytest.raises(RuntimeError), atomic_file(file) as broken:
+        broken.write(b"half")
+        raise RuntimeError
+    assert json.loads(file.read_text()) == {"old": 1}
+    assert os.listdir(tmp_path) == ["x.json"]
+
+
+def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {})
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "x.json").stat().st_mode) == 0o666 & ~mask
