@@ -27,7 +27,7 @@ from custom.envs import frame_skip
 from custom.errors import UserError
 from custom.evaluation import Protocol
 from custom.games import Game
-from custom.memory import check_replay
+from custom.memory import check_replay, replay_size
 from custom.nan_guard import NanGuard
 from custom.progress import Progress
 from custom.provenance import provenance
@@ -113,10 +113,11 @@ class Experiment(ExperimentManager):
         return copy.deepcopy(values), saved
 
     def _preprocess_hyperparams(self, hyperparams: dict[str, Any]) -> Any:
-        """Class paths become classes, which the zoo would have evaluated from code."""
+        """Class paths become classes; the replay is no larger than what the run fills."""
         kwargs = hyperparams.get("policy_kwargs") or {}
         for name in set(kwargs) & set(POLICY_CLASSES):
             kwargs[name] = class_named(name, kwargs[name], POLICY_CLASSES[name])
+        hyperparams["buffer_size"] = replay_size(hyperparams)
         if isinstance(hyperparams.get("replay_buffer_class"), str):
             path = hyperparams["replay_buffer_class"]
             hyperparams["replay_buffer_class"] = class_named("replay_buffer_class", path, object)

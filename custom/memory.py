@@ -63,19 +63,24 @@ def _number(file: Path) -> int | None:
         return None
 
 
+def replay_size(hyperparams: dict[str, Any]) -> int:
+    """Steps that a run's replay has to hold: never more than the run takes, and one in making."""
+    asked = int(hyperparams.get("buffer_size", 1_000_000))  # 1M is SB3's default
+    return min(asked, int(hyperparams["n_timesteps"]) + int(hyperparams.get("n_envs", 1)))
+
+
 def check_replay(observation_space: spaces.Box, hyperparams: dict[str, Any], file: Path) -> None:
-    """Refuse a replay that the run would fill beyond the memory there is.
+    """Refuse a replay that does not fit into the memory there is.
 
     :raises UserError: too large, with the largest `buffer_size` that fits
     """
     a_step = bytes_per_step(observation_space, bool(hyperparams.get("optimize_memory_usage")))
-    asked = int(hyperparams.get("buffer_size", 1_000_000))  # 1M is SB3's default
-    used = min(asked, int(hyperparams["n_timesteps"]))  # pages never written cost nothing
+    size = replay_size(hyperparams)
     free = available_memory() - RESERVE
-    if used * a_step > free:
+    if size * a_step > free:
         fits = max(free // a_step // 1000 * 1000, 0)
         raise UserError(
-            f"{file}: buffer_size {asked:,} needs {used * a_step / 1e9:.1f} GB and"
+            f"{file}: a replay of {size:,} steps needs {size * a_step / 1e9:.1f} GB and"
             f" {max(free, 0) / 1e9:.1f} GB are free; the largest that fits is {fits:,}"
             f" (set buffer_size: {fits} in a copy of the file)"
         )

@@ -2,11 +2,13 @@
 
 A single NaN reaches every weight within one update, and then nothing tells where it began. The
 guard therefore looks between the gradient and the optimizer's step, while the weights are still
-those that made the loss.
+those that made the loss, and at gradients before clipping has spread one NaN over all of them.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch as th
@@ -21,7 +23,7 @@ from custom.errors import NonFiniteError
 class NanGuard(BaseCallback):
     """Checks every update of a DQN before it is made.
 
-    :raises NonFiniteError: from within `train()`, naming the first of: parameter, target, loss,
+    :raises NonFiniteError: from within `learn()`, naming the first of: parameter, target, loss,
         gradient, in the order in which an update computes them
     """
 
@@ -30,39 +32,50 @@ class NanGuard(BaseCallback):
     def __init__(self) -> None:
         super().__init__()
         self._outputs: dict[str, th.Tensor] = {}
+        self._grad_norms: dict[str, th.Tensor] = {}  # in the order of backpropagation
         self._handles: list[RemovableHandle] = []
 
     def _on_training_start(self) -> None:
         self._handles = [
-            self.model.q_net.register_forward_hook(self._remember("q_net")),
-            self.model.q_net_target.register_forward_hook(self._remember("q_net_target")),
+            self.model.q_net.register_forward_hook(self._remember_output("q_net")),
+            self.model.q_net_target.register_forward_hook(self._remember_output("q_net_target")),
             self.model.policy.optimizer.register_step_pre_hook(self._before_step),
         ]
+        for name, parameter in self.model.q_net.named_parameters():
+            remember = self._remember_gradient(f"q_net.{name}")
+            handle = parameter.register_post_accumulate_grad_hook(remember)  # type: ignore[no-untyped-call]  # untyped in torch
+            self._handles.append(handle)
 
     def _on_step(self) -> bool:
+        # An infinite reward has an infinite loss but, as Huber's loss clips it, a finite gradient.
+        loss = self.logger.name_to_value.get("train/loss", 0.0)
+        if not math.isfinite(loss):
+            self._stop("the target (a reward or the discount)")
         return True
 
     def _on_training_end(self) -> None:
         for handle in self._handles:
             handle.remove()
-        self._handles, self._outputs = [], {}
+        self._handles, self._outputs, self._grad_norms = [], {}, {}
 
-    def _remember(self, name: str) -> Any:
+    def _remember_output(self, name: str) -> Callable[..., None]:
         def hook(_module: th.nn.Module, _args: Any, output: th.Tensor) -> None:
             self._outputs[name] = output.detach()
 
         return hook
 
-    def _before_step(self, optimizer: th.optim.Optimizer, *_: Any) -> None:
-        grads = [p.grad for group in optimizer.param_groups for p in group["params"]]
-        norms = th._foreach_norm([g for g in grads if g is not None])
-        if th.isfinite(th.stack(norms)).all():
-            return
-        tensor = self._first()
-        raise NonFiniteError(
-            f"training stopped at step {self.num_timesteps:,}: {tensor} has a value that is not"
-            " finite; lower learning_rate or look at what feeds that tensor"
-        )
+    def _remember_gradient(self, name: str) -> Callable[[th.Tensor], None]:
+        def hook(parameter: th.Tensor) -> None:
+            assert parameter.grad is not None
+            self._grad_norms[name] = parameter.grad.norm()
+
+        return hook
+
+    def _before_step(self, *_: Any) -> None:
+        """One look at a handful of norms; only if it fails is the tensor searched for."""
+        norms = [*self._grad_norms.values(), *th._foreach_norm(list(self._outputs.values()))]
+        if not th.isfinite(th.stack(norms)).all():
+            self._stop(self._first())
 
     def _first(self) -> str:
         bad = non_finite_parameter(self.model)
@@ -72,11 +85,13 @@ class NanGuard(BaseCallback):
             return "the target (the output of q_net_target)"
         if not th.isfinite(self._outputs["q_net"]).all():
             return "the loss (the output of q_net)"
-        bad_grads = [
-            name
-            for name, parameter in self.model.policy.named_parameters()
-            if parameter.grad is not None and not th.isfinite(parameter.grad).all()
-        ]
-        if len(bad_grads) == len(list(self.model.q_net.parameters())):
+        bad_grads = [name for name, norm in self._grad_norms.items() if not th.isfinite(norm)]
+        if len(bad_grads) == len(self._grad_norms):
             return "the target (a reward or the discount)"
         return f"the gradient of {bad_grads[0]}"
+
+    def _stop(self, tensor: str) -> None:
+        raise NonFiniteError(
+            f"training stopped at step {self.num_timesteps:,}: {tensor} has a value that is not"
+            " finite; lower learning_rate or look at what feeds that tensor"
+        )

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from custom.baselines import baselines_of
 from custom.callbacks import GAMES_FILE
 from custom.errors import UserError
-from custom.runs import Run
+from custom.runs import Run, atomic_file
 from custom.scores import reference
 
 SMOOTH_GAMES = 100  # the window in which training scores are usually averaged
@@ -24,6 +24,21 @@ def plot_run(run: Run) -> Path:
 
     :raises UserError: no game was finished yet, or the folder cannot be written
     """
+    path = run.path / "learning_curve.png"
+    figure = draw(run)
+    try:
+        with atomic_file(path) as file:
+            figure.savefig(file, format="png")
+    except OSError as error:
+        raise UserError(f"RUN {run.path}: cannot be written ({error.strerror})") from None
+    return path
+
+
+def draw(run: Run) -> Figure:
+    """The learning curve: training games, evaluations with their spread, baselines.
+
+    :raises UserError: no game was finished yet, or a file of the run is damaged
+    """
     games, evaluations = _training_games(run), _evaluations(run)
     if games.empty and evaluations is None:
         raise UserError(f"RUN {run.path}: no game was finished yet; there is nothing to plot")
@@ -33,18 +48,12 @@ def plot_run(run: Run) -> Path:
     if evaluations is not None:
         _draw_evaluations(axes, evaluations, run.facts["frame_skip"])
     _draw_baselines(axes, run)
-    facts = run.facts
-    axes.set_title(f"{facts['env_id']}, {facts['recipe']}, seed {facts['seed']}")
+    axes.set_title(f"{run.facts['env_id']}, {run.facts['recipe']}, seed {run.facts['seed']}")
     axes.set_xlabel("frames (million)")
     axes.set_ylabel("raw score of a full game")
     axes.grid(alpha=0.25)
     axes.legend(loc="upper left", fontsize="small")
-    path = run.path / "learning_curve.png"
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise UserError(f"RUN {run.path}: cannot be written ({error.strerror})") from None
-    return path
+    return figure
 
 
 def _training_games(run: Run) -> pd.DataFrame:
@@ -61,7 +70,7 @@ def _evaluations(run: Run) -> dict[str, Any] | None:
     try:
         with np.load(file) as content:
             return {key: content[key] for key in ("timesteps", "results")}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError) as error:
         raise UserError(f"{file}: cannot be read ({error})") from None
 
 

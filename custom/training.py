@@ -32,6 +32,7 @@ def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0
     started = time.monotonic()
     try:
         with stopping_on_signals(experiment.stop) as received:
+            print("training; Ctrl-C stops it and saves the agent", flush=True)
             experiment.learn(model)
             experiment.save_trained_model(model)
     except BaseException as error:

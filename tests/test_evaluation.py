@@ -51,11 +51,11 @@ def test_evaluating_ignores_the_trainings_epsilon_and_its_random_numbers(
     model: DQN, env: VecEnv
 ) -> None:
     model.exploration_rate = 1.0
-    np.random.seed(0)  # noqa: NPY002  # the generator that SB3 uses
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    np.random.seed(0)  # the generator that SB3 uses
+    before = np.random.get_state()[1].copy()
     obs = np.repeat(env.reset()[:1], 100, axis=0)
     assert len(set(epsilon_greedy(model, 0.0, np.random.default_rng(0))(obs))) == 1
-    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+    assert np.array_equal(before, np.random.get_state()[1])
 
 
 def test_every_environment_plays_its_share_of_full_games(env: VecEnv) -> None:

@@ -127,6 +127,7 @@ def test_a_target_takes_its_variables_and_ignores_the_others(
 ) -> None:
     make(checkout, target, *(f"{name}=value of {name}" for name in VARIABLES))
     expected = [f"--{flag}=value of {flag.upper()}" for flag in flags.split()]
+    expected += ["value", "of", "ARGS"]
     assert arguments(checkout) == ["-m", f"scripts.{target}", *expected]
 
 
@@ -184,6 +185,12 @@ def test_args_are_split_at_white_space_and_not_globbed(checkout: Path) -> None:
     make(checkout, "test", "ARGS= -k  'a b'\t* $(touch hacked)\n-x")
     expected = ["-k", "'a", "b'", "*", "$(touch", "hacked)", "-x"]
     assert arguments(checkout) == ["-m", "pytest", *expected]
+
+
+def test_args_are_passed_on_to_the_script_after_its_own_flags(checkout: Path) -> None:
+    make(checkout, "plot", "ARGS=--one * $(touch hacked)")
+    assert arguments(checkout)[-4:] == ["--one", "*", "$(touch", "hacked)"]
+    assert not (checkout / "hacked").exists()
 
 
 def test_the_values_of_make_test_do_not_reach_the_tests(checkout: Path) -> None:

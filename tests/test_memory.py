@@ -38,7 +38,9 @@ def test_one_that_does_not_is_refused_with_the_largest_that_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 10 * 10**9)
-    with pytest.raises(UserError, match=r"1,000,000 needs 56\.5 GB and 9\.0 GB are free") as error:
+    with pytest.raises(
+        UserError, match=r"1,000,000 steps needs 56\.5 GB and 9\.0 GB are free"
+    ) as error:
         memory.check_replay(STACK, {"buffer_size": 10**6, "n_timesteps": 10**7}, Path("x.yml"))
     assert "buffer_size: 159000" in str(error.value)  # 9e9 / 56,468 bytes a step
 

@@ -12,7 +12,16 @@ from custom.errors import UserError
 from custom.games import find_game
 from custom.recipes import FOLDER, load_recipe
 
-GAMES = "SpaceInvaders Pong Breakout Qbert Seaquest MsPacman BeamRider Enduro".split()
+GAMES = [
+    "SpaceInvaders",
+    "Pong",
+    "Breakout",
+    "Qbert",
+    "Seaquest",
+    "MsPacman",
+    "BeamRider",
+    "Enduro",
+]
 PONG = find_game("Pong")
 GOOD = "{n_timesteps: 1000, policy: CnnPolicy, learning_rate: 0.001, batch_size: 32}"
 

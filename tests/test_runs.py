@@ -78,12 +78,17 @@ def test_a_broken_off_run_is_its_last_checkpoint(tmp_path: Path) -> None:
     assert open_run(folder).model("final").name == "rl_model_1000_steps.zip"
 
 
+def half_written(file: Path) -> None:
+    with atomic_file(file) as broken:
+        broken.write(b"half")
+        raise RuntimeError
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "x.json"
     write_json(file, {"old": 1})
-    with pytest.raises(RuntimeError), atomic_file(file) as broken:
-        broken.write(b"half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        half_written(file)
     assert json.loads(file.read_text()) == {"old": 1}
     assert os.listdir(tmp_path) == ["x.json"]
 

@@ -1,0 +1,123 @@
+# The whole interface of the project; `make` alone explains it, from the "##" lines in here.
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+.PHONY: help setup train evaluate baselines record plot enjoy test lint clean FORCE
+
+# The stamp is written last, and only by an installation that succeeded. It is void when the
+# interpreter has gone, as realpath tells: it finds nothing at the end of a dangling link.
+ready := .venv/.ready
+$(ready): pyproject.toml constraints.txt $(if $(realpath .venv/bin/python),,FORCE)
+	@command -v "$$PYTHON" >/dev/null || { printf 'error: there is no "%s" here: make PYTHON=%s\n' \
+	  "$$PYTHON" 'python3.12 setup, or any Python from 3.10 to 3.13' >&2; exit 127; }; \
+	exec "$$PYTHON" -m scripts.setup
+
+### Targets
+## print this
+help:
+	@echo 'Usage: make TARGET [VARIABLE=value ...]'; \
+	while IFS= read -r line; do \
+	  case $$line in \
+	    '### '*) printf '\n%s\n' "$${line#* }" ;; \
+	    '## '*) text=$${line#* } ;; \
+	    [a-z]*:*) [ -z "$$text" ] || printf '  %-10s %s\n' "$${line%%:*}" "$$text"; text= ;; \
+	    [A-Z]*' ?='*) \
+	      name=$${line%% *}; default=$${line#*=}; default=$${default# }; \
+	      printf '  %-10s %-13s %s\n' "$$name" "$${default:--}" "$$text"; text= ;; \
+	  esac; \
+	done < Makefile
+
+## make .venv and install what constraints.txt pins; the targets below do it when needed
+setup: $(ready)
+	@echo '.venv is ready'
+
+## train an agent, then evaluate, film and plot it
+train: $(ready)
+	$(call run,train,game recipe steps seed device logs episodes)
+
+## play full games with a run's agent and report the scores
+evaluate: $(ready)
+	$(call run,evaluate,game recipe run logs episodes seed device)
+
+## scores without learning: random actions, and every single action all the time
+baselines: $(ready)
+	$(call run,baselines,game recipe logs episodes seed)
+
+## film a game of a run's agent
+record: $(ready)
+	$(call run,record,game recipe run logs seed device)
+
+## plot a run's training and evaluation scores
+plot: $(ready)
+	$(call run,plot,game recipe run logs)
+
+## watch a run's agent play, in a window
+enjoy: $(ready)
+	$(call run,enjoy,game recipe run logs seed device)
+
+# The tests start make themselves: that one must see none of these values.
+## run the tests
+test: $(ready)
+	@set -f; set -- $$ARGS; unset MAKEFLAGS MFLAGS MAKELEVEL $(variables); \
+	exec .venv/bin/python -m pytest "$$@"
+
+## check style and types: ruff and mypy
+lint: $(ready)
+	@.venv/bin/python -m ruff check .
+	@.venv/bin/python -m ruff format --check .
+	@.venv/bin/python -m mypy
+
+## remove .venv, caches and build leftovers; logs/ stays
+clean:
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	@for folder in custom scripts tests benchmarks; do \
+	  [ ! -d "$$folder" ] || find "$$folder" -name __pycache__ -prune -exec rm -rf {} +; \
+	done
+
+### Variables (- is empty)
+## game to play: Pong, Breakout, ... or an environment id
+GAME ?= SpaceInvaders
+## recipe: a name in hyperparams/, or the path of a YAML file
+RECIPE ?= dqn
+## training budget in steps of 4 frames; empty: the recipe's
+STEPS ?=
+## seed of all random numbers; empty: the command's choice
+SEED ?=
+## where PyTorch computes: auto, cpu, cuda, cuda:1, mps
+DEVICE ?= auto
+## folder of all runs
+LOGS ?= logs
+## run folder to work on; empty: the latest of GAME and RECIPE
+RUN ?=
+## full games of an evaluation; empty: the command's default
+EPISODES ?=
+## more flags, split at white space: for the script (--help lists them), or for pytest
+ARGS ?=
+## Python 3.10 to 3.13 that makes .venv; make clean before changing it
+PYTHON ?= python3
+
+# Values are data. Make would expand $(...) in a value from the command line or the environment, so
+# each is replaced by its own unexpanded text; recipes then get it only through the environment,
+# where the shell expands it once and inside quotes. The same for unknown names on the command line,
+# which make exports, too. (No $(shell) above this: make 4.4 exports to that as well.)
+variables := GAME RECIPE STEPS SEED DEVICE LOGS RUN EPISODES ARGS PYTHON
+given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+unknown := $(filter-out $(variables) SHELL,$(given))
+$(foreach name,$(variables) $(unknown),$(eval override $(name) := $$(value $(name))))
+$(foreach name,$(unknown),$(warning $(name) is ignored: make alone lists the variables))
+export $(variables)
+# Neither do the values travel on in MAKEFLAGS, nor another Python's settings from the user's shell.
+MAKEOVERRIDES :=
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PYTHONSAFEPATH
+
+# $(call run,train,game seed) runs scripts/train.py with a flag for each of these variables that is
+# not empty. --game="x" and not --game "x": the value may start with a dash.
+run = @set -f; exec .venv/bin/python -m scripts.$1 $(foreach flag,$2,$(flag_$(flag))) $$ARGS
+flag_game = $${GAME:+--game="$$GAME"}
+flag_recipe = $${RECIPE:+--recipe="$$RECIPE"}
+flag_steps = $${STEPS:+--steps="$$STEPS"}
+flag_seed = $${SEED:+--seed="$$SEED"}
+flag_device = $${DEVICE:+--device="$$DEVICE"}
+flag_logs = $${LOGS:+--logs="$$LOGS"}
+flag_run = $${RUN:+--run="$$RUN"}
+flag_episodes = $${EPISODES:+--episodes="$$EPISODES"}

@@ -1,0 +1,297 @@
+"""The whole job on real Pong, through the entry points that the Makefile calls."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pandas as pd
+import pytest
+import torch as th
+import yaml
+from PIL import Image
+from stable_baselines3 import DQN
+from stable_baselines3.common.callbacks import BaseCallback
+
+from custom.agents import load_agent
+from custom.errors import NonFiniteError
+from custom.experiment import Settings, build
+from custom.games import find_game
+from custom.recipes import load_recipe
+from custom.runs import Run, open_run
+from custom.training import train
+from tests.conftest import ROOT, run, start
+
+SHORT = ("--eval-episodes", 1, "--eval-freq", 200, "--save-freq", 100, "--seed", 3)
+Refused = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory, small_recipe: Path) -> str:
+    """What a training prints, report included."""
+    logs = tmp_path_factory.mktemp("logs")
+    flags = ("--game", "pong", "--recipe", small_recipe, "--logs", logs, "--episodes", 1)
+    return run("scripts.train", *flags, *SHORT)
+
+
+@pytest.fixture(scope="module")
+def trained(output: str) -> Run:
+    """Its run folder."""
+    return open_run(Path(output.splitlines()[-1].removeprefix("Run: ")))
+
+
+def weights(path: Path) -> list[th.Tensor]:
+    return list(DQN.load(path, device="cpu").policy.state_dict().values())
+
+
+def test_the_last_line_names_the_folder_with_everything_in_it(trained: Run) -> None:
+    env_id = "PongNoFrameskip-v4"
+    assert trained.path.name == f"{env_id}_1"
+    names = {path.name for path in trained.path.rglob("*") if path.is_file()}
+    assert {f"{env_id}.zip", "best_model.zip", "config.yml", "args.yml", "command.txt"} <= names
+    assert {"recipe.yml", "run.json", "evaluations.npz", "0.monitor.csv"} <= names
+    assert {"evaluation.json", "replay.mp4", "replay.gif", "learning_curve.png"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert not any(name.startswith(".") for name in names)  # nothing half-made
+
+
+def test_the_last_three_checkpoints_are_kept(trained: Run) -> None:
+    steps = [int(path.name.split("_")[2]) for path in trained.checkpoints()]
+    assert steps == [200, 300, 400]
+
+
+def test_the_run_says_what_it_resolved(output: str, trained: Run) -> None:
+    assert "no sticky actions" in output
+    assert "exploration: epsilon falls for 200 steps" in output
+    assert trained.facts["exploration_steps"] == 200
+    assert trained.facts["seed"] == 3
+    assert trained.facts["state"] == "finished"
+    assert trained.facts["steps"] == 400
+    assert trained.facts["packages"]["torch"] == th.__version__
+    assert "scripts.train" in trained.facts["command"]
+
+
+def test_the_zoos_evaluations_file_has_the_evaluations(trained: Run) -> None:
+    with np.load(trained.path / "evaluations.npz") as content:
+        assert list(content["timesteps"]) == [200, 400]
+        assert content["results"].shape == content["ep_lengths"].shape == (2, 1)
+        assert np.isfinite(content["mean_max_q"]).all()
+
+
+def test_training_scores_are_of_full_games(small_recipe: Path, trained: Run) -> None:
+    games = pd.read_csv(trained.path / "training_games.csv")
+    assert list(games.columns) == ["steps", "frames", "score", "game_frames"]
+
+
+def test_an_evaluation_writes_its_protocol_and_shows_references(trained: Run) -> None:
+    shown = run("scripts.evaluate", "--run", trained.path, "--episodes", 2, "--seed", 5)
+    assert "DQN (Nature 2015, 200M frames)" in shown
+    result = json.loads((trained.path / "evaluation.json").read_text())
+    assert len(result["scores"]) == 2
+    assert result["mean"] == np.mean(result["scores"])
+    assert result["mean_minus_std"] == pytest.approx(result["mean"] - result["std"])
+    assert result["human_normalised"] == pytest.approx((result["mean"] + 20.7) / 35.3)
+    assert result["protocol"] == {
+        "episodes": 2,
+        "epsilon": 0.05,
+        "seed": 5,
+        "n_envs": 8,
+        "noop_max": 30,
+        "max_frames": 108_000,
+        "full_games": True,
+        "frame_skip": 4,
+        "repeat_action_probability": 0.0,
+    }
+
+
+def test_the_film_is_h264_and_the_gif_moves(trained: Run) -> None:
+    reader = imageio_ffmpeg.read_frames(str(trained.path / "replay.mp4"))
+    facts = next(reader)
+    assert facts["codec"] == "h264"
+    assert facts["size"] == (480, 630)
+    assert facts["fps"] == 60
+    assert len({bytes(frame) for frame, _ in zip(reader, range(200), strict=False)}) > 50
+    with Image.open(trained.path / "replay.gif") as gif:
+        assert gif.n_frames > 50
+
+
+def test_the_zoo_plays_the_agent(trained: Run) -> None:
+    logs = trained.path.parents[1]
+    flags = ("--algo", "dqn", "--env", "PongNoFrameskip-v4", "-f", logs, "--no-render", "-n", 30)
+    assert "Loading latest experiment, id=1" in run("rl_zoo3.enjoy", *flags)
+
+
+def test_the_zoo_alone_trains_the_default_recipe(tmp_path: Path) -> None:
+    flags = ("--algo", "dqn", "--env", "PongNoFrameskip-v4", "-conf", ROOT / "hyperparams/dqn.yml")
+    shown = run("rl_zoo3.train", *flags, "-n", 40, "--eval-freq", -1, "-f", tmp_path)
+    assert "Saving to" in shown
+
+
+def test_the_papers_recipe_trains_with_sticky_actions_and_the_zoo_plays_it(tmp_path: Path) -> None:
+    flags = ("--recipe", "dqn-rmsprop", "--game", "ALE/Pong-v5", "--steps", 60, "--no-report")
+    shown = run("scripts.train", *flags, "--logs", tmp_path, "--eval-freq", 1000)
+    assert "sticky actions (0.25)" in shown
+    folder = Path(shown.splitlines()[-1].removeprefix("Run: "))
+    assert folder.name == "ALE-Pong-v5_1"
+    agent = load_agent(open_run(folder), folder / "ALE-Pong-v5.zip")
+    assert type(agent.policy.optimizer).__name__ == "DeepMindRMSprop"
+    zoo = ("--algo", "dqn", "--env", "ALE/Pong-v5", "-f", tmp_path / "dqn-rmsprop", "--no-render")
+    run("rl_zoo3.enjoy", *zoo, "-n", 20)
+
+
+def test_the_same_seed_gives_the_same_weights_however_often_it_is_evaluated(
+    trained: Run, tmp_path: Path
+) -> None:
+    recipe = load_recipe(str(trained.path / "recipe.yml"), trained.game)
+    experiment, model = build(recipe, trained.game, Settings(3, tmp_path, eval_freq=10_000))
+    assert train(experiment, model) == 0
+    again = weights(experiment.run.final_model)
+    assert all(th.equal(a, b) for a, b in zip(weights(trained.final_model), again, strict=True))
+
+
+def test_two_runs_started_together_both_finish(tmp_path: Path, small_recipe: Path) -> None:
+    flags = ("--game", "Pong", "--recipe", small_recipe, "--steps", 100, "--no-report")
+    both = [
+        start("scripts.train", *flags, "--logs", tmp_path, "--eval-freq", 1000) for _ in range(2)
+    ]
+    last = sorted(process.communicate()[0].splitlines()[-1] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    assert [line.rpartition("_")[2] for line in last] == ["1", "2"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_with_the_agent_saved(
+    tmp_path: Path, small_recipe: Path, number: signal.Signals
+) -> None:
+    flags = ("--game", "Pong", "--recipe", small_recipe, "--steps", 10**6, "--logs", tmp_path)
+    process = start("scripts.train", *flags)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("training;"):
+            process.send_signal(number)
+            break
+    last = process.stdout.read().splitlines()[-1]
+    assert process.wait() == 128 + number
+    interrupted = open_run(Path(last.removeprefix("Run: ")))
+    assert interrupted.facts["state"] == "interrupted"
+    assert load_agent(interrupted, interrupted.final_model).num_timesteps > 0
+
+
+class NanAt(BaseCallback):
+    """Puts a NaN into one weight in mid-run."""
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps == 150:
+            self.model.q_net.features_extractor.linear[0].bias.data[0] = float("nan")
+        return True
+
+
+def test_a_nan_in_mid_run_is_named_and_the_last_good_checkpoint_evaluates(
+    tmp_path: Path, small_recipe: Path
+) -> None:
+    recipe = load_recipe(str(small_recipe), find_game("Pong")).with_budget(300)
+    settings = Settings(0, tmp_path, eval_freq=10_000, save_freq=100)
+    experiment, model = build(recipe, find_game("Pong"), settings)
+    experiment.callbacks.append(NanAt())
+    with pytest.raises(NonFiniteError) as error:
+        train(experiment, model)
+    assert "the parameter q_net.features_extractor.linear.0.bias" in str(error.value)
+    assert "rl_model_100_steps.zip" in str(error.value)
+    assert experiment.run.facts["state"] == "failed"
+    assert not experiment.run.final_model.exists()
+    shown = run("scripts.evaluate", "--run", experiment.run.path, "--episodes", 1)
+    assert "model rl_model_100_steps.zip" in shown
+
+
+BAD_FLAGS = {
+    ("--game", "SpaceInvader"): "did you mean SpaceInvaders",
+    ("--game", "Pong; touch /tmp/x"): "unknown",
+    ("--game", ""): "unknown",
+    ("--recipe", "dqm"): "did you mean dqn",
+    ("--recipe", "no/such.yml"): "there is no such file",
+    ("--steps", "-1"): "'-1' is not a whole number from 1",
+    ("--steps", "abc"): "'abc' is not a whole number from 1",
+    ("--steps", "0"): "'0' is not a whole number",
+    ("--steps", "1.5"): "'1.5' is not a whole number",
+    ("--steps", "nan"): "'nan' is not a whole number",
+    ("--seed", "-3"): "'-3' is not a whole number from 0",
+    ("--seed", "99999999999"): "is not a whole number from 0 to",
+    ("--device", "gpu"): "'gpu' is no device",
+    ("--device", "cuda:77"): "'cuda:77' is no device",
+    ("--eval-epsilon", "2"): "'2' is not a number from 0 to 1",
+    ("--setps", "100"): "unrecognized arguments",
+}
+
+
+@pytest.mark.parametrize("flags", BAD_FLAGS)
+def test_a_bad_flag_is_refused_in_one_line(
+    tmp_path: Path, refused: Refused, flags: tuple[str, ...]
+) -> None:
+    assert BAD_FLAGS[flags] in refused("scripts.train", *flags, "--logs", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_logs_that_cannot_be_written_are_refused(tmp_path: Path, refused: Refused) -> None:
+    (tmp_path / "file").write_text("")
+    error = refused("scripts.train", "--steps", 10, "--logs", tmp_path / "file")
+    assert "cannot be written" in error
+
+
+def test_a_replay_larger_than_the_memory_is_refused(tmp_path: Path, refused: Refused) -> None:
+    entry = yaml.safe_load((ROOT / "hyperparams/dqn.yml").read_text())["atari"]
+    recipe = tmp_path / "huge.yml"
+    recipe.write_text(yaml.safe_dump({"atari": {**entry, "buffer_size": 10**9}}))
+    flags = ("--recipe", recipe, "--steps", 10**9, "--logs", tmp_path / "logs")
+    assert "the largest that fits is" in refused("scripts.train", *flags)
+    assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize("module", ["evaluate", "record", "plot"])
+def test_a_run_that_is_none_is_refused(tmp_path: Path, refused: Refused, module: str) -> None:
+    assert "is not a run folder" in refused(f"scripts.{module}", "--run", tmp_path)
+    assert "no such folder" in refused(f"scripts.{module}", "--run", tmp_path / "no")
+    assert "no run of" in refused(f"scripts.{module}", "--logs", tmp_path)
+
+
+def a_copy(trained: Run, folder: Path) -> Path:
+    """A run folder with nothing in it but what makes it one."""
+    folder.mkdir()
+    for name in ("run.json", "recipe.yml"):
+        (folder / name).write_text((trained.path / name).read_text())
+    return folder
+
+
+def test_a_run_without_a_model_is_refused(trained: Run, tmp_path: Path, refused: Refused) -> None:
+    folder = a_copy(trained, tmp_path / "run")
+    assert "holds no final model" in refused("scripts.evaluate", "--run", folder)
+    assert "holds no best model" in refused("scripts.record", "--run", folder, "--model", "best")
+    assert sorted(path.name for path in folder.iterdir()) == ["recipe.yml", "run.json"]
+
+
+def test_a_model_cut_in_half_is_refused(trained: Run, tmp_path: Path, refused: Refused) -> None:
+    folder = a_copy(trained, tmp_path / "run")
+    whole = trained.final_model.read_bytes()
+    (folder / trained.final_model.name).write_bytes(whole[: len(whole) // 2])
+    assert "cannot be loaded" in refused("scripts.evaluate", "--run", folder)
+    assert "cannot be loaded" in refused("scripts.record", "--run", folder)
+    assert not (folder / "evaluation.json").exists()
+    assert not (folder / "replay.mp4").exists()
+
+
+def test_a_window_without_a_display_says_what_to_do(
+    trained: Run, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert "make record films the agent" in refused("scripts.enjoy", "--run", trained.path)
+
+
+def test_measured_baselines_reach_the_table(trained: Run) -> None:
+    logs = trained.path.parents[2]
+    flags = ("--game", "Pong", "--recipe", ROOT / "hyperparams/dqn.yml", "--logs", logs)
+    assert "best single action" in run("scripts.baselines", *flags, "--episodes", 1)
+    assert (logs / "dqn/baselines/PongNoFrameskip-v4.json").is_file()

@@ -1,0 +1,129 @@
+"""The NaN guard names where it began, in a real DQN on real Pong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3 import DQN
+from stable_baselines3.common.callbacks import BaseCallback
+
+from custom.agents import save_agent
+from custom.envs import make_games
+from custom.errors import NonFiniteError
+from custom.games import find_game
+from custom.nan_guard import NanGuard
+from tests.conftest import SMALL
+
+Spoil = Callable[[DQN], None]
+
+
+class SpoilOnce(BaseCallback):
+    """Does something to the model after 60 steps, in mid-run."""
+
+    def __init__(self, spoil: Spoil) -> None:
+        super().__init__()
+        self.spoil = spoil
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps == 60:
+            self.spoil(self.model)
+        return True
+
+
+def learner(max_grad_norm: float = 10) -> DQN:
+    env = make_games(find_game("Pong"), SMALL, n_envs=1, seed=0)
+    return DQN(
+        "CnnPolicy",
+        env,
+        buffer_size=200,
+        learning_starts=20,
+        max_grad_norm=max_grad_norm,
+        policy_kwargs=SMALL["policy_kwargs"],
+        seed=0,
+        device="cpu",
+    )
+
+
+def in_q_net(model: DQN) -> None:
+    model.q_net.features_extractor.cnn[2].weight.data[3, 1, 0, 0] = float("nan")
+
+
+def in_target_net(model: DQN) -> None:
+    model.q_net_target.q_net[0].bias.data[0] = float("inf")
+
+
+def in_a_reward(model: DQN) -> None:
+    model.replay_buffer.rewards[:] = np.nan
+
+
+def infinite_reward(model: DQN) -> None:
+    model.replay_buffer.rewards[:] = np.inf
+
+
+def in_a_gradient(model: DQN) -> None:
+    bias = model.q_net.features_extractor.cnn[0].bias
+    bias.register_hook(lambda grad: grad * float("nan"))
+
+
+def in_the_q_values(model: DQN) -> None:
+    head = model.q_net.q_net[0]
+    head.register_forward_hook(lambda _m, _i, out: out * float("inf") if out.requires_grad else out)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (in_q_net, "the parameter q_net.features_extractor.cnn.2.weight"),
+        (in_target_net, "the parameter q_net_target.q_net.0.bias"),
+        (in_a_reward, "the target (a reward or the discount)"),
+        (infinite_reward, "the target (a reward or the discount)"),
+        (in_the_q_values, "the loss (the output of q_net)"),
+    ],
+)
+def test_the_first_tensor_is_named(spoil: Spoil, named: str) -> None:
+    with pytest.raises(NonFiniteError) as error:
+        learner().learn(200, callback=[SpoilOnce(spoil), NanGuard()])
+    assert named in str(error.value)
+
+
+@pytest.mark.parametrize("max_grad_norm", [10, float("inf")])
+def test_a_single_gradient_is_named_though_clipping_spreads_it(max_grad_norm: float) -> None:
+    model = learner(max_grad_norm)
+    with pytest.raises(NonFiniteError, match=r"the gradient of q_net\.features_extractor\.cnn\.0"):
+        model.learn(200, callback=[SpoilOnce(in_a_gradient), NanGuard()])
+
+
+def test_the_weights_are_still_those_before_the_bad_update() -> None:
+    model = learner()
+    with pytest.raises(NonFiniteError):
+        model.learn(200, callback=[SpoilOnce(in_a_reward), NanGuard()])
+    assert all(th.isfinite(p).all() for p in model.policy.parameters())
+
+
+def test_a_healthy_run_is_not_changed() -> None:
+    runs = []
+    for guards in ([], [NanGuard()]):
+        model = learner()
+        model.learn(200, callback=guards)
+        runs.append([p.detach().clone() for p in model.policy.parameters()])
+    assert all(th.equal(p, q) for p, q in zip(*runs, strict=True))
+
+
+def test_it_may_be_ended_twice_and_leaves_no_hooks() -> None:
+    model, guard = learner(), NanGuard()
+    model.learn(80, callback=guard)
+    guard.on_training_end()
+    assert not model.q_net._forward_hooks
+    assert not model.policy.optimizer._optimizer_step_pre_hooks
+
+
+def test_an_agent_with_nan_is_never_saved(tmp_path: Path) -> None:
+    model = learner()
+    in_q_net(model)
+    with pytest.raises(NonFiniteError, match=r"cnn\.2\.weight"):
+        save_agent(model, tmp_path / "agent.zip")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,87 @@
+"""What the README and the docs tell people to type is understood by what they type it to."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from custom.games import find_game
+from custom.recipes import load_recipe
+from tests.conftest import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SCRIPTS = {"train", "evaluate", "baselines", "record", "plot", "enjoy"}
+
+
+def commands() -> list[str]:
+    """Lines of the code blocks that start with make or python, comments taken off."""
+    blocks = [b for page in PAGES for b in re.findall(r"```\w*\n(.*?)```", page.read_text(), re.S)]
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if re.match(r"(make|python)\b", line)]
+
+
+def argv_of(line: str, folder: Path) -> list[list[str]]:
+    """What make hands to Python for a line, with a Python that only writes it down."""
+    shutil.copy(ROOT / "Makefile", folder)
+    for name in ("pyproject.toml", "constraints.txt"):
+        (folder / name).touch()
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(
+        '#!/bin/sh\nfor a in "$@"; do printf "%s\\0" "$a"; done >> argv\necho >> argv\n'
+    )
+    python.chmod(0o755)
+    (folder / ".venv" / ".ready").touch()
+    done = subprocess.run(
+        shlex.split(line, comments=True), cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "is ignored" not in done.stderr
+    recorded = folder / "argv"
+    calls = recorded.read_text().splitlines() if recorded.exists() else []
+    return [call.split("\0")[:-1] for call in calls]
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(commands()) > 10
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if line.startswith("make")])
+def test_a_documented_make_command_parses(line: str, tmp_path: Path) -> None:
+    for call in argv_of(line, tmp_path):
+        module = call[1]
+        if module.removeprefix("scripts.") in SCRIPTS:
+            args = import_module(module).parser().parse_args(call[2:])
+            game = find_game(args.game)
+            if args.recipe in ("dqn", "dqn-rmsprop"):
+                load_recipe(args.recipe, game)
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if line.startswith("python")])
+def test_a_documented_python_command_names_a_module_and_flags_it_has(line: str) -> None:
+    words = shlex.split(line, comments=True)
+    assert words[1] == "-m"
+    source = Path(import_module(words[2]).__file__).read_text()
+    for flag in (word for word in words[3:] if re.match(r"--?[a-z]", word)):
+        assert f'"{flag}"' in source
+
+
+def test_every_picture_of_the_readme_is_there() -> None:
+    links = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert len(links) >= 2
+    assert all((ROOT / link).is_file() for link in links)
+
+
+def test_the_readme_names_every_target_and_variable() -> None:
+    text = (ROOT / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.M))
+    variables = set(re.findall(r"^([A-Z]+) \?=", makefile, re.M))
+    assert {name for name in targets if f"`make {name}`" not in text} <= {"help"}
+    assert all(f"`{name}`" in text for name in variables)

@@ -1,0 +1,83 @@
+"""The learning curve, drawn from the files of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from custom.baselines import baselines_file, write_baselines
+from custom.errors import UserError
+from custom.games import find_game
+from custom.report import draw, plot_run
+from custom.runs import Run, open_run, write_json
+
+PONG = find_game("Pong")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run with 40 training games and two evaluations."""
+    folder = tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_1"
+    folder.mkdir(parents=True)
+    facts = {"env_id": PONG.env_id, "recipe": "dqn", "algo": "dqn", "seed": 1, "frame_skip": 4}
+    write_json(folder / "run.json", facts)
+    (folder / "recipe.yml").write_text(f"{PONG.env_id}: {{frame_stack: 4}}\n")
+    rows = "".join(f"{i * 100},{i * 400},{i % 5},400\n" for i in range(1, 41))
+    (folder / "training_games.csv").write_text("steps,frames,score,game_frames\n" + rows)
+    results = np.array([[1.0, 3.0], [5.0, 5.0]])
+    np.savez(folder / "evaluations.npz", timesteps=[2000, 4000], results=results)
+    return open_run(folder)
+
+
+def labels(run: Run) -> list[str]:
+    """What the legend says."""
+    return [text.get_text() for text in draw(run).axes[0].get_legend().get_texts()]
+
+
+def test_the_curve_has_games_their_mean_and_evaluations(run: Run) -> None:
+    shown = labels(run)
+    assert "one game" in shown
+    assert "training, mean of 8 games" in shown
+    assert "evaluation, mean ± std of 2 games" in shown
+
+
+def test_evaluations_stand_at_their_frames_with_their_spread(run: Run) -> None:
+    container = draw(run).axes[0].containers[0]
+    line, _, (bars,) = container.lines
+    assert list(line.get_xdata()) == [0.008, 0.016]  # million frames: 4 a step
+    assert list(line.get_ydata()) == [2.0, 5.0]
+    assert [tuple(ends[:, 1]) for ends in bars.get_segments()] == [(1.0, 3.0), (5.0, 5.0)]
+
+
+def test_without_measured_baselines_random_is_as_published(run: Run) -> None:
+    assert "random (published): -21" in labels(run)
+
+
+def test_measured_baselines_are_lines(run: Run, tmp_path: Path) -> None:
+    results = {"random": {"mean": -20.0}, "FIRE": {"mean": -19.0}}
+    content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 1}}
+    write_baselines(baselines_file(tmp_path, "dqn", PONG), content)
+    assert {"random: -20", "only FIRE: -19"} <= set(labels(run))
+
+
+def test_the_picture_is_a_png(run: Run) -> None:
+    with Image.open(plot_run(run)) as picture:
+        assert picture.format == "PNG"
+        assert picture.size == (1080, 600)
+
+
+def test_a_run_without_a_finished_game_has_nothing_to_plot(run: Run) -> None:
+    (run.path / "training_games.csv").write_text("steps,frames,score,game_frames\n")
+    (run.path / "evaluations.npz").unlink()
+    with pytest.raises(UserError, match="no game was finished yet"):
+        plot_run(run)
+
+
+@pytest.mark.parametrize("name", ["training_games.csv", "evaluations.npz"])
+def test_a_damaged_file_is_named(run: Run, name: str) -> None:
+    (run.path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=name):
+        plot_run(run)
