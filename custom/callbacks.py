@@ -192,7 +192,7 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         self.logger.dump(self.num_timesteps)
         self.tell(
             f"step {self.num_timesteps:,}: evaluation {scores.mean:.1f} ± {scores.std:.1f} points"
-            f" over {len(scores.scores)} games at epsilon {self.protocol.epsilon},"
+            f" (full games: {len(scores.scores)}, epsilon {self.protocol.epsilon}),"
             f" mean max Q {mean_max_q:.3f}"
         )
 

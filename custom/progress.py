@@ -14,6 +14,9 @@ from tqdm import tqdm
 
 DAY = 24 * 3600
 FORECAST_AFTER = 60.0  # seconds
+BAR = (
+    "{percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+)
 QUIET_LINE_EVERY = 30.0  # seconds, where there is no terminal to redraw a bar on
 
 
@@ -47,12 +50,12 @@ class Progress(BaseCallback):
             smoothing=0.02,  # the rate of the last minute or so: warm-up steps are far cheaper
             mininterval=0.5 if self._live else QUIET_LINE_EVERY,
             dynamic_ncols=True,
+            bar_format=BAR,
             disable=not self._live,
         )
-        self._started = self._line_at = time.monotonic()
+        self._line_at = time.monotonic()
         self._line_steps = self.num_timesteps
-        self._learning_since: tuple[float, int] | None = None
-        self._forecast_due = True
+        self._forecast = Forecast(self.total, self._line_at)
 
     def _on_step(self) -> bool:
         assert self._bar is not None
@@ -61,8 +64,8 @@ class Progress(BaseCallback):
         now = time.monotonic()
         if not self._live and now - self._line_at >= QUIET_LINE_EVERY:
             self._print_line(now)
-        if self._forecast_due:
-            self._forecast(now)
+        for line in self._forecast.lines(now, self.num_timesteps, self._warm()):
+            self.tell(line)
         return True
 
     def _on_training_end(self) -> None:
@@ -74,7 +77,7 @@ class Progress(BaseCallback):
         mean = f"{np.mean(scores):.1f}" if scores else "-"
         shown_best = "-" if best is None else f"{best:.1f}"
         epsilon = self.model.exploration_rate if self._warm() else 1.0  # all actions are random
-        return f"epsilon {epsilon:.2f}, last {len(scores)} games {mean}, best eval {shown_best}"
+        return f"epsilon {epsilon:.2f}, last {len(scores)} games: {mean}, best eval {shown_best}"
 
     def _warm(self) -> bool:
         return self.num_timesteps > self.model.learning_starts
@@ -88,28 +91,51 @@ class Progress(BaseCallback):
         )
         self._line_at, self._line_steps = now, self.num_timesteps
 
-    def _forecast(self, now: float) -> None:
-        """Say once how long it will take, from a stretch in which the agent learns."""
-        if self._warm() and self._learning_since is None:
-            self._learning_since = now, self.num_timesteps
-        if now - self._started < FORECAST_AFTER:
-            return
-        since, steps = self._learning_since or (now, self.num_timesteps)
-        if now - since < FORECAST_AFTER / 4 or self.num_timesteps == steps:
-            return  # still collecting the first games, which says nothing about learning
-        self._forecast_due = False
-        rate = (self.num_timesteps - steps) / (now - since)
-        whole = now - self._started + (self.total - self.num_timesteps) / rate
-        self.tell(f"the whole run will take about {duration(whole)} ({rate:.0f} steps/s)")
-        if whole > DAY:
-            fits = int(rate * DAY / 10_000) * 10_000
-            self.tell(f"for a run of a day: STEPS={max(fits, 10_000)}; on a GPU it is faster")
-
     @staticmethod
     def tell(text: str) -> None:
         """A line on standard output that does not break the bar."""
         tqdm.write(text)
         sys.stdout.flush()
+
+
+class Forecast:
+    """Says once how long a run will take, from a stretch in which the agent learns.
+
+    :param total: the budget in steps
+    :param started: when the run began, in seconds
+    """
+
+    def __init__(self, total: int, started: float) -> None:
+        self.total = total
+        self.started = started
+        self._learning_since: tuple[float, int] | None = None
+        self._told = self._done = False
+
+    def lines(self, now: float, steps: int, learning: bool) -> list[str]:
+        """What there is to say now, if anything.
+
+        :param steps: taken so far
+        :param learning: whether the warm-up, whose steps are far cheaper, is over
+        """
+        if learning and self._learning_since is None:
+            self._learning_since = now, steps
+        if self._done or now - self.started < FORECAST_AFTER:
+            return []
+        if self._learning_since is None:
+            told, self._told = self._told, True
+            waiting = "how long the run will take shows once the agent learns, after the warm-up"
+            return [] if told else [waiting]
+        since, at = self._learning_since
+        if now - since < FORECAST_AFTER / 4:
+            return []
+        self._done = True
+        rate = (steps - at) / (now - since)
+        whole = now - self.started + (self.total - steps) / rate
+        lines = [f"the whole run will take about {duration(whole)} ({rate:.0f} steps/s)"]
+        if whole > DAY:
+            fits = max(int(rate * DAY) // 10_000, 1) * 10_000
+            lines.append(f"for a run of a day: STEPS={fits}; a GPU is faster, too")
+        return lines
 
 
 def duration(seconds: float) -> str:
