@@ -204,4 +204,7 @@ def build(recipe: Recipe, game: Game, settings: Settings) -> tuple[Experiment, B
         if isinstance(error, MemoryError):
             reason = f"{recipe.file}: out of memory ({error}); lower buffer_size"
             raise UserError(reason) from None
+        if isinstance(error, ValueError | TypeError | AssertionError):  # what SB3 says of values
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{recipe.file}: SB3 refuses these values: {reason}") from error
         raise

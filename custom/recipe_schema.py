@@ -6,11 +6,9 @@ data; a class is its dotted path, taken from an allow-list of packages and of ba
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import math
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import gymnasium as gym
@@ -21,48 +19,10 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
+from custom.recipe_values import Check, RecipeError, flag, known_key, mapping, number, whole
+
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"dqn": DQN}
 PACKAGES = ("custom", "gymnasium", "sb3_contrib", "stable_baselines3", "torch")
-
-
-class RecipeError(ValueError):
-    """What is wrong with one value and how to mend it; the reader adds file and game."""
-
-
-Check = Callable[[str, Any], Any]
-
-
-def number(low: float, high: float, *, above: bool = False) -> Check:
-    """A real number in [low, high], or in (low, high] with `above`."""
-
-    def check(key: str, value: Any) -> float:
-        real = _real(key, value)
-        if not (low < real if above else low <= real) or real > high:
-            bound = f"above {low:g}" if above else f"at least {low:g}"
-            limit = "" if math.isinf(high) else f" and at most {high:g}"
-            raise RecipeError(f"{key} is {value}; it must be {bound}{limit}")
-        return real
-
-    return check
-
-
-def whole(low: int, high: float = math.inf) -> Check:
-    """A whole number in [low, high]; ``!!float 1e6`` is one."""
-
-    def check(key: str, value: Any) -> int:
-        real = number(low, high)(key, value)
-        if real != int(real):
-            raise RecipeError(f"{key} is {value}; it must be a whole number")
-        return int(real)
-
-    return check
-
-
-def flag(key: str, value: Any) -> bool:
-    """True or false."""
-    if not isinstance(value, bool):
-        raise RecipeError(f"{key} is {value!r}; write true or false")
-    return value
 
 
 def learning_rate(key: str, value: Any) -> Any:
@@ -98,13 +58,13 @@ def policy(key: str, value: Any) -> str:
 def policy_kwargs(key: str, value: Any) -> dict[str, Any]:
     """Arguments of the policy class, with classes as dotted paths."""
     known = [*_parameters(DQN.policy_aliases["CnnPolicy"])]
-    settings = _mapping(key, value)
+    settings = mapping(key, value)
     for name, setting in settings.items():
         known_key(f"{key}.{name}", name, known)
         if name in POLICY_CLASSES and setting is not None:
             class_named(f"{key}.{name}", setting, POLICY_CLASSES[name])
     for owner in ("optimizer", "features_extractor"):
-        arguments = _mapping(f"{key}.{owner}_kwargs", settings.get(f"{owner}_kwargs") or {})
+        arguments = mapping(f"{key}.{owner}_kwargs", settings.get(f"{owner}_kwargs") or {})
         path = settings.get(f"{owner}_class")
         default: type = th.optim.Adam if owner == "optimizer" else BaseFeaturesExtractor
         if path or owner == "optimizer":
@@ -128,7 +88,7 @@ def wrapper_item(key: str, item: Any) -> tuple[str, dict[str, Any]]:
         return item, {}
     if isinstance(item, dict) and len(item) == 1:
         path, arguments = next(iter(item.items()))
-        return str(path), _mapping(f"{key}.{path}", arguments or {})
+        return str(path), mapping(f"{key}.{path}", arguments or {})
     raise RecipeError(f"{key} has the entry {item!r}; write a class path or 'path: {{arguments}}'")
 
 
@@ -136,11 +96,6 @@ def buffer_class(key: str, value: Any) -> str:
     """The dotted path of a replay buffer."""
     class_named(key, value, ReplayBuffer)
     return str(value)
-
-
-def plain_mapping(key: str, value: Any) -> dict[str, Any]:
-    """Named values that are passed on as they are."""
-    return _mapping(key, value)
 
 
 POLICY_CLASSES: dict[str, type] = {
@@ -169,11 +124,20 @@ KEYS: dict[str, Check] = {
     "policy": policy,
     "policy_kwargs": policy_kwargs,
     "replay_buffer_class": buffer_class,
-    "replay_buffer_kwargs": plain_mapping,
+    "replay_buffer_kwargs": mapping,
     "stats_window_size": whole(1),
     "target_update_interval": whole(1),
     "tau": number(0, 1, above=True),
     "train_freq": train_freq,
+}
+SB3_BUFFER = "stable_baselines3.common.buffers.ReplayBuffer"
+GIVEN_TO_BUFFERS = {  # by the algorithm
+    "action_space",
+    "buffer_size",
+    "device",
+    "n_envs",
+    "observation_space",
+    "optimize_memory_usage",
 }
 REQUIRED = ("n_timesteps", "policy")
 
@@ -189,24 +153,18 @@ def check_entry(entry: dict[str, Any]) -> dict[str, Any]:
         if key not in entry:
             raise RecipeError(f"{key} is missing; copy it from hyperparams/dqn.yml")
     checked = {key: KEYS[key](key, value) for key, value in entry.items()}
-    timeouts = (checked.get("replay_buffer_kwargs") or {}).get("handle_timeout_termination", True)
+    buffer_kwargs = checked.get("replay_buffer_kwargs", {})
+    buffer = class_named(
+        "replay_buffer_class", checked.get("replay_buffer_class", SB3_BUFFER), object
+    )
+    for name in buffer_kwargs:
+        known_key(f"replay_buffer_kwargs.{name}", name, set(_parameters(buffer)) - GIVEN_TO_BUFFERS)
+    timeouts = buffer_kwargs.get("handle_timeout_termination", True)
     if checked.get("optimize_memory_usage") and timeouts:
         raise RecipeError(
             "optimize_memory_usage needs replay_buffer_kwargs: {handle_timeout_termination: false}"
         )
     return checked
-
-
-def known_key(where: str, key: str, known: Iterable[str]) -> None:
-    """Refuse a key that nobody reads, naming the closest one.
-
-    :raises RecipeError: unknown
-    """
-    names = list(known)
-    if key not in names:
-        close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(names))}"
-        raise RecipeError(f"{where} is not a known key; {hint}")
 
 
 def class_named(key: str, path: Any, base: type) -> type:
@@ -234,25 +192,3 @@ def _arguments(key: str, arguments: dict[str, Any], cls: type) -> None:
 
 def _parameters(cls: type) -> list[str]:
     return list(inspect.signature(cls).parameters)
-
-
-def _mapping(key: str, value: Any) -> dict[str, Any]:
-    if isinstance(value, str):
-        raise RecipeError(f"{key} is the code {value!r}; write plain data, e.g. {{name: value}}")
-    if not isinstance(value, dict):
-        raise RecipeError(f"{key} is {value!r}; write named values, e.g. {{name: value}}")
-    return value
-
-
-def _real(key: str, value: Any) -> float:
-    if isinstance(value, str):
-        try:
-            real = float(value)
-        except ValueError:
-            raise RecipeError(f"{key} is the text {value!r}; write a number") from None
-        raise RecipeError(f"{key} is the text {value!r}; write !!float {real:g}")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RecipeError(f"{key} is {value!r}; write a number")
-    if math.isnan(value):
-        raise RecipeError(f"{key} is not a number; write a number")
-    return float(value)

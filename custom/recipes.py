@@ -19,7 +19,8 @@ from rl_zoo3.utils import ALGOS
 
 from custom.errors import UserError
 from custom.games import V4_SUFFIX, Game
-from custom.recipe_schema import ALGORITHMS, RecipeError, check_entry
+from custom.recipe_schema import ALGORITHMS, check_entry
+from custom.recipe_values import RecipeError
 
 FOLDER = Path(__file__).resolve().parents[1] / "hyperparams"
 WARM_UP_SHARE = 10  # the warm-up takes a tenth of the budget at most

@@ -24,7 +24,7 @@ from custom.games import find_game
 from custom.recipes import load_recipe
 from custom.runs import Run, open_run
 from custom.training import train
-from tests.conftest import ROOT, run, start
+from tests.conftest import ROOT, SMALL, run, start
 
 SHORT = ("--eval-episodes", 1, "--eval-freq", 200, "--save-freq", 100, "--seed", 3)
 Refused = Callable[..., str]
@@ -248,6 +248,15 @@ def test_a_replay_larger_than_the_memory_is_refused(tmp_path: Path, refused: Ref
     flags = ("--recipe", recipe, "--steps", 10**9, "--logs", tmp_path / "logs")
     assert "the largest that fits is" in refused("scripts.train", *flags)
     assert not (tmp_path / "logs").exists()
+
+
+def test_values_that_sb3_refuses_leave_nothing_behind(tmp_path: Path, refused: Refused) -> None:
+    entry = {**SMALL, "policy_kwargs": {"optimizer_kwargs": {"eps": -1.0}}}
+    recipe = tmp_path / "bad.yml"
+    recipe.write_text(yaml.safe_dump({"atari": entry}))
+    flags = ("--recipe", recipe, "--game", "Pong", "--logs", tmp_path / "logs")
+    assert "Invalid epsilon value: -1.0" in refused("scripts.train", *flags)
+    assert not list((tmp_path / "logs").rglob("Pong*"))
 
 
 @pytest.mark.parametrize("module", ["evaluate", "record", "plot"])

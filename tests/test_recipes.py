@@ -118,6 +118,8 @@ LINES = {
     "env_wrapper: builtins.print": "from one of: custom, gymnasium",
     "env_wrapper: 5": "has the entry 5",
     "env_wrapper: {custom.envs.DeepMindAtariWrapper: {noops: 1}}": "did you mean noop_max?",
+    "replay_buffer_kwargs: {handle_timeouts: true}": "did you mean handle_timeout_termination?",
+    "replay_buffer_kwargs: {buffer_size: 5}": "replay_buffer_kwargs.buffer_size is not a known key",
     "max_grad_norm: [10]": "max_grad_norm is [10]; write a number",
 }
 
