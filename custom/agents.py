@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from pathlib import Path
 
@@ -28,13 +29,10 @@ def save_agent(model: BaseAlgorithm, path: Path) -> None:
 def non_finite_parameter(model: BaseAlgorithm) -> str | None:
     """The first parameter, of the target network too, that has a value that is not finite."""
     parameters = dict(model.policy.named_parameters())
-    norms = th._foreach_norm(list(parameters.values()))  # one number each, in one call
-    if th.isfinite(th.stack(norms)).all():
+    largest = th._foreach_norm(list(parameters.values()), math.inf)  # one number each, in one call
+    if th.isfinite(th.stack(largest)).all():
         return None
-    for name, parameter in parameters.items():
-        if not th.isfinite(parameter).all():
-            return name
-    return None  # a norm that overflowed, though every value is finite
+    return next(name for name, value in parameters.items() if not th.isfinite(value).all())
 
 
 def load_agent(run: Run, file: Path, device: str = "auto") -> BaseAlgorithm:

@@ -21,7 +21,7 @@ from custom.errors import NonFiniteError
 
 
 class NanGuard(BaseCallback):
-    """Checks every update of a DQN before it is made.
+    """Checks every update of a DQN before it is made; an infinite reward right after it.
 
     :raises NonFiniteError: from within `learn()`, naming the first of: parameter, target, loss,
         gradient, in the order in which an update computes them
@@ -32,10 +32,12 @@ class NanGuard(BaseCallback):
     def __init__(self) -> None:
         super().__init__()
         self._outputs: dict[str, th.Tensor] = {}
-        self._grad_norms: dict[str, th.Tensor] = {}  # in the order of backpropagation
+        self._largest_grads: dict[str, th.Tensor] = {}  # in the order of backpropagation
         self._handles: list[RemovableHandle] = []
+        self._ended = True
 
     def _on_training_start(self) -> None:
+        self._ended = False
         self._handles = [
             self.model.q_net.register_forward_hook(self._remember_output("q_net")),
             self.model.q_net_target.register_forward_hook(self._remember_output("q_net_target")),
@@ -47,16 +49,21 @@ class NanGuard(BaseCallback):
             self._handles.append(handle)
 
     def _on_step(self) -> bool:
-        # An infinite reward has an infinite loss but, as Huber's loss clips it, a finite gradient.
-        loss = self.logger.name_to_value.get("train/loss", 0.0)
-        if not math.isfinite(loss):
-            self._stop("the target (a reward or the discount)")
+        self._check_loss()
         return True
 
+    def _check_loss(self) -> None:
+        """An infinite reward has an infinite loss, but a finite gradient: Huber's loss clips it."""
+        if not math.isfinite(self.logger.name_to_value.get("train/loss", 0.0)):
+            self._stop("the target (a reward or the discount)")
+
     def _on_training_end(self) -> None:
+        ended, self._ended = self._ended, True
         for handle in self._handles:
             handle.remove()
-        self._handles, self._outputs, self._grad_norms = [], {}, {}
+        self._handles, self._outputs, self._largest_grads = [], {}, {}
+        if not ended:
+            self._check_loss()
 
     def _remember_output(self, name: str) -> Callable[..., None]:
         def hook(_module: th.nn.Module, _args: Any, output: th.Tensor) -> None:
@@ -67,14 +74,15 @@ class NanGuard(BaseCallback):
     def _remember_gradient(self, name: str) -> Callable[[th.Tensor], None]:
         def hook(parameter: th.Tensor) -> None:
             assert parameter.grad is not None
-            self._grad_norms[name] = parameter.grad.norm()
+            self._largest_grads[name] = th.linalg.vector_norm(parameter.grad, math.inf)
 
         return hook
 
     def _before_step(self, *_: Any) -> None:
-        """One look at a handful of norms; only if it fails is the tensor searched for."""
-        norms = [*self._grad_norms.values(), *th._foreach_norm(list(self._outputs.values()))]
-        if not th.isfinite(th.stack(norms)).all():
+        """One look at a handful of largest values; only if it fails is the tensor searched for."""
+        outputs = th._foreach_norm(list(self._outputs.values()), math.inf)
+        largest = [*self._largest_grads.values(), *outputs]
+        if not th.isfinite(th.stack(largest)).all():
             self._stop(self._first())
 
     def _first(self) -> str:
@@ -85,8 +93,8 @@ class NanGuard(BaseCallback):
             return "the target (the output of q_net_target)"
         if not th.isfinite(self._outputs["q_net"]).all():
             return "the loss (the output of q_net)"
-        bad_grads = [name for name, norm in self._grad_norms.items() if not th.isfinite(norm)]
-        if len(bad_grads) == len(self._grad_norms):
+        bad_grads = [name for name, value in self._largest_grads.items() if not th.isfinite(value)]
+        if len(bad_grads) == len(self._largest_grads):
             return "the target (a reward or the discount)"
         return f"the gradient of {bad_grads[0]}"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,20 +59,24 @@ class Recipe:
         """The recipe for a run of so many steps (None: the recipe's own).
 
         A warm-up longer than a tenth of the budget would leave little to learn from: it is cut.
+        Where a budget is given, the decay of epsilon lasts twice the warm-up at least, or it would
+        be over before the agent that it is for begins to learn.
         """
         values = copy.deepcopy(self.hyperparams)
         if n_timesteps is not None:
             values["n_timesteps"] = n_timesteps
-        longest = values["n_timesteps"] // WARM_UP_SHARE
-        asked = values.get("learning_starts", 100)  # 100 is SB3's default
-        notes: tuple[str, ...] = ()
+        budget, notes = values["n_timesteps"], []
+        asked, longest = values.get("learning_starts", 100), budget // WARM_UP_SHARE  # SB3's 100
         if asked > longest:
             values["learning_starts"] = longest
-            notes = (
-                f"learning_starts: {asked:,} shortened to {longest:,} steps,"
-                f" a tenth of the budget of {values['n_timesteps']:,} steps",
-            )
-        return Recipe(self.name, self.algo, self.file, values, notes)
+            share = f"a tenth of the budget of {budget:,} steps"
+            notes.append(f"learning_starts: {asked:,} shortened to {longest:,} steps, {share}")
+        warm_up = min(asked, longest)
+        before = Recipe(self.name, self.algo, self.file, values).exploration_steps
+        if n_timesteps is not None and before < 2 * warm_up:
+            values["exploration_fraction"] = 2 * warm_up / budget
+            notes.append(f"exploration: {before:,} lengthened to {2 * warm_up:,} steps, twice that")
+        return Recipe(self.name, self.algo, self.file, values, tuple(notes))
 
     def to_yaml(self, env_id: str) -> str:
         """The recipe as a file that can be given as RECIPE again."""
@@ -96,14 +101,23 @@ def load_recipe(text: str, game: Game) -> Recipe:
     try:
         if not isinstance(entries[key], dict):
             raise RecipeError("has no values; write 'key: value' lines below it")
-        return Recipe(recipe_name(file.name), _algorithm(file), file, check_entry(entries[key]))
+        return Recipe(recipe_name(str(file)), _algorithm(file), file, check_entry(entries[key]))
     except RecipeError as error:
         raise UserError(f"{file}: {key}: {error}") from None
 
 
 def recipe_name(text: str) -> str:
-    """The name under which runs of a recipe lie: its file's, without the ending."""
-    return re.sub(r"\.ya?ml$", "", Path(text).name)
+    """The name under which runs of a recipe lie: its file's, without the ending.
+
+    A foreign file that is named as one of this project (the zoo's dqn.yml) gets a mark of its
+    content, so that the runs of two recipes are never mixed.
+    """
+    path = Path(text)
+    name = re.sub(r"\.ya?ml$", "", path.name)
+    own = FOLDER / f"{name}.yml"
+    if path.name == name or not own.is_file() or not path.is_file() or path.samefile(own):
+        return name
+    return f"{name}-{hashlib.sha256(path.read_bytes()).hexdigest()[:6]}"
 
 
 def _find(text: str) -> Path:

@@ -65,7 +65,8 @@ def score_table(run: Run, result: dict[str, Any]) -> str:
     normalised = result["human_normalised"]
     shown = "unknown" if normalised is None else f"{normalised:.3f} (0 random, 1 human)"
     leaderboard = f"mean - std {result['mean_minus_std']:.1f}; human-normalised {shown}"
-    return "\n".join([title, *lines, leaderboard])
+    hint = [] if _measured(run) else ["make baselines adds random and the best single action here"]
+    return "\n".join([title, *lines, leaderboard, *hint])
 
 
 def _measured(run: Run) -> list[tuple[str, float, str]]:

@@ -97,6 +97,19 @@ def test_a_single_gradient_is_named_though_clipping_spreads_it(max_grad_norm: fl
         model.learn(200, callback=[SpoilOnce(in_a_gradient), NanGuard()])
 
 
+def test_values_that_are_huge_but_finite_are_no_alarm() -> None:
+    model = learner()
+    model.q_net.q_net[0].bias.data[:] = 1e30  # whose square is infinite in float32
+    model.learn(60, callback=NanGuard())
+    assert model.num_timesteps == 60
+
+
+def test_an_infinite_loss_of_the_last_update_is_seen() -> None:
+    model = learner()
+    with pytest.raises(NonFiniteError, match="a reward"):
+        model.learn(60, callback=[SpoilOnce(infinite_reward), NanGuard()])
+
+
 def test_the_weights_are_still_those_before_the_bad_update() -> None:
     model = learner()
     with pytest.raises(NonFiniteError):

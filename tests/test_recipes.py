@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import yaml
 
 from custom.errors import UserError
 from custom.games import find_game
-from custom.recipes import FOLDER, load_recipe
+from custom.recipes import FOLDER, load_recipe, recipe_name
 
 GAMES = [
     "SpaceInvaders",
@@ -69,13 +70,36 @@ def test_a_long_warm_up_is_cut_to_a_tenth_of_the_budget_and_told() -> None:
 
 
 def test_a_warm_up_within_a_tenth_stays() -> None:
-    recipe = load_recipe("dqn", PONG).with_budget(1_000_000)
+    recipe = load_recipe("dqn", find_game("Breakout")).with_budget(2_000_000)
     assert recipe.hyperparams["learning_starts"] == 100_000
     assert recipe.notes == ()
 
 
 def test_exploration_is_a_fraction_of_the_budget() -> None:
-    assert load_recipe("dqn", PONG).with_budget(20_000).exploration_steps == 1_000  # 0.05
+    recipe = load_recipe("dqn", PONG)
+    assert recipe.with_budget(None).exploration_steps == 250_000  # 0.05 of 5M
+    assert recipe.with_budget(10_000_000).exploration_steps == 500_000
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yml")))
+@pytest.mark.parametrize("steps", [20_000, 200_000, 1_000_000, 2_000_000, None])
+def test_epsilon_still_falls_when_the_agent_begins_to_learn(name: str, steps: int | None) -> None:
+    for game in [*GAMES, "Alien"]:
+        recipe = load_recipe(name, find_game(game)).with_budget(steps)
+        assert recipe.exploration_steps >= 2 * recipe.hyperparams["learning_starts"]
+
+
+def test_a_lengthened_exploration_is_told() -> None:
+    recipe = load_recipe("dqn", PONG).with_budget(20_000)
+    assert recipe.exploration_steps == 4_000
+    assert recipe.notes[1] == "exploration: 1,000 lengthened to 4,000 steps, twice that"
+
+
+def test_a_foreign_file_of_the_same_name_keeps_its_runs_apart() -> None:
+    zoo = importlib.resources.files("rl_zoo3") / "hyperparams" / "dqn.yml"
+    assert recipe_name(str(FOLDER / "dqn.yml")) == recipe_name("dqn") == "dqn"
+    assert re.fullmatch("dqn-[0-9a-f]{6}", recipe_name(str(zoo)))
+    assert load_recipe(str(zoo), PONG).algo == "dqn"
 
 
 def test_a_resolved_recipe_can_be_given_as_a_recipe_again(tmp_path: Path) -> None:
