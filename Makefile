@@ -104,7 +104,7 @@ variables := GAME RECIPE STEPS SEED DEVICE LOGS RUN EPISODES ARGS PYTHON
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 unknown := $(filter-out $(variables) SHELL,$(given))
 $(foreach name,$(variables) $(unknown),$(eval override $(name) := $$(value $(name))))
-$(foreach name,$(unknown),$(warning $(name) is ignored: make alone lists the variables))
+$(foreach name,$(unknown),$(error there is no variable $(name): make alone lists them))
 export $(variables)
 # Neither do the values travel on in MAKEFLAGS, nor another Python's settings from the user's shell.
 MAKEOVERRIDES :=

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from custom.errors import UserError
 from custom.evaluation import Act, Protocol
 from custom.games import Game
-from custom.runs import Run, write_json
+from custom.runs import Run, atomic_file
 
 
 def action_names(game: Game) -> list[str]:
@@ -61,7 +62,7 @@ def measure_baselines(
     return {
         "game": game.name,
         "env_id": game.env_id,
-        "protocol": protocol.describe(game, hyperparams),
+        "protocol": replace(protocol, epsilon=None).describe(game, hyperparams),
         "best_action": max(names, key=lambda name: results[name]["mean"]),
         "results": results,
     }
@@ -73,18 +74,26 @@ def baselines_file(logs: Path, recipe: str, game: Game) -> Path:
 
 
 def baselines_of(run: Run) -> dict[str, Any] | None:
-    """The measured baselines of a run's game and recipe: they lie beside its algorithm's folder."""
+    """The measured baselines of a run's game and recipe: they lie beside its algorithm's folder.
+
+    None where there are none, or where the run was moved out of its place.
+    """
+    if len(run.path.parents) < 3:
+        return None
     return read_baselines(baselines_file(run.path.parents[2], run.facts["recipe"], run.game))
 
 
-def write_baselines(file: Path, content: dict[str, Any]) -> None:
-    """Keep measured baselines.
+def write_baselines(file: Path, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Measure baselines and keep them.
 
-    :raises UserError: the folder cannot be written
+    :raises UserError: the folder cannot be written; said before anything is played
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, content)
+        with atomic_file(file, "w") as opened:
+            content = measure()
+            json.dump(content, opened, indent=2)
+        return content
     except OSError as error:
         raise UserError(f"LOGS {file.parent}: cannot be written ({error.strerror})") from None
 
@@ -95,7 +104,9 @@ def read_baselines(file: Path) -> dict[str, Any] | None:
         return None
     try:
         content: dict[str, Any] = json.loads(file.read_text())
-        _ = content["results"]["random"]["mean"], content["results"][content["best_action"]]["mean"]
+        for name in ("random", content["best_action"]):
+            float(content["results"][name]["mean"])
+        int(content["protocol"]["episodes"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file}: is damaged ({error}); delete it and run make baselines") from None
     return content

@@ -19,8 +19,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.dqn.dqn import DQN
 
 from custom.agents import save_agent
+from custom.console import say
 from custom.envs import make_games
-from custom.evaluation import Protocol, Scores
+from custom.evaluation import Protocol, Scores, evaluation_seed
 from custom.games import Game
 from custom.runs import Run, atomic_file
 
@@ -40,7 +41,11 @@ class PeriodicCallback(BaseCallback):
         if self.num_timesteps < self._next:
             return True
         self._next = (self.num_timesteps // self.freq + 1) * self.freq
-        return self.on_period()
+        try:
+            return self.on_period()
+        except OSError as error:  # a full disk may have room again the next time
+            say(f"step {self.num_timesteps:,}: {error}; training goes on")
+            return True
 
     def on_period(self) -> bool:
         """What is done; False ends the training."""
@@ -97,7 +102,8 @@ class GameRecord(BaseCallback):
 class HeldOutStates:
     """A fixed set of states from random play (Mnih et al. 2015, Extended Data Fig. 2).
 
-    Their mean max-a Q rises smoothly while scores jump about. Collected once, before learning.
+    Their mean max-a Q rises smoothly while scores jump about. Random play and a seed of their own
+    make them the same whenever they are collected.
 
     :param states: (N, frame_stack, height, width), uint8
     """
@@ -142,26 +148,22 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         freq: int,
         protocol: Protocol,
         should_stop: Callable[[], bool],
-        tell: Callable[[str], None],
     ) -> None:
         super().__init__(freq)
         self.run = run
         self.protocol = protocol
         self.should_stop = should_stop
-        self.tell = tell
         self.best: float | None = None
         self._done: list[tuple[int, Scores, float]] = []
         self._held_out: HeldOutStates | None = None
 
-    def _on_training_start(self) -> None:
-        if self._held_out is None:
-            seed = self.protocol.seed
-            self._held_out = HeldOutStates(self.run.game, self.run.hyperparams, seed)
-
     def on_period(self) -> bool:
         """Evaluate; a broken-off evaluation leaves nothing."""
-        assert self._held_out is not None
-        protocol = replace(self.protocol, seed=self.protocol.seed + self.num_timesteps)
+        if self._held_out is None:
+            states_seed = evaluation_seed(self.protocol.seed)
+            self._held_out = HeldOutStates(self.run.game, self.run.hyperparams, states_seed)
+        seed = evaluation_seed(self.protocol.seed, self.num_timesteps)
+        protocol = replace(self.protocol, seed=seed)
         scores = protocol.play(self.model, self.run.game, self.run.hyperparams, self.should_stop)
         if len(scores.scores) < protocol.episodes:
             return True
@@ -190,7 +192,7 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         self.logger.record("eval/std_score", scores.std)
         self.logger.record("eval/mean_max_q", mean_max_q)
         self.logger.dump(self.num_timesteps)
-        self.tell(
+        say(
             f"step {self.num_timesteps:,}: evaluation {scores.mean:.1f} ± {scores.std:.1f} points"
             f" (full games: {len(scores.scores)}, epsilon {self.protocol.epsilon}),"
             f" mean max Q {mean_max_q:.3f}"

@@ -27,7 +27,8 @@ NOOP_MAX = 30
 class LifeLossTerminalEnv(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
     """The loss of a life ends the episode for the learner, and the game just goes on.
 
-    SB3's `EpisodicLifeEnv` plays a no-op after each life instead.
+    SB3's `EpisodicLifeEnv` plays a no-op after each life instead. As after every end of an episode,
+    `VecFrameStack` blanks the frames before it, as DeepMind's replay does with those before an end.
     """
 
     def __init__(self, env: gym.Env[np.ndarray, int]) -> None:

@@ -1,7 +1,7 @@
 """How agents are evaluated: full games, raw points, a fixed epsilon, games played in parallel.
 
-The protocol is that of Mnih et al. 2015 (https://www.nature.com/articles/nature14236): 1-30 no-ops
-at the start, epsilon 0.05, at most 108,000 frames a game.
+As in Mnih et al. 2015 (https://www.nature.com/articles/nature14236), 1-30 no-ops at the start and
+epsilon 0.05; a game lasts 108,000 frames at most (30 minutes, as later papers have it), not 18,000.
 """
 
 from __future__ import annotations
@@ -60,6 +60,11 @@ class Scores:
         }
 
 
+def evaluation_seed(*numbers: int) -> int:
+    """A seed for games of an evaluation, far from those of trainings, which count from theirs."""
+    return int(np.random.SeedSequence((0xE7A1, *numbers)).generate_state(1)[0])
+
+
 def bootstrap_interval(scores: list[float], seed: int = 0) -> tuple[float, float]:
     """95 % percentile-bootstrap interval of the mean (Efron 1979)."""
     draws = np.random.default_rng(seed).choice(scores, (BOOTSTRAP_DRAWS, len(scores)))
@@ -69,20 +74,29 @@ def bootstrap_interval(scores: list[float], seed: int = 0) -> tuple[float, float
 
 @dataclass(frozen=True)
 class Protocol:
-    """What an evaluation was made with; two scores compare only where it is the same."""
+    """What an evaluation was made with; two scores compare only where it is the same.
+
+    :param epsilon: share of random actions; None where no agent explores
+    :param seed: of games that no training with any seed plays
+    """
 
     episodes: int = 30
-    epsilon: float = EPSILON
+    epsilon: float | None = EPSILON
     seed: int = 0
-    n_envs: int = N_ENVS
-    noop_max: int = NOOP_MAX
-    max_frames: int = MAX_FRAMES
+
+    @property
+    def n_envs(self) -> int:
+        """Games played in parallel."""
+        return min(N_ENVS, self.episodes)
 
     def describe(self, game: Game, hyperparams: dict[str, Any]) -> dict[str, Any]:
         """The protocol in full, as it is written into files."""
         return {
             **asdict(self),
+            "n_envs": self.n_envs,
             "full_games": True,
+            "noop_max": NOOP_MAX,
+            "max_frames": MAX_FRAMES,
             "frame_skip": frame_skip(hyperparams),
             "repeat_action_probability": STICKY_PROBABILITY if game.sticky else 0.0,
         }
@@ -95,10 +109,10 @@ class Protocol:
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Scores:
         """Play new games with an agent, or with any rule that maps observations to actions."""
-        n_envs = min(self.n_envs, self.episodes)
-        env = make_games(game, hyperparams, n_envs, self.seed)
+        env = make_games(game, hyperparams, self.n_envs, evaluation_seed(self.seed))
         try:
             if isinstance(act, BaseAlgorithm):
+                assert self.epsilon is not None
                 act = epsilon_greedy(act, self.epsilon, np.random.default_rng(self.seed))
             return play_games(act, env, self.episodes, should_stop)
         finally:

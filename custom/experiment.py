@@ -25,7 +25,7 @@ from custom.agents import save_agent
 from custom.callbacks import Checkpoints, FixedEpsilonEvaluation, GameRecord, StopRequest
 from custom.envs import frame_skip
 from custom.errors import UserError
-from custom.evaluation import Protocol
+from custom.evaluation import EPSILON, Protocol
 from custom.games import Game
 from custom.memory import check_replay, replay_size
 from custom.nan_guard import NanGuard
@@ -35,12 +35,10 @@ from custom.recipe_schema import POLICY_CLASSES, class_named
 from custom.recipes import Recipe
 from custom.runs import Run, atomic_file, claim_folder, write_json
 
-EVALUATION_SEED = 1_000_000  # games that the training never sees
-
 
 @dataclass(frozen=True)
 class Settings:
-    """How a recipe is run; none of it changes what is learnt.
+    """How a recipe is run: everything that is not what the recipe says.
 
     :param eval_freq: steps between evaluations; 0: a twentieth of the budget, 10,000 to 250,000
     :param save_freq: steps between checkpoints; 0: as `eval_freq`
@@ -51,7 +49,7 @@ class Settings:
     device: str = "auto"
     eval_freq: int = 0
     eval_episodes: int = 10
-    eval_epsilon: float = 0.05
+    eval_epsilon: float = EPSILON
     save_freq: int = 0
     keep_checkpoints: int = 3
 
@@ -166,11 +164,11 @@ class Experiment(ExperimentManager):
         protocol = Protocol(
             episodes=settings.eval_episodes,
             epsilon=settings.eval_epsilon,
-            seed=settings.seed + EVALUATION_SEED,
+            seed=settings.seed,
         )
         record = GameRecord(self.run.path, self.run.facts["frame_skip"])
         evaluation = FixedEpsilonEvaluation(
-            self.run, settings.eval_freq, protocol, lambda: self.stop.requested, Progress.tell
+            self.run, settings.eval_freq, protocol, lambda: self.stop.requested
         )
         self.callbacks += [
             self.stop,
@@ -200,11 +198,20 @@ def build(recipe: Recipe, game: Game, settings: Settings) -> tuple[Experiment, B
         return experiment, result[0]
     except BaseException as error:
         if experiment.run:
-            shutil.rmtree(experiment.run.path, ignore_errors=True)
+            _remove(experiment.run.path)
         if isinstance(error, MemoryError):
             reason = f"{recipe.file}: out of memory ({error}); lower buffer_size"
             raise UserError(reason) from None
-        if isinstance(error, ValueError | TypeError | AssertionError):  # what SB3 says of values
+        if isinstance(error, Exception) and not isinstance(error, UserError):
+            # All that came in is the recipe: SB3, Gymnasium or PyTorch refuse a value of it.
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"{recipe.file}: SB3 refuses these values: {reason}") from error
+            raise UserError(f"{recipe.file}: these values are refused: {reason}") from error
         raise
+
+
+def _remove(folder: Path) -> None:
+    """Remove a run folder, and the folders above it that it leaves empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
+        folder.parent.parent.rmdir()

@@ -40,10 +40,10 @@ def available_memory() -> int:
     for limit, usage in CGROUP_FILES:
         most, used = _number(Path(limit)), _number(Path(usage))
         if most is not None and used is not None:
-            limits.append(most - used)
+            limits.append(most - used + _reclaimable(Path(limit).parent / "memory.stat"))
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:
-        limits.append(soft)
+        limits.append(soft - _address_space())
     return max(min(limits), 0)
 
 
@@ -56,6 +56,20 @@ def _machine() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # macOS: all there is
 
 
+def _reclaimable(stat: Path) -> int:
+    """Bytes of a container's file cache, which it counts as used and gives up when asked."""
+    if not stat.is_file():
+        return 0
+    fields = dict(line.split() for line in stat.read_text().splitlines())
+    return int(fields.get("inactive_file", 0))
+
+
+def _address_space() -> int:
+    """Bytes of addresses that this process has taken."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[0]) * resource.getpagesize() if statm.is_file() else 0
+
+
 def _number(file: Path) -> int | None:
     try:
         return int(file.read_text())
@@ -64,7 +78,7 @@ def _number(file: Path) -> int | None:
 
 
 def replay_size(hyperparams: dict[str, Any]) -> int:
-    """Steps that a run's replay has to hold: never more than the run takes, and one in making."""
+    """Steps that a run's replay has to hold: not more than its budget, and one more in making."""
     asked = int(hyperparams.get("buffer_size", 1_000_000))  # 1M is SB3's default
     return min(asked, int(hyperparams["n_timesteps"]) + int(hyperparams.get("n_envs", 1)))
 

@@ -26,12 +26,14 @@ class DeepMindRMSprop(Optimizer):
         w = w - lr \cdot g / \sqrt{v - m^2 + eps}
 
     :param params: parameters or parameter groups
-    :param lr: learning rate, > 0; a tensor keeps a captured CUDA graph's rate changeable
+    :param lr: learning rate, at least 0
     :param alpha: decay of both averages, in [0, 1)
     :param eps: added inside the root, > 0. DeepMind's 0.01 belongs to a loss that is the sum over
         a batch of 32; for a mean it is 0.01 / 32²
     :param foreach: update all tensors in a few fused calls (default), or one after the other
-    :param capturable: never read a value back to the host, so that a CUDA graph can be captured
+    :param capturable: for a captured CUDA graph: the learning rate becomes a tensor on the device,
+        to be changed in place (``lr.fill_(…)``); call `step` once before the capture, which creates
+        the averages
     :raises ValueError: a parameter out of its range
     :raises TypeError: complex parameters
     :raises RuntimeError: sparse gradients
@@ -52,8 +54,6 @@ class DeepMindRMSprop(Optimizer):
             raise ValueError(f"alpha must be in [0, 1), is {alpha}")
         if not eps > 0:
             raise ValueError(f"eps must be above 0, is {eps}")
-        if isinstance(lr, th.Tensor) and not capturable and lr.is_cuda:
-            raise ValueError("a learning rate that is a CUDA tensor needs capturable=True")
         defaults = {
             "lr": lr,
             "alpha": alpha,
@@ -65,6 +65,8 @@ class DeepMindRMSprop(Optimizer):
         for group in self.param_groups:
             if any(th.is_complex(p) for p in group["params"]):
                 raise TypeError("DeepMindRMSprop does not support complex parameters")
+            if capturable:
+                group["lr"] = th.as_tensor(group["lr"], device=group["params"][0].device)
 
     @th.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -93,6 +95,8 @@ class DeepMindRMSprop(Optimizer):
             if p.grad.is_sparse:
                 raise RuntimeError("DeepMindRMSprop does not support sparse gradients")
             if not self.state[p]:
+                if p.is_cuda and th.cuda.is_current_stream_capturing():
+                    raise RuntimeError("call step() once before the capture: it creates the state")
                 self.state[p]["grad_avg"] = th.zeros_like(p, memory_format=th.preserve_format)
                 self.state[p]["square_avg"] = th.zeros_like(p, memory_format=th.preserve_format)
         grads = [p.grad for p in used if p.grad is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.dqn.dqn import DQN
 from tqdm import tqdm
+
+from custom.console import say
 
 DAY = 24 * 3600
 FORECAST_AFTER = 60.0  # seconds
@@ -41,7 +44,7 @@ class Progress(BaseCallback):
         self.last_scores = last_scores
         self.best = best
         self._bar: tqdm[Any] | None = None
-        self._live = sys.stderr.isatty()
+        self._live = sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
 
     def _on_training_start(self) -> None:
         self._bar = tqdm(
@@ -65,7 +68,7 @@ class Progress(BaseCallback):
         if not self._live and now - self._line_at >= QUIET_LINE_EVERY:
             self._print_line(now)
         for line in self._forecast.lines(now, self.num_timesteps, self._warm()):
-            self.tell(line)
+            say(line)
         return True
 
     def _on_training_end(self) -> None:
@@ -85,17 +88,11 @@ class Progress(BaseCallback):
     def _print_line(self, now: float) -> None:
         rate = (self.num_timesteps - self._line_steps) / (now - self._line_at)
         left = (self.total - self.num_timesteps) / rate
-        self.tell(
+        say(
             f"step {self.num_timesteps:,} of {self.total:,}, {rate:.0f} steps/s,"
             f" {duration(left)} left, {self._state()}"
         )
         self._line_at, self._line_steps = now, self.num_timesteps
-
-    @staticmethod
-    def tell(text: str) -> None:
-        """A line on standard output that does not break the bar."""
-        tqdm.write(text)
-        sys.stdout.flush()
 
 
 class Forecast:

@@ -16,8 +16,8 @@ import torch as th
 from stable_baselines3 import DQN
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.dqn.policies import DQNPolicy
 
 from custom.recipe_values import Check, RecipeError, flag, known_key, mapping, number, whole
 
@@ -45,19 +45,27 @@ def train_freq(key: str, value: Any) -> Any:
     return whole(1)(key, value)
 
 
+def gradient_steps(key: str, value: Any) -> int:
+    """Updates after each collection; -1: as many as steps were taken."""
+    steps: int = whole(-1)(key, value)
+    if steps == 0:
+        raise RecipeError(f"{key} is 0, which learns nothing; write 1, or -1 for as many as steps")
+    return steps
+
+
 def policy(key: str, value: Any) -> str:
     """SB3's alias of the image policy, or the dotted path of a policy class."""
     if value == "CnnPolicy":
         return "CnnPolicy"
     if isinstance(value, str) and "." in value:
-        class_named(key, value, BasePolicy)
+        class_named(key, value, DQNPolicy)
         return value
     raise RecipeError(f"{key} is {value!r}; write CnnPolicy or the dotted path of a policy class")
 
 
 def policy_kwargs(key: str, value: Any) -> dict[str, Any]:
     """Arguments of the policy class, with classes as dotted paths."""
-    known = [*_parameters(DQN.policy_aliases["CnnPolicy"])]
+    known = set(_parameters(DQN.policy_aliases["CnnPolicy"])) - GIVEN_TO_POLICIES
     settings = mapping(key, value)
     for name, setting in settings.items():
         known_key(f"{key}.{name}", name, known)
@@ -67,6 +75,8 @@ def policy_kwargs(key: str, value: Any) -> dict[str, Any]:
         arguments = mapping(f"{key}.{owner}_kwargs", settings.get(f"{owner}_kwargs") or {})
         path = settings.get(f"{owner}_class")
         default: type = th.optim.Adam if owner == "optimizer" else BaseFeaturesExtractor
+        if path in UNFIT_OPTIMIZERS:
+            raise RecipeError(f"{key}.{owner}_class is {path!r}, which cannot train a network here")
         if path or owner == "optimizer":
             cls = class_named(f"{key}.{owner}_class", path, object) if path else default
             _arguments(f"{key}.{owner}_kwargs", arguments, cls)
@@ -75,10 +85,19 @@ def policy_kwargs(key: str, value: Any) -> dict[str, Any]:
 
 def env_wrapper(key: str, value: Any) -> Any:
     """A wrapper's dotted path, ``{path: arguments}``, or a list of these, innermost first."""
-    for item in value if isinstance(value, list) else [value]:
+    items = value if isinstance(value, list) else [value]
+    screens = 0
+    for item in items:
         path, arguments = wrapper_item(key, item)
+        if path != ZOO_WRAPPER and not path.startswith("custom."):
+            raise RecipeError(f"{key} is {path!r}; write {ZOO_WRAPPER} or a custom. one")
         wrapper = class_named(key, path, gym.Wrapper)
-        _arguments(f"{key}.{wrapper.__name__}", arguments, wrapper)
+        screens += wrapper.__name__.endswith("AtariWrapper")
+        for name, argument in arguments.items():
+            known_key(f"{key}.{wrapper.__name__}.{name}", name, WRAPPER_ARGUMENTS)
+            WRAPPER_ARGUMENTS[name](f"{key}.{wrapper.__name__}.{name}", argument)
+    if screens != 1:
+        raise RecipeError(f"{key} needs one wrapper that skips and shrinks frames: {ZOO_WRAPPER}")
     return value
 
 
@@ -98,6 +117,15 @@ def buffer_class(key: str, value: Any) -> str:
     return str(value)
 
 
+UNFIT_OPTIMIZERS = ("torch.optim.LBFGS", "torch.optim.SparseAdam", "torch.optim.Optimizer")
+ZOO_WRAPPER = "stable_baselines3.common.atari_wrappers.AtariWrapper"
+WRAPPER_ARGUMENTS: dict[str, Check] = {  # sticky actions are the game's: ALE/…-v5
+    "clip_reward": flag,
+    "frame_skip": whole(1, 60),
+    "noop_max": whole(0, 1000),
+    "screen_size": whole(36, 210),  # 36: the smallest that three convolutions take
+    "terminal_on_life_loss": flag,
+}
 POLICY_CLASSES: dict[str, type] = {
     "optimizer_class": th.optim.Optimizer,
     "features_extractor_class": BaseFeaturesExtractor,
@@ -105,7 +133,7 @@ POLICY_CLASSES: dict[str, type] = {
 }
 UNIT = number(0, 1)
 KEYS: dict[str, Check] = {
-    "batch_size": whole(1),
+    "batch_size": whole(1, 100_000),
     "buffer_size": whole(1),
     "env_wrapper": env_wrapper,
     "exploration_final_eps": UNIT,
@@ -113,7 +141,7 @@ KEYS: dict[str, Check] = {
     "exploration_initial_eps": UNIT,
     "frame_stack": whole(1, 64),
     "gamma": UNIT,
-    "gradient_steps": whole(-1),
+    "gradient_steps": gradient_steps,
     "learning_rate": learning_rate,
     "learning_starts": whole(0),
     "max_grad_norm": number(0, math.inf, above=True),
@@ -130,6 +158,7 @@ KEYS: dict[str, Check] = {
     "tau": number(0, 1, above=True),
     "train_freq": train_freq,
 }
+GIVEN_TO_POLICIES = {"action_space", "lr_schedule", "observation_space"}  # by the algorithm
 SB3_BUFFER = "stable_baselines3.common.buffers.ReplayBuffer"
 GIVEN_TO_BUFFERS = {  # by the algorithm
     "action_space",
@@ -139,7 +168,7 @@ GIVEN_TO_BUFFERS = {  # by the algorithm
     "observation_space",
     "optimize_memory_usage",
 }
-REQUIRED = ("n_timesteps", "policy")
+REQUIRED = ("env_wrapper", "frame_stack", "n_timesteps", "policy")
 
 
 def check_entry(entry: dict[str, Any]) -> dict[str, Any]:
@@ -149,10 +178,10 @@ def check_entry(entry: dict[str, Any]) -> dict[str, Any]:
     """
     for key in entry:
         known_key(str(key), str(key), KEYS)
+    checked = {key: KEYS[key](key, value) for key, value in entry.items()}
     for key in REQUIRED:
         if key not in entry:
             raise RecipeError(f"{key} is missing; copy it from hyperparams/dqn.yml")
-    checked = {key: KEYS[key](key, value) for key, value in entry.items()}
     buffer_kwargs = checked.get("replay_buffer_kwargs", {})
     buffer = class_named(
         "replay_buffer_class", checked.get("replay_buffer_class", SB3_BUFFER), object
@@ -160,11 +189,23 @@ def check_entry(entry: dict[str, Any]) -> dict[str, Any]:
     for name in buffer_kwargs:
         known_key(f"replay_buffer_kwargs.{name}", name, set(_parameters(buffer)) - GIVEN_TO_BUFFERS)
     timeouts = buffer_kwargs.get("handle_timeout_termination", True)
+    _check_pairs(checked)
     if checked.get("optimize_memory_usage") and timeouts:
         raise RecipeError(
             "optimize_memory_usage needs replay_buffer_kwargs: {handle_timeout_termination: false}"
         )
     return checked
+
+
+def _check_pairs(checked: dict[str, Any]) -> None:
+    """Values that SB3 takes one by one but not together."""
+    if checked.get("n_steps", 1) > 1 and checked.get("optimize_memory_usage"):
+        raise RecipeError(
+            "n_steps above 1 needs optimize_memory_usage: false; delete replay_buffer_kwargs, too,"
+            " and mind that the replay takes twice the memory"
+        )
+    if checked.get("n_envs", 1) > 1 and isinstance(checked.get("train_freq"), list):
+        raise RecipeError("train_freq in episodes needs n_envs: 1; write it in steps")
 
 
 def class_named(key: str, path: Any, base: type) -> type:
@@ -186,8 +227,11 @@ def class_named(key: str, path: Any, base: type) -> type:
 
 
 def _arguments(key: str, arguments: dict[str, Any], cls: type) -> None:
-    for name in arguments:
-        known_key(f"{key}.{name}", name, [*_parameters(cls)][1:])
+    """Refuse names that a constructor does not take, and numbers that YAML reads as text."""
+    for name, value in arguments.items():
+        known_key(f"{key}.{name}", name, set(_parameters(cls)[1:]) - {"lr"})
+        if isinstance(value, str):
+            number(-math.inf, math.inf)(f"{key}.{name}", value)  # says how to write it
 
 
 def _parameters(cls: type) -> list[str]:

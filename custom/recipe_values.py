@@ -34,7 +34,7 @@ def whole(low: int, high: float = math.inf) -> Check:
 
     def check(key: str, value: Any) -> int:
         real = number(low, high)(key, value)
-        if real != int(real):
+        if math.isinf(real) or real != int(real):
             raise RecipeError(f"{key} is {value}; it must be a whole number")
         return int(real)
 

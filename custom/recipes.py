@@ -151,11 +151,12 @@ def _algorithm(file: Path) -> str:
 
 def _entry_of(entries: dict[str, Any], game: Game) -> str:
     v4 = f"{game.name}{V4_SUFFIX}"
-    for key in entries:
-        if str(key).endswith(V4_SUFFIX) and key not in gym.registry:
-            ids = [name for name in gym.registry if name.endswith(V4_SUFFIX)]
-            close = difflib.get_close_matches(str(key), ids, n=1)
-            raise RecipeError(f"{key} is no environment; did you mean {(close or [v4])[0]}?")
+    ids = ["atari", *(name for name in gym.registry if name.endswith(V4_SUFFIX))]
+    for key in map(str, entries):
+        # A misspelt game would silently be played with the values of `atari`.
+        close = difflib.get_close_matches(key, ids, n=1, cutoff=0.8)
+        if close and key not in ids and key not in gym.registry:
+            raise RecipeError(f"{key} is no environment; did you mean {close[0]}?")
     for key in (game.env_id, v4, "atari"):
         if key in entries:
             return key

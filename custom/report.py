@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -52,14 +53,16 @@ def draw(run: Run) -> Figure:
     axes.set_xlabel("frames (million)")
     axes.set_ylabel("raw score of a full game")
     axes.grid(alpha=0.25)
-    axes.legend(loc="upper left", fontsize="small")
+    axes.legend(loc="best", fontsize="small")
     return figure
 
 
 def _training_games(run: Run) -> pd.DataFrame:
     try:
-        return pd.read_csv(run.path / GAMES_FILE)
-    except (OSError, ValueError) as error:
+        games = pd.read_csv(run.path / GAMES_FILE)
+        numbers: pd.DataFrame = games[["steps", "frames", "score"]].astype(float)
+        return numbers
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{run.path / GAMES_FILE}: cannot be read ({error})") from None
 
 
@@ -69,8 +72,11 @@ def _evaluations(run: Run) -> dict[str, Any] | None:
         return None
     try:
         with np.load(file) as content:
-            return {key: content[key] for key in ("timesteps", "results")}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+            steps, results = content["timesteps"].astype(float), content["results"].astype(float)
+        if steps.ndim != 1 or results.ndim != 2 or len(steps) != len(results):
+            raise ValueError(f"shapes {steps.shape} and {results.shape}")
+        return {"timesteps": steps, "results": results}
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, BadZipFile) as error:
         raise UserError(f"{file}: cannot be read ({error})") from None
 
 

@@ -17,10 +17,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,29 +29,32 @@ import yaml
 
 from custom.errors import UserError
 from custom.games import Game, find_game
+from custom.recipe_schema import check_entry
 
 
 @contextmanager
-def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """A file that is there whole or not at all: temporary file, fsync, rename."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A name to write to; the file at `path` is there whole or not at all.
+
+    Temporary file, fsync, rename. The name keeps the ending, which tells some writers the format.
+    """
+    partial = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
-        with os.fdopen(handle, mode) as file:
-            yield file
-            file.flush()
+        yield partial
+        with partial.open("rb") as file:
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp's own would hide the file from everyone else
-        os.replace(name, path)
+        partial.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+@contextmanager
+def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """As `atomic_path`, opened."""
+    with atomic_path(path) as partial, partial.open(mode) as file:
+        yield file
 
 
 def _sync_folder(folder: Path) -> None:
@@ -68,6 +72,10 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         file.write("\n")
 
 
+# What commands read from run.json.
+FACTS = {"algo": str, "env_id": str, "frame_skip": int, "recipe": str, "seed": int}
+
+
 @dataclass(frozen=True)
 class Run:
     """A run folder that exists."""
@@ -75,17 +83,16 @@ class Run:
     path: Path
     facts: dict[str, Any]
 
-    @property
+    @cached_property
     def game(self) -> Game:
         """The game that was trained."""
         return find_game(self.facts["env_id"])
 
-    @property
+    @cached_property
     def hyperparams(self) -> dict[str, Any]:
-        """The resolved recipe's values for the game."""
+        """The resolved recipe's values for the game, checked as those of any recipe."""
         entries = yaml.safe_load((self.path / "recipe.yml").read_text())
-        values: dict[str, Any] = entries[self.facts["env_id"]]
-        return values
+        return check_entry(entries[self.facts["env_id"]])
 
     @property
     def final_model(self) -> Path:
@@ -94,8 +101,9 @@ class Run:
 
     def checkpoints(self) -> list[Path]:
         """Checkpoints, the latest last."""
-        found = self.path.glob("rl_model_*_steps.zip")
-        return sorted(found, key=lambda path: int(path.name.split("_")[-2]))
+        pattern = re.compile(r"rl_model_(\d+)_steps\.zip")
+        found = [path for path in self.path.iterdir() if pattern.fullmatch(path.name)]
+        return sorted(found, key=lambda path: int(path.name.split("_")[2]))
 
     def model(self, which: str) -> Path:
         """The file of an agent.
@@ -110,7 +118,7 @@ class Run:
         for path in candidates:
             if path.is_file():
                 return path
-        raise UserError(f"RUN {self.path}: holds no {which} model; train one with make train")
+        raise UserError(f"RUN {self.path}: holds no {which} model; name another run with RUN=")
 
     def update(self, **facts: Any) -> None:
         """Change facts in run.json."""
@@ -128,9 +136,14 @@ def open_run(path: Path) -> Run:
         raise UserError(f"RUN {path}: there is no such folder; make train prints its own")
     try:
         facts = json.loads(file.read_text())
-        run = Run(path, facts)
+        for key, kind in FACTS.items():
+            if not isinstance(facts[key], kind):
+                raise ValueError(f"run.json: {key} is {facts[key]!r}")
+        run = Run(path.resolve(), facts)
         _ = run.hyperparams, run.game
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except KeyError as error:
+        raise UserError(f"RUN {path}: is not a run folder of this project (no {error})") from None
+    except Exception as error:  # whatever else files that others wrote can hold
         reason = " ".join(str(error).split())
         raise UserError(f"RUN {path}: is not a run folder of this project ({reason})") from None
     return run
@@ -145,6 +158,7 @@ def latest_run(logs: Path, recipe: str, game: Game) -> Run:
         (number, path)
         for algo in sorted((logs / recipe).glob("*"))
         for number, path in _numbered(algo, game.folder_name)
+        if (path / "run.json").is_file()
     ]
     if not found:
         raise UserError(

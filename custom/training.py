@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from custom.callbacks import StopRequest
+from custom.console import say
 from custom.errors import UserError
 from custom.evaluation import Protocol
 from custom.experiment import Experiment
@@ -32,44 +33,64 @@ def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0
     started = time.monotonic()
     try:
         with stopping_on_signals(experiment.stop) as received:
-            print("training; Ctrl-C stops it and saves the agent", flush=True)
+            say("training; Ctrl-C stops it and saves the agent")
             experiment.learn(model)
+        with handling_signals(lambda _: None):  # half a second in which nothing may be lost
             experiment.save_trained_model(model)
     except BaseException as error:
-        _close(run, model, started, "failed", error=" ".join(str(error).split()))
-        if isinstance(error, UserError):
-            raise type(error)(f"{error}. {_last_good(run)}") from None
+        _fail(experiment, run, model, started, error)
+        if isinstance(error, UserError | OSError):
+            kind = type(error) if isinstance(error, UserError) else UserError
+            raise kind(f"{error}. {_last_good(run)}") from None
         raise
     state = "interrupted" if received else "finished"
     _close(run, model, started, state)
-    print(f"{state} after {model.num_timesteps:,} steps; the agent is in {run.final_model}")
+    say(f"{state} after {model.num_timesteps:,} steps; the agent is in {run.final_model}")
     if report_episodes and not received:
-        report(run, report_episodes)
-    print(f"Run: {run.path}", flush=True)
+        report(run, report_episodes, str(model.device))
+    say(f"Run: {run.path}")
     return SIGNAL_STATUS + received[0] if received else 0
 
 
 @contextmanager
+def handling_signals(handle: Callable[[int], None]) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and a lost terminal call a function instead of ending the process."""
+    stopping = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda n, _: handle(n)) for number in stopping}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def stopping_on_signals(stop: StopRequest) -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM end the training after the step at hand; a second one at once.
+    """A signal ends the training after the step at hand; a second one breaks that step off.
 
     :return: the signals that came
     """
     received: list[int] = []
 
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
+    def handle(number: int) -> None:
         received.append(number)
         stop.requested = True
-        print("stopping after this step; the agent will be saved", flush=True)
+        if len(received) > 1:
+            raise KeyboardInterrupt  # the zoo's learn() ends on it, as on Ctrl-C
 
-    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling_signals(handle):
         yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+
+def _fail(
+    experiment: Experiment, run: Run, model: BaseAlgorithm, started: float, error: BaseException
+) -> None:
+    """Leave a run folder that says what happened, whatever else goes wrong."""
+    with contextlib.suppress(Exception):
+        for callback in experiment.callbacks:
+            callback.on_training_end()
+    with contextlib.suppress(OSError):
+        _close(run, model, started, "failed", error=" ".join(str(error).split()))
 
 
 def _close(run: Run, model: BaseAlgorithm, started: float, state: str, **facts: str) -> None:
@@ -89,7 +110,7 @@ def _last_good(run: Run) -> str:
     return f"The last good agent is {checkpoints[-1]}. Run: {run.path}"
 
 
-def report(run: Run, episodes: int) -> None:
+def report(run: Run, episodes: int, device: str) -> None:
     """Evaluate, film and plot; what goes wrong here is told and does not spoil the run."""
     try:
         # Not needed to train: a machine without these packages trains all the same.
@@ -97,11 +118,13 @@ def report(run: Run, episodes: int) -> None:
         from custom.results import evaluate_run, score_table
         from custom.video import record_run
 
-        print(f"evaluating over {episodes} full games, filming one and plotting (Ctrl-C skips it)")
-        print(score_table(run, evaluate_run(run, Protocol(episodes=episodes))))
-        record_run(run)
+        say(f"evaluating over {episodes} full games, filming one and plotting (Ctrl-C skips it)")
+        protocol = Protocol(episodes=episodes)
+        say(score_table(run, evaluate_run(run, protocol, device=device)))
+        record_run(run, device=device)
         plot_run(run)
     except KeyboardInterrupt:
-        print("report skipped; make evaluate, make record and make plot do it later")
-    except (UserError, ImportError, OSError) as error:
-        print(f"no report ({error}); make evaluate, make record and make plot do it later")
+        say("report skipped; make evaluate, make record and make plot do it later")
+    except Exception as error:  # a film is not worth a lost run
+        reason = " ".join(str(error).split())
+        say(f"no report ({reason}); make evaluate, make record and make plot do it later")

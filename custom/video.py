@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +18,8 @@ from PIL import Image
 from custom.agents import load_agent
 from custom.envs import make_games
 from custom.errors import UserError
-from custom.evaluation import EPSILON, epsilon_greedy, play_games
-from custom.runs import Run
+from custom.evaluation import EPSILON, Act, Scores, epsilon_greedy, evaluation_seed, play_games
+from custom.runs import Run, atomic_path
 
 Frame = npt.NDArray[np.uint8]
 FPS = 60  # the console's
@@ -58,14 +57,29 @@ def record_run(
     pictures: list[Frame] = []
     try:
         with _encoder(film) as show:
-            tap = _Camera(show, pictures)
-            env = make_games(run.game, run.hyperparams, 1, seed, tap=lambda e: FrameTap(e, tap))
-            scores = play_games(epsilon_greedy(model, epsilon, rng), env, 1)
-            env.close()
+            scores = _film_game(run, epsilon_greedy(model, epsilon, rng), seed, show, pictures)
         _write_gif(gif, pictures)
     except OSError as error:
-        raise UserError(f"RUN {run.path}: the film cannot be written ({error})") from None
+        reason = str(error).strip().splitlines()[0]  # ffmpeg's own words come below it
+        raise UserError(f"RUN {run.path}: the film cannot be written ({reason})") from None
     return film, gif, scores.mean
+
+
+def _film_game(
+    run: Run, act: Act, seed: int, show: Callable[[Frame], None], pictures: list[Frame]
+) -> Scores:
+    camera = _Camera(show, pictures)
+    env = make_games(
+        run.game,
+        run.hyperparams,
+        n_envs=1,
+        seed=evaluation_seed(seed),
+        tap=lambda bare: FrameTap(bare, camera),
+    )
+    try:
+        return play_games(act, env, 1)
+    finally:
+        env.close()
 
 
 class _Camera:
@@ -88,32 +102,25 @@ class _Camera:
 @contextmanager
 def _encoder(path: Path) -> Iterator[Callable[[Frame], None]]:
     """A function that takes frames; the file is there whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".mp4")
-    os.close(handle)
     writer: list[Any] = []
+    with atomic_path(path) as partial:
 
-    def show(frame: Frame) -> None:
-        if not writer:
-            writer.append(_ffmpeg(name, frame.shape[1], frame.shape[0]))
-            writer[0].send(None)
-        writer[0].send(np.ascontiguousarray(frame))
+        def show(frame: Frame) -> None:
+            if not writer:
+                writer.append(_ffmpeg(partial, frame.shape[1], frame.shape[0]))
+                writer[0].send(None)
+            writer[0].send(np.ascontiguousarray(frame))
 
-    try:
-        yield show
-        for opened in writer:
-            opened.close()
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        for opened in writer:
-            opened.close()
-        Path(name).unlink(missing_ok=True)
-        raise
+        try:
+            yield show
+        finally:
+            for opened in writer:
+                opened.close()
 
 
-def _ffmpeg(name: str, width: int, height: int) -> Any:
+def _ffmpeg(path: Path, width: int, height: int) -> Any:
     return imageio_ffmpeg.write_frames(
-        name,
+        str(path),
         (width, height),
         fps=FPS,
         codec="libx264",
@@ -133,19 +140,15 @@ def _write_gif(path: Path, pictures: list[Frame]) -> None:
     size = (pictures[0].shape[1] * GIF_SCALE, pictures[0].shape[0] * GIF_SCALE)
     large = (Image.fromarray(p).resize(size, Image.Resampling.NEAREST) for p in pictures)
     images = [picture.quantize(32, dither=Image.Dither.NONE) for picture in large]
-    partial = path.with_name(f".{path.name}")
-    try:
+    with atomic_path(path) as partial:
         images[0].save(
             partial,
             format="GIF",
             save_all=True,
             append_images=images[1:],
-            duration=1000 * GIF_EVERY // FPS,
+            duration=[(60, 70, 70)[i % 3] for i in range(len(images))],  # 4 frames: 66.7 ms
             loop=0,
         )
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def show_window(run: Run, which: str, epsilon: float, seed: int, device: str, games: int) -> float:
@@ -158,7 +161,7 @@ def show_window(run: Run, which: str, epsilon: float, seed: int, device: str, ga
     if sys.platform == "linux" and not any(displays):
         raise UserError("there is no display for a window; make record films the agent instead")
     model = load_agent(run, run.model(which), device)
-    env = make_games(run.game, run.hyperparams, 1, seed, render_mode="human")
+    env = make_games(run.game, run.hyperparams, 1, evaluation_seed(seed), render_mode="human")
     try:
         rng = np.random.default_rng(seed)
         return play_games(epsilon_greedy(model, epsilon, rng), env, games).mean

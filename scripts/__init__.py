@@ -1,1 +1,7 @@
-"""The commands behind make."""
+"""The commands behind the Makefile's targets."""
+
+import signal
+import sys
+
+if sys.argv[0] == "-m":  # starting as a command: Ctrl-C while PyTorch is imported just ends it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -23,9 +23,10 @@ def command(args: argparse.Namespace) -> None:
     recipe = load_recipe(args.recipe, game)
     protocol = Protocol(episodes=args.episodes, seed=args.seed or 0)
     print(f"{game.explain()}; {args.episodes} full games each")
-    content = measure_baselines(game, recipe.hyperparams, protocol, _tell)
     file = baselines_file(args.logs, recipe.name, game)
-    write_baselines(file, content)
+    content = write_baselines(
+        file, lambda: measure_baselines(game, recipe.hyperparams, protocol, _tell)
+    )
     print(f"best single action: {content['best_action']}")
     print(f"Baselines: {file}")
 

@@ -1,4 +1,4 @@
-"""`make evaluate`: the score of an agent, by the protocol of Mnih et al. 2015."""
+"""`make evaluate`: the score of an agent, from full games at a stated epsilon."""
 
 from __future__ import annotations
 

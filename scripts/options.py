@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import NoReturn
 import torch as th
 
 from custom.errors import UserError
+from custom.evaluation import EPSILON
 from custom.games import Game, find_game
 from custom.recipes import recipe_name
 from custom.runs import Run, latest_run, open_run
@@ -22,7 +25,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with status 2 and one line."""
-        self.exit(2, f"error: {message}; see python -m {self.prog} --help\n")
+        line = " ".join(message.split())
+        self.exit(2, f"error: {line}; .venv/bin/python -m {self.prog} --help lists the flags\n")
 
 
 def shared_parser(name: str, description: str | None, *flags: str) -> Parser:
@@ -69,8 +73,8 @@ def device(text: str) -> str:
     if text == "auto":
         return text
     try:
-        th.zeros(1, device=th.device(text))
-    except (RuntimeError, AssertionError, ValueError, NotImplementedError):
+        th.zeros(1, device=th.device(text)).cpu()
+    except Exception:  # each kind of device has its own way to be absent
         raise argparse.ArgumentTypeError(
             f"{text!r} is no device that PyTorch {th.__version__} has here; use cpu or auto"
         ) from None
@@ -106,7 +110,7 @@ def _model(p: Parser) -> None:
 
 
 def _epsilon(p: Parser) -> None:
-    p.add_argument("--epsilon", type=share, default=0.05, help="share of random actions")
+    p.add_argument("--epsilon", type=share, default=EPSILON, help="share of random actions")
 
 
 SHARED: dict[str, Callable[[Parser], None]] = {
@@ -136,17 +140,30 @@ def game_of(args: argparse.Namespace) -> Game:
 def main(
     parser: Callable[[], Parser], command: Callable[[argparse.Namespace], int | None]
 ) -> NoReturn:
-    """Parse and run a command; what the user can mend is one line and status 2."""
+    """Parse and run a command; what the user can mend is one line and status 2.
+
+    SIGTERM ends it as Ctrl-C does, so that nothing half-made is left.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    status, problem = _outcome(parser, command)
+    gc.collect()  # the emulator complains of games that outlive the interpreter
+    if problem:
+        print(" ".join(problem.split()), file=sys.stderr)
+    sys.exit(status)
+
+
+def _outcome(
+    parser: Callable[[], Parser], command: Callable[[argparse.Namespace], int | None]
+) -> tuple[int, str]:
+    """Exit status and what to say, without the frames in which it came about."""
     try:
-        sys.exit(command(parser().parse_args()))
+        return command(parser().parse_args()) or 0, ""
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
+        return error.exit_status, f"error: {error}"
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
-        print(f"error: {error.filename or 'disk'}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
+        return 2, f"error: {error.filename or 'disk'}: {error.strerror}"
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+        return 130, "stopped"

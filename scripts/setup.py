@@ -120,6 +120,7 @@ def setup(root: Path) -> None:
 if __name__ == "__main__":
     # SIGTERM becomes an exception, so that pip ends with this.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         setup(Path(__file__).resolve().parent.parent)
     except KeyboardInterrupt:

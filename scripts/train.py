@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import secrets
 
+from custom.console import say
+
+from custom.evaluation import EPSILON
 from custom.experiment import Settings, build
 from custom.recipes import Recipe, load_recipe
 from custom.training import train
@@ -27,8 +30,8 @@ def command(args: argparse.Namespace) -> int:
         keep_checkpoints=args.keep_checkpoints,
     )
     experiment, model = build(recipe, game, settings)
-    print(game.explain())
-    print(describe(recipe, seed, str(model.device)))
+    say(game.explain())
+    say(describe(recipe, seed, str(model.device)))
     return train(experiment, model, report_episodes=0 if args.no_report else args.episodes)
 
 
@@ -50,7 +53,7 @@ def parser() -> options.Parser:
     made.add_argument("--steps", type=several, help="budget in steps; default: the recipe's")
     made.add_argument("--eval-freq", type=count, default=0, help="steps between evaluations")
     made.add_argument("--eval-episodes", type=several, default=10, help="games of each of them")
-    made.add_argument("--eval-epsilon", type=options.share, default=0.05, help="their epsilon")
+    made.add_argument("--eval-epsilon", type=options.share, default=EPSILON, help="their epsilon")
     made.add_argument("--save-freq", type=count, default=0, help="steps between checkpoints")
     made.add_argument("--keep-checkpoints", type=several, default=3, help="how many stay")
     made.add_argument(

@@ -99,7 +99,7 @@ def test_an_evaluation_writes_its_protocol_and_shows_references(trained: Run) ->
         "episodes": 2,
         "epsilon": 0.05,
         "seed": 5,
-        "n_envs": 8,
+        "n_envs": 2,
         "noop_max": 30,
         "max_frames": 108_000,
         "full_games": True,

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 from stable_baselines3 import DQN
 from stable_baselines3.common.vec_env import VecEnv
 
 from custom.baselines import action_names, constant_action, measure_baselines, random_actions
 from custom.envs import make_games
-from custom.evaluation import Protocol, Scores, bootstrap_interval, epsilon_greedy, play_games
+from custom.evaluation import (
+    Protocol,
+    Scores,
+    bootstrap_interval,
+    epsilon_greedy,
+    evaluation_seed,
+    play_games,
+)
 from custom.games import find_game
 
 BREAKOUT = find_game("Breakout")
@@ -58,7 +66,51 @@ def test_evaluating_ignores_the_trainings_epsilon_and_its_random_numbers(
     assert np.array_equal(before, np.random.get_state()[1])
 
 
-def test_every_environment_plays_its_share_of_full_games(env: VecEnv) -> None:
+class Clockwork(VecEnv):
+    """Games that last as long as their number says, and score it."""
+
+    def __init__(self, lengths: list[int]) -> None:
+        space = spaces.Box(0, 1, (1,))
+        super().__init__(len(lengths), space, spaces.Discrete(2))
+        self.lengths, self.time = lengths, 0
+
+    def reset(self) -> np.ndarray:
+        return np.zeros((self.num_envs, 1))
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self.time += 1
+
+    def step_wait(self) -> tuple:
+        ends = [self.time % length == 0 for length in self.lengths]
+        infos = [
+            {"episode": {"r": n, "l": n}} if end else {}
+            for n, end in zip(self.lengths, ends, strict=True)
+        ]
+        return self.reset(), np.zeros(self.num_envs), np.array(ends), infos
+
+    def close(self) -> None: ...
+    def get_attr(self, *_: object) -> list:
+        return [None] * self.num_envs
+
+    def set_attr(self, *_: object) -> None: ...
+    def env_method(self, *_: object, **__: object) -> list: ...
+    def env_is_wrapped(self, *_: object) -> list: ...
+
+
+def test_long_games_count_as_often_as_short_ones() -> None:
+    scores = play_games(constant_action(0), Clockwork([1, 10, 100]), episodes=7)
+    assert sorted(scores.scores) == [1, 1, 10, 10, 100, 100, 100]
+
+
+@pytest.mark.parametrize("training_seed", [0, 1, 7, 1_000_000])
+def test_no_evaluation_plays_the_games_of_a_training(training_seed: int) -> None:
+    trainings = set(range(training_seed, training_seed + 64))  # one seed an environment
+    for numbers in [(training_seed,), (0,), (training_seed, 10_000)]:
+        first = evaluation_seed(*numbers)
+        assert not trainings & set(range(first, first + 8))
+
+
+def test_the_games_of_an_evaluation_are_full_ones(env: VecEnv) -> None:
     scores = play_games(random_actions(4, seed=0), env, episodes=6)
     assert len(scores.scores) == 6
     assert min(scores.frames) > 500  # five lives, not one
@@ -70,7 +122,7 @@ def test_a_request_to_stop_is_heard(env: VecEnv) -> None:
 
 
 def test_the_same_protocol_gives_the_same_scores() -> None:
-    protocol = Protocol(episodes=2, seed=7, n_envs=2)
+    protocol = Protocol(episodes=2, seed=7)
     first, second = (protocol.play(random_actions(4, 1), BREAKOUT, RECIPE) for _ in range(2))
     assert first == second
 
@@ -99,7 +151,7 @@ def test_baselines_name_the_best_single_action() -> None:
     told: list[str] = []
     freeway = find_game("Freeway")  # two minutes a game, whatever is done
     content = measure_baselines(
-        freeway, RECIPE, Protocol(episodes=1, n_envs=1), lambda name, _: told.append(name)
+        freeway, RECIPE, Protocol(episodes=1), lambda name, _: told.append(name)
     )
     assert told == ["random", *action_names(freeway)] == ["random", "NOOP", "UP", "DOWN"]
     assert content["best_action"] == "UP"

@@ -177,8 +177,8 @@ def test_the_name_of_the_interpreter_is_not_executed_either(checkout: Path, valu
 
 def test_an_unknown_variable_is_named(checkout: Path) -> None:
     shown = make(checkout, "train", "STEP=100")
-    assert shown.returncode == 0
-    assert "STEP is ignored" in shown.stderr
+    assert shown.returncode == 2
+    assert "there is no variable STEP" in shown.stderr
 
 
 def test_args_are_split_at_white_space_and_not_globbed(checkout: Path) -> None:

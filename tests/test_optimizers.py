@@ -137,12 +137,20 @@ def test_values_out_of_range_are_refused(wrong: dict[str, float]) -> None:
         DeepMindRMSprop([th.nn.Parameter(th.zeros(1))], **wrong)
 
 
+def test_a_capturable_learning_rate_is_a_tensor_to_be_changed_in_place() -> None:
+    p = th.nn.Parameter(th.zeros(1))
+    optimizer = DeepMindRMSprop([p], lr=1.0, capturable=True)
+    optimizer.param_groups[0]["lr"].fill_(0.0)
+    p.grad = th.ones(1)
+    optimizer.step()
+    assert p.item() == 0.0
+
+
 @pytest.mark.skipif(not th.cuda.is_available(), reason="needs a CUDA device")
 def test_a_captured_update_equals_an_eager_one() -> None:
     start = th.randn(64, device="cuda")
     eager, captured = (th.nn.Parameter(start.clone()) for _ in range(2))
-    lr = th.tensor(LR, device="cuda")
-    optimizers = [DeepMindRMSprop([p], lr=lr, capturable=True) for p in (eager, captured)]
+    optimizers = [DeepMindRMSprop([p], lr=LR, capturable=True) for p in (eager, captured)]
     for p in (eager, captured):
         p.grad = th.ones_like(p)
     for optimizer in optimizers:
@@ -150,7 +158,9 @@ def test_a_captured_update_equals_an_eager_one() -> None:
     graph = th.cuda.CUDAGraph()
     with th.cuda.graph(graph):
         optimizers[1].step()
-    for _ in range(10):
+    for i in range(10):
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"].fill_(LR / (i + 1))
         optimizers[0].step()
         graph.replay()
     assert th.allclose(eager, captured)

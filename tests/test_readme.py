@@ -20,10 +20,10 @@ SCRIPTS = {"train", "evaluate", "baselines", "record", "plot", "enjoy"}
 
 
 def commands() -> list[str]:
-    """Lines of the code blocks that start with make or python, comments taken off."""
+    """Lines of the code blocks that start with make or the Python of .venv."""
     blocks = [b for page in PAGES for b in re.findall(r"```\w*\n(.*?)```", page.read_text(), re.S)]
     lines = [line.strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if re.match(r"(make|python)\b", line)]
+    return [line for line in lines if re.match(r"(make|\.venv/bin/python)\b", line)]
 
 
 def argv_of(line: str, folder: Path) -> list[list[str]]:
@@ -63,7 +63,7 @@ def test_a_documented_make_command_parses(line: str, tmp_path: Path) -> None:
                 load_recipe(args.recipe, game)
 
 
-@pytest.mark.parametrize("line", [line for line in commands() if line.startswith("python")])
+@pytest.mark.parametrize("line", [line for line in commands() if line.startswith(".venv")])
 def test_a_documented_python_command_names_a_module_and_flags_it_has(line: str) -> None:
     words = shlex.split(line, comments=True)
     assert words[1] == "-m"

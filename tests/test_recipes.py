@@ -24,7 +24,9 @@ GAMES = [
     "Enduro",
 ]
 PONG = find_game("Pong")
-GOOD = "{n_timesteps: 1000, policy: CnnPolicy, learning_rate: 0.001, batch_size: 32}"
+WRAPPER = "stable_baselines3.common.atari_wrappers.AtariWrapper"
+GOOD = f"{{n_timesteps: 1000, policy: CnnPolicy, batch_size: 32, env_wrapper: {WRAPPER}"
+GOOD += ", frame_stack: 4}"
 
 
 def written(folder: Path, text: str) -> str:
@@ -36,7 +38,10 @@ def written(folder: Path, text: str) -> str:
 
 def with_line(folder: Path, line: str) -> str:
     """A good recipe with one more line."""
-    return written(folder, f"atari:\n  n_timesteps: 1000\n  policy: CnnPolicy\n  {line}\n")
+    lines = ["n_timesteps: 1000", "policy: CnnPolicy", "frame_stack: 4", f"env_wrapper: {WRAPPER}"]
+    key = line.partition(":")[0]
+    kept = [known for known in lines if not known.startswith(f"{key}:")]
+    return written(folder, "atari:\n  " + "\n  ".join([*kept, line]) + "\n")
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yml")))
@@ -139,7 +144,19 @@ LINES = {
     "policy_kwargs: {optimizer_class: torch.optim.Adm}": "there is no class 'torch.optim.Adm'",
     "policy_kwargs: {optimizer_class: torch.nn.Linear}": "not a Optimizer class",
     "policy_kwargs: {optimizer_kwargs: {epsilon: 1}}": "policy_kwargs.optimizer_kwargs.epsilon",
-    "env_wrapper: builtins.print": "from one of: custom, gymnasium",
+    "env_wrapper: builtins.print": "is 'builtins.print'; write stable_baselines3.",
+    "env_wrapper: gymnasium.wrappers.RecordVideo": "write stable_baselines3.",
+    "env_wrapper: []": "needs one wrapper that skips and shrinks frames",
+    f"env_wrapper: {{{WRAPPER}: {{frame_skip: 0}}}}": "AtariWrapper.frame_skip is 0; it must be",
+    f"env_wrapper: {{{WRAPPER}: {{frame_skip: abc}}}}": "frame_skip is the text 'abc'",
+    f"env_wrapper: {{{WRAPPER}: {{action_repeat_probability: 0.25}}}}": "is not a known key",
+    "n_timesteps: .inf": "n_timesteps is inf; it must be a whole number",
+    "gradient_steps: 0": "gradient_steps is 0, which learns nothing",
+    "policy: stable_baselines3.ppo.policies.CnnPolicy": "not a DQNPolicy class",
+    "policy_kwargs: {lr_schedule: 1}": "policy_kwargs.lr_schedule is not a known key",
+    "policy_kwargs: {optimizer_kwargs: {lr: 1}}": "optimizer_kwargs.lr is not a known key",
+    "policy_kwargs: {optimizer_kwargs: {eps: 1e-5}}": "eps is the text '1e-5'; write !!float 1e-05",
+    "policy_kwargs: {optimizer_class: torch.optim.LBFGS}": "cannot train a network here",
     "env_wrapper: 5": "has the entry 5",
     "env_wrapper: {custom.envs.DeepMindAtariWrapper: {noops: 1}}": "did you mean noop_max?",
     "replay_buffer_kwargs: {handle_timeouts: true}": "did you mean handle_timeout_termination?",
@@ -168,7 +185,7 @@ FILES = {
     "": "holds no games",
     "default: {}\n": "no entry for PongNoFrameskip-v4",
     "atari:\n": "atari: has no values",
-    "atari: {policy: CnnPolicy}\n": "n_timesteps is missing",
+    "atari: {policy: CnnPolicy}\n": "env_wrapper is missing; copy it from",
     f"PonNoFrameskip-v4: {GOOD}\natari: {GOOD}\n": "did you mean PongNoFrameskip-v4?",
     "atari: !!python/object/apply:os.system ['true']\n": "could not determine a constructor",
 }
@@ -180,6 +197,26 @@ def test_a_broken_file_is_refused_in_one_line(tmp_path: Path, text: str) -> None
         load_recipe(written(tmp_path, text), PONG)
     assert FILES[text] in str(error.value)
     assert "\n" not in str(error.value)
+
+
+PAIRS = {
+    "{n_steps: 3, optimize_memory_usage: true}": "n_steps above 1 needs optimize_memory_usage",
+    "{n_envs: 2, train_freq: [1, episode]}": "train_freq in episodes needs n_envs: 1",
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_values_that_do_not_go_together_are_refused(tmp_path: Path, pair: str) -> None:
+    text = f"atari: &a {GOOD}\nPongNoFrameskip-v4: {{<<: *a, {pair[1:]}\n"
+    with pytest.raises(UserError) as error:
+        load_recipe(written(tmp_path, text), PONG)
+    assert PAIRS[pair] in str(error.value)
+
+
+def test_a_misspelt_ending_of_a_game_is_seen_too(tmp_path: Path) -> None:
+    text = f"PongNoFrameskp-v4: {GOOD}\natari: {GOOD}\n"
+    with pytest.raises(UserError, match="did you mean PongNoFrameskip-v4"):
+        load_recipe(written(tmp_path, text), PONG)
 
 
 def test_an_unknown_recipe_names_the_closest() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from custom.errors import UserError
 from custom.games import find_game
 from custom.report import draw, plot_run
 from custom.runs import Run, open_run, write_json
+from tests.conftest import SMALL
 
 PONG = find_game("Pong")
+ENTRY = json.dumps(SMALL)  # JSON is YAML
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def run(tmp_path: Path) -> Run:
     folder.mkdir(parents=True)
     facts = {"env_id": PONG.env_id, "recipe": "dqn", "algo": "dqn", "seed": 1, "frame_skip": 4}
     write_json(folder / "run.json", facts)
-    (folder / "recipe.yml").write_text(f"{PONG.env_id}: {{frame_stack: 4}}\n")
+    (folder / "recipe.yml").write_text(f"{PONG.env_id}: {ENTRY}\n")
     rows = "".join(f"{i * 100},{i * 400},{i % 5},400\n" for i in range(1, 41))
     (folder / "training_games.csv").write_text("steps,frames,score,game_frames\n" + rows)
     results = np.array([[1.0, 3.0], [5.0, 5.0]])
@@ -59,7 +62,7 @@ def test_without_measured_baselines_random_is_as_published(run: Run) -> None:
 def test_measured_baselines_are_lines(run: Run, tmp_path: Path) -> None:
     results = {"random": {"mean": -20.0}, "FIRE": {"mean": -19.0}}
     content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 1}}
-    write_baselines(baselines_file(tmp_path, "dqn", PONG), content)
+    write_baselines(baselines_file(tmp_path, "dqn", PONG), lambda: content)
     assert {"random: -20", "only FIRE: -19"} <= set(labels(run))
 
 

@@ -13,14 +13,16 @@ import pytest
 from custom.errors import UserError
 from custom.games import find_game
 from custom.runs import atomic_file, claim_folder, latest_run, open_run, write_json
+from tests.conftest import SMALL
 
 PONG = find_game("Pong")
 
 
 def a_run(folder: Path) -> Path:
     folder.mkdir(parents=True)
-    write_json(folder / "run.json", {"env_id": PONG.env_id, "recipe": "dqn", "algo": "dqn"})
-    (folder / "recipe.yml").write_text("PongNoFrameskip-v4: {frame_stack: 4}\n")
+    facts = {"env_id": PONG.env_id, "recipe": "dqn", "algo": "dqn", "seed": 0, "frame_skip": 4}
+    write_json(folder / "run.json", facts)
+    (folder / "recipe.yml").write_text(json.dumps({PONG.env_id: SMALL}))
     return folder
 
 
@@ -64,6 +66,35 @@ def test_a_damaged_run_json_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a run folder") as error:
         open_run(folder)
     assert "\n" not in str(error.value)
+
+
+def test_a_newer_folder_that_is_no_run_is_passed_over(tmp_path: Path) -> None:
+    a_run(tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_1")
+    (tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_2").mkdir()
+    assert latest_run(tmp_path, "dqn", PONG).path.name == f"{PONG.env_id}_1"
+
+
+@pytest.mark.parametrize("wrong", [{"seed": "x"}, {"frame_skip": None}, {"env_id": "Nope"}])
+def test_a_run_json_with_wrong_values_is_refused(tmp_path: Path, wrong: dict) -> None:
+    folder = a_run(tmp_path / "run")
+    facts = json.loads((folder / "run.json").read_text())
+    write_json(folder / "run.json", {**facts, **wrong})
+    with pytest.raises(UserError, match="not a run folder"):
+        open_run(folder)
+
+
+def test_a_recipe_in_a_run_is_checked_like_any_other(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "run")
+    entry = {**SMALL, "env_wrapper": "os.system"}
+    (folder / "recipe.yml").write_text(json.dumps({PONG.env_id: entry}))
+    with pytest.raises(UserError, match=r"env_wrapper is 'os\.system'"):
+        open_run(folder)
+
+
+def test_a_relative_path_is_a_run_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_run(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    assert open_run(Path("run")).path == tmp_path / "run"
 
 
 def test_a_run_without_a_model_says_so(tmp_path: Path) -> None:

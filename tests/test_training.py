@@ -1,0 +1,126 @@
+"""Callbacks and their periods, in real trainings of a small network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from stable_baselines3 import DQN
+
+from custom import callbacks
+from custom.callbacks import Checkpoints, FixedEpsilonEvaluation, HeldOutStates
+from custom.console import say
+from custom.evaluation import Protocol, Scores
+from custom.experiment import Experiment, Settings, build
+from custom.games import find_game
+from custom.recipes import load_recipe
+from custom.training import train
+from tests.conftest import SMALL
+
+BREAKOUT = find_game("Breakout")
+
+
+def experiment(folder: Path, steps: int, **changed: object) -> tuple[Experiment, DQN]:
+    """A small experiment on Breakout, whose random games last about 200 steps."""
+    entry = {**SMALL, "exploration_fraction": 1.0, **changed}
+    file = folder / "small.yml"
+    file.write_text(yaml.safe_dump({"atari": entry}))
+    recipe = load_recipe(str(file), BREAKOUT).with_budget(steps)
+    settings = Settings(seed=0, logs=folder / "logs", eval_freq=10**6, save_freq=150)
+    return build(recipe, BREAKOUT, settings)
+
+
+def test_every_training_game_of_every_environment_is_recorded(tmp_path: Path) -> None:
+    made, model = experiment(tmp_path, 900, n_envs=2, learning_starts=10**6)
+    assert train(made, model) == 0
+    games = pd.read_csv(made.run.path / "training_games.csv")
+    monitors = [pd.read_csv(made.run.path / f"{i}.monitor.csv", skiprows=1) for i in (0, 1)]
+    played = pd.concat(monitors)
+    assert len(games) == len(played) >= 2
+    assert sorted(games["score"]) == sorted(played["r"])
+    assert sorted(games["game_frames"]) == sorted(played["l"])
+    assert list(games["frames"]) == [4 * steps for steps in games["steps"]]
+    assert games["steps"].is_monotonic_increasing
+
+
+def test_periods_are_steps_however_many_environments_there_are(tmp_path: Path) -> None:
+    made, model = experiment(tmp_path, 500, n_envs=4)
+    train(made, model)
+    steps = [int(path.name.split("_")[2]) for path in made.run.checkpoints()]
+    assert steps == [152, 300, 452]  # the first after 150, 300, 450 that four environments reach
+
+
+def test_the_best_agent_is_that_of_the_highest_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, model = experiment(tmp_path, 100)
+    means = iter([1.0, 3.0, 2.0])
+    monkeypatch.setattr(Protocol, "play", lambda *_: Scores([next(means)], [1]))
+    saved: list[int] = []
+    monkeypatch.setattr(callbacks, "save_agent", lambda m, _: saved.append(m.num_timesteps))
+    evaluation = FixedEpsilonEvaluation(made.run, 40, Protocol(episodes=1), lambda: False)
+    model.learn(120, callback=evaluation)
+    assert saved == [40, 80]
+    assert evaluation.best == 3.0
+
+
+def test_a_broken_off_evaluation_counts_for_nothing(tmp_path: Path) -> None:
+    made, model = experiment(tmp_path, 100)
+    evaluation = FixedEpsilonEvaluation(made.run, 40, Protocol(episodes=1), lambda: True)
+    model.learn(60, callback=evaluation)
+    assert evaluation.best is None
+    assert not (made.run.path / "evaluations.npz").exists()
+
+
+def test_a_full_disk_is_told_and_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, model = experiment(tmp_path, 100)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(callbacks, "save_agent", full)
+    model.learn(60, callback=Checkpoints(made.run, 40, keep=1))
+    assert model.num_timesteps == 60
+    assert (
+        "step 40: [Errno 28] No space left on device; training goes on" in capsys.readouterr().out
+    )
+
+
+def test_the_held_out_states_are_always_the_same() -> None:
+    first, second = (HeldOutStates(BREAKOUT, SMALL, seed=1).states for _ in range(2))
+    assert first.shape == (512, 4, 84, 84)
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("budget", "freq"), [(400, 400), (20_000, 10_000), (10**6, 50_000), (10**8, 250_000)]
+)
+def test_the_period_of_evaluations_grows_with_the_budget(budget: int, freq: int) -> None:
+    settings = Settings(seed=0).resolved(budget)
+    assert (settings.eval_freq, settings.save_freq) == (freq, freq)
+
+
+def test_a_closed_pipe_does_not_end_a_run() -> None:
+    reader, writer = os.pipe()
+    process = os.fork()
+    if process == 0:  # a child of its own: it closes its standard output
+        os.close(reader)
+        os.dup2(writer, 1)
+        os.close(writer)
+        try:
+            say("read")
+            say("not read " * 100_000)
+            say("nor this")
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(writer)
+    os.read(reader, 1)
+    os.close(reader)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
