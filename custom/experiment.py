@@ -85,6 +85,7 @@ class Experiment(ExperimentManager):
             log_interval=-1,  # the algorithm's own
             verbose=0,
         )
+        self.folder: Path | None = None
         self.run: Run | None = None
 
     def _zoo_args(self, logs: Path) -> Namespace:
@@ -124,7 +125,7 @@ class Experiment(ExperimentManager):
     def create_log_folder(self) -> None:
         """Check the memory, then claim a folder and write down what is run."""
         self._check_memory()
-        folder = claim_folder(Path(self.log_path), self.game.folder_name)
+        self.folder = folder = claim_folder(Path(self.log_path), self.game.folder_name)
         self.save_path = str(folder)
         self.params_path = str(folder / self.game.folder_name)
         self.tensorboard_log = str(folder / "tensorboard")
@@ -197,8 +198,8 @@ def build(recipe: Recipe, game: Game, settings: Settings) -> tuple[Experiment, B
         assert result is not None
         return experiment, result[0]
     except BaseException as error:
-        if experiment.run:
-            _remove(experiment.run.path)
+        if experiment.folder:
+            _remove(experiment.folder)
         if isinstance(error, MemoryError):
             reason = f"{recipe.file}: out of memory ({error}); lower buffer_size"
             raise UserError(reason) from None

@@ -35,6 +35,7 @@ def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0
         with stopping_on_signals(experiment.stop) as received:
             say("training; Ctrl-C stops it and saves the agent")
             experiment.learn(model)
+        _end_callbacks(experiment)
         with handling_signals(lambda _: None):  # half a second in which nothing may be lost
             experiment.save_trained_model(model)
     except BaseException as error:
@@ -82,13 +83,18 @@ def stopping_on_signals(stop: StopRequest) -> Iterator[list[int]]:
         yield received
 
 
+def _end_callbacks(experiment: Experiment) -> None:
+    """SB3 ends them where a training ends by itself; where it was broken off, nobody does."""
+    for callback in experiment.callbacks:
+        callback.on_training_end()
+
+
 def _fail(
     experiment: Experiment, run: Run, model: BaseAlgorithm, started: float, error: BaseException
 ) -> None:
     """Leave a run folder that says what happened, whatever else goes wrong."""
     with contextlib.suppress(Exception):
-        for callback in experiment.callbacks:
-            callback.on_training_end()
+        _end_callbacks(experiment)
     with contextlib.suppress(OSError):
         _close(run, model, started, "failed", error=" ".join(str(error).split()))
 
