@@ -109,10 +109,9 @@ def evaluation_wrapper(hyperparams: dict[str, Any]) -> list[Any]:
 
 def frame_skip(hyperparams: dict[str, Any]) -> int:
     """Frames per step of a recipe."""
-    for item in evaluation_wrapper(hyperparams):
-        for arguments in item.values():
-            return int(arguments.get("frame_skip", 4))
-    return 1
+    items = [entry for item in evaluation_wrapper(hyperparams) for entry in item.items()]
+    [arguments] = [arguments for path, arguments in items if path.endswith("AtariWrapper")]
+    return int(arguments.get("frame_skip", 4))
 
 
 def make_games(
