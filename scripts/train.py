@@ -6,7 +6,6 @@ import argparse
 import secrets
 
 from custom.console import say
-
 from custom.evaluation import EPSILON
 from custom.experiment import Settings, build
 from custom.recipes import Recipe, load_recipe
