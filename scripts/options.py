@@ -20,6 +20,9 @@ from custom.recipes import recipe_name
 from custom.runs import Run, latest_run, open_run
 
 
+MOST = 10**12  # more than anybody asks for
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, as all others of this project."""
 
@@ -42,7 +45,7 @@ def shared_parser(name: str, description: str | None, *flags: str) -> Parser:
     return made
 
 
-def whole(low: int, high: int = 10**12) -> Callable[[str], int]:
+def whole(low: int, high: int = MOST) -> Callable[[str], int]:
     """A type for `argparse`: a whole number in [low, high]; 1e6 and 1_000_000 are fine."""
 
     def read(text: str) -> int:
@@ -52,7 +55,8 @@ def whole(low: int, high: int = 10**12) -> Callable[[str], int]:
                 return int(value)
         except (ValueError, OverflowError):
             pass
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
+        limit = f"from {low} to {high}" if high < MOST else f"of at least {low}"
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {limit}")
 
     return read
 

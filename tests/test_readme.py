@@ -59,8 +59,8 @@ def test_a_documented_make_command_parses(line: str, tmp_path: Path) -> None:
         if module.removeprefix("scripts.") in SCRIPTS:
             args = import_module(module).parser().parse_args(call[2:])
             game = find_game(args.game)
-            if args.recipe in ("dqn", "dqn-rmsprop"):
-                load_recipe(args.recipe, game)
+            file = ROOT / args.recipe
+            load_recipe(str(file) if file.is_file() else args.recipe, game)
 
 
 @pytest.mark.parametrize("line", [line for line in commands() if line.startswith(".venv")])
