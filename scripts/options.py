@@ -19,7 +19,6 @@ from custom.games import Game, find_game
 from custom.recipes import recipe_name
 from custom.runs import Run, latest_run, open_run
 
-
 MOST = 10**12  # more than anybody asks for
 
 
