@@ -19,9 +19,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.dqn.dqn import DQN
 
 from custom.agents import save_agent
+from custom.baselines import random_actions
 from custom.console import say
 from custom.envs import make_games
-from custom.evaluation import Protocol, Scores, evaluation_seed
+from custom.evaluation import N_ENVS, Protocol, Scores, evaluation_seed
 from custom.games import Game
 from custom.runs import Run, atomic_file
 
@@ -109,14 +110,13 @@ class HeldOutStates:
     """
 
     def __init__(self, game: Game, hyperparams: dict[str, Any], seed: int) -> None:
-        env = make_games(game, hyperparams, n_envs=8, seed=seed)
-        rng = np.random.default_rng(seed)
-        n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
+        env = make_games(game, hyperparams, N_ENVS, seed)
+        act = random_actions(int(env.action_space.n), seed)  # type: ignore[attr-defined]
         kept: list[npt.NDArray[Any]] = []
-        env.reset()
+        obs = env.reset()
         while sum(map(len, kept)) < HELD_OUT_STATES:
             for _ in range(4):  # neighbouring states are nearly equal
-                obs, *_ = env.step(rng.integers(n_actions, size=env.num_envs))
+                obs, *_ = env.step(act(obs))  # type: ignore[arg-type]
             kept.append(np.array(obs))
         env.close()
         self.states = np.concatenate(kept)[:HELD_OUT_STATES]

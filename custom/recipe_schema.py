@@ -182,18 +182,12 @@ def check_entry(entry: dict[str, Any]) -> dict[str, Any]:
     for key in REQUIRED:
         if key not in entry:
             raise RecipeError(f"{key} is missing; copy it from hyperparams/dqn.yml")
-    buffer_kwargs = checked.get("replay_buffer_kwargs", {})
     buffer = class_named(
         "replay_buffer_class", checked.get("replay_buffer_class", SB3_BUFFER), object
     )
-    for name in buffer_kwargs:
+    for name in checked.get("replay_buffer_kwargs", {}):
         known_key(f"replay_buffer_kwargs.{name}", name, set(_parameters(buffer)) - GIVEN_TO_BUFFERS)
-    timeouts = buffer_kwargs.get("handle_timeout_termination", True)
     _check_pairs(checked)
-    if checked.get("optimize_memory_usage") and timeouts:
-        raise RecipeError(
-            "optimize_memory_usage needs replay_buffer_kwargs: {handle_timeout_termination: false}"
-        )
     return checked
 
 
@@ -206,6 +200,12 @@ def _check_pairs(checked: dict[str, Any]) -> None:
         )
     if checked.get("n_envs", 1) > 1 and isinstance(checked.get("train_freq"), list):
         raise RecipeError("train_freq in episodes needs n_envs: 1; write it in steps")
+    buffer_kwargs = checked.get("replay_buffer_kwargs", {})
+    timeouts = buffer_kwargs.get("handle_timeout_termination", True)
+    if checked.get("optimize_memory_usage") and timeouts:
+        raise RecipeError(
+            "optimize_memory_usage needs replay_buffer_kwargs: {handle_timeout_termination: false}"
+        )
 
 
 def class_named(key: str, path: Any, base: type) -> type:

@@ -52,7 +52,8 @@ def score_table(run: Run, result: dict[str, Any]) -> str:
     interval = f"95 % of the mean: {low:.1f} to {high:.1f}"
     spread = f"± {result['std']:.1f}, median {result['median']:.1f}, {interval}"
     rows = [(f"this agent ({result['frames'] / 1e6:.2f}M frames)", result["mean"], spread)]
-    rows += _measured(run)
+    measured = _measured(run)
+    rows += measured
     rows += published(run.game.rom)
     width = max(len(label) for label, _, _ in rows)
     lines = [f"{label:<{width}}  {score:>10.1f}  {source}" for label, score, source in rows]
@@ -65,7 +66,7 @@ def score_table(run: Run, result: dict[str, Any]) -> str:
     normalised = result["human_normalised"]
     shown = "unknown" if normalised is None else f"{normalised:.3f} (0 random, 1 human)"
     leaderboard = f"mean - std {result['mean_minus_std']:.1f}; human-normalised {shown}"
-    hint = [] if _measured(run) else ["make baselines adds random and the best single action here"]
+    hint = [] if measured else ["make baselines adds random and the best single action here"]
     return "\n".join([title, *lines, leaderboard, *hint])
 
 
