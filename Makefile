@@ -33,7 +33,7 @@ setup: $(ready)
 
 ## train an agent, then evaluate, film and plot it
 train: $(ready)
-	$(call run,train,game recipe steps seed device logs episodes)
+	$(call run,train,game recipe steps seed device logs episodes engine buffer envs)
 
 ## play full games with a run's agent and report the scores
 evaluate: $(ready)
@@ -91,6 +91,12 @@ LOGS ?= logs
 RUN ?=
 ## full games of an evaluation; empty: the command's default
 EPISODES ?=
+## what plays the game in training: sb3 (Gymnasium's wrappers) or native (faster)
+ENGINE ?= sb3
+## replay: frames (each frame once) or sb3 (eight times the memory)
+BUFFER ?= frames
+## games played at once, at the recipe's updates per step; empty: the recipe's number
+ENVS ?=
 ## more flags, split at white space: for the script (--help lists them), or for pytest
 ARGS ?=
 ## Python 3.10 to 3.13 that makes .venv; make clean before changing it
@@ -100,7 +106,7 @@ PYTHON ?= python3
 # each is replaced by its own unexpanded text; recipes then get it only through the environment,
 # where the shell expands it once and inside quotes. The same for unknown names on the command line,
 # which make exports, too. (No $(shell) above this: make 4.4 exports to that as well.)
-variables := GAME RECIPE STEPS SEED DEVICE LOGS RUN EPISODES ARGS PYTHON
+variables := GAME RECIPE STEPS SEED DEVICE LOGS RUN EPISODES ENGINE BUFFER ENVS ARGS PYTHON
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 unknown := $(filter-out $(variables) SHELL,$(given))
 $(foreach name,$(variables) $(unknown),$(eval override $(name) := $$(value $(name))))
@@ -121,3 +127,6 @@ flag_device = $${DEVICE:+--device="$$DEVICE"}
 flag_logs = $${LOGS:+--logs="$$LOGS"}
 flag_run = $${RUN:+--run="$$RUN"}
 flag_episodes = $${EPISODES:+--episodes="$$EPISODES"}
+flag_engine = $${ENGINE:+--engine="$$ENGINE"}
+flag_buffer = $${BUFFER:+--buffer="$$BUFFER"}
+flag_envs = $${ENVS:+--envs="$$ENVS"}

@@ -1,3 +1,12 @@
 """DQN on Atari as a configuration layer on Stable-Baselines3 and its zoo."""
 
 __version__ = "0.1.0"
+
+
+def register() -> None:
+    """Let the zoo's experiment manager train with this project's learner."""
+    from rl_zoo3.utils import ALGOS
+
+    from custom.dqn import AtariDQN
+
+    ALGOS["dqn"] = AtariDQN

@@ -19,9 +19,11 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecTransposeImage
 
 from custom.games import Game, register_games
+from custom.native_env import AtariVectorEnv
 from custom.recipe_schema import wrapper_item
 
 NOOP_MAX = 30
+PAPERS_WRAPPER = "custom.envs.DeepMindAtariWrapper"
 
 
 class LifeLossTerminalEnv(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
@@ -96,13 +98,11 @@ def evaluation_wrapper(hyperparams: dict[str, Any]) -> list[Any]:
     `AtariWrapper` keeps it, because it presses FIRE after a life only then, and an agent that was
     trained with that never learnt to.
     """
-    wrappers = copy.deepcopy(hyperparams.get("env_wrapper") or [])
-    listed = wrappers if isinstance(wrappers, list) else [wrappers]
-    items = [wrapper_item("env_wrapper", item) for item in listed]
+    items = _wrappers(hyperparams)
     for path, arguments in items:
         if path.endswith("AtariWrapper"):
             arguments["noop_max"] = NOOP_MAX
-        if path == f"{__name__}.DeepMindAtariWrapper":
+        if path == PAPERS_WRAPPER:
             arguments["terminal_on_life_loss"] = False
     return [{path: arguments} for path, arguments in items]
 
@@ -112,6 +112,36 @@ def frame_skip(hyperparams: dict[str, Any]) -> int:
     items = [entry for item in evaluation_wrapper(hyperparams) for entry in item.items()]
     [arguments] = [arguments for path, arguments in items if path.endswith("AtariWrapper")]
     return int(arguments.get("frame_skip", 4))
+
+
+def wrapper_of(hyperparams: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Path and arguments of a recipe's only wrapper.
+
+    :raises ValueError: there are more
+    """
+    items = _wrappers(hyperparams)
+    if len(items) != 1:
+        raise ValueError("the native engine takes one AtariWrapper and no other; use ENGINE=sb3")
+    return items[0]
+
+
+def _wrappers(hyperparams: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Path and arguments of each of a recipe's wrappers, innermost first; a copy."""
+    wrappers = copy.deepcopy(hyperparams.get("env_wrapper") or [])
+    listed = wrappers if isinstance(wrappers, list) else [wrappers]
+    return [wrapper_item("env_wrapper", item) for item in listed]
+
+
+def native_games(
+    game: Game, hyperparams: dict[str, Any], n_envs: int, seed: int, pixels: str
+) -> AtariVectorEnv:
+    """As `make_games`, as an agent of a recipe is trained, by the native environment.
+
+    :param pixels: ``exact`` or ``grey``
+    """
+    _, arguments = wrapper_of(hyperparams)
+    stack = int(hyperparams.get("frame_stack", 1))
+    return AtariVectorEnv(game, n_envs, seed, frame_stack=stack, pixels=pixels, **arguments)
 
 
 def make_games(

@@ -13,17 +13,21 @@ import io
 import shutil
 from argparse import Namespace
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch as th
 from gymnasium import spaces
 from rl_zoo3.exp_manager import ExperimentManager
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
 
+from custom import register
 from custom.agents import save_agent
 from custom.callbacks import Checkpoints, FixedEpsilonEvaluation, GameRecord, StopRequest
-from custom.envs import frame_skip
+from custom.engine import Engine
+from custom.envs import frame_skip, native_games
 from custom.errors import UserError
 from custom.evaluation import EPSILON, Protocol
 from custom.games import Game
@@ -52,6 +56,7 @@ class Settings:
     eval_epsilon: float = EPSILON
     save_freq: int = 0
     keep_checkpoints: int = 3
+    engine: Engine = field(default_factory=Engine)
 
     def resolved(self, n_timesteps: int) -> Settings:
         """With the periods in steps."""
@@ -64,14 +69,18 @@ class Experiment(ExperimentManager):
     """Trains a recipe on a game.
 
     :param recipe: with its budget resolved
-    :raises UserError: the replay does not fit into memory, or `logs` cannot be written
+    :raises UserError: the engine cannot play the recipe, the replay does not fit into memory, or
+        `logs` cannot be written
     """
 
     def __init__(self, recipe: Recipe, game: Game, settings: Settings) -> None:
-        self.recipe = recipe
+        self.recipe = recipe = settings.engine.resolve(recipe)
         self.game = game
         self.settings = settings.resolved(recipe.n_timesteps)
         self.stop = StopRequest()
+        register()
+        if settings.engine.threads:
+            th.set_num_threads(settings.engine.threads)
         logs = settings.logs / recipe.name
         super().__init__(
             args=self._zoo_args(logs),
@@ -120,7 +129,17 @@ class Experiment(ExperimentManager):
         if isinstance(hyperparams.get("replay_buffer_class"), str):
             path = hyperparams["replay_buffer_class"]
             hyperparams["replay_buffer_class"] = class_named("replay_buffer_class", path, object)
-        return super()._preprocess_hyperparams(hyperparams)
+        arguments, *others = super()._preprocess_hyperparams(hyperparams)
+        arguments |= {"engine": self.settings.engine, "frame_stack": self.frame_stack}
+        return arguments, *others
+
+    def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
+        """The zoo's wrapped environments, or the native ones; the training's alone."""
+        engine = self.settings.engine
+        if engine.env == "sb3":
+            return super().create_envs(n_envs, eval_env, no_log)
+        values, seed = self.recipe.hyperparams, self.settings.seed
+        return native_games(self.game, values, n_envs, seed, engine.pixels)
 
     def create_log_folder(self) -> None:
         """Check the memory, then claim a folder and write down what is run."""
@@ -140,7 +159,9 @@ class Experiment(ExperimentManager):
         space = env.observation_space
         env.close()
         assert isinstance(space, spaces.Box)
-        check_replay(space, self.recipe.hyperparams, self.recipe.file)
+        engine, values = self.settings.engine, self.recipe.hyperparams
+        frames = engine.buffer == "frames"
+        check_replay(space, values, self.recipe.file, frames, self.device, engine.storage)
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -152,6 +173,7 @@ class Experiment(ExperimentManager):
             "n_timesteps": self.recipe.n_timesteps,
             "exploration_steps": self.recipe.exploration_steps,
             "notes": list(self.recipe.notes),
+            "engine": asdict(self.settings.engine),
             "frame_skip": frame_skip(self.recipe.hyperparams),
             "steps": 0,
             "state": "running",

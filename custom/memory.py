@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.utils import get_device
 
+from custom import buffers
 from custom.errors import UserError
 
 RESERVE = 10**9  # bytes left to the program itself, the networks and the evaluation
@@ -83,13 +86,32 @@ def replay_size(hyperparams: dict[str, Any]) -> int:
     return min(asked, int(hyperparams["n_timesteps"]) + int(hyperparams.get("n_envs", 1)))
 
 
-def check_replay(observation_space: spaces.Box, hyperparams: dict[str, Any], file: Path) -> None:
+def gpu_has_room(size: int, device: th.device) -> bool:
+    """Whether a device is a GPU with so many bytes free, besides what training takes."""
+    return device.type == "cuda" and th.cuda.mem_get_info(device)[0] - RESERVE > size
+
+
+def check_replay(
+    observation_space: spaces.Box,
+    hyperparams: dict[str, Any],
+    file: Path,
+    frames: bool,
+    device: th.device | str = "cpu",
+    storage: str = "auto",
+) -> None:
     """Refuse a replay that does not fit into the memory there is.
 
+    :param storage: ``auto`` for the device's memory where there is room, or ``cpu``
+    :param frames: it is a `FrameReplayBuffer`, where the recipe names no other
     :raises UserError: too large, with the largest `buffer_size` that fits
     """
-    a_step = bytes_per_step(observation_space, bool(hyperparams.get("optimize_memory_usage")))
     size = replay_size(hyperparams)
+    if frames and "replay_buffer_class" not in hyperparams:
+        a_step = buffers.bytes_per_step(observation_space, int(hyperparams["frame_stack"]))
+        if storage == "auto" and gpu_has_room(size * a_step, get_device(device)):
+            return
+    else:
+        a_step = bytes_per_step(observation_space, bool(hyperparams.get("optimize_memory_usage")))
     free = available_memory() - RESERVE
     if size * a_step > free:
         fits = max(free // a_step // 1000 * 1000, 0)

@@ -21,7 +21,7 @@ from stable_baselines3.dqn.policies import DQNPolicy
 
 from custom.recipe_values import Check, RecipeError, flag, known_key, mapping, number, whole
 
-ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"dqn": DQN}
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"dqn": DQN}  # what plays; AtariDQN trains
 PACKAGES = ("custom", "gymnasium", "sb3_contrib", "stable_baselines3", "torch")
 
 

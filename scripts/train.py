@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 import secrets
+from collections.abc import Callable
+
+import torch as th
 
 from custom.console import say
+from custom.engine import BUFFERS, ENVIRONMENTS, PIXELS, PRECISIONS, STORAGES, UPDATES, Engine
+from custom.errors import UserError
 from custom.evaluation import EPSILON
 from custom.experiment import Settings, build
 from custom.recipes import Recipe, load_recipe
@@ -27,11 +32,38 @@ def command(args: argparse.Namespace) -> int:
         eval_epsilon=args.eval_epsilon,
         save_freq=args.save_freq,
         keep_checkpoints=args.keep_checkpoints,
+        engine=engine_of(args),
     )
     experiment, model = build(recipe, game, settings)
     say(game.explain())
-    say(describe(recipe, seed, str(model.device)))
+    say(describe(experiment.recipe, seed, str(model.device)))
     return train(experiment, model, report_episodes=0 if args.no_report else args.episodes)
+
+
+def engine_of(args: argparse.Namespace) -> Engine:
+    """The engine that the flags ask for.
+
+    :raises UserError: two of them do not go together
+    """
+    for idle, message in (
+        (args.overlap and args.engine != "native", "--overlap needs ENGINE=native"),
+        (args.pixels != "exact" and args.engine != "native", "--pixels needs ENGINE=native"),
+        (args.storage != "auto" and args.buffer != "frames", "--storage needs BUFFER=frames"),
+        (args.precision == "tf32" and not th.cuda.is_available(), "--precision tf32 needs a GPU"),
+    ):
+        if idle:
+            raise UserError(message)
+    return Engine(
+        env=args.engine,
+        pixels=args.pixels,
+        buffer=args.buffer,
+        storage=args.storage,
+        update=args.update,
+        precision=args.precision,
+        overlap=args.overlap,
+        n_envs=args.envs or 0,
+        threads=args.threads,
+    )
 
 
 def describe(recipe: Recipe, seed: int, device: str) -> str:
@@ -55,10 +87,29 @@ def parser() -> options.Parser:
     made.add_argument("--eval-epsilon", type=options.share, default=EPSILON, help="their epsilon")
     made.add_argument("--save-freq", type=count, default=0, help="steps between checkpoints")
     made.add_argument("--keep-checkpoints", type=several, default=3, help="how many stay")
+    _engine(made, count)
     made.add_argument(
         "--no-report", action="store_true", help="do not evaluate, film and plot at the end"
     )
     return made
+
+
+def _engine(made: options.Parser, count: Callable[[str], int]) -> None:
+    group = made.add_argument_group("engine", "how fast it is computed: docs/performance.md")
+    add = group.add_argument
+    add("--engine", choices=ENVIRONMENTS, default="sb3", help="what plays the game")
+    add("--buffer", choices=BUFFERS, default="frames", help="replay of single frames, or SB3's")
+    add(
+        "--envs",
+        type=options.whole(1, 1024),
+        help="games at once, at the recipe's updates per step",
+    )
+    add("--pixels", choices=PIXELS, default="exact", help="of the native engine")
+    add("--storage", choices=STORAGES, default="auto", help="where frames lie")
+    add("--update", choices=UPDATES, default="fast", help="sb3: its arithmetic bit for bit")
+    add("--precision", choices=PRECISIONS, default="float32", help="of the network")
+    add("--overlap", action="store_true", help="update while the native engine emulates")
+    add("--threads", type=count, default=0, help="of PyTorch on the CPU; 0: its own choice")
 
 
 if __name__ == "__main__":

@@ -127,7 +127,8 @@ def test_the_zoo_plays_the_agent(trained: Run) -> None:
 
 def test_the_zoo_alone_trains_the_default_recipe(tmp_path: Path) -> None:
     flags = ("--algo", "dqn", "--env", "PongNoFrameskip-v4", "-conf", ROOT / "hyperparams/dqn.yml")
-    shown = run("rl_zoo3.train", *flags, "-n", 40, "--eval-freq", -1, "-f", tmp_path)
+    small = ("-params", "buffer_size:1000")  # its replay of 1M would take 56 GB
+    shown = run("rl_zoo3.train", *flags, *small, "-n", 40, "--eval-freq", -1, "-f", tmp_path)
     assert "Saving to" in shown
 
 
@@ -138,7 +139,7 @@ def test_the_papers_recipe_trains_with_sticky_actions_and_the_zoo_plays_it(tmp_p
     folder = Path(shown.splitlines()[-1].removeprefix("Run: "))
     assert folder.name == "ALE-Pong-v5_1"
     agent = load_agent(open_run(folder), folder / "ALE-Pong-v5.zip")
-    assert type(agent.policy.optimizer).__name__ == "DeepMindRMSprop"
+    assert type(agent.policy.optimizer).__name__ == "Adam"  # SB3's own, for whoever loads it
     zoo = ("--algo", "dqn", "--env", "ALE/Pong-v5", "-f", tmp_path / "dqn-rmsprop", "--no-render")
     run("rl_zoo3.enjoy", *zoo, "-n", 20)
 

@@ -25,6 +25,9 @@ VARIABLES = {
     "LOGS": "logs",
     "RUN": "-",
     "EPISODES": "-",
+    "ENGINE": "sb3",
+    "BUFFER": "frames",
+    "ENVS": "-",
     "ARGS": "-",
     "PYTHON": "python3",
 }
@@ -114,7 +117,7 @@ def test_make_alone_needs_no_venv(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "flags"),
     [
-        ("train", "game recipe steps seed device logs episodes"),
+        ("train", "game recipe steps seed device logs episodes engine buffer envs"),
         ("evaluate", "game recipe run logs episodes seed device"),
         ("baselines", "game recipe logs episodes seed"),
         ("record", "game recipe run logs seed device"),

@@ -1,0 +1,141 @@
+"""Steps a second of this project beside the zoo's, in turn on the same machine.
+
+    python -m benchmarks.throughput --game SpaceInvaders --pairs 5 --out benchmarks/results/cpu.json
+
+Both play the same game with the same recipe, seed and budget; what is measured begins when learning
+has. The ratio is taken pair by pair, so that it holds where the machine's speed drifts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import stable_baselines3
+import torch as th
+
+from benchmarks.side import OUTPUT
+from custom.engine import PIXELS, PRECISIONS
+
+RECIPE = {  # the zoo's dqn.yml; warm-up and exploration are short, so that learning is measured
+    "env_wrapper": ["stable_baselines3.common.atari_wrappers.AtariWrapper"],
+    "frame_stack": 4,
+    "policy": "CnnPolicy",
+    "buffer_size": 100_000,
+    "learning_rate": 1e-4,
+    "batch_size": 32,
+    "target_update_interval": 1000,
+    "train_freq": 4,
+    "gradient_steps": 1,
+    "exploration_final_eps": 0.01,
+}
+
+
+def run(side: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Train once in a process of its own; what its clock says."""
+    command = [sys.executable, "-m", "benchmarks.side", side, json.dumps(arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith(OUTPUT)]
+    if done.returncode or not lines:
+        sys.exit(f"{side}: exit status {done.returncode}\n{done.stderr[-2000:]}")
+    return {"side": side, **json.loads(lines[0].removeprefix(OUTPUT))}
+
+
+def hardware() -> dict[str, Any]:
+    """What it was measured on."""
+    model = ""
+    if Path("/proc/cpuinfo").is_file():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "")
+    return {
+        "cpu": model or platform.processor(),
+        "cores": os.cpu_count(),
+        "gpu": th.cuda.get_device_name() if th.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": th.__version__,
+        "stable_baselines3": stable_baselines3.__version__,
+    }
+
+
+def spread(values: list[float], digits: int = 1) -> str:
+    """Median, and minimum to maximum."""
+    middle, low, high = statistics.median(values), min(values), max(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def report(found: list[dict[str, Any]]) -> None:
+    """Print the table: medians, with minimum and maximum, over the runs."""
+    sides = sorted({run["side"] for run in found}, reverse=True)
+    print(f"\n{'':6}  {'steps/s':24} {'frames/s':24} {'peak GB':8}")
+    for side in sides:
+        runs = [run for run in found if run["side"] == side]
+        speed = [run["steps_per_second"] for run in runs]
+        frames, memory = [4 * x for x in speed], max(run["peak_rss_gb"] for run in runs)
+        print(f"{side:6}  {spread(speed):24} {spread(frames, 0):24} {memory:<8.2f}")
+        for name, spent in runs[0].get("ms_per_step", {}).items():
+            print(f"        {spent:8.3f} ms a step: {name}")
+    if len(sides) == 2:
+        zoo, ours = ([r["steps_per_second"] for r in found if r["side"] == s] for s in sides)
+        print(f"ratio   {spread([b / a for a, b in zip(zoo, ours, strict=True)], 2)}")
+
+
+def parse() -> argparse.Namespace:
+    """Flags of the command."""
+    flags = argparse.ArgumentParser(prog="benchmarks.throughput", description=__doc__)
+    add = flags.add_argument
+    add("--game", default="SpaceInvaders")
+    add("--steps", type=int, default=4000, help="of each run; at most 1000 are warm-up")
+    add("--pairs", type=int, default=5)
+    add("--batch-size", type=int, default=32)
+    add("--buffer-size", type=int, default=100_000)
+    add("--alone", action="store_true", help="without the zoo, e.g. to vary one setting")
+    add("--profile", action="store_true", help="where a step's time goes; slower by the timing")
+    add("--engine", default="native", choices=["sb3", "native"])
+    add("--envs", type=int, default=1, help="of this project; the zoo takes one")
+    add("--pixels", default="exact", choices=PIXELS)
+    add("--precision", default="float32", choices=PRECISIONS)
+    add("--overlap", action="store_true")
+    add("--threads", type=int, default=0)
+    add("--out", type=Path, help="JSON file of the raw figures")
+    return flags.parse_args()
+
+
+def main() -> None:
+    """Run the two in turn, A B A B ..., and print the table."""
+    args = parse()
+    engine = {
+        "env": args.engine,
+        "n_envs": args.envs,
+        "pixels": args.pixels,
+        "precision": args.precision,
+        "overlap": args.overlap,
+        "threads": args.threads,
+    }
+    sizes = {"batch_size": args.batch_size, "buffer_size": args.buffer_size}
+    warm_up = min(1000, args.steps // 4)
+    decay = {"learning_starts": warm_up, "exploration_fraction": warm_up / args.steps}
+    values = {**RECIPE, **sizes, **decay, "n_timesteps": args.steps}
+    found = []
+    for pair in range(args.pairs):
+        for side in ["ours"] if args.alone else ["zoo", "ours"]:
+            more = {"engine": engine, "profile": args.profile}
+            found.append(run(side, {"game": args.game, "values": values, "seed": pair, **more}))
+            print(f"{side:6} {found[-1]['steps_per_second']:8.1f} steps/s", flush=True)
+    facts = {"command": sys.argv[1:], "hardware": hardware(), "engine": engine, "runs": found}
+    print(f"\n{args.game}, {args.steps:,} steps a run, {json.dumps(engine)}")
+    print(json.dumps(facts["hardware"]))
+    report(found)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""How fast a recipe is computed; what is learnt is the recipe's.
+
+Defaults are those of `make train`: the same algorithm, with float32's own rounding.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+from custom.envs import PAPERS_WRAPPER, wrapper_of
+from custom.errors import UserError
+from custom.recipes import Recipe
+
+ENVIRONMENTS = ("sb3", "native")
+PIXELS = ("exact", "grey")
+BUFFERS = ("frames", "sb3")
+STORAGES = ("auto", "cpu")
+UPDATES = ("fast", "sb3")
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Settings of the engine.
+
+    :param env: ``sb3``: Gymnasium's wrappers; ``native``: `AtariVectorEnv`
+    :param pixels: of the native environment: ``exact`` as SB3's frames, ``grey`` for speed
+    :param buffer: ``frames``: `FrameReplayBuffer`; ``sb3``: what the recipe names, or SB3's
+    :param storage: where ``frames`` lie: ``auto`` (with the network), ``cpu``
+    :param update: ``fast``, or ``sb3`` for its arithmetic bit for bit
+    :param precision: of the network: ``float32`` as PyTorch is set up, ``tf32`` on a GPU, ``bf16``
+    :param overlap: update while the native environment emulates: each update then comes one action
+        later than in SB3
+    :param n_envs: environments at the recipe's own ratio of updates; 0: as the recipe says
+    :param threads: of PyTorch on the CPU; 0: as PyTorch chooses
+    """
+
+    env: str = "sb3"
+    pixels: str = "exact"
+    buffer: str = "frames"
+    storage: str = "auto"
+    update: str = "fast"
+    precision: str = "float32"
+    overlap: bool = False
+    n_envs: int = 0
+    threads: int = 0
+
+    def resolve(self, recipe: Recipe) -> Recipe:
+        """The recipe as this engine plays it, with a note on each change.
+
+        :raises UserError: it cannot
+        """
+        try:
+            recipe = self._with_native_wrapper(self._with_envs(recipe))
+        except ValueError as error:
+            raise UserError(f"{recipe.file}: {error}") from None
+        if self.env == "native" and self.pixels == "grey":
+            note = "pixels: grey in training, SB3's in evaluations; many games differ by that"
+            return replace(recipe, notes=(*recipe.notes, note))
+        return recipe
+
+    def _with_envs(self, recipe: Recipe) -> Recipe:
+        if not self.n_envs:
+            return recipe
+        values = copy.deepcopy(recipe.hyperparams)
+        values |= at_the_same_ratio(values, self.n_envs)
+        note = (
+            f"environments: {self.n_envs}; gradient_steps {values['gradient_steps']} after"
+            f" train_freq {values['train_freq']} keep the recipe's updates per step"
+        )
+        return replace(recipe, hyperparams=values, notes=(*recipe.notes, note))
+
+    def _with_native_wrapper(self, recipe: Recipe) -> Recipe:
+        if self.env != "native":
+            return recipe
+        path, arguments = wrapper_of(recipe.hyperparams)
+        if path == PAPERS_WRAPPER:
+            return recipe
+        values = {**recipe.hyperparams, "env_wrapper": [{PAPERS_WRAPPER: arguments}]}
+        note = "ENGINE=native presses no FIRE for the agent, neither at the start nor after a life"
+        return replace(recipe, hyperparams=values, notes=(*recipe.notes, note))
+
+
+def at_the_same_ratio(hyperparams: dict[str, Any], n_envs: int) -> dict[str, Any]:
+    """`n_envs`, `train_freq` and `gradient_steps` for other environments at as many updates a step.
+
+    `train_freq` counts steps of all environments at once. The smallest one is taken at which a
+    whole number of updates falls due, so that they come as evenly as they can.
+
+    :raises ValueError: `train_freq` is in episodes
+    """
+    every, updates = hyperparams.get("train_freq", 4), hyperparams.get("gradient_steps", 1)
+    if isinstance(every, list):
+        if every[1] != "step":
+            raise ValueError("several environments need train_freq in steps, not in episodes")
+        every = every[0]
+    if updates < 0:  # as many as steps, however many there are
+        return {"n_envs": n_envs, "train_freq": every, "gradient_steps": updates}
+    steps = every * int(hyperparams.get("n_envs", 1))  # in which the recipe makes its updates
+    freq = next(f for f in range(1, steps + 1) if updates * f * n_envs % steps == 0)
+    return {
+        "n_envs": n_envs,
+        "train_freq": freq,
+        "gradient_steps": updates * freq * n_envs // steps,
+    }

@@ -1,0 +1,152 @@
+"""A ring of single frames from which stacks are gathered by index.
+
+A stack holds each frame of its neighbours again. Kept once and in their order, frames need only the
+index of the newest one. Where a game ends there is a frame that no next step shows; these few are
+kept apart. Everything is a tensor, so the memory may be a GPU's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch as th
+
+Array = npt.NDArray[Any]
+STEPS_PER_END = 64  # more frequent ends double the memory kept for last frames
+
+
+def zeros(storage: th.device, *shape: int, dtype: Any = np.uint8) -> th.Tensor:
+    """Zeros; on the CPU the system gives the memory as it is filled."""
+    if storage.type == "cpu":
+        return th.from_numpy(np.zeros(shape, dtype=dtype))
+    return th.from_numpy(np.zeros(0, dtype=dtype)).to(storage).new_zeros(shape)
+
+
+def write(target: th.Tensor, values: Array) -> None:
+    """Copy into a tensor; into a GPU's without waiting for it."""
+    if target.is_cuda:  # PyTorch keeps the pinned memory until the copy is done
+        target.copy_(th.as_tensor(values).pin_memory(), non_blocking=True)
+    elif target.device.type == "cpu":
+        np.copyto(target.numpy(), values)
+    else:
+        target.copy_(th.as_tensor(values))
+
+
+class FrameRing:
+    """The frames of the last steps of several environments.
+
+    :param steps: of each environment that are remembered
+    :param frame_stack: frames of a stack
+    :param pixels: bytes of a frame
+    """
+
+    def __init__(
+        self, steps: int, n_envs: int, frame_stack: int, pixels: int, storage: th.device
+    ) -> None:
+        self.steps, self.n_envs, self.frame_stack = steps, n_envs, frame_stack
+        # A slot a step, the frames before the oldest step, and the one after the newest.
+        self._length = steps + frame_stack
+        self.frames = zeros(storage, self._length * n_envs + 1, pixels)  # the last stays blank
+        self.older = zeros(storage, steps, n_envs)  # frames of its game in a stack, but the newest
+        self.ends = zeros(storage, max(steps * n_envs // STEPS_PER_END, 16), pixels)
+        self.end_of = zeros(storage, steps, n_envs, dtype=np.int32) - 1  # row of `ends`, or -1
+        self.count = th.zeros((), dtype=th.int64, device=storage)  # steps ever added
+        self._back = th.arange(frame_stack - 1, -2, -1, device=storage)
+        self.restart(np.ones(n_envs, dtype=bool))
+
+    def restart(self, ended: Array) -> None:
+        """Take the state at the newest step from the tensors.
+
+        :param ended: (n_envs,), where an episode ended with that step
+        """
+        self.added = int(self.count)
+        self._ended = ended
+        self._end_of = self.end_of.cpu().numpy().copy()
+        used = set(self._end_of[self._end_of >= 0].tolist())
+        self._free = [end for end in range(len(self.ends)) if end not in used]
+        self._older = self.older[(self.added - 1) % self.steps].cpu().numpy().copy()
+        self._following = self._slot(self.added).cpu().numpy().copy()
+
+    def _slot(self, step: int) -> th.Tensor:
+        """The frames of a step, counted from the first: (n_envs, pixels)."""
+        start = (step + self.frame_stack - 1) % self._length * self.n_envs
+        return self.frames[start : start + self.n_envs]
+
+    def used_rows(self) -> int:
+        """Rows of `frames` that hold anything yet."""
+        return min(self.added + self.frame_stack, self._length) * self.n_envs
+
+    def append(self, stacks: Array, following: Array, ended: Array) -> None:
+        """Add a step.
+
+        :param stacks: (n_envs, frame_stack, pixels)
+        :param following: (n_envs, pixels), the newest frames after the step
+        :param ended: (n_envs,), where an episode ended with the step
+        """
+        pos = self.added % self.steps
+        for env in np.flatnonzero(self._end_of[pos] >= 0):
+            self._free.append(int(self._end_of[pos, env]))
+            self._set_end(pos, int(env), -1)
+        self._older = self._first(stacks) if self.added == 0 else self._continue(stacks)
+        write(self.older[pos], self._older)
+        self._following = np.array(following)
+        write(self._slot(self.added + 1), self._following)
+        self._ended = np.asarray(ended, dtype=bool)
+        self.added += 1
+        self.count.fill_(self.added)
+
+    def _first(self, stacks: Array) -> Array:
+        for back in range(self.frame_stack):
+            write(self._slot(-back), stacks[:, -1 - back])
+        return np.full(self.n_envs, self.frame_stack - 1, dtype=np.uint8)
+
+    def _continue(self, stacks: Array) -> Array:
+        """Where a step does not show the frame that followed the last one, a new game began."""
+        broken = (stacks[:, -1] != self._following).any(axis=1)
+        for env in np.flatnonzero(broken):
+            self._keep_end(int(env))
+            write(self._slot(self.added)[env], stacks[env, -1])
+        starts = broken | self._ended
+        if starts.any() and stacks[starts, :-1].any():
+            raise ValueError("an episode does not begin with blank frames, as VecFrameStack's do")
+        grown = np.minimum(self._older + 1, self.frame_stack - 1)
+        return np.where(starts, 0, grown).astype(np.uint8)
+
+    def _keep_end(self, env: int) -> None:
+        """Keep the last frame of a game, which no next step shows."""
+        if not self._free:
+            capacity = len(self.ends)
+            self.ends = th.cat([self.ends, th.zeros_like(self.ends)])
+            self._free = list(range(capacity, 2 * capacity))
+        end = self._free.pop()
+        write(self.ends[end], self._following[env])
+        self._set_end((self.added - 1) % self.steps, env, end)
+
+    def _set_end(self, pos: int, env: int, end: int) -> None:
+        self._end_of[pos, env] = end
+        self.end_of[pos, env].fill_(end)
+
+    def window(self, positions: th.Tensor, envs: th.Tensor) -> th.Tensor:
+        """Stacks and the frame after each; tensor operations only.
+
+        :param positions: (B,), int64: step modulo `steps`
+        :param envs: (B,), int64
+        :return: (B, frame_stack + 1, pixels), oldest first; blank where the game had not begun
+        """
+        newest = self.count - 1
+        step = newest - (newest - positions) % self.steps  # counted from the first
+        slots = (step[:, None] - self._back + self.frame_stack - 1) % self._length
+        before_the_game = self._back > self.older[positions, envs][:, None]
+        rows = slots * self.n_envs + envs[:, None]
+        rows = th.where(before_the_game, len(self.frames) - 1, rows)
+        frames = self.frames.index_select(0, rows.flatten()).reshape(*rows.shape, -1)
+        end = self.end_of[positions, envs]
+        if not end.is_cuda:  # the few that there are; on a GPU asking how many would wait for it
+            few = (end >= 0).nonzero().flatten()
+            frames[few, -1] = self.ends[end[few]]
+            return frames
+        last = self.ends.index_select(0, end.clamp(min=0))
+        frames[:, -1] = th.where(end[:, None] >= 0, last, frames[:, -1])
+        return frames

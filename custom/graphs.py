@@ -1,0 +1,77 @@
+"""A function of tensors as a captured CUDA graph: one launch instead of hundreds.
+
+See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs. The function must keep to
+fixed memory: it reads and writes tensors that outlive it, and never asks for a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+import torch as th
+
+from custom.console import say
+
+WARM_UPS = 3  # eager calls first: lazily made state (an optimizer's) must exist before the capture
+
+
+class Captured:
+    """Calls a function as a graph, after a few eager calls.
+
+    :param function: without arguments and result
+    :param name: for the notice where capturing fails
+    :param device: a GPU
+    """
+
+    def __init__(self, function: Callable[[], None], name: str, device: th.device) -> None:
+        self._function = function
+        self._name = name
+        self._graph: th.cuda.CUDAGraph | None = None
+        self._key: Hashable = None
+        self._calls = 0
+        self._stream = th.cuda.Stream(device)  # type: ignore[no-untyped-call]  # untyped in torch
+        self.failed = False
+
+    def __call__(self, key: Hashable = None) -> bool:
+        """Run once.
+
+        :param key: identifies the memory that the function uses; where it changed, the graph is
+            captured anew
+        :return: False where it cannot be captured; nothing has been computed then
+        """
+        if self.failed:
+            return False
+        if self._calls < WARM_UPS:
+            self._calls += 1
+            self._eagerly()
+            return True
+        if self._graph is None or key != self._key:
+            self._key = key
+            self._graph = self._capture()
+        if self._graph is None:
+            self.failed = True
+            return False
+        self._graph.replay()
+        return True
+
+    def _eagerly(self) -> None:
+        """On a stream of its own, as a capture will be: memory is then laid out alike."""
+        waiting = th.cuda.current_stream(self._stream.device)
+        self._stream.wait_stream(waiting)
+        with th.cuda.stream(self._stream):
+            self._function()
+        waiting.wait_stream(self._stream)
+
+    def _capture(self) -> th.cuda.CUDAGraph | None:
+        """Nothing is computed while a graph is captured, so a failure loses nothing."""
+        graph = th.cuda.CUDAGraph()
+        before = th.cuda.current_stream(self._stream.device)
+        try:
+            with th.cuda.graph(graph, stream=self._stream):
+                self._function()
+        except Exception as error:  # whatever an operation that cannot be captured raises
+            th.cuda.set_stream(before)  # which a capture that fails may not give back
+            reason = " ".join(str(error).split())[:200]
+            say(f"the {self._name} is not captured as a CUDA graph ({reason}); it runs eagerly")
+            return None
+        return graph

@@ -1,0 +1,193 @@
+"""Gradient steps and greedy actions of a DQN, on memory that stays where it is.
+
+The arithmetic is SB3's. What differs is where numbers lie and in how many calls they are computed:
+scaled observations in buffers that are used again, weights in channels_last, a fused optimizer, on
+a GPU each step as one graph, and a loss that nobody waits for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch as th
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.dqn.dqn import DQN
+from stable_baselines3.dqn.policies import QNetwork
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from custom.buffers import FrameReplayBuffer
+from custom.engine import Engine
+from custom.frames import write
+from custom.graphs import Captured
+from custom.targets import huber_loss, q_target
+
+CLIP_EPSILON = 1e-6  # that PyTorch adds to the norm before it divides
+
+
+class Values(NamedTuple):
+    """What a gradient step computes before it changes the weights."""
+
+    q_tm1: th.Tensor
+    q_t: th.Tensor
+    loss: th.Tensor
+    gradient_norm: th.Tensor
+
+
+Guard = Callable[[Values], None]
+
+
+def can_be_captured(model: DQN) -> bool:
+    """The replay is on the GPU with the network, and the optimizer never asks for a value."""
+    buffer = model.replay_buffer
+    return (
+        model.device.type == "cuda"
+        and isinstance(buffer, FrameReplayBuffer)
+        and buffer.storage == buffer.device
+        and takes_scaled(model.q_net)
+        and all("capturable" in group for group in model.policy.optimizer.param_groups)
+    )
+
+
+class Inputs:
+    """Observations as networks take them, divided by 255 into memory that is used again.
+
+    :param copies: how many batches exist at once
+    """
+
+    def __init__(self, model: DQN, batch_size: int, copies: int) -> None:
+        self._divisor = 255 if model.q_net.normalize_images else 1
+        space = model.observation_space
+        shape = (batch_size, *space.shape)  # type: ignore[misc]  # a Box has a shape
+        self._buffers = [
+            th.empty(shape, device=model.device, memory_format=th.channels_last)
+            for _ in range(copies)
+        ]
+
+    def scale(self, observations: th.Tensor, copy: int = 0) -> th.Tensor:
+        """uint8 to float32 in [0, 1]; (B, channels, height, width)."""
+        return th.div(observations, self._divisor, out=self._buffers[copy])
+
+
+def takes_scaled(network: QNetwork) -> bool:
+    """Whether a network is features and values, as SB3's, and not a forward of its own."""
+    return type(network).forward is QNetwork.forward
+
+
+def values_of(network: QNetwork, scaled: th.Tensor) -> th.Tensor:
+    """As the network's forward, without another division: (B, A)."""
+    q: th.Tensor = network.q_net(network.features_extractor(scaled))
+    return q
+
+
+class Update:
+    """Gradient steps of a model, whose replay, networks and optimizer it uses.
+
+    :param batch_size: transitions of a step
+    """
+
+    def __init__(self, model: DQN, engine: Engine, batch_size: int) -> None:
+        self.model = model
+        self.batch_size = batch_size
+        # Called with what a step computed, before the weights change; not within a graph.
+        self.guard: Guard | None = None
+        fast = engine.update == "fast" and takes_scaled(model.q_net)
+        self._inputs = Inputs(model, batch_size, copies=2) if fast else None
+        self._bf16 = engine.precision == "bf16"
+        self._parameters = list(model.q_net.parameters())
+        self._loss = th.zeros((), device=model.device)
+        self._losses = 0
+        captured = fast and can_be_captured(model)
+        self._graph = Captured(self._on_device, "update", model.device) if captured else None
+
+    def __call__(self, gradient_steps: int) -> None:
+        """Make some gradient steps."""
+        buffer = self.model.replay_buffer
+        assert buffer is not None
+        for _ in range(gradient_steps):
+            if not self._by_graph(buffer):
+                self._learn(buffer.sample(self.batch_size))
+        self._losses += gradient_steps
+
+    @property
+    def is_captured(self) -> bool:
+        """Steps run as a graph, in which nothing can be asked."""
+        return self._graph is not None and not self._graph.failed
+
+    def _by_graph(self, buffer: ReplayBuffer) -> bool:
+        if self._graph is None:
+            return False
+        assert isinstance(buffer, FrameReplayBuffer)
+        return self._graph(key=(id(buffer), buffer.ring.ends.data_ptr()))
+
+    def mean_loss(self) -> float:
+        """Mean of the losses since this was last asked; it waits for the device."""
+        mean = float(self._loss) / max(self._losses, 1)
+        self._loss.zero_()
+        self._losses = 0
+        return mean
+
+    def _on_device(self) -> None:
+        buffer = self.model.replay_buffer
+        assert isinstance(buffer, FrameReplayBuffer)
+        self._learn(buffer.gather(*buffer.draw_on_device(self.batch_size)))
+
+    def _learn(self, batch: ReplayBufferSamples) -> None:
+        model, optimizer = self.model, self.model.policy.optimizer
+        with th.no_grad():
+            q_t = self._value(model.q_net_target, batch.next_observations, copy=1)
+        q_tm1 = self._value(model.q_net, batch.observations)
+        discount = model.gamma if batch.discounts is None else batch.discounts
+        target = q_target(batch.rewards, batch.dones, q_t, discount)
+        loss = huber_loss(q_tm1, batch.actions, target)
+        for parameter in self._parameters:
+            parameter.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        if self.guard is not None and not self.is_captured:
+            self.guard(Values(q_tm1, q_t, loss.detach(), norm))
+        # On a CPU a look costs nothing; a factor of 1 is spared, to the bit.
+        if norm.is_cuda or not norm + CLIP_EPSILON <= model.max_grad_norm:
+            clip_grads_with_norm_(self._parameters, model.max_grad_norm, norm)
+        optimizer.step()
+        self._loss += loss.detach()
+
+    def _value(self, network: QNetwork, observations: th.Tensor, copy: int = 0) -> th.Tensor:
+        """(B, A), in float32."""
+        kind, inputs = self.model.device.type, self._inputs
+        with th.autocast(kind, th.bfloat16, enabled=self._bf16, cache_enabled=False):
+            if inputs is None:
+                q: th.Tensor = network(observations)
+            else:
+                q = values_of(network, inputs.scale(observations, copy))
+        return q.float()
+
+
+class Actor:
+    """Greedy actions of a model for observations of a fixed number of environments."""
+
+    def __init__(self, model: DQN, n_envs: int) -> None:
+        self.model = model
+        self._inputs = Inputs(model, n_envs, copies=1)
+        shape = (n_envs, *model.observation_space.shape)  # type: ignore[misc]  # a Box has one
+        self._obs = th.empty(shape, dtype=th.uint8, device=model.device)
+        self._actions = th.empty(n_envs, dtype=th.int64, device=model.device)
+        captured = model.device.type == "cuda"
+        name = "choice of actions"
+        self._graph = Captured(self._on_device, name, model.device) if captured else None
+
+    def __call__(self, observations: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+        """The actions, (n_envs,), of largest value."""
+        write(self._obs, observations)
+        if self._graph is None or not self._graph():
+            self._on_device()
+        actions: npt.NDArray[np.int64] = self._actions.cpu().numpy().copy()
+        return actions
+
+    @th.no_grad()
+    def _on_device(self) -> None:
+        q = values_of(self.model.q_net, self._inputs.scale(self._obs))
+        th.argmax(q, dim=1, out=self._actions)

@@ -1,0 +1,37 @@
+"""The benchmarks run, and their tables say what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import run
+
+
+@pytest.mark.parametrize("more", [(), ("--profile",)], ids=["plain", "profile"])
+def test_the_zoo_and_this_project_are_timed_in_turn(more: tuple[str, ...], tmp_path: Path) -> None:
+    out = tmp_path / "raw" / "figures.json"
+    flags = ("--pairs", 1, "--steps", 120, "--buffer-size", 200, "--batch-size", 4, "--out", out)
+    shown = run("benchmarks.throughput", *flags, *more)
+    facts = json.loads(out.read_text())
+    zoo, ours = facts["runs"]
+    assert (zoo["side"], ours["side"]) == ("zoo", "ours")
+    assert f"ratio   {ours['steps_per_second'] / zoo['steps_per_second']:.2f}" in shown
+    assert facts["hardware"]["cores"]
+    for one in (zoo, ours):
+        assert 80 < one["steps"] < 90  # what came after the warm-up of 30
+        if more:
+            parts = one["ms_per_step"]
+            assert parts["update, sampling included"] >= parts["sample"] > 0
+            assert parts["everything"] > parts["play"] > 0
+
+
+def test_a_replay_is_filled_saved_and_loaded(tmp_path: Path) -> None:
+    out = tmp_path / "replay.json"
+    run("benchmarks.replay", "--steps", 4000, "--folder", tmp_path, "--out", out)
+    facts = json.loads(out.read_text())
+    assert facts["file_gb"] == pytest.approx(4000 * 7056 * (1 + 1 / 64) / 1e9, rel=0.02)
+    assert facts["resident_gb"] < 0.1
+    assert [path.name for path in tmp_path.iterdir()] == ["replay.json"]

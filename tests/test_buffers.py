@@ -1,0 +1,260 @@
+"""The single-frame replay against SB3's, both filled with the same real play."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.vec_env import VecEnv
+
+from custom.buffers import FrameReplayBuffer, bytes_per_step
+from custom.envs import make_games
+from custom.games import find_game
+from custom.replay_files import load_replay, save_replay
+from tests.conftest import SMALL
+
+SIZE = 300
+OURS = "custom.envs.DeepMindAtariWrapper"
+Step = tuple[Any, ...]
+
+
+def play(env: VecEnv, steps: int, seed: int = 0) -> Iterator[Step]:
+    """What SB3's `collect_rollouts` hands to a replay, over random actions."""
+    rng = np.random.default_rng(seed)
+    obs = np.array(env.reset())
+    for _ in range(steps):
+        action = rng.integers(env.action_space.n, size=env.num_envs)
+        new_obs, reward, done, infos = env.step(action)
+        new_obs = np.array(new_obs)
+        next_obs = new_obs.copy()
+        for i in np.flatnonzero(done):
+            next_obs[i] = infos[i]["terminal_observation"]
+        yield obs, next_obs, action, reward, done, infos
+        obs = new_obs
+
+
+def recorded(game: str, steps: int, n_envs: int = 1, wrapper: Any = OURS) -> list[Step]:
+    entry = {**SMALL, "env_wrapper": wrapper}
+    env = make_games(find_game(game), entry, n_envs, seed=3)
+    taken = list(play(env, steps))
+    env.close()
+    return taken
+
+
+@pytest.fixture(scope="module")
+def breakout() -> list[Step]:
+    """Three games of Breakout at once, which all end a few times within 400 steps."""
+    return recorded("Breakout", 400, n_envs=3)
+
+
+SPACES = (spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(4))
+
+
+def both(n_envs: int, n_steps: int = 1, size: int = SIZE) -> tuple[FrameReplayBuffer, ReplayBuffer]:
+    arguments = {"device": "cpu", "n_envs": n_envs}
+    several = {"n_steps": n_steps, "gamma": 0.97} if n_steps > 1 else {}
+    theirs = NStepReplayBuffer if several else ReplayBuffer
+    ours = FrameReplayBuffer(size, *SPACES, **arguments, **several)
+    return ours, theirs(size, *SPACES, **arguments, **several)
+
+
+def assert_same_samples(ours: FrameReplayBuffer, theirs: ReplayBuffer, batch: int = 200) -> None:
+    np.random.seed(7)
+    mine = ours.sample(batch)
+    np.random.seed(7)
+    others = theirs.sample(batch)
+    for name, mine_, others_ in zip(mine._fields, mine, others, strict=True):
+        if others_ is None:
+            assert mine_ is None, name
+            continue
+        assert mine_.dtype == others_.dtype, name
+        assert th.equal(mine_, others_), name
+
+
+@pytest.mark.parametrize("game", ["Pong", "Breakout", "SpaceInvaders", "Freeway"])
+@pytest.mark.parametrize("wrapper", [OURS, SMALL["env_wrapper"]], ids=["deepmind", "sb3"])
+def test_it_samples_what_sb3s_samples(game: str, wrapper: Any) -> None:
+    ours, theirs = both(n_envs=2)
+    for number, step in enumerate(recorded(game, 400, n_envs=2, wrapper=wrapper)):
+        ours.add(*step)
+        theirs.add(*step)
+        if number in (0, 3, 60, 149, 150, 151, 260) or number > 395:
+            assert_same_samples(ours, theirs)
+
+
+@pytest.mark.parametrize("n_steps", [2, 3, 7])
+def test_returns_of_several_steps_are_sb3s(breakout: list[Step], n_steps: int) -> None:
+    ours, theirs = both(3, n_steps)
+    for number, step in enumerate(breakout):
+        ours.add(*step)
+        theirs.add(*step)
+        if number in (0, 5, 99, 100, 101) or number % 37 == 0:
+            assert_same_samples(ours, theirs)
+
+
+@pytest.mark.parametrize("n_steps", [1, 3])
+def test_a_game_that_was_cut_off_is_no_terminal(n_steps: int) -> None:
+    ours, theirs = both(1, n_steps)
+    for _ in range(8):  # so that steps are overwritten, too
+        game = recorded("Pong", 50)
+        *last, _, infos = game[-1]
+        game[-1] = (*last, np.array([True]), [{**infos[0], "TimeLimit.truncated": True}])
+        for step in game:
+            ours.add(*step)
+            theirs.add(*step)
+        assert_same_samples(ours, theirs)
+    assert ours.facts[49, 0, 2] == ours.facts[49, 0, 3] == 1
+    assert ours.gather(th.tensor([49]), th.tensor([0])).dones.item() == 0
+
+
+def test_a_new_start_without_an_end_is_noticed() -> None:
+    ours, theirs = both(1)
+    for seed in (1, 2):  # as learn() called again: the games before it are just left
+        env = make_games(find_game("Pong"), SMALL, 1, seed)
+        for step in play(env, 30, seed):
+            ours.add(*step)
+            theirs.add(*step)
+        env.close()
+    assert_same_samples(ours, theirs)
+
+
+def test_it_may_begin_in_the_middle_of_a_game() -> None:
+    ours, theirs = both(1)
+    for step in recorded("Pong", 60)[30:]:
+        ours.add(*step)
+        theirs.add(*step)
+    assert_same_samples(ours, theirs)
+
+
+def test_last_frames_find_room_however_often_games_end() -> None:
+    ours, theirs = both(1, size=40)
+    blank = np.zeros((1, 4, 84, 84), np.uint8)
+    for number in range(100):
+        obs, last = blank.copy(), blank.copy()
+        obs[0, 3], last[0, 2], last[0, 3] = number, number, number + 100
+        step = (obs, last, np.array([1]), np.ones(1), np.array([True]), [{}])
+        ours.add(*step)
+        theirs.add(*step)
+    assert_same_samples(ours, theirs)
+    assert len(ours.ring.ends) == 64  # 40 are in use
+
+
+def test_stacks_that_do_not_begin_blank_are_refused() -> None:
+    ours, _ = both(1)
+    full = np.full((1, 4, 84, 84), 9, np.uint8)
+    step = (full, full, np.array([1]), np.ones(1), np.array([True]), [{}])
+    ours.add(*step)
+    with pytest.raises(ValueError, match="blank frames"):
+        ours.add(*step)
+
+
+@pytest.mark.parametrize(
+    ("space", "arguments", "named"),
+    [
+        (spaces.Box(0, 255, (3, 84, 84), np.uint8), {}, "4 stacked frames"),
+        (spaces.Box(0, 1, (4, 84, 84), np.float32), {}, "float32"),
+        (SPACES[0], {"optimize_memory_usage": True}, "optimize_memory_usage"),
+    ],
+)
+def test_what_it_cannot_keep_is_refused(
+    space: spaces.Box, arguments: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ValueError, match=named):
+        FrameReplayBuffer(100, space, SPACES[1], device="cpu", **arguments)
+
+
+def test_a_step_takes_an_eighth_of_sb3s_memory(breakout: list[Step]) -> None:
+    ours, theirs = both(3, size=3000)
+    for step in breakout[:50]:
+        ours.add(*step)
+    ring = ours.ring
+    held = sum(t.nbytes for t in (ring.frames, ring.ends, ring.older, ring.end_of, ours.facts))
+    sb3 = theirs.observations.nbytes + theirs.next_observations.nbytes
+    assert held < sb3 / 7.7  # an eighth but for a 64th that is kept of the ends of games
+    assert bytes_per_step(SPACES[0], 4) * 3000 == pytest.approx(held, rel=0.01)
+
+
+def test_the_devices_generator_draws_every_step_alike(breakout: list[Step]) -> None:
+    ours, _ = both(3)
+    for step in breakout[:40]:
+        ours.add(*step)
+    th.manual_seed(0)
+    positions, envs = ours.draw_on_device(120_000)
+    counts = np.bincount(positions * 3 + envs, minlength=120)
+    assert len(counts) == 120  # 40 steps of 3 environments, none beyond
+    statistic = ((counts - 1000) ** 2 / 1000).sum()
+    assert statistic < 174  # chi-squared with 119 degrees of freedom: p = 0.001
+
+
+def test_forgetting_starts_over(breakout: list[Step]) -> None:
+    ours, theirs = both(3)
+    for step in breakout[:350]:
+        ours.add(*step)
+    ours.reset()
+    assert ours.size() == 0
+    for step in breakout[:20]:
+        ours.add(*step)
+        theirs.add(*step)
+    assert_same_samples(ours, theirs)
+
+
+@pytest.mark.parametrize("steps", [1, 60, 350])
+def test_a_saved_replay_goes_on_where_it_was(
+    breakout: list[Step], steps: int, tmp_path: Path
+) -> None:
+    ours, theirs = both(3)
+    for step in breakout[:steps]:
+        ours.add(*step)
+        theirs.add(*step)
+    save_replay(ours, tmp_path / "replay")
+    save_replay(ours, tmp_path / "replay")  # over the first
+    again, _ = both(3)
+    load_replay(again, tmp_path / "replay")
+    assert again.size() == ours.size()
+    for step in breakout[steps:]:
+        again.add(*step)
+        theirs.add(*step)
+    assert_same_samples(again, theirs)
+    assert [path.name for path in tmp_path.iterdir()] == ["replay"]
+
+
+def test_frames_may_stay_in_their_file(breakout: list[Step], tmp_path: Path) -> None:
+    ours, theirs = both(3)
+    for step in breakout[:350]:
+        ours.add(*step)
+        theirs.add(*step)
+    save_replay(ours, tmp_path / "replay")
+    saved = (tmp_path / "replay" / "frames.npy").read_bytes()
+    again, _ = both(3)
+    load_replay(again, tmp_path / "replay", memory_map=True)
+    assert_same_samples(again, theirs)
+    for step in breakout[350:]:
+        again.add(*step)
+        theirs.add(*step)
+    assert_same_samples(again, theirs)
+    assert (tmp_path / "replay" / "frames.npy").read_bytes() == saved
+
+
+def test_a_foreign_or_damaged_replay_is_refused(breakout: list[Step], tmp_path: Path) -> None:
+    ours, _ = both(3)
+    ours.add(*breakout[0])
+    folder = tmp_path / "replay"
+    with pytest.raises(ValueError, match="is no saved replay"):
+        load_replay(ours, folder)
+    save_replay(ours, folder)
+    smaller, _ = both(3, size=150)
+    with pytest.raises(ValueError, match="buffer_size is 100, this replay's is 50"):
+        load_replay(smaller, folder)
+    with pytest.raises(ValueError, match="only a full replay"):
+        load_replay(ours, folder, memory_map=True)
+    (folder / "frames.npy").write_bytes(b"x")
+    with pytest.raises(ValueError, match="is no saved replay"):
+        load_replay(ours, folder)
+    assert json.loads((folder / "replay.json").read_text())["steps"] == 1

@@ -1,0 +1,313 @@
+"""The learner against SB3's DQN, on real games."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+
+from custom.buffers import FrameReplayBuffer
+from custom.dqn import AtariDQN
+from custom.engine import Engine
+from custom.envs import make_games
+from custom.games import find_game
+from custom.native_env import AtariVectorEnv
+from custom.optimizers import DeepMindRMSprop
+from custom.update import Update
+from tests.conftest import SMALL
+
+PLAIN = Engine(update="sb3", buffer="sb3")
+RMSPROP = {"optimizer_class": DeepMindRMSprop, "optimizer_kwargs": {"alpha": 0.9}}
+cuda = pytest.mark.skipif(not th.cuda.is_available(), reason="needs a GPU")
+
+
+def learner(
+    algorithm: type[DQN] = AtariDQN, n_envs: int = 1, game: str = "Pong", **changed: Any
+) -> DQN:
+    policy_kwargs = {**SMALL["policy_kwargs"], **changed.pop("policy_kwargs", {})}
+    arguments = {
+        "buffer_size": 250,
+        "learning_starts": 40,
+        "train_freq": 1,
+        "target_update_interval": 70,
+        "exploration_fraction": 0.8,
+        "seed": 4,
+        "device": "cpu",
+        **changed,
+    }
+    env = make_games(find_game(game), SMALL, n_envs, seed=0)
+    return algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs, **arguments)
+
+
+def weights(model: DQN) -> list[th.Tensor]:
+    return [p.detach().clone() for p in model.policy.parameters()]
+
+
+def equal(first: DQN, second: DQN) -> bool:
+    return all(th.equal(p, q) for p, q in zip(weights(first), weights(second), strict=True))
+
+
+@pytest.mark.parametrize(("buffer", "n_steps"), [("frames", 1), ("sb3", 1), ("frames", 3)])
+def test_with_every_option_off_it_is_sb3s_bit_for_bit(buffer: str, n_steps: int) -> None:
+    theirs = learner(DQN, n_steps=n_steps).learn(340)
+    engine = Engine(update="sb3", buffer=buffer)
+    ours = learner(engine=engine, n_steps=n_steps).learn(340)
+    assert ours._n_updates == 300
+    assert equal(theirs, ours)
+    assert ours.logger.name_to_value["train/loss"] == pytest.approx(
+        theirs.logger.name_to_value["train/loss"], rel=1e-6
+    )
+
+
+def test_the_fast_update_is_sb3s_within_rounding() -> None:
+    model, fast = learner(engine=PLAIN), learner()
+    model.learn(100)
+    batches = [model.replay_buffer.sample(32) for _ in range(20)]
+    fast.set_parameters(copy.deepcopy(model.get_parameters()))
+    start = th.cat([p.flatten() for p in weights(model)])
+    for one, engine in ((model, PLAIN), (fast, Engine())):
+        update = Update(one, engine, 32)
+        for batch in batches:
+            update._learn(batch)
+    plain, quick = (th.cat([p.flatten() for p in weights(m)]) for m in (model, fast))
+    moved = (plain - start).abs().max()
+    assert moved > 1e-3
+    assert (plain - quick).abs().max() < 0.01 * moved  # Adam makes much of small differences
+
+
+def test_scaled_inputs_are_sb3s_to_the_bit() -> None:
+    model = learner()
+    obs = th.randint(0, 256, (5, 4, 84, 84), dtype=th.uint8)
+    update = Update(model, Engine(), 5)
+    q = update._value(model.q_net, obs)
+    assert th.equal(update._inputs._buffers[0], obs.float() / 255)
+    assert th.allclose(q, model.q_net(obs), atol=1e-6)
+
+
+def test_several_environments_explore_each_by_itself() -> None:
+    model = learner(n_envs=6)
+    model.exploration_rate = 0.5
+    obs = model.env.reset()
+    greedy, _ = model.predict(obs, deterministic=True)
+    np.random.seed(1)
+    explored = [int((model.predict(obs)[0] != greedy).sum()) for _ in range(60)]
+    assert 0 < np.mean(explored) < 5.5
+    assert len(set(explored)) > 3  # SB3: all six or none
+
+
+def test_greedy_actions_are_the_policys() -> None:
+    model = learner(n_envs=3)
+    model.learn(300)
+    model.exploration_rate = 0.0
+    obs = model.env.reset()
+    for _ in range(20):
+        fast, _ = model.predict(obs)
+        slow, _ = model.predict(obs, deterministic=True)
+        assert np.array_equal(fast, slow)
+        obs, *_ = model.env.step(fast)
+
+
+def test_a_single_observation_can_be_asked_too() -> None:
+    model = learner()
+    model.exploration_rate = 0.0
+    action, _ = model.predict(np.zeros((4, 84, 84), np.uint8))
+    assert action.shape == ()
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    assert equal(learner().learn(120), learner().learn(120))
+
+
+def test_bf16_learns_in_float32_weights() -> None:
+    model = learner(engine=Engine(precision="bf16"))
+    before = weights(model)
+    model.learn(80)
+    assert all(p.dtype == th.float32 and th.isfinite(p).all() for p in model.policy.parameters())
+    assert not th.equal(before[0], weights(model)[0])
+
+
+class Rates(BaseCallback):
+    """The optimizer's learning rate after each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[float] = []
+
+    def _on_step(self) -> bool:
+        self.seen.append(float(self.model.policy.optimizer.param_groups[0]["lr"]))
+        return True
+
+
+@pytest.mark.parametrize("policy_kwargs", [{}, RMSPROP], ids=["Adam", "DeepMindRMSprop"])
+def test_schedules_of_the_learning_rate_work(policy_kwargs: dict[str, Any]) -> None:
+    model = learner(learning_rate=lambda left: 1e-4 * left, policy_kwargs=policy_kwargs)
+    rates = Rates()
+    model.learn(100, callback=rates)
+    assert rates.seen[99] == pytest.approx(1e-4 * 0.01, rel=0.5)
+    assert rates.seen[50] == pytest.approx(1e-4 * 0.5, rel=0.05)
+
+
+def test_a_learning_rate_on_the_device_is_changed_in_place() -> None:
+    model = learner()
+    rate = th.tensor(1.0)
+    model.policy.optimizer.param_groups[0]["lr"] = rate
+    model.learn(60)
+    assert rate == pytest.approx(1e-4)
+    assert model.policy.optimizer.param_groups[0]["lr"] is rate
+    assert model.get_parameters()["policy.optimizer"]["param_groups"][0]["lr"] == rate.item()
+
+
+LOAD = """
+import sys
+import numpy as np
+sys.modules["custom"] = None  # as where this project is not installed
+from stable_baselines3 import DQN
+model = DQN.load(sys.argv[1], device="cpu", buffer_size=1)
+print(model.predict(np.load(sys.argv[2]), deterministic=True)[0].tolist())
+group = model.policy.optimizer.param_groups[0]
+assert not group["fused"] and isinstance(group["lr"], float), group
+"""
+
+
+@pytest.mark.parametrize("policy_kwargs", [{}, RMSPROP], ids=["Adam", "DeepMindRMSprop"])
+@pytest.mark.parametrize("n_steps", [1, 3])
+def test_plain_sb3_loads_what_it_saves(
+    policy_kwargs: dict[str, Any], n_steps: int, tmp_path: Path
+) -> None:
+    model = learner(policy_kwargs=policy_kwargs, n_steps=n_steps)
+    model.learn(100)
+    model.save(tmp_path / "agent.zip")
+    obs = model.replay_buffer.sample(20).observations.numpy()
+    np.save(tmp_path / "obs.npy", obs)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", LOAD, "agent.zip", "obs.npy"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(model.predict(obs, deterministic=True)[0].tolist())
+
+
+def test_it_loads_and_goes_on_itself(tmp_path: Path) -> None:
+    model = learner()
+    model.learn(100)
+    model.save(tmp_path / "agent.zip")
+    again = AtariDQN.load(tmp_path / "agent.zip", env=model.env, device="cpu")
+    assert isinstance(again.replay_buffer, FrameReplayBuffer)
+    assert equal(model, again)
+    state = again.policy.optimizer.state_dict()["state"]
+    assert state[0]["step"] == model._n_updates
+    again.learn(100, reset_num_timesteps=False)
+    assert not equal(model, again)
+
+
+@pytest.mark.parametrize("policy_kwargs", [{}, RMSPROP], ids=["Adam", "DeepMindRMSprop"])
+def test_parameters_can_be_taken_and_given_back(
+    policy_kwargs: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = learner(policy_kwargs=policy_kwargs).learn(60)
+    state = model.policy.optimizer.state_dict()["state"][0]
+    name = "exp_avg_sq" if not policy_kwargs else "square_avg"
+    before = state[name].clone()
+    model.set_parameters(copy.deepcopy(model.get_parameters()))
+    assert th.equal(model.policy.optimizer.state_dict()["state"][0][name], before)
+    model.save(tmp_path / "agent.zip")  # with an Adam that was not used, where ours is of no use
+    model.set_parameters(tmp_path / "agent.zip")
+    assert ("of another kind" in capsys.readouterr().out) is bool(policy_kwargs)
+    assert th.equal(model.policy.optimizer.state_dict()["state"][0][name], before)
+    model.learn(60, reset_num_timesteps=False)
+
+
+class Counts(BaseCallback):
+    """Updates made, and those that wait, at each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, int]] = []
+
+    def _on_step(self) -> bool:
+        self.seen.append((self.model._n_updates, self.model._pending))
+        return True
+
+
+def test_an_overlapped_update_comes_one_action_later_and_none_is_lost() -> None:
+    counts = []
+    for overlap in (False, True):
+        env = AtariVectorEnv(find_game("Pong"), 1, seed=0)
+        arguments = {"buffer_size": 200, "learning_starts": 20, "train_freq": 4, "seed": 0}
+        engine = Engine(env="native", overlap=overlap)
+        kwargs = {"policy_kwargs": SMALL["policy_kwargs"], "device": "cpu", **arguments}
+        model = AtariDQN("CnnPolicy", env, engine=engine, **kwargs)
+        counts.append(Counts())
+        model.learn(60, callback=counts[-1])
+        assert (model._n_updates, model._pending) == (10, 0)
+        assert env.while_emulating is None
+    assert counts[0].seen == counts[1].seen  # callbacks see a step once its frames are there
+
+
+def test_nothing_overlaps_without_the_native_environment() -> None:
+    with pytest.raises(ValueError, match="native"):
+        learner(engine=Engine(overlap=True)).learn(50)
+
+
+def test_saving_changes_nothing_in_a_run(tmp_path: Path) -> None:
+    class Save(BaseCallback):
+        def _on_step(self) -> bool:
+            if self.num_timesteps % 20 == 0:
+                self.model.save(tmp_path / "agent.zip")
+            return True
+
+    runs = [
+        learner(policy_kwargs=RMSPROP).learn(120, callback=callback) for callback in (None, Save())
+    ]
+    assert equal(*runs)
+
+
+def test_a_buffer_that_is_named_is_used() -> None:
+    assert type(learner(replay_buffer_class=ReplayBuffer).replay_buffer) is ReplayBuffer
+    assert type(learner(engine=PLAIN).replay_buffer) is ReplayBuffer
+
+
+@cuda
+def test_a_captured_update_is_the_eager_one() -> None:
+    ends = []
+    for captured in (True, False):
+        model = learner(device="cuda", buffer_size=2000, learning_starts=10**6)
+        model.learn(500)
+        places = th.arange(32, device="cuda") * 9, th.zeros(32, dtype=th.int64, device="cuda")
+        model.replay_buffer.draw_on_device = lambda _, places=places: places
+        update = Update(model, model.engine, 32)
+        assert update._graph is not None
+        for _ in range(100):
+            update(1) if captured else update._on_device()
+        if captured:
+            assert update._graph._graph is not None
+            assert not update._graph.failed
+        ends.append(th.cat([p.flatten() for p in weights(model)]))
+    assert th.allclose(*ends, rtol=1e-4, atol=1e-6)
+
+
+@cuda
+@pytest.mark.parametrize("policy_kwargs", [{}, RMSPROP], ids=["Adam", "DeepMindRMSprop"])
+def test_a_gpu_learns_by_graphs_and_after_a_load_again(
+    policy_kwargs: dict[str, Any], tmp_path: Path
+) -> None:
+    model = learner(device="cuda", n_envs=2, policy_kwargs=policy_kwargs)
+    model.learn(300)
+    assert model.is_captured
+    model.save(tmp_path / "agent.zip")
+    model.set_parameters(tmp_path / "agent.zip")
+    before = weights(model)
+    model.learn(300, reset_num_timesteps=False)
+    assert not model._update._graph.failed
+    assert not th.equal(before[0], weights(model)[0])
