@@ -46,6 +46,7 @@ class Clock(BaseCallback):
         # A tenth of the warm-up more, in which caches fill and graphs are captured.
         learning = self.num_timesteps > self.model.learning_starts * 1.1
         if learning and self._started is None:
+            _wait_for_gpu()
             self._started = (time.perf_counter(), self.num_timesteps)
             if self.parts is not None:
                 self.parts.clear()
@@ -54,8 +55,7 @@ class Clock(BaseCallback):
     def _on_training_end(self) -> None:
         if self._started is None:
             return
-        if th.cuda.is_available():
-            th.cuda.synchronize()
+        _wait_for_gpu()
         if self.parts is not None:
             for owner, method in _owners(self.model):
                 delattr(owner, method)  # the zoo pickles the model
@@ -74,6 +74,11 @@ class Clock(BaseCallback):
             parts = {name: spent / steps * 1000 for name, spent in self.parts.items()}
             result["ms_per_step"] = {**parts, "everything": seconds / steps * 1000}
         print(OUTPUT + json.dumps(result), flush=True)
+
+
+def _wait_for_gpu() -> None:
+    if th.cuda.is_available():
+        th.cuda.synchronize()
 
 
 def _owners(model: Any) -> list[tuple[Any, str]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ import torch as th
 
 from benchmarks.side import OUTPUT
 from custom.engine import PIXELS, PRECISIONS
+from custom.native_env import cores
 
 RECIPE = {  # the zoo's dqn.yml; warm-up and exploration are short, so that learning is measured
     "env_wrapper": ["stable_baselines3.common.atari_wrappers.AtariWrapper"],
@@ -56,7 +56,7 @@ def hardware() -> dict[str, Any]:
         model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "")
     return {
         "cpu": model or platform.processor(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "gpu": th.cuda.get_device_name() if th.cuda.is_available() else None,
         "python": platform.python_version(),
         "torch": th.__version__,
@@ -104,7 +104,10 @@ def parse() -> argparse.Namespace:
     add("--overlap", action="store_true")
     add("--threads", type=int, default=0)
     add("--out", type=Path, help="JSON file of the raw figures")
-    return flags.parse_args()
+    args = flags.parse_args()
+    if args.profile and args.overlap:
+        flags.error("--profile cannot tell apart what --overlap does at once")
+    return args
 
 
 def main() -> None:

@@ -6,10 +6,6 @@ where SB3 tosses one for all. What it saves is an agent of SB3's own `DQN`.
 
 from __future__ import annotations
 
-import io
-import pathlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,25 +13,22 @@ import numpy.typing as npt
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import MaybeCallback
-from stable_baselines3.dqn.dqn import DQN
 
 from custom.buffers import FrameReplayBuffer, bytes_per_step
-from custom.console import say
 from custom.engine import Engine
-from custom.layout import plain_state, set_up_optimizer, speed_up, unused_adam
+from custom.layout import set_up_optimizer, speed_up
 from custom.memory import gpu_has_room
 from custom.native_env import AtariVectorEnv
+from custom.saving import SavedAsSB3
 from custom.update import Actor, Guard, Update, can_be_captured, takes_scaled
 
 HAVE_MODES = (th.nn.modules.dropout._DropoutNd, th.nn.modules.batchnorm._NormBase)
-LOSS_EVERY = 100  # updates; reading a loss waits for the GPU
-TRAINING_ONLY = ("optimizer_class", "optimizer_kwargs")  # of the policy's arguments
+LOSS_EVERY = 100  # updates on a GPU, for which reading a loss waits
 Array = npt.NDArray[Any]
 
 
-class AtariDQN(DQN):
+class AtariDQN(SavedAsSB3):
     """DQN on screens (Mnih et al. 2015), with the arguments of SB3's.
 
     :param engine: how it is computed; `Engine(update="sb3", buffer="sb3")` is SB3's, bit for bit
@@ -50,7 +43,6 @@ class AtariDQN(DQN):
         self._update: Update | None = None
         self._actor: Actor | None = None
         self.guard: Guard | None = None
-        self._for_others = False  # while an agent is saved
         self._pending = 0  # gradient steps that wait for the next step of the environment
         super().__init__(*args, **kwargs)
 
@@ -150,7 +142,7 @@ class AtariDQN(DQN):
         self._update(gradient_steps)
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        if not self.is_captured or self._n_updates % LOSS_EVERY < gradient_steps:
+        if self.device.type == "cpu" or self._n_updates % LOSS_EVERY < gradient_steps:
             self.logger.record("train/loss", self._update.mean_loss())
         if self._has_modes:
             self.policy.set_training_mode(False)  # an overlapped update is within a rollout
@@ -211,57 +203,13 @@ class AtariDQN(DQN):
         replay_buffer.add(self._last_obs, next_obs, buffer_action, reward, dones, infos)
         self._last_obs = new_obs
 
-    def get_parameters(self) -> dict[str, dict[str, Any]]:
-        """As SB3's; the optimizer's are those of one that was not set up for speed."""
-        optimizer = self.policy.optimizer
-        for_others = self._for_others and _is_own(type(optimizer))
-        state = unused_adam(optimizer) if for_others else plain_state(optimizer)
-        return {**super().get_parameters(), "policy.optimizer": state}
-
     def set_parameters(
         self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto"
     ) -> None:
-        """As SB3's; the state of another kind of optimizer is left out, and that is said."""
-        params = load_path_or_dict
-        if not isinstance(params, dict):
-            _, params, _ = load_from_zip_file(params, device=device, load_data=False)
-        state, given = self.policy.optimizer.state_dict(), params.get("policy.optimizer")
-        if given and given["param_groups"][0].keys() != state["param_groups"][0].keys():
-            say("the saved optimizer is of another kind: its averages start anew")
-            params = {**params, "policy.optimizer": state}
-        super().set_parameters(params, exact_match, device)
+        """As SB3's; what was loaded is then laid out for speed."""
+        super().set_parameters(load_path_or_dict, exact_match, device)
         self._speed_up()
 
-    def save(
-        self,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
-        """Save an agent that `stable_baselines3.DQN.load` reads without this project."""
-        with self._without_own_classes():
-            super().save(path, exclude, include)
-
-    @contextmanager
-    def _without_own_classes(self) -> Iterator[None]:
-        """SB3 pickles classes into the file by their names; those needed in training only go."""
-        kept = self.policy_kwargs, self.replay_buffer_class, self.replay_buffer_kwargs
-        self._for_others = True
-        if _is_own(self.policy_kwargs.get("optimizer_class")):
-            arguments = self.policy_kwargs.items()
-            self.policy_kwargs = {k: v for k, v in arguments if k not in TRAINING_ONLY}
-        if _is_own(self.replay_buffer_class):
-            self.replay_buffer_class, self.replay_buffer_kwargs = None, {}
-        try:
-            yield
-        finally:
-            self.policy_kwargs, self.replay_buffer_class, self.replay_buffer_kwargs = kept
-            self._for_others = False
-
     def _excluded_save_params(self) -> list[str]:
-        own = ("engine", "_update", "_actor", "_pending", "_has_modes", "_for_others", "guard")
+        own = ("engine", "_update", "_actor", "_pending", "_has_modes", "guard")
         return [*super()._excluded_save_params(), *own]
-
-
-def _is_own(cls: type | None) -> bool:
-    return cls is not None and cls.__module__.startswith("custom.")

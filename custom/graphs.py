@@ -29,7 +29,8 @@ class Captured:
         self._graph: th.cuda.CUDAGraph | None = None
         self._key: Hashable = None
         self._calls = 0
-        self._stream = th.cuda.Stream(device)  # type: ignore[no-untyped-call]  # untyped in torch
+        self._device = device
+        self._stream: th.cuda.Stream | None = None
         self.failed = False
 
     def __call__(self, key: Hashable = None) -> bool:
@@ -56,7 +57,9 @@ class Captured:
 
     def _eagerly(self) -> None:
         """On a stream of its own, as a capture will be: memory is then laid out alike."""
-        waiting = th.cuda.current_stream(self._stream.device)
+        if self._stream is None:
+            self._stream = th.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        waiting = th.cuda.current_stream(self._device)
         self._stream.wait_stream(waiting)
         with th.cuda.stream(self._stream):
             self._function()
@@ -65,7 +68,7 @@ class Captured:
     def _capture(self) -> th.cuda.CUDAGraph | None:
         """Nothing is computed while a graph is captured, so a failure loses nothing."""
         graph = th.cuda.CUDAGraph()
-        before = th.cuda.current_stream(self._stream.device)
+        before = th.cuda.current_stream(self._device)
         try:
             with th.cuda.graph(graph, stream=self._stream):
                 self._function()

@@ -25,7 +25,7 @@ CGROUP_FILES = (  # limit and usage of a container; version 2, then 1
 )
 
 
-def bytes_per_step(observation_space: spaces.Box, optimize_memory_usage: bool) -> int:
+def bytes_per_stacked_step(observation_space: spaces.Box, optimize_memory_usage: bool) -> int:
     """Bytes that SB3's `ReplayBuffer` keeps for one step of one environment.
 
     :param observation_space: stacked frames, e.g. (4, 84, 84) of uint8
@@ -111,7 +111,9 @@ def check_replay(
         if storage == "auto" and gpu_has_room(size * a_step, get_device(device)):
             return
     else:
-        a_step = bytes_per_step(observation_space, bool(hyperparams.get("optimize_memory_usage")))
+        a_step = bytes_per_stacked_step(
+            observation_space, bool(hyperparams.get("optimize_memory_usage"))
+        )
     free = available_memory() - RESERVE
     if size * a_step > free:
         fits = max(free // a_step // 1000 * 1000, 0)

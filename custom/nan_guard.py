@@ -20,9 +20,7 @@ from custom.update import Values
 
 
 class NanGuard(BaseCallback):
-    """Checks every update before it is made.
-
-    Updates that run as a CUDA graph are checked by their loss, whenever that is read.
+    """Checks every update before it is made; on a GPU the losses, whenever they are read.
 
     :raises NonFiniteError: from within `learn()`, naming the first of: parameter, target, loss,
         gradient, in the order in which an update computes them

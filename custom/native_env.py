@@ -19,11 +19,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ale_py
-import cv2
 import numpy as np
 from ale_py import roms
 from gymnasium import spaces
@@ -32,6 +30,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from custom.games import FULL_ACTION_ROMS, MAX_FRAMES, STICKY_PROBABILITY, Game
+from custom.stacks import FrameStacks
 
 Array = np.ndarray
 Infos = list[dict[str, Any]]
@@ -84,16 +83,15 @@ class AtariVectorEnv(VecEnv):
             raise ValueError(f"{sizes} must be at least 1, {noop_max=} and {num_threads=} 0")
         self.terminal_on_life_loss, self.clip_reward = terminal_on_life_loss, clip_reward
         self.max_frames, self.render_mode, self._exact = max_frames, render_mode, pixels == "exact"
-        threads = num_threads or min(os.cpu_count() or 1, n_envs)
+        threads = num_threads or min(cores(), n_envs)
         skip = {"frameskip": frame_skip, "maxpool": frame_skip > 1, "noop_max": noop_max}
         self._ale = self._load(game, n_envs, screen_size, num_threads=threads, **skip)
         self._n_actions = len(self._ale.get_action_set())
         box = spaces.Box(0, 255, (frame_stack, screen_size, screen_size), np.uint8)
         super().__init__(n_envs, box, spaces.Discrete(self._n_actions))
         self.metadata["render_fps"] = 60 / frame_skip  # type: ignore[assignment]  # not all lists
-        parts = np.array_split(np.arange(n_envs), min(threads, n_envs) if self._exact else 1)
-        self._parts = [part.tolist() for part in parts]  # the games of each thread of OpenCV
-        self._pool = ThreadPoolExecutor(threads)  # starts no thread before it is needed
+        shape = (n_envs, frame_stack, screen_size, screen_size)
+        self._stacks = FrameStacks(shape, self._screen, self._exact, threads)
         self.while_emulating: Callable[[], None] | None = None  # called while games go on
         self._scores, self._start, self._pending = np.zeros(n_envs), time.time(), False
         self.seed(seed)
@@ -104,7 +102,7 @@ class AtariVectorEnv(VecEnv):
         one.reset_game()
         self._menu_frames = one.getEpisodeFrameNumber()  # before a game; they vary in Double Dunk
         height, width = one.getScreenDims() if self._exact else (size, size)
-        self._grey = np.empty((n_envs, height, width), np.uint8)
+        self._screen = (height, width)
         return ale_py.AtariVectorEnv(
             game.rom,
             n_envs,
@@ -131,9 +129,7 @@ class AtariVectorEnv(VecEnv):
         self._reset_seeds()
         self._reset_options()
         self._scores[:] = 0
-        self._stack = np.zeros((self.num_envs, *(self.observation_space.shape or ())), np.uint8)
-        self._draw(games, self._screens, self._stack)
-        return self._stack
+        return self._stacks.start(self._screens)
 
     def step_async(self, actions: Array) -> None:
         """Let the games go on in their threads, and return at once.
@@ -177,9 +173,12 @@ class AtariVectorEnv(VecEnv):
             for i in np.flatnonzero(over & ~terminated & ~lost):
                 infos[i]["TimeLimit.truncated"] = True
             last = self._end_games(terminated, over, before, infos)
-        self._stack = self._next_stack(last, over, dones, infos)
+        observations = self._stacks.push(last)
+        for i in np.flatnonzero(dones):
+            infos[i]["terminal_observation"] = self._stacks.end(i)
+        self._stacks.draw(np.flatnonzero(over), self._screens)
         rewards = np.sign(rewards) if self.clip_reward else rewards
-        return self._stack, rewards.astype(np.float32), dones, infos
+        return observations, rewards.astype(np.float32), dones, infos
 
     def _end_games(self, terminated: Array, over: Array, before: Any, infos: Infos) -> Array:
         """Report the games that are over, start new ones, and return the screens before that."""
@@ -198,33 +197,10 @@ class AtariVectorEnv(VecEnv):
             self._screens, self._facts = self._ale.reset(late, np.full(len(late), -1))
         return last
 
-    def _next_stack(self, last: Array, over: Array, dones: Array, infos: Infos) -> Array:
-        """The stack with the newest frames, blank before them where an episode is over."""
-        stack = np.empty_like(self._stack)
-        np.copyto(stack[:, :-1], self._stack[:, 1:])
-        jobs = [self._pool.submit(self._draw, part, last, stack) for part in self._parts[1:]]
-        self._draw(self._parts[0], last, stack)
-        for job in jobs:
-            job.result()
-        for i in np.flatnonzero(dones):
-            infos[i]["terminal_observation"] = stack[i].copy()
-            stack[i, :-1] = 0
-        self._draw(np.flatnonzero(over), self._screens, stack)
-        return stack
-
-    def _draw(self, games: Any, screens: Array, stack: Array) -> None:
-        """The screens of some games become their newest frames, as in SB3's `WarpFrame`."""
-        for i in games:
-            if self._exact:
-                cv2.cvtColor(screens[i, 0], cv2.COLOR_RGB2GRAY, dst=self._grey[i])
-                cv2.resize(self._grey[i], stack.shape[2:], stack[i, -1], 0, 0, cv2.INTER_AREA)
-            else:
-                stack[i, -1] = screens[i, 0]
-
     def get_images(self) -> list[Array | None]:
         """The screens of the last step, (height, width, 3); grey ones where pixels are grey."""
-        size = self._grey.shape[1:]
-        return [np.broadcast_to(s.reshape(*size, -1), (*size, 3)) for s in self._screens]
+        size = (*self._screen, 3)
+        return [np.broadcast_to(s.reshape(*size[:2], -1), size) for s in self._screens]
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """An attribute of this environment, once for each of the games."""
@@ -245,9 +221,15 @@ class AtariVectorEnv(VecEnv):
     def close(self) -> None:
         """End the threads; a second time, nothing happens."""
         self._ale = None
-        self._pool.shutdown()
+        self._stacks.close()
 
 
 def emulator_seed(seed: int) -> int:
     """That of the emulator in `ale_py.AtariEnv` for the same seed, but for its sign: 31 bits."""
     return int(np.random.SeedSequence(seed).generate_state(2)[1]) % 2**31
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -114,6 +114,8 @@ def wrapper_item(key: str, item: Any) -> tuple[str, dict[str, Any]]:
 def buffer_class(key: str, value: Any) -> str:
     """The dotted path of a replay buffer."""
     class_named(key, value, ReplayBuffer)
+    if str(value).startswith("custom."):
+        raise RecipeError(f"{key} is {value!r}, which is chosen by BUFFER; delete the line")
     return str(value)
 
 

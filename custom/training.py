@@ -67,7 +67,10 @@ def handling_signals(handle: Callable[[int], None]) -> Iterator[None]:
 
 @contextmanager
 def stopping_on_signals(stop: StopRequest) -> Iterator[list[int]]:
-    """A signal ends the training after the step at hand; a second one breaks that step off.
+    """A signal ends the training after the step at hand, and an evaluation after its step.
+
+    Nothing is raised, however many come: an exception in mid-step would break off whatever Python
+    happens to be doing, a save as well as an import.
 
     :return: the signals that came
     """
@@ -76,8 +79,6 @@ def stopping_on_signals(stop: StopRequest) -> Iterator[list[int]]:
     def handle(number: int) -> None:
         received.append(number)
         stop.requested = True
-        if len(received) > 1:
-            raise KeyboardInterrupt  # the zoo's learn() ends on it, as on Ctrl-C
 
     with handling_signals(handle):
         yield received

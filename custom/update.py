@@ -92,7 +92,7 @@ class Update:
     def __init__(self, model: DQN, engine: Engine, batch_size: int) -> None:
         self.model = model
         self.batch_size = batch_size
-        # Called with what a step computed, before the weights change; not within a graph.
+        # Called with what a step computed, before the weights change; on a GPU it would wait.
         self.guard: Guard | None = None
         fast = engine.update == "fast" and takes_scaled(model.q_net)
         self._inputs = Inputs(model, batch_size, copies=2) if fast else None
@@ -147,7 +147,7 @@ class Update:
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
         norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
-        if self.guard is not None and not self.is_captured:
+        if self.guard is not None and not norm.is_cuda:
             self.guard(Values(q_tm1, q_t, loss.detach(), norm))
         # On a CPU a look costs nothing; a factor of 1 is spared, to the bit.
         if norm.is_cuda or not norm + CLIP_EPSILON <= model.max_grad_norm:

@@ -26,7 +26,7 @@ def test_a_step_takes_what_sb3_allocates_for_it(optimize: bool) -> None:
     )
     arrays = [array for array in vars(buffer).values() if isinstance(array, np.ndarray)]
     taken = sum(array.nbytes for array in arrays)
-    assert memory.bytes_per_step(STACK, optimize) * 100 == taken
+    assert memory.bytes_per_stacked_step(STACK, optimize) * 100 == taken
 
 
 def test_a_replay_that_fits_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
