@@ -35,8 +35,8 @@ def bytes_per_step(observation_space: spaces.Box, frame_stack: int) -> int:
 class FrameReplayBuffer(ReplayBuffer):
     """Samples what SB3's `ReplayBuffer`, or `NStepReplayBuffer`, would for the same draws.
 
-    Observations have to be stacked as by `VecFrameStack`: the oldest frame first, blank frames
-    before the first one of an episode. Other arguments are those of SB3's class.
+    Observations have to be stacked as by `VecFrameStack`: the oldest frame first, blank frames (or
+    copies of it) before the first one of an episode. Other arguments are those of SB3's class.
 
     :param buffer_size: steps of all environments together
     :param observation_space: (frame_stack * channels, height, width), uint8
@@ -46,6 +46,7 @@ class FrameReplayBuffer(ReplayBuffer):
     :param n_steps: steps of a return (Sutton 1988); above 1 samples carry their discounts
     :param gamma: discount of a step; used where `n_steps` is above 1
     :param storage: where frames are kept: ``cpu``, or ``device`` for the samples' device
+    :param repeat_first: before the first frame of an episode stands that frame, not blank ones
     :raises ValueError: observations that are not such stacks
     """
 
@@ -62,6 +63,7 @@ class FrameReplayBuffer(ReplayBuffer):
         n_steps: int = 1,
         gamma: float = 0.99,
         storage: str = "cpu",
+        repeat_first: bool = False,
     ) -> None:
         BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs)
         self.buffer_size = max(buffer_size // n_envs, 1)
@@ -71,7 +73,8 @@ class FrameReplayBuffer(ReplayBuffer):
         self._check(observation_space)
         self.storage = self.device if storage == "device" else th.device("cpu")
         pixels = int(np.prod(self.obs_shape)) // frame_stack
-        self.ring = FrameRing(self.buffer_size, n_envs, frame_stack, pixels, self.storage)
+        sizes = self.buffer_size, n_envs, frame_stack, pixels
+        self.ring = FrameRing(*sizes, self.storage, repeat_first)
         self.facts = zeros(self.storage, self.buffer_size, n_envs, FACTS, dtype=np.float32)
         powers = gamma ** np.arange(n_steps + 1, dtype=np.float32)
         self._powers = th.as_tensor(powers, device=self.storage)
@@ -95,6 +98,27 @@ class FrameReplayBuffer(ReplayBuffer):
                 f"observations {shape} of {space.dtype} are no {self.frame_stack} stacked frames"
                 " (channels first, uint8)"
             )
+
+    def tensors(self) -> dict[str, th.Tensor]:
+        """All that a replay is; the first dimension is the position, but of ``ends``."""
+        ring = self.ring
+        return {
+            "frames": ring.frames,
+            "ends": ring.ends,
+            "facts": self.facts,
+            "older": ring.older,
+            "end_of": ring.end_of,
+        }
+
+    def shape(self) -> dict[str, float]:
+        """What two replays must agree in to stand for each other."""
+        return {
+            "buffer_size": self.buffer_size,
+            "n_envs": self.n_envs,
+            "frame_stack": self.frame_stack,
+            "pixels": self.ring.frames.shape[1],
+            "repeat_first": self.ring.repeat_first,
+        }
 
     def restart(self) -> None:
         """Go on behind the newest step that the tensors hold."""
@@ -134,14 +158,20 @@ class FrameReplayBuffer(ReplayBuffer):
         """A batch drawn uniformly, by the same calls of NumPy's generator as SB3's."""
         if env is not None:
             raise ValueError("frames are not normalised by VecNormalize")
-        samples = self.gather(*self.draw(batch_size))
+        return self.to_device(self.gather(*self.draw(batch_size)))
+
+    def to_device(self, samples: ReplayBufferSamples) -> ReplayBufferSamples:
+        """What `gather` found, on the samples' device."""
         if self.storage == self.device:
             return samples
         moved = (None if x is None else x.to(self.device) for x in samples)
         return ReplayBufferSamples(*moved)  # type: ignore[arg-type]  # the last may be None
 
+    def prepare(self) -> None:
+        """What has to be done before `draw_on_device`, where that is captured: here nothing."""
+
     def draw(self, batch_size: int) -> tuple[th.Tensor, th.Tensor]:
-        """Positions and environments, (B,) each; where prioritized replay would choose."""
+        """Positions and environments, (B,) each."""
         positions = np.random.randint(0, self.size(), size=batch_size)
         envs = np.random.randint(0, high=self.n_envs, size=batch_size)
         return (

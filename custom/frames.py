@@ -40,12 +40,20 @@ class FrameRing:
     :param steps: of each environment that are remembered
     :param frame_stack: frames of a stack
     :param pixels: bytes of a frame
+    :param repeat_first: before the first frame of an episode stands that frame itself, not a blank
     """
 
     def __init__(
-        self, steps: int, n_envs: int, frame_stack: int, pixels: int, storage: th.device
+        self,
+        steps: int,
+        n_envs: int,
+        frame_stack: int,
+        pixels: int,
+        storage: th.device,
+        repeat_first: bool = False,
     ) -> None:
         self.steps, self.n_envs, self.frame_stack = steps, n_envs, frame_stack
+        self.repeat_first = repeat_first
         # A slot a step, the frames before the oldest step, and the one after the newest.
         self._length = steps + frame_stack
         self.frames = zeros(storage, self._length * n_envs + 1, pixels)  # the last stays blank
@@ -74,9 +82,11 @@ class FrameRing:
         start = (step + self.frame_stack - 1) % self._length * self.n_envs
         return self.frames[start : start + self.n_envs]
 
-    def used_rows(self) -> int:
-        """Rows of `frames` that hold anything yet."""
-        return min(self.added + self.frame_stack, self._length) * self.n_envs
+    def used_rows(self, steps: int) -> int:
+        """Rows of `frames` that hold anything after so many steps."""
+        if steps >= self.steps:
+            return len(self.frames)
+        return (steps + self.frame_stack) * self.n_envs
 
     def append(self, stacks: Array, following: Array, ended: Array) -> None:
         """Add a step.
@@ -109,8 +119,11 @@ class FrameRing:
             self._keep_end(int(env))
             write(self._slot(self.added)[env], stacks[env, -1])
         starts = broken | self._ended
-        if starts.any() and stacks[starts, :-1].any():
-            raise ValueError("an episode does not begin with blank frames, as VecFrameStack's do")
+        if starts.any():
+            before = stacks[starts, -1:] if self.repeat_first else 0
+            if (stacks[starts, :-1] != before).any():
+                kind = "its first frame" if self.repeat_first else "blank frames"
+                raise ValueError(f"an episode does not begin with {kind}, as its stacks should")
         grown = np.minimum(self._older + 1, self.frame_stack - 1)
         return np.where(starts, 0, grown).astype(np.uint8)
 
@@ -133,14 +146,17 @@ class FrameRing:
 
         :param positions: (B,), int64: step modulo `steps`
         :param envs: (B,), int64
-        :return: (B, frame_stack + 1, pixels), oldest first; blank where the game had not begun
+        :return: (B, frame_stack + 1, pixels), oldest first; what was not yet played is blank, or
+            the first frame
         """
         newest = self.count - 1
         step = newest - (newest - positions) % self.steps  # counted from the first
-        slots = (step[:, None] - self._back + self.frame_stack - 1) % self._length
-        before_the_game = self._back > self.older[positions, envs][:, None]
+        older = self.older[positions, envs][:, None]
+        back = self._back.minimum(older) if self.repeat_first else self._back
+        slots = (step[:, None] - back + self.frame_stack - 1) % self._length
         rows = slots * self.n_envs + envs[:, None]
-        rows = th.where(before_the_game, len(self.frames) - 1, rows)
+        if not self.repeat_first:
+            rows = th.where(self._back > older, len(self.frames) - 1, rows)
         frames = self.frames.index_select(0, rows.flatten()).reshape(*rows.shape, -1)
         end = self.end_of[positions, envs]
         if not end.is_cuda:  # the few that there are; on a GPU asking how many would wait for it

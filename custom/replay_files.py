@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,21 +23,21 @@ def save_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
     :raises OSError: no room or no permission; what was there before is unharmed
     """
     partial, old = (folder.with_name(f".{folder.name}.{end}") for end in ("partial", "old"))
-    if old.exists() and not folder.exists():
-        old.rename(folder)  # broken off between the two renames
+    _restore(folder)
     for leftover in (partial, old):
         shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        for name, tensor in _tensors(buffer).items():
-            _write(tensor[: _used(buffer, name)], partial / f"{name}.npy")
-        (partial / "replay.json").write_text(json.dumps(_shape(buffer)))
+        for name, tensor in buffer.tensors().items():
+            _write(tensor[: _rows_of(buffer, name, buffer.ring.added)], partial / f"{name}.npy")
+        (partial / "replay.json").write_text(
+            json.dumps({"steps": buffer.ring.added, **buffer.shape()})
+        )
         if folder.exists():
             folder.rename(old)
         partial.rename(folder)
     except BaseException:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
+        _restore(folder)
         shutil.rmtree(partial, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)
@@ -47,61 +48,65 @@ def load_replay(buffer: FrameReplayBuffer, folder: Path, memory_map: bool = Fals
 
     :param memory_map: leave the frames in their file, to be read where they are sampled; changes
         stay in memory. Only for a replay on the CPU that was full when it was saved
-    :raises ValueError: the folder holds another kind of replay, or is damaged
+    :raises ValueError: the folder holds another kind of replay, or is damaged; the buffer is as
+        before
     """
-    tensors = _tensors(buffer)
+    _restore(folder)
+    tensors, ring = buffer.tensors(), buffer.ring
     try:
-        shape = json.loads((folder / "replay.json").read_text())
+        saved = dict(json.loads((folder / "replay.json").read_text()))
+        steps = int(saved["steps"])
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in tensors}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
         raise ValueError(f"{folder}: is no saved replay ({error})") from None
-    for key, own in _shape(buffer).items():
-        if key != "steps" and shape.get(key) != own:
-            raise ValueError(f"{folder}: {key} is {shape.get(key)}, this replay's is {own}")
-    ring = buffer.ring
+    for key, own in buffer.shape().items():
+        if saved.get(key) != own:
+            raise ValueError(f"{folder}: {key} is {saved.get(key)}, this replay's is {own}")
+    for name, array in arrays.items():
+        _check(folder, name, array, tensors[name], _rows_of(buffer, name, steps))
+    end_of, older = arrays["end_of"], arrays["older"]
+    ranges = end_of.min() >= -1, end_of.max() < len(arrays["ends"]), older.max() < ring.frame_stack
+    if steps < 0 or not all(ranges):
+        raise ValueError(f"{folder}: is damaged (steps, end_of or older is out of range)")
     if memory_map:
-        if arrays["frames"].shape != tuple(ring.frames.shape) or buffer.storage.type != "cpu":
+        if steps < buffer.buffer_size or buffer.storage.type != "cpu":
             raise ValueError(f"{folder}: only a full replay on the CPU can be memory-mapped")
         ring.frames = th.from_numpy(arrays.pop("frames"))
-    for name, array in arrays.items():
-        if array.shape[1:] != tuple(tensors[name].shape[1:]) or (
-            name != "ends" and len(array) > len(tensors[name])
-        ):
-            raise ValueError(f"{folder}: {name} has the shape {array.shape}")
     ring.ends = ring.ends.new_zeros(arrays["ends"].shape)
     ring.end_of.fill_(-1)  # also where nothing is loaded
     for name, array in arrays.items():
-        _read(array, _tensors(buffer)[name])
-    ring.count.fill_(int(shape["steps"]))
+        _read(array, buffer.tensors()[name])
+    ring.count.fill_(steps)
     buffer.restart()
 
 
-def _tensors(buffer: FrameReplayBuffer) -> dict[str, th.Tensor]:
-    ring = buffer.ring
-    return {
-        "frames": ring.frames,
-        "ends": ring.ends,
-        "facts": buffer.facts,
-        "older": ring.older,
-        "end_of": ring.end_of,
-    }
+def _check(
+    folder: Path, name: str, array: npt.NDArray[Any], tensor: th.Tensor, rows: int | None
+) -> None:
+    """Refuse what is not as it would have been saved."""
+    wrong = array.dtype != tensor[:0].cpu().numpy().dtype or not len(array)
+    wrong = wrong or array.shape[1:] != tuple(tensor.shape[1:])
+    if wrong or (rows is not None and len(array) != rows):
+        raise ValueError(f"{folder}: {name} has {array.dtype} {array.shape}, which does not fit")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{folder}: {name} has values that are not finite")
 
 
-def _used(buffer: FrameReplayBuffer, name: str) -> int:
-    """Rows of a tensor that hold anything yet."""
-    if name == "ends" or buffer.full:
-        return len(_tensors(buffer)[name])
-    return buffer.ring.used_rows() if name == "frames" else max(buffer.pos, 1)
+def _rows_of(buffer: FrameReplayBuffer, name: str, steps: int) -> int | None:
+    """Rows of a tensor that hold anything after so many steps; None where it varies."""
+    length = len(buffer.tensors()[name])
+    if name == "ends":
+        return None
+    if name == "frames":
+        return buffer.ring.used_rows(steps)
+    return min(max(steps, 1), length)
 
 
-def _shape(buffer: FrameReplayBuffer) -> dict[str, int]:
-    return {
-        "steps": buffer.ring.added,
-        "buffer_size": buffer.buffer_size,
-        "n_envs": buffer.n_envs,
-        "frame_stack": buffer.frame_stack,
-        "pixels": buffer.ring.frames.shape[1],
-    }
+def _restore(folder: Path) -> None:
+    """Bring back what a save that was broken off between its two renames left."""
+    old = folder.with_name(f".{folder.name}.old")
+    if old.exists() and not folder.exists():
+        old.rename(folder)
 
 
 def _rows(array: th.Tensor | npt.NDArray[np.generic]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -31,22 +31,22 @@ def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0
     run = experiment.run
     assert run is not None
     started = time.monotonic()
-    try:
-        with stopping_on_signals(experiment.stop) as received:
+    with stopping_on_signals(experiment.stop) as received:
+        try:
             say("training; Ctrl-C stops it and saves the agent")
             experiment.learn(model)
-        _end_callbacks(experiment)
-        with handling_signals(lambda _: None):  # half a second in which nothing may be lost
+            _end_callbacks(experiment)
             experiment.save_trained_model(model)
-    except BaseException as error:
-        _fail(experiment, run, model, started, error)
-        if isinstance(error, UserError | OSError):
-            kind = type(error) if isinstance(error, UserError) else UserError
-            raise kind(f"{error}. {_last_good(run)}") from None
-        raise
-    state = "interrupted" if received else "finished"
-    _close(run, model, started, state)
-    say(f"{state} after {model.num_timesteps:,} steps; the agent is in {run.final_model}")
+        except BaseException as error:
+            _fail(experiment, run, model, started, error)
+            if isinstance(error, UserError | OSError):
+                kind = type(error) if isinstance(error, UserError) else UserError
+                raise kind(f"{error}. {_last_good(run)}") from None
+            raise
+        whole = model.num_timesteps >= run.facts["n_timesteps"]
+        state = "finished" if whole else "interrupted"
+        _close(run, model, started, state)
+        say(f"{state} after {model.num_timesteps:,} steps; the agent is in {run.final_model}")
     if report_episodes and not received:
         report(run, report_episodes, str(model.device))
     say(f"Run: {run.path}")
@@ -54,34 +54,27 @@ def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0
 
 
 @contextmanager
-def handling_signals(handle: Callable[[int], None]) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a lost terminal call a function instead of ending the process."""
-    stopping = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, lambda n, _: handle(n)) for number in stopping}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
 def stopping_on_signals(stop: StopRequest) -> Iterator[list[int]]:
-    """A signal ends the training after the step at hand, and an evaluation after its step.
+    """Ctrl-C, SIGTERM and a lost terminal end the training after the step at hand.
 
-    Nothing is raised, however many come: an exception in mid-step would break off whatever Python
-    happens to be doing, a save as well as an import.
+    Nothing is raised, however many come: an exception would break off whatever Python happens to
+    be doing, a save as well as an import. An evaluation under way ends after its step.
 
     :return: the signals that came
     """
     received: list[int] = []
 
-    def handle(number: int) -> None:
+    def handle(number: int, _: object) -> None:
         received.append(number)
         stop.requested = True
 
-    with handling_signals(handle):
+    stopping = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in stopping}
+    try:
         yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end_callbacks(experiment: Experiment) -> None:
@@ -119,19 +112,30 @@ def _last_good(run: Run) -> str:
 
 def report(run: Run, episodes: int, device: str) -> None:
     """Evaluate, film and plot; what goes wrong here is told and does not spoil the run."""
-    try:
-        # Not needed to train: a machine without these packages trains all the same.
-        from custom.report import plot_run
+
+    # What these import is not needed to train: a machine without it trains all the same.
+    def evaluate() -> None:
         from custom.results import evaluate_run, score_table
+
+        say(score_table(run, evaluate_run(run, Protocol(episodes=episodes), device=device)))
+
+    def record() -> None:
         from custom.video import record_run
 
-        say(f"evaluating over {episodes} full games, filming one and plotting (Ctrl-C skips it)")
-        protocol = Protocol(episodes=episodes)
-        say(score_table(run, evaluate_run(run, protocol, device=device)))
         record_run(run, device=device)
+
+    def plot() -> None:
+        from custom.report import plot_run
+
         plot_run(run)
-    except KeyboardInterrupt:
-        say("report skipped; make evaluate, make record and make plot do it later")
-    except Exception as error:  # a film is not worth a lost run
-        reason = " ".join(str(error).split())
-        say(f"no report ({reason}); make evaluate, make record and make plot do it later")
+
+    say(f"evaluating over {episodes} full games, filming one and plotting (Ctrl-C skips it)")
+    for part in (evaluate, record, plot):
+        try:
+            part()
+        except KeyboardInterrupt:
+            say("report skipped; make evaluate, make record and make plot do it later")
+            return
+        except Exception as error:  # a film is not worth a lost run
+            reason = " ".join(str(error).split())
+            say(f"no report of make {part.__name__} ({reason}); that command does it later")

@@ -145,11 +145,14 @@ def main(
 ) -> NoReturn:
     """Parse and run a command; what the user can mend is one line and status 2.
 
-    SIGTERM ends it as Ctrl-C does, so that nothing half-made is left.
+    SIGTERM and a lost terminal raise as Ctrl-C does, so that nothing half-made is left.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda n, _: sys.exit(128 + n))
     status, problem = _outcome(parser, command)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # it is as good as over
     gc.collect()  # the emulator complains of games that outlive the interpreter
     if problem:
         print(" ".join(problem.split()), file=sys.stderr)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from collections.abc import Callable
 
 import torch as th
 
@@ -49,6 +48,7 @@ def engine_of(args: argparse.Namespace) -> Engine:
         (args.overlap and args.engine != "native", "--overlap needs ENGINE=native"),
         (args.pixels != "exact" and args.engine != "native", "--pixels needs ENGINE=native"),
         (args.storage != "auto" and args.buffer != "frames", "--storage needs BUFFER=frames"),
+        (args.update == "sb3" and args.precision != "float32", "--update sb3 is of float32"),
         (args.precision == "tf32" and not th.cuda.is_available(), "--precision tf32 needs a GPU"),
     ):
         if idle:
@@ -87,14 +87,14 @@ def parser() -> options.Parser:
     made.add_argument("--eval-epsilon", type=options.share, default=EPSILON, help="their epsilon")
     made.add_argument("--save-freq", type=count, default=0, help="steps between checkpoints")
     made.add_argument("--keep-checkpoints", type=several, default=3, help="how many stay")
-    _engine(made, count)
+    _engine(made)
     made.add_argument(
         "--no-report", action="store_true", help="do not evaluate, film and plot at the end"
     )
     return made
 
 
-def _engine(made: options.Parser, count: Callable[[str], int]) -> None:
+def _engine(made: options.Parser) -> None:
     group = made.add_argument_group("engine", "how fast it is computed: docs/performance.md")
     add = group.add_argument
     add("--engine", choices=ENVIRONMENTS, default="sb3", help="what plays the game")
@@ -109,7 +109,12 @@ def _engine(made: options.Parser, count: Callable[[str], int]) -> None:
     add("--update", choices=UPDATES, default="fast", help="sb3: its arithmetic bit for bit")
     add("--precision", choices=PRECISIONS, default="float32", help="of the network")
     add("--overlap", action="store_true", help="update while the native engine emulates")
-    add("--threads", type=count, default=0, help="of PyTorch on the CPU; 0: its own choice")
+    add(
+        "--threads",
+        type=options.whole(0, 256),
+        default=0,
+        help="of PyTorch on the CPU; 0: its own choice",
+    )
 
 
 if __name__ == "__main__":

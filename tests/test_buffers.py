@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from custom.replay_files import load_replay, save_replay
 from tests.conftest import SMALL
 
 SIZE = 300
-OURS = "custom.envs.DeepMindAtariWrapper"
+OURS = "custom.wrappers.DeepMindAtariWrapper"
 Step = tuple[Any, ...]
 
 
@@ -258,3 +258,67 @@ def test_a_foreign_or_damaged_replay_is_refused(breakout: list[Step], tmp_path: 
     with pytest.raises(ValueError, match="is no saved replay"):
         load_replay(ours, folder)
     assert json.loads((folder / "replay.json").read_text())["steps"] == 1
+
+
+def change(folder: Path, name: str, changed: Callable[[np.ndarray], np.ndarray]) -> None:
+    file = folder / f"{name}.npy"
+    np.save(file, changed(np.load(file)))
+
+
+def with_value(array: np.ndarray, value: float) -> np.ndarray:
+    array[3] = value
+    return array
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "fewer facts": lambda folder: change(folder, "facts", lambda x: x[:-5]),
+    "fewer frames": lambda folder: change(folder, "frames", lambda x: x[:-5]),
+    "no ends": lambda folder: change(folder, "ends", lambda x: x[:0]),
+    "ends as floats": lambda folder: change(folder, "end_of", lambda x: x.astype(float)),
+    "an end that is not there": lambda folder: change(
+        folder, "end_of", lambda x: with_value(x, 99)
+    ),
+    "an older frame than there is": lambda folder: change(
+        folder, "older", lambda x: with_value(x, 9)
+    ),
+    "facts that are not finite": lambda folder: change(folder, "facts", lambda x: x * np.nan),
+    "a list": lambda folder: (folder / "replay.json").write_text("[]"),
+    "fewer steps": lambda folder: steps_are(folder, 7),
+    "steps below 0": lambda folder: steps_are(folder, -5),
+    "steps as text": lambda folder: steps_are(folder, "x"),
+    "no steps": lambda folder: steps_are(folder, None),
+}
+
+
+def steps_are(folder: Path, steps: object) -> None:
+    file = folder / "replay.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "steps": steps}))
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_replay_leaves_the_buffer_as_it_was(
+    damage: Callable[[Path], object], breakout: list[Step], tmp_path: Path
+) -> None:
+    ours, theirs = both(3)
+    for step in breakout[:30]:
+        ours.add(*step)
+        theirs.add(*step)
+    save_replay(ours, tmp_path / "replay")
+    damage(tmp_path / "replay")
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        load_replay(ours, tmp_path / "replay")
+    assert_same_samples(ours, theirs)
+
+
+def test_a_replay_is_found_whose_save_was_killed_between_its_renames(
+    breakout: list[Step], tmp_path: Path
+) -> None:
+    ours, theirs = both(3)
+    for step in breakout[:30]:
+        ours.add(*step)
+        theirs.add(*step)
+    save_replay(ours, tmp_path / "replay")
+    (tmp_path / "replay").rename(tmp_path / ".replay.old")
+    again, _ = both(3)
+    load_replay(again, tmp_path / "replay")
+    assert_same_samples(again, theirs)

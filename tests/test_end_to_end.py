@@ -185,6 +185,39 @@ def test_a_signal_ends_the_run_with_the_agent_saved(
     assert load_agent(interrupted, interrupted.final_model).num_timesteps < 10**6
 
 
+def test_signals_without_end_leave_a_whole_run(tmp_path: Path, small_recipe: Path) -> None:
+    flags = ("--game", "Pong", "--recipe", small_recipe, "--steps", 10**6, "--logs", tmp_path)
+    process = start("scripts.train", *flags)
+    assert process.stdout is not None
+    first = next(line for line in process.stdout if line.startswith("training;"))
+    while process.poll() is None:  # as somebody who leans on Ctrl-C
+        process.send_signal(signal.SIGINT)
+    output = first + process.stdout.read()
+    assert "Traceback" not in output
+    assert process.returncode == 130
+    interrupted = open_run(Path(output.splitlines()[-1].removeprefix("Run: ")))
+    assert interrupted.facts["state"] == "interrupted"
+    assert interrupted.final_model.exists()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
+def test_a_signal_during_the_report(
+    tmp_path: Path, small_recipe: Path, number: signal.Signals, status: int
+) -> None:
+    flags = ("--game", "Pong", "--recipe", small_recipe, "--steps", 60, "--logs", tmp_path)
+    process = start("scripts.train", *flags, "--eval-freq", 1000)
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("evaluating over"):
+            process.send_signal(number)
+    assert process.wait() == status, "".join(lines)
+    assert any(line.startswith("report skipped") for line in lines) == (status == 0)
+    [folder] = tmp_path.glob("*/*/*_1")
+    assert open_run(folder).facts["state"] == "finished"
+
+
 class NanAt(BaseCallback):
     """Puts a NaN into one weight in mid-run."""
 
