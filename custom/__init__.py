@@ -4,9 +4,10 @@ __version__ = "0.1.0"
 
 
 def register() -> None:
-    """Let the zoo's experiment manager train with this project's learner."""
+    """Let the zoo's experiment manager train with this project's learners."""
     from rl_zoo3.utils import ALGOS
 
     from custom.dqn import AtariDQN
+    from custom.qrdqn import AtariQRDQN
 
-    ALGOS["dqn"] = AtariDQN
+    ALGOS.update(dqn=AtariDQN, qrdqn=AtariQRDQN)

@@ -7,7 +7,9 @@ import zipfile
 from pathlib import Path
 
 import torch as th
+from sb3_contrib.qrdqn.policies import QRDQNPolicy
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.dqn.policies import DQNPolicy
 
 from custom.errors import NonFiniteError, UserError
 from custom.recipe_schema import ALGORITHMS
@@ -33,6 +35,17 @@ def non_finite_parameter(model: BaseAlgorithm) -> str | None:
     if th.isfinite(th.stack(largest)).all():
         return None
     return next(name for name, value in parameters.items() if not th.isfinite(value).all())
+
+
+def action_values(model: BaseAlgorithm, obs: th.Tensor) -> th.Tensor:
+    """Values of all actions, (B, A), for observations as the replay holds them."""
+    policy = model.policy
+    if isinstance(policy, QRDQNPolicy):
+        quantiles: th.Tensor = policy.quantile_net(obs)
+        return quantiles.mean(dim=1)
+    assert isinstance(policy, DQNPolicy)
+    values: th.Tensor = policy.q_net(obs)
+    return values
 
 
 def load_agent(run: Run, file: Path, device: str = "auto") -> BaseAlgorithm:

@@ -8,20 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from custom.envs import make_games
 from custom.errors import UserError
 from custom.evaluation import Act, Protocol
 from custom.games import Game
 from custom.runs import Run, atomic_file
 
 
-def action_names(game: Game) -> list[str]:
-    """The game's actions in the order of their numbers, e.g. ``["NOOP", "FIRE", …]``."""
-    env = gym.make(game.env_id, **game.env_kwargs)
-    names: list[str] = env.unwrapped.get_action_meanings()  # type: ignore[attr-defined]
+def action_names(game: Game, hyperparams: dict[str, Any]) -> list[str]:
+    """A recipe's actions in the order of their numbers, e.g. ``["NOOP", "FIRE", …]``."""
+    env = make_games(game, hyperparams, n_envs=1, seed=0)
+    names: list[str] = env.env_method("get_action_meanings")[0]
     env.close()
     return names
 
@@ -52,7 +52,7 @@ def measure_baselines(
     :param tell: called with a name and its summary after each
     :return: what `read_baselines` reads
     """
-    names = action_names(game)
+    names = action_names(game, hyperparams)
     players = {"random": random_actions(len(names), protocol.seed)}
     players |= {name: constant_action(i) for i, name in enumerate(names)}
     results: dict[str, Any] = {}

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.dqn.dqn import DQN
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from custom.agents import save_agent
+from custom.agents import action_values, save_agent
 from custom.baselines import random_actions
 from custom.console import say
 from custom.envs import make_games
@@ -122,12 +122,12 @@ class HeldOutStates:
         self.states = np.concatenate(kept)[:HELD_OUT_STATES]
 
     @th.no_grad()
-    def mean_max_q(self, model: DQN) -> float:
+    def mean_max_q(self, model: OffPolicyAlgorithm) -> float:
         """Mean over the states of the largest action value."""
         model.policy.set_training_mode(False)
         batches = np.array_split(self.states, len(self.states) // 128)
         tensors = (th.as_tensor(batch, device=model.device) for batch in batches)
-        values = [model.q_net(tensor).max(dim=1).values for tensor in tensors]
+        values = [action_values(model, tensor).max(dim=1).values for tensor in tensors]
         return float(th.cat(values).mean())
 
 
@@ -140,7 +140,7 @@ class FixedEpsilonEvaluation(PeriodicCallback):
     :param protocol: its seed moves on with the steps, so that no evaluation repeats another's games
     """
 
-    model: DQN
+    model: OffPolicyAlgorithm
 
     def __init__(
         self,

@@ -1,83 +1,77 @@
-"""SB3's DQN, faster: the same algorithm on other memory and in fewer calls.
+"""SB3's DQN, faster, and with the options of the papers that followed.
 
-It differs in one thing from SB3's: each of several environments explores by a coin of its own,
-where SB3 tosses one for all. What it saves is an agent of SB3's own `DQN`.
+With every option off it is the same algorithm on other memory and in fewer calls. It differs in one
+thing from SB3's: each of several environments explores by a coin of its own, where SB3 tosses one
+for all. What it saves is an agent of SB3's own `DQN`.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch as th
-from gymnasium import spaces
-from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.dqn.dqn import DQN
 
-from custom.buffers import FrameReplayBuffer, bytes_per_step
-from custom.engine import Engine
 from custom.layout import set_up_optimizer, speed_up
-from custom.memory import gpu_has_room
 from custom.native_env import AtariVectorEnv
-from custom.saving import SavedAsSB3
-from custom.update import Actor, Guard, Update, can_be_captured, takes_scaled
+from custom.noisy import noisy_layers
+from custom.off_policy import AtariOffPolicy
+from custom.policies import Distribution
+from custom.prioritized import PrioritizedFrameReplayBuffer
+from custom.rules import Rule
+from custom.update import Actor, Update, can_be_captured, takes_scaled
 
 HAVE_MODES = (th.nn.modules.dropout._DropoutNd, th.nn.modules.batchnorm._NormBase)
 LOSS_EVERY = 100  # updates on a GPU, for which reading a loss waits
 Array = npt.NDArray[Any]
 
 
-class AtariDQN(SavedAsSB3):
-    """DQN on screens (Mnih et al. 2015), with the arguments of SB3's.
+class AtariDQN(AtariOffPolicy, DQN):
+    """DQN on screens (Mnih et al. 2015), with the arguments of SB3's and of `AtariOffPolicy`.
 
-    :param engine: how it is computed; `Engine(update="sb3", buffer="sb3")` is SB3's, bit for bit
-    :param frame_stack: frames of an observation
+    With ``engine=Engine(update="sb3", buffer="sb3")`` and no option it is SB3's, bit for bit.
+
+    :param double_q: see `Rule`, as are `loss`, `munchausen_alpha`, `munchausen_temperature` and
+        `munchausen_clip`
+    :param exploration_decay: above 0, epsilon falls exponentially at this rate per step, from
+        `exploration_initial_eps` towards `exploration_final_eps`, however long the run
+    :raises ValueError: options that exclude each other
     """
 
     def __init__(
-        self, *args: Any, engine: Engine | None = None, frame_stack: int = 4, **kwargs: Any
+        self,
+        *args: Any,
+        double_q: bool = False,
+        loss: str = "huber",
+        munchausen_alpha: float = 0.0,
+        munchausen_temperature: float = 0.03,
+        munchausen_clip: float = -1.0,
+        exploration_decay: float = 0.0,
+        **kwargs: Any,
     ) -> None:
-        self.engine = engine or Engine()
-        self._frame_stack = frame_stack
+        self.double_q, self.loss = double_q, loss
+        self.munchausen_alpha, self.munchausen_clip = munchausen_alpha, munchausen_clip
+        self.munchausen_temperature = munchausen_temperature
+        self.exploration_decay = exploration_decay
         self._update: Update | None = None
         self._actor: Actor | None = None
-        self.guard: Guard | None = None
         self._pending = 0  # gradient steps that wait for the next step of the environment
         super().__init__(*args, **kwargs)
 
     def _setup_model(self) -> None:
-        frames = self.engine.buffer == "frames" and self.replay_buffer_class is None
-        if frames:
-            self.replay_buffer = self._frame_replay()
-            self.optimize_memory_usage = False
         super()._setup_model()
-        if frames:
-            self.replay_buffer_class = None  # in the saved agent, SB3 chooses its own again
         self._speed_up()
-
-    def _frame_replay(self) -> FrameReplayBuffer:
-        kept = self.replay_buffer_kwargs.get("handle_timeout_termination", True)
-        assert isinstance(self.observation_space, spaces.Box)
-        size = self.buffer_size * bytes_per_step(self.observation_space, self._frame_stack)
-        on_gpu = self.engine.storage == "auto" and gpu_has_room(size, self.device)
-        return FrameReplayBuffer(
-            self.buffer_size,
-            self.observation_space,
-            self.action_space,
-            device=self.device,
-            n_envs=self.n_envs,
-            handle_timeout_termination=kept,
-            frame_stack=self._frame_stack,
-            n_steps=self.n_steps,
-            gamma=self.gamma,
-            storage="device" if on_gpu else "cpu",
-        )
 
     def _speed_up(self) -> None:
         """After anything that makes parameters or an optimizer anew."""
         self._update = self._actor = None
+        self._rule()  # says what cannot be combined before anything is trained
         self._has_modes = any(isinstance(m, HAVE_MODES) for m in self.policy.modules())
+        self._is_noisy = bool(noisy_layers(self.q_net))
         if self.engine.precision == "tf32":
             th.set_float32_matmul_precision("high")
             th.backends.cudnn.allow_tf32 = True
@@ -85,10 +79,30 @@ class AtariDQN(SavedAsSB3):
             speed_up(self.policy, self.device)
             set_up_optimizer(self.policy.optimizer, self.device, can_be_captured(self))
 
+    def _rule(self) -> Rule:
+        last = list(self.q_net.q_net)[-1]
+        distribution = last if isinstance(last, Distribution) else None
+        return Rule(
+            self.double_q,
+            self.loss,
+            self.munchausen_alpha,
+            self.munchausen_temperature,
+            self.munchausen_clip,
+            distribution,
+        )
+
     @property
     def is_captured(self) -> bool:
         """Updates run as a CUDA graph."""
         return self._update is not None and self._update.is_captured
+
+    def _on_step(self) -> None:
+        super()._on_step()
+        if self.exploration_decay:
+            first, last = self.exploration_initial_eps, self.exploration_final_eps
+            share = math.exp(-self.exploration_decay * self.num_timesteps)
+            self.exploration_rate = last + (first - last) * share
+            self.logger.record("rollout/exploration_rate", self.exploration_rate)
 
     def predict(
         self,
@@ -97,7 +111,7 @@ class AtariDQN(SavedAsSB3):
         episode_start: Array | None = None,
         deterministic: bool = False,
     ) -> tuple[Array, tuple[Array, ...] | None]:
-        """As SB3's, but each environment explores by itself."""
+        """As SB3's, but each environment explores by itself; noisy layers explore, too."""
         shape = (self.n_envs, *(self.observation_space.shape or ()))
         several = np.shape(observation) == shape
         several = several or self.policy.is_vectorized_observation(observation)
@@ -113,7 +127,7 @@ class AtariDQN(SavedAsSB3):
 
     def _greedy(self, observation: Array) -> Array:
         fast = self.engine.update == "fast" and takes_scaled(self.q_net)
-        if not fast or len(observation) != self.n_envs:
+        if not (fast or self._is_noisy) or len(observation) != self.n_envs:
             return self.policy.predict(observation, deterministic=True)[0]
         if self._actor is None:
             self._actor = Actor(self, self.n_envs)
@@ -121,23 +135,24 @@ class AtariDQN(SavedAsSB3):
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """Update now, or while the environment takes its next step."""
-        if self.engine.overlap:
-            self._pending += gradient_steps
-        else:
-            self._learn(gradient_steps, batch_size)
+        self._pending += gradient_steps
+        is_last = self.num_timesteps >= self._total_timesteps
+        if not self.engine.overlap or is_last:
+            self._learn_pending(batch_size)
 
-    def learn_pending(self) -> None:
-        """What the environment calls between sending actions and receiving frames."""
+    def _learn_pending(self, batch_size: int) -> None:
         if self._pending:
             steps, self._pending = self._pending, 0
-            self._learn(steps, self.batch_size)
+            self._learn(steps, batch_size)
 
     def _learn(self, gradient_steps: int, batch_size: int) -> None:
         if self._has_modes:
             self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
+        if isinstance(self.replay_buffer, PrioritizedFrameReplayBuffer):
+            self.replay_buffer.anneal(1 - self._current_progress_remaining)
         if self._update is None or self._update.batch_size != batch_size:
-            self._update = Update(self, self.engine, batch_size)
+            self._update = Update(self, self.engine, self._rule(), batch_size)
         self._update.guard = self.guard
         self._update(gradient_steps)
         self._n_updates += gradient_steps
@@ -172,36 +187,13 @@ class AtariDQN(SavedAsSB3):
         if self.engine.overlap:
             if not isinstance(games, AtariVectorEnv):
                 raise ValueError("an update overlaps with the native environment only")
-            games.while_emulating = self.learn_pending
+            games.while_emulating = lambda: self._learn_pending(self.batch_size)
         try:
             super().learn(total_timesteps, *arguments, reset_num_timesteps, progress_bar)
-            self.learn_pending()
         finally:
             if self.engine.overlap:
                 games.while_emulating = None  # type: ignore[attr-defined]
         return self
-
-    def _store_transition(
-        self,
-        replay_buffer: ReplayBuffer,
-        buffer_action: Array,
-        new_obs: Any,
-        reward: Array,
-        dones: Array,
-        infos: list[dict[str, Any]],
-    ) -> None:
-        """As SB3's, without its copies: this replay takes from an observation what it keeps."""
-        if not isinstance(replay_buffer, FrameReplayBuffer):
-            super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
-            return
-        next_obs = new_obs
-        if dones.any():
-            next_obs = np.array(new_obs)
-            for env in np.flatnonzero(dones):
-                next_obs[env] = infos[env]["terminal_observation"]
-        assert isinstance(self._last_obs, np.ndarray)
-        replay_buffer.add(self._last_obs, next_obs, buffer_action, reward, dones, infos)
-        self._last_obs = new_obs
 
     def set_parameters(
         self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto"
@@ -211,5 +203,5 @@ class AtariDQN(SavedAsSB3):
         self._speed_up()
 
     def _excluded_save_params(self) -> list[str]:
-        own = ("engine", "_update", "_actor", "_pending", "_has_modes", "guard")
+        own = ("_update", "_actor", "_pending", "_has_modes", "_is_noisy")
         return [*super()._excluded_save_params(), *own]

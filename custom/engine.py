@@ -9,8 +9,9 @@ import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from custom.envs import PAPERS_WRAPPER, wrapper_of
+from custom.envs import wrapper_of
 from custom.errors import UserError
+from custom.recipe_classes import PAPERS_WRAPPER, ZOO_WRAPPER
 from custom.recipes import Recipe
 
 ENVIRONMENTS = ("sb3", "native")
@@ -52,7 +53,12 @@ class Engine:
 
         :raises UserError: it cannot
         """
+        own = recipe.hyperparams.get("replay_buffer_class")
+        if own and self.buffer == "frames":
+            note = f"replay: {own}, as the recipe says, not BUFFER=frames"
+            recipe = replace(recipe, notes=(*recipe.notes, note))
         try:
+            self._check(recipe)
             recipe = self._with_native_wrapper(self._with_envs(recipe))
         except ValueError as error:
             raise UserError(f"{recipe.file}: {error}") from None
@@ -60,6 +66,12 @@ class Engine:
             note = "pixels: grey in training, SB3's in evaluations; many games differ by that"
             return replace(recipe, notes=(*recipe.notes, note))
         return recipe
+
+    def _check(self, recipe: Recipe) -> None:
+        if recipe.algo != "dqn" and (self.overlap or self.precision != "float32"):
+            raise ValueError(f"--overlap and --precision are not for {recipe.algo}, of sb3-contrib")
+        if self.env == "native" and recipe.hyperparams.get("frame_stack_padding") == "first":
+            raise ValueError("frame_stack_padding: first needs ENGINE=sb3")
 
     def _with_envs(self, recipe: Recipe) -> Recipe:
         if not self.n_envs:
@@ -79,6 +91,8 @@ class Engine:
         if path == PAPERS_WRAPPER:
             return recipe
         values = {**recipe.hyperparams, "env_wrapper": [{PAPERS_WRAPPER: arguments}]}
+        if path != ZOO_WRAPPER:
+            raise ValueError(f"{path} needs ENGINE=sb3")
         note = "ENGINE=native presses no FIRE for the agent, neither at the start nor after a life"
         return replace(recipe, hyperparams=values, notes=(*recipe.notes, note))
 

@@ -1,4 +1,4 @@
-"""Environments for playing: DeepMind's wrapper, and a vector of games as a recipe plays them."""
+"""A vector of games as a recipe plays them, by Gymnasium's wrappers or by the native emulator."""
 
 from __future__ import annotations
 
@@ -7,88 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from rl_zoo3.utils import get_wrapper_class
-from stable_baselines3.common.atari_wrappers import (
-    ClipRewardEnv,
-    MaxAndSkipEnv,
-    NoopResetEnv,
-    WarpFrame,
-)
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecTransposeImage
 
 from custom.games import Game, register_games
 from custom.native_env import AtariVectorEnv
-from custom.recipe_schema import wrapper_item
-
-NOOP_MAX = 30
-PAPERS_WRAPPER = "custom.envs.DeepMindAtariWrapper"
-
-
-class LifeLossTerminalEnv(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
-    """The loss of a life ends the episode for the learner, and the game just goes on.
-
-    SB3's `EpisodicLifeEnv` plays a no-op after each life instead. As after every end of an episode,
-    `VecFrameStack` blanks the frames before it, as DeepMind's replay does with those before an end.
-    """
-
-    def __init__(self, env: gym.Env[np.ndarray, int]) -> None:
-        super().__init__(env)
-        self._lives = 0
-        self._game_over = True
-        self._last: tuple[np.ndarray, dict[str, Any]]
-
-    def step(self, action: int) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
-        """As the game's, with `terminated` where a life was lost."""
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        self._game_over = terminated or truncated
-        lives = int(info["lives"])
-        terminated = terminated or lives < self._lives
-        self._lives = lives
-        self._last = obs, info
-        return obs, reward, terminated, truncated, info
-
-    def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
-        """A new game where the last is over or a seed is given, else the frame that was reached."""
-        if self._game_over or kwargs.get("seed") is not None:
-            obs, info = self.env.reset(**kwargs)
-            self._lives = int(info["lives"])
-            self._game_over = False
-            self._last = obs, info
-        return self._last
-
-
-class DeepMindAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
-    """Preprocessing of Mnih et al. 2015: as SB3's `AtariWrapper`, but no FIRE is pressed for the
-    agent, neither at the start nor after a life, and a lost life does not interrupt the game.
-
-    :param noop_max: a game starts after 1 to so many no-ops
-    :param frame_skip: frames per step; each step shows the maximum of its last two frames
-    :param screen_size: width and height in pixels, grey
-    :param terminal_on_life_loss: end the episode, not the game, with each life
-    :param clip_reward: the sign of the reward
-    """
-
-    def __init__(
-        self,
-        env: gym.Env[np.ndarray, int],
-        noop_max: int = NOOP_MAX,
-        frame_skip: int = 4,
-        screen_size: int = 84,
-        terminal_on_life_loss: bool = True,
-        clip_reward: bool = True,
-    ) -> None:
-        if noop_max > 0:
-            env = NoopResetEnv(env, noop_max=noop_max)
-        if frame_skip > 1:
-            env = MaxAndSkipEnv(env, skip=frame_skip)
-        if terminal_on_life_loss:
-            env = LifeLossTerminalEnv(env)
-        env = WarpFrame(env, width=screen_size, height=screen_size)
-        if clip_reward:
-            env = ClipRewardEnv(env)
-        super().__init__(env)
+from custom.recipe_classes import PAPERS_WRAPPER, wrapper_item
+from custom.stacks import repeat_first_frame
+from custom.wrappers import NOOP_MAX
 
 
 def evaluation_wrapper(hyperparams: dict[str, Any]) -> list[Any]:
@@ -171,4 +98,6 @@ def make_games(
         wrapper_class=lambda bare: wrap(tap(bare)),
     )
     stacked = VecFrameStack(env, int(hyperparams.get("frame_stack", 1)))
+    if hyperparams.get("frame_stack_padding") == "first":
+        repeat_first_frame(stacked)
     return VecTransposeImage(stacked)

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from custom.envs import NOOP_MAX, frame_skip, make_games
+from custom.envs import frame_skip, make_games
 from custom.games import MAX_FRAMES, STICKY_PROBABILITY, Game
+from custom.wrappers import NOOP_MAX
 
 Act = Callable[[npt.NDArray[Any]], npt.NDArray[np.int64]]
 EPSILON = 0.05

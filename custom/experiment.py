@@ -26,6 +26,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from custom import register
 from custom.agents import save_agent
 from custom.callbacks import Checkpoints, FixedEpsilonEvaluation, GameRecord, StopRequest
+from custom.console import say
 from custom.engine import Engine
 from custom.envs import frame_skip, native_games
 from custom.errors import UserError
@@ -35,9 +36,12 @@ from custom.memory import check_replay, replay_size
 from custom.nan_guard import NanGuard
 from custom.progress import Progress
 from custom.provenance import provenance
-from custom.recipe_schema import POLICY_CLASSES, class_named
+from custom.recipe_classes import POLICY_CLASSES, class_named
 from custom.recipes import Recipe
 from custom.runs import Run, atomic_file, claim_folder, write_json
+from custom.stacks import repeat_first_frame
+
+MANY_GAMES = 64  # each takes a fifth of a second to start
 
 
 @dataclass(frozen=True)
@@ -137,8 +141,13 @@ class Experiment(ExperimentManager):
         """The zoo's wrapped environments, or the native ones; the training's alone."""
         engine = self.settings.engine
         if engine.env == "sb3":
-            return super().create_envs(n_envs, eval_env, no_log)
+            env = super().create_envs(n_envs, eval_env, no_log)
+            if self.recipe.hyperparams.get("frame_stack_padding") == "first":
+                repeat_first_frame(env)
+            return env
         values, seed = self.recipe.hyperparams, self.settings.seed
+        if n_envs >= MANY_GAMES:
+            say(f"starting {n_envs} games, which takes a while")
         return native_games(self.game, values, n_envs, seed, engine.pixels)
 
     def create_log_folder(self) -> None:

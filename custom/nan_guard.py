@@ -51,9 +51,9 @@ class NanGuard(BaseCallback):
         bad = non_finite_parameter(self.model)
         if bad:
             return f"the parameter {bad}"
-        if not th.isfinite(values.q_t).all():
+        if not th.isfinite(values.outputs.t).all():
             return "the target (the output of q_net_target)"
-        if not th.isfinite(values.q_tm1).all():
+        if not th.isfinite(values.outputs.tm1).all():
             return "the loss (the output of q_net)"
         gradients = {n: p.grad for n, p in self.model.q_net.named_parameters()}
         bad_gradients = [n for n, g in gradients.items() if g is None or not th.isfinite(g).all()]

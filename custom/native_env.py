@@ -1,6 +1,6 @@
 """Atari games as one SB3 `VecEnv` over ale_py's C++ vector environment.
 
-What is seen, rewarded and ended is as in a `DummyVecEnv` of `custom.envs.DeepMindAtariWrapper` with
+What is seen, rewarded and ended is as in a `DummyVecEnv` of `DeepMindAtariWrapper` with
 `VecFrameStack` and `VecTransposeImage`. Lives and clipping are handled here, because the library's
 `episodic_life` resets the whole game and its `reward_clipping` forgets the score. What differs:
 
@@ -31,6 +31,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 
 from custom.games import FULL_ACTION_ROMS, MAX_FRAMES, STICKY_PROBABILITY, Game
 from custom.stacks import FrameStacks
+from custom.wrappers import action_numbers
 
 Array = np.ndarray
 Infos = list[dict[str, Any]]
@@ -54,6 +55,7 @@ class AtariVectorEnv(VecEnv):
     :param pixels: ``exact`` for those of SB3's wrappers, ``grey`` for the library's, faster
     :param num_threads: for the emulators, and for OpenCV; 0 for one per core, at most ``n_envs``
     :param max_frames: truncates a game, counted as the emulator does (with no-ops and menus)
+    :param actions: names of those that there are, in their order; default: all of the game's
     :param render_mode: None or ``rgb_array``
     :raises ValueError: a setting that is out of its range
     """
@@ -73,6 +75,7 @@ class AtariVectorEnv(VecEnv):
         pixels: str = "exact",
         num_threads: int = 0,
         max_frames: int = MAX_FRAMES,
+        actions: list[str] | None = None,
         render_mode: str | None = None,
     ) -> None:
         if pixels not in ("exact", "grey") or render_mode not in (None, "rgb_array"):
@@ -86,7 +89,9 @@ class AtariVectorEnv(VecEnv):
         threads = num_threads or min(cores(), n_envs)
         skip = {"frameskip": frame_skip, "maxpool": frame_skip > 1, "noop_max": noop_max}
         self._ale = self._load(game, n_envs, screen_size, num_threads=threads, **skip)
-        self._n_actions = len(self._ale.get_action_set())
+        names = self.get_action_meanings()
+        self._numbers = np.array(action_numbers(names, actions or names))  # those of the emulator
+        self._n_actions = len(self._numbers)
         box = spaces.Box(0, 255, (frame_stack, screen_size, screen_size), np.uint8)
         super().__init__(n_envs, box, spaces.Discrete(self._n_actions))
         self.metadata["render_fps"] = 60 / frame_skip  # type: ignore[assignment]  # not all lists
@@ -147,7 +152,7 @@ class AtariVectorEnv(VecEnv):
         chosen = actions.tolist()  # takes the library less than half as long as an array
         if min(chosen) < 0 or max(chosen) >= self._n_actions:  # it would hang for ever
             raise ValueError(f"actions are {chosen}; each must be 0 to {self._n_actions - 1}")
-        self._ale.send(chosen, [1.0] * self.num_envs)
+        self._ale.send(self._numbers[actions].tolist(), [1.0] * self.num_envs)
         self._pending = True
 
     def step_wait(self) -> VecEnvStepReturn:
@@ -174,7 +179,7 @@ class AtariVectorEnv(VecEnv):
                 infos[i]["TimeLimit.truncated"] = True
             last = self._end_games(terminated, over, before, infos)
         observations = self._stacks.push(last)
-        for i in np.flatnonzero(dones):
+        for i in np.flatnonzero(dones).tolist():
             infos[i]["terminal_observation"] = self._stacks.end(i)
         self._stacks.draw(np.flatnonzero(over), self._screens)
         rewards = np.sign(rewards) if self.clip_reward else rewards
@@ -196,6 +201,10 @@ class AtariVectorEnv(VecEnv):
         if len(late):
             self._screens, self._facts = self._ale.reset(late, np.full(len(late), -1))
         return last
+
+    def get_action_meanings(self) -> list[str]:
+        """Names of all the game's actions, e.g. ``["NOOP", "FIRE", …]``."""
+        return [ale_py.Action(number).name for number in self._ale.get_action_set()]
 
     def get_images(self) -> list[Array | None]:
         """The screens of the last step, (height, width, 3); grey ones where pixels are grey."""

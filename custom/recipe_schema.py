@@ -6,23 +6,31 @@ data; a class is its dotted path, taken from an allow-list of packages and of ba
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import math
 from typing import Any
 
-import gymnasium as gym
-import torch as th
+from sb3_contrib import QRDQN
+from sb3_contrib.qrdqn.policies import QRDQNPolicy
 from stable_baselines3 import DQN
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.dqn.policies import DQNPolicy
 
-from custom.recipe_values import Check, RecipeError, flag, known_key, mapping, number, whole
+from custom.recipe_classes import class_named, env_wrapper, parameters, policy_kwargs
+from custom.recipe_values import (
+    Check,
+    RecipeError,
+    flag,
+    known_key,
+    mapping,
+    number,
+    one_of,
+    whole,
+)
 
-ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"dqn": DQN}  # what plays; AtariDQN trains
-PACKAGES = ("custom", "gymnasium", "sb3_contrib", "stable_baselines3", "torch")
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"dqn": DQN, "qrdqn": QRDQN}  # what plays
+POLICIES: dict[str, type] = {"dqn": DQNPolicy, "qrdqn": QRDQNPolicy}
 
 
 def learning_rate(key: str, value: Any) -> Any:
@@ -58,57 +66,17 @@ def policy(key: str, value: Any) -> str:
     if value == "CnnPolicy":
         return "CnnPolicy"
     if isinstance(value, str) and "." in value:
-        class_named(key, value, DQNPolicy)
+        class_named(key, value, BasePolicy)
         return value
     raise RecipeError(f"{key} is {value!r}; write CnnPolicy or the dotted path of a policy class")
 
 
-def policy_kwargs(key: str, value: Any) -> dict[str, Any]:
-    """Arguments of the policy class, with classes as dotted paths."""
-    known = set(_parameters(DQN.policy_aliases["CnnPolicy"])) - GIVEN_TO_POLICIES
-    settings = mapping(key, value)
-    for name, setting in settings.items():
-        known_key(f"{key}.{name}", name, known)
-        if name in POLICY_CLASSES and setting is not None:
-            class_named(f"{key}.{name}", setting, POLICY_CLASSES[name])
-    for owner in ("optimizer", "features_extractor"):
-        arguments = mapping(f"{key}.{owner}_kwargs", settings.get(f"{owner}_kwargs") or {})
-        path = settings.get(f"{owner}_class")
-        default: type = th.optim.Adam if owner == "optimizer" else BaseFeaturesExtractor
-        if path in UNFIT_OPTIMIZERS:
-            raise RecipeError(f"{key}.{owner}_class is {path!r}, which cannot train a network here")
-        if path or owner == "optimizer":
-            cls = class_named(f"{key}.{owner}_class", path, object) if path else default
-            _arguments(f"{key}.{owner}_kwargs", arguments, cls)
-    return settings
-
-
-def env_wrapper(key: str, value: Any) -> Any:
-    """A wrapper's dotted path, ``{path: arguments}``, or a list of these, innermost first."""
-    items = value if isinstance(value, list) else [value]
-    screens = 0
-    for item in items:
-        path, arguments = wrapper_item(key, item)
-        if path != ZOO_WRAPPER and not path.startswith("custom."):
-            raise RecipeError(f"{key} is {path!r}; write {ZOO_WRAPPER} or a custom. one")
-        wrapper = class_named(key, path, gym.Wrapper)
-        screens += wrapper.__name__.endswith("AtariWrapper")
-        for name, argument in arguments.items():
-            known_key(f"{key}.{wrapper.__name__}.{name}", name, WRAPPER_ARGUMENTS)
-            WRAPPER_ARGUMENTS[name](f"{key}.{wrapper.__name__}.{name}", argument)
-    if screens != 1:
-        raise RecipeError(f"{key} needs one wrapper that skips and shrinks frames: {ZOO_WRAPPER}")
-    return value
-
-
-def wrapper_item(key: str, item: Any) -> tuple[str, dict[str, Any]]:
-    """Path and arguments of one entry of ``env_wrapper``."""
-    if isinstance(item, str):
-        return item, {}
-    if isinstance(item, dict) and len(item) == 1:
-        path, arguments = next(iter(item.items()))
-        return str(path), mapping(f"{key}.{path}", arguments or {})
-    raise RecipeError(f"{key} has the entry {item!r}; write a class path or 'path: {{arguments}}'")
+def prioritized_replay(key: str, value: Any) -> dict[str, Any]:
+    """Exponents of prioritized replay, e.g. ``{alpha: 0.6, beta: 0.4}``."""
+    for name, exponent in mapping(key, value).items():
+        known_key(f"{key}.{name}", name, ("alpha", "beta"))
+        UNIT(f"{key}.{name}", exponent)
+    return dict(value)
 
 
 def buffer_class(key: str, value: Any) -> str:
@@ -119,40 +87,34 @@ def buffer_class(key: str, value: Any) -> str:
     return str(value)
 
 
-UNFIT_OPTIMIZERS = ("torch.optim.LBFGS", "torch.optim.SparseAdam", "torch.optim.Optimizer")
-ZOO_WRAPPER = "stable_baselines3.common.atari_wrappers.AtariWrapper"
-WRAPPER_ARGUMENTS: dict[str, Check] = {  # sticky actions are the game's: ALE/…-v5
-    "clip_reward": flag,
-    "frame_skip": whole(1, 60),
-    "noop_max": whole(0, 1000),
-    "screen_size": whole(36, 210),  # 36: the smallest that three convolutions take
-    "terminal_on_life_loss": flag,
-}
-POLICY_CLASSES: dict[str, type] = {
-    "optimizer_class": th.optim.Optimizer,
-    "features_extractor_class": BaseFeaturesExtractor,
-    "activation_fn": th.nn.Module,
-}
 UNIT = number(0, 1)
 KEYS: dict[str, Check] = {
     "batch_size": whole(1, 100_000),
     "buffer_size": whole(1),
+    "double_q": flag,
     "env_wrapper": env_wrapper,
+    "exploration_decay": number(0, 1),
     "exploration_final_eps": UNIT,
     "exploration_fraction": number(0, 1, above=True),
     "exploration_initial_eps": UNIT,
     "frame_stack": whole(1, 64),
+    "frame_stack_padding": one_of("zero", "first"),
     "gamma": UNIT,
     "gradient_steps": gradient_steps,
     "learning_rate": learning_rate,
     "learning_starts": whole(0),
+    "loss": one_of("huber", "mse"),
     "max_grad_norm": number(0, math.inf, above=True),
+    "munchausen_alpha": UNIT,
+    "munchausen_clip": number(-math.inf, 0),
+    "munchausen_temperature": number(0, math.inf, above=True),
     "n_envs": whole(1, 1024),
     "n_steps": whole(1, 1000),
     "n_timesteps": whole(1),
     "optimize_memory_usage": flag,
     "policy": policy,
     "policy_kwargs": policy_kwargs,
+    "prioritized_replay": prioritized_replay,
     "replay_buffer_class": buffer_class,
     "replay_buffer_kwargs": mapping,
     "stats_window_size": whole(1),
@@ -160,7 +122,23 @@ KEYS: dict[str, Check] = {
     "tau": number(0, 1, above=True),
     "train_freq": train_freq,
 }
+OF_DQN = (  # what sb3-contrib's QR-DQN does not know
+    "double_q",
+    "exploration_decay",
+    "loss",
+    "munchausen_alpha",
+    "munchausen_clip",
+    "munchausen_temperature",
+    "prioritized_replay",
+)
+IDLE_WITHOUT = {
+    "munchausen_clip": "munchausen_alpha",
+    "munchausen_temperature": "munchausen_alpha",
+    "sigma": "noisy",
+    "v_max": "n_atoms",
+}
 GIVEN_TO_POLICIES = {"action_space", "lr_schedule", "observation_space"}  # by the algorithm
+N_STEP = "stable_baselines3.common.buffers.NStepReplayBuffer"
 SB3_BUFFER = "stable_baselines3.common.buffers.ReplayBuffer"
 GIVEN_TO_BUFFERS = {  # by the algorithm
     "action_space",
@@ -173,13 +151,15 @@ GIVEN_TO_BUFFERS = {  # by the algorithm
 REQUIRED = ("env_wrapper", "frame_stack", "n_timesteps", "policy")
 
 
-def check_entry(entry: dict[str, Any]) -> dict[str, Any]:
+def check_entry(entry: dict[str, Any], algo: str) -> dict[str, Any]:
     """Every value of one game's entry, checked; whole numbers become `int`.
 
+    :param algo: name of the algorithm
     :raises RecipeError: the first thing that is wrong
     """
+    known = [key for key in KEYS if algo == "dqn" or key not in OF_DQN]
     for key in entry:
-        known_key(str(key), str(key), KEYS)
+        known_key(str(key), str(key), known)
     checked = {key: KEYS[key](key, value) for key, value in entry.items()}
     for key in REQUIRED:
         if key not in entry:
@@ -188,13 +168,45 @@ def check_entry(entry: dict[str, Any]) -> dict[str, Any]:
         "replay_buffer_class", checked.get("replay_buffer_class", SB3_BUFFER), object
     )
     for name in checked.get("replay_buffer_kwargs", {}):
-        known_key(f"replay_buffer_kwargs.{name}", name, set(_parameters(buffer)) - GIVEN_TO_BUFFERS)
+        known_key(f"replay_buffer_kwargs.{name}", name, set(parameters(buffer)) - GIVEN_TO_BUFFERS)
+    _check_policy(checked, algo)
     _check_pairs(checked)
+    _check_idle(checked)
     return checked
+
+
+def _check_policy(checked: dict[str, Any], algo: str) -> None:
+    if checked["policy"] == "CnnPolicy":
+        cls: type = ALGORITHMS[algo].policy_aliases["CnnPolicy"]
+    else:
+        cls = class_named("policy", checked["policy"], POLICIES[algo])
+    known = set(parameters(cls)) - GIVEN_TO_POLICIES
+    for name in checked.get("policy_kwargs", {}):
+        known_key(f"policy_kwargs.{name}", name, known)
+
+    optimizer = checked.get("policy_kwargs", {})
+    if algo == "qrdqn" and "optimizer_kwargs" in optimizer and "optimizer_class" not in optimizer:
+        raise RecipeError(
+            "policy_kwargs.optimizer_kwargs would be replaced by sb3-contrib's; write"
+            " optimizer_class: torch.optim.Adam beside it"
+        )
+
+
+def _check_idle(checked: dict[str, Any]) -> None:
+    """What would do nothing, because what it belongs to is not there."""
+    values = {**checked, **checked.get("policy_kwargs", {})}
+    for name, owner in IDLE_WITHOUT.items():
+        if name in values and not values.get(owner):
+            raise RecipeError(f"{name} does nothing without {owner}; add that, or delete it")
+    if "exploration_fraction" in checked and checked.get("exploration_decay"):
+        raise RecipeError("exploration_fraction does nothing beside exploration_decay; delete one")
 
 
 def _check_pairs(checked: dict[str, Any]) -> None:
     """Values that SB3 takes one by one but not together."""
+    buffer = class_named("replay_buffer_class", checked.get("replay_buffer_class", N_STEP), object)
+    if checked.get("n_steps", 1) > 1 and not issubclass(buffer, NStepReplayBuffer):
+        raise RecipeError("n_steps above 1 needs a replay of its own; delete replay_buffer_class")
     if checked.get("n_steps", 1) > 1 and checked.get("optimize_memory_usage"):
         raise RecipeError(
             "n_steps above 1 needs optimize_memory_usage: false; delete replay_buffer_kwargs, too,"
@@ -208,33 +220,3 @@ def _check_pairs(checked: dict[str, Any]) -> None:
         raise RecipeError(
             "optimize_memory_usage needs replay_buffer_kwargs: {handle_timeout_termination: false}"
         )
-
-
-def class_named(key: str, path: Any, base: type) -> type:
-    """The class at a dotted path.
-
-    :raises RecipeError: not a path, not from the allowed packages, not there, or not a `base`
-    """
-    module, _, name = str(path).rpartition(".")
-    if module.partition(".")[0] not in PACKAGES:
-        allowed = ", ".join(PACKAGES)
-        raise RecipeError(f"{key} is {path!r}; write a class's dotted path from one of: {allowed}")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise RecipeError(f"{key}: there is no class {path!r} ({error})") from error
-    if not (inspect.isclass(found) and issubclass(found, base)):
-        raise RecipeError(f"{key} is {path!r}, which is not a {base.__name__} class")
-    return found
-
-
-def _arguments(key: str, arguments: dict[str, Any], cls: type) -> None:
-    """Refuse names that a constructor does not take, and numbers that YAML reads as text."""
-    for name, value in arguments.items():
-        known_key(f"{key}.{name}", name, set(_parameters(cls)[1:]) - {"lr"})
-        if isinstance(value, str):
-            number(-math.inf, math.inf)(f"{key}.{name}", value)  # says how to write it
-
-
-def _parameters(cls: type) -> list[str]:
-    return list(inspect.signature(cls).parameters)

@@ -48,6 +48,35 @@ def flag(key: str, value: Any) -> bool:
     return value
 
 
+def text(key: str, value: Any) -> str:
+    """A word."""
+    if not isinstance(value, str):
+        raise RecipeError(f"{key} is {value!r}; write a word")
+    return value
+
+
+def one_of(*names: str) -> Check:
+    """One of some words."""
+
+    def check(key: str, value: Any) -> str:
+        if value not in names:
+            raise RecipeError(f"{key} is {value!r}; write {' or '.join(names)}")
+        return str(value)
+
+    return check
+
+
+def listed(item: Check) -> Check:
+    """A list of values, each checked."""
+
+    def check(key: str, value: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise RecipeError(f"{key} is {value!r}; write a list, e.g. [a, b]")
+        return [item(f"{key}[{place}]", one) for place, one in enumerate(value)]
+
+    return check
+
+
 def known_key(where: str, key: str, known: Iterable[str]) -> None:
     """Refuse a key that nobody reads, naming the closest one.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 import hashlib
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,9 +52,18 @@ class Recipe:
 
     @property
     def exploration_steps(self) -> int:
-        """Steps until epsilon reaches its final value: a fraction of the budget, from step 0."""
-        fraction = float(self.hyperparams.get("exploration_fraction", 0.1))  # 0.1 is SB3's default
-        return round(fraction * self.n_timesteps)
+        """Steps until epsilon reaches its final value: a fraction of the budget, from step 0.
+
+        Where it decays exponentially: until it is 0.01 above that value.
+        """
+        values = self.hyperparams
+        first = float(values.get("exploration_initial_eps", 1.0))  # SB3's defaults
+        above = first - float(values.get("exploration_final_eps", 0.05))
+        if above <= 0:
+            return 0
+        if values.get("exploration_decay"):
+            return max(round(math.log(above / 0.01) / float(values["exploration_decay"])), 0)
+        return round(float(values.get("exploration_fraction", 0.1)) * self.n_timesteps)
 
     def with_budget(self, n_timesteps: int | None) -> Recipe:
         """The recipe for a run of so many steps (None: the recipe's own).
@@ -73,7 +83,8 @@ class Recipe:
             notes.append(f"learning_starts: {asked:,} shortened to {longest:,} steps, {share}")
         warm_up = min(asked, longest)
         before = Recipe(self.name, self.algo, self.file, values).exploration_steps
-        if n_timesteps is not None and before < 2 * warm_up:
+        falls = before > 0 and not values.get("exploration_decay")
+        if n_timesteps is not None and falls and before < 2 * warm_up:
             values["exploration_fraction"] = 2 * warm_up / budget
             notes.append(f"exploration: {before:,} lengthened to {2 * warm_up:,} steps, twice that")
         return Recipe(self.name, self.algo, self.file, values, tuple(notes))
@@ -101,7 +112,8 @@ def load_recipe(text: str, game: Game) -> Recipe:
     try:
         if not isinstance(entries[key], dict):
             raise RecipeError("has no values; write 'key: value' lines below it")
-        return Recipe(recipe_name(str(file)), _algorithm(file), file, check_entry(entries[key]))
+        algo = _algorithm(file)
+        return Recipe(recipe_name(str(file)), algo, file, check_entry(entries[key], algo))
     except RecipeError as error:
         raise UserError(f"{file}: {key}: {error}") from None
 

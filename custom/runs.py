@@ -92,7 +92,7 @@ class Run:
     def hyperparams(self) -> dict[str, Any]:
         """The resolved recipe's values for the game, checked as those of any recipe."""
         entries = yaml.safe_load((self.path / "recipe.yml").read_text())
-        return check_entry(entries[self.facts["env_id"]])
+        return check_entry(entries[self.facts["env_id"]], self.facts["algo"])
 
     @property
     def final_model(self) -> Path:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import cv2
 import numpy as np
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
+from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
 Array = np.ndarray
 
@@ -68,3 +72,32 @@ class FrameStacks:
     def close(self) -> None:
         """End the threads; a second time, nothing happens."""
         self._pool.shutdown()
+
+
+class RepeatedFirstFrame(StackedObservations[Any]):
+    """SB3's stacks, with the first frame of a game in all places instead of blank ones before it.
+
+    Frames are (height, width, channels).
+    """
+
+    def reset(self, observation: Any) -> Any:
+        """The first observations: (n_envs, height, width, frame_stack * channels)."""
+        super().reset(observation)
+        return self._fill(np.ones(len(observation), dtype=bool), observation)
+
+    def update(self, observations: Any, dones: Any, infos: Any) -> Any:
+        """The observations with one frame more, new games filled."""
+        _, infos = super().update(observations, dones, infos)
+        return self._fill(dones, observations), infos
+
+    def _fill(self, games: Any, observations: Any) -> Any:
+        self.stacked_obs[games] = np.tile(observations[games], self.n_stack)
+        return self.stacked_obs
+
+
+def repeat_first_frame(env: VecEnv) -> None:
+    """Let the `VecFrameStack` of an environment begin games with their first frame."""
+    while isinstance(env, VecEnvWrapper):
+        if isinstance(env, VecFrameStack):
+            env.stacked_obs.__class__ = RepeatedFirstFrame
+        env = env.venv

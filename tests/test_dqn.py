@@ -20,8 +20,11 @@ from custom.dqn import AtariDQN
 from custom.engine import Engine
 from custom.envs import make_games
 from custom.games import find_game
+from custom.nan_guard import NanGuard
 from custom.native_env import AtariVectorEnv
 from custom.optimizers import DeepMindRMSprop
+from custom.policies import AtariPolicy
+from custom.qrdqn import AtariQRDQN
 from custom.update import Update
 from tests.conftest import SMALL
 
@@ -75,7 +78,7 @@ def test_the_fast_update_is_sb3s_within_rounding() -> None:
     fast.set_parameters(copy.deepcopy(model.get_parameters()))
     start = th.cat([p.flatten() for p in weights(model)])
     for one, engine in ((model, PLAIN), (fast, Engine())):
-        update = Update(one, engine, 32)
+        update = Update(one, engine, one._rule(), 32)
         for batch in batches:
             update._learn(batch)
     plain, quick = (th.cat([p.flatten() for p in weights(m)]) for m in (model, fast))
@@ -87,8 +90,8 @@ def test_the_fast_update_is_sb3s_within_rounding() -> None:
 def test_scaled_inputs_are_sb3s_to_the_bit() -> None:
     model = learner()
     obs = th.randint(0, 256, (5, 4, 84, 84), dtype=th.uint8)
-    update = Update(model, Engine(), 5)
-    q = update._value(model.q_net, obs)
+    update = Update(model, Engine(), model._rule(), 5)
+    q = update._output(model.q_net, update._inputs.scale(obs))
     assert th.equal(update._inputs._buffers[0], obs.float() / 255)
     assert th.allclose(q, model.q_net(obs), atol=1e-6)
 
@@ -170,26 +173,37 @@ LOAD = """
 import sys
 import numpy as np
 sys.modules["custom"] = None  # as where this project is not installed
+from sb3_contrib import QRDQN
 from stable_baselines3 import DQN
-model = DQN.load(sys.argv[1], device="cpu", buffer_size=1)
+model = ALGORITHM.load(sys.argv[1], device="cpu", buffer_size=1)
 print(model.predict(np.load(sys.argv[2]), deterministic=True)[0].tolist())
 group = model.policy.optimizer.param_groups[0]
 assert not group["fused"] and isinstance(group["lr"], float), group
 """
 
 
-@pytest.mark.parametrize("policy_kwargs", [{}, RMSPROP], ids=["Adam", "DeepMindRMSprop"])
-@pytest.mark.parametrize("n_steps", [1, 3])
-def test_plain_sb3_loads_what_it_saves(
-    policy_kwargs: dict[str, Any], n_steps: int, tmp_path: Path
-) -> None:
-    model = learner(policy_kwargs=policy_kwargs, n_steps=n_steps)
-    model.learn(100)
+PLAIN_TO_PLAY: dict[str, dict[str, Any]] = {  # what only learning needs
+    "Adam": {},
+    "DeepMindRMSprop": {"policy_kwargs": RMSPROP},
+    "double, 3 steps": {"double_q": True, "n_steps": 3},
+    "prioritized, mse": {"prioritized_replay": {"alpha": 0.6}, "loss": "mse"},
+    "munchausen": {"munchausen_alpha": 0.9, "exploration_decay": 1e-3},
+    "sb3-contrib's": {"algorithm": AtariQRDQN, "n_steps": 3},
+}
+
+
+@pytest.mark.parametrize("options", PLAIN_TO_PLAY.values(), ids=PLAIN_TO_PLAY)
+def test_plain_sb3_loads_what_it_saves(options: dict[str, Any], tmp_path: Path) -> None:
+    model = learner(**options)
+    model.learn(100, callback=NanGuard())
+    model.guard = print  # as while a checkpoint is saved
     model.save(tmp_path / "agent.zip")
     obs = model.replay_buffer.sample(20).observations.numpy()
     np.save(tmp_path / "obs.npy", obs)
+    name = type(model).__name__.removeprefix("Atari")
+    program = LOAD.replace("ALGORITHM", name)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", LOAD, "agent.zip", "obs.npy"],
+        [sys.executable, "-W", "error", "-c", program, "agent.zip", "obs.npy"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -278,15 +292,40 @@ def test_a_buffer_that_is_named_is_used() -> None:
     assert type(learner(engine=PLAIN).replay_buffer) is ReplayBuffer
 
 
+class WithPolicy(AtariDQN):
+    """As `AtariDQN`, with this project's policy whatever is asked for."""
+
+    def __init__(self, policy: object, *args: Any, **kwargs: Any) -> None:
+        super().__init__(AtariPolicy, *args, **kwargs)
+
+
+CAPTURED: dict[str, dict[str, Any]] = {
+    "dqn": {},
+    "double, 3 steps": {"double_q": True, "n_steps": 3},
+    "prioritized, munchausen, quantiles": {
+        "algorithm": WithPolicy,
+        "prioritized_replay": {},
+        "munchausen_alpha": 0.9,
+        "policy_kwargs": {"n_quantiles": 11},
+    },
+    "atoms, dueling": {
+        "algorithm": WithPolicy,
+        "double_q": True,
+        "policy_kwargs": {"n_atoms": 21, "dueling": True},
+    },
+}
+
+
 @cuda
-def test_a_captured_update_is_the_eager_one() -> None:
+@pytest.mark.parametrize("options", CAPTURED.values(), ids=CAPTURED)
+def test_a_captured_update_is_the_eager_one(options: dict[str, Any]) -> None:
     ends = []
     for captured in (True, False):
-        model = learner(device="cuda", buffer_size=2000, learning_starts=10**6)
+        model = learner(device="cuda", buffer_size=2000, learning_starts=10**6, **options)
         model.learn(500)
         places = th.arange(32, device="cuda") * 9, th.zeros(32, dtype=th.int64, device="cuda")
         model.replay_buffer.draw_on_device = lambda _, places=places: places
-        update = Update(model, model.engine, 32)
+        update = Update(model, model.engine, model._rule(), 32)
         assert update._graph is not None
         for _ in range(100):
             update(1) if captured else update._on_device()

@@ -114,9 +114,41 @@ def test_the_native_engine_says_that_it_presses_no_fire(tmp_path: Path) -> None:
 
 
 def test_wrappers_of_ones_own_need_the_other_engine(tmp_path: Path) -> None:
-    two = recipe(tmp_path, env_wrapper=["custom.envs.LifeLossTerminalEnv", ZOO])
+    two = recipe(tmp_path, env_wrapper=["custom.wrappers.LifeLossTerminalEnv", ZOO])
     with pytest.raises(UserError, match="use ENGINE=sb3"):
         Engine(env="native").resolve(two)
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "message"),
+    [
+        ("dqn-keras", Engine(env="native"), "frame_stack_padding: first needs ENGINE=sb3"),
+        ("dueling_dqn-fullframe", Engine(env="native"), "FullFrameAtariWrapper needs ENGINE=sb3"),
+        ("qrdqn", Engine(env="native", overlap=True), "are not for qrdqn, of sb3-contrib"),
+        ("qrdqn", Engine(precision="bf16"), "are not for qrdqn, of sb3-contrib"),
+    ],
+)
+def test_what_an_engine_cannot_play_is_refused(name: str, engine: Engine, message: str) -> None:
+    with pytest.raises(UserError, match=f"hyperparams/{name}.yml: .*{message}"):
+        engine.resolve(load_recipe(name, find_game("Pong")))
+
+
+def test_prioritized_replay_needs_the_replay_of_frames(tmp_path: Path) -> None:
+    found = find_game("Pong")
+    chosen = load_recipe("prioritized_dqn", found).with_budget(60)
+    with pytest.raises(UserError, match="prioritized_replay needs BUFFER=frames"):
+        build(chosen, found, Settings(0, tmp_path, engine=Engine(buffer="sb3")))
+    assert not any(tmp_path.iterdir())
+
+
+def test_options_that_exclude_each_other_leave_no_run_behind(tmp_path: Path) -> None:
+    file = tmp_path / "both.yml"
+    both = {**SMALL, "double_q": True, "munchausen_alpha": 0.9}
+    file.write_text(yaml.safe_dump({"atari": both}))
+    found = find_game("Pong")
+    with pytest.raises(UserError, match=r"both\.yml: these values are refused: munchausen_alpha"):
+        build(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
+    assert not any((tmp_path / "logs").iterdir())
 
 
 def test_a_native_run_is_evaluated_and_filmed_like_any_other(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ import pytest
 from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
-from custom.envs import DeepMindAtariWrapper, evaluation_wrapper, frame_skip, make_games
+from custom.envs import evaluation_wrapper, frame_skip, make_games
 from custom.games import find_game
+from custom.wrappers import DeepMindAtariWrapper
 
 BREAKOUT = find_game("Breakout")
 INVADERS = find_game("SpaceInvaders")
 ZOO = "stable_baselines3.common.atari_wrappers.AtariWrapper"
-OURS = "custom.envs.DeepMindAtariWrapper"
+OURS = "custom.wrappers.DeepMindAtariWrapper"
 
 
 def bare(name: str) -> gym.Env:

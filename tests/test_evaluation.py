@@ -153,7 +153,7 @@ def test_baselines_name_the_best_single_action() -> None:
     content = measure_baselines(
         freeway, RECIPE, Protocol(episodes=1), lambda name, _: told.append(name)
     )
-    assert told == ["random", *action_names(freeway)] == ["random", "NOOP", "UP", "DOWN"]
+    assert told == ["random", *action_names(freeway, RECIPE)] == ["random", "NOOP", "UP", "DOWN"]
     assert content["best_action"] == "UP"
     assert content["results"]["UP"]["mean"] > 15
     assert content["results"]["NOOP"]["mean"] == 0

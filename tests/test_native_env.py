@@ -23,9 +23,9 @@ from stable_baselines3.common.vec_env import (
     VecVideoRecorder,
 )
 
-from custom.envs import DeepMindAtariWrapper
 from custom.games import find_game
 from custom.native_env import AtariVectorEnv, emulator_seed
+from custom.wrappers import DeepMindAtariWrapper
 
 GAMES = [  # Pacman's screen is 250 pixels high, and its menu takes 16 frames
     *("BeamRider", "Breakout", "Enduro", "Freeway", "MontezumaRevenge", "MsPacman"),

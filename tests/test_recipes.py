@@ -48,7 +48,7 @@ def with_line(folder: Path, line: str) -> str:
 @pytest.mark.parametrize("game", [*GAMES, "Alien", "ALE/Pong-v5"])
 def test_every_shipped_recipe_serves_every_game(name: str, game: str) -> None:
     recipe = load_recipe(name, find_game(game))
-    assert (recipe.name, recipe.algo) == (name, "dqn")
+    assert (recipe.name, recipe.algo) == (name, "qrdqn" if "qrdqn" in name else "dqn")
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yml")))
@@ -91,7 +91,8 @@ def test_exploration_is_a_fraction_of_the_budget() -> None:
 def test_epsilon_still_falls_when_the_agent_begins_to_learn(name: str, steps: int | None) -> None:
     for game in [*GAMES, "Alien"]:
         recipe = load_recipe(name, find_game(game)).with_budget(steps)
-        assert recipe.exploration_steps >= 2 * recipe.hyperparams["learning_starts"]
+        if recipe.exploration_steps or recipe.hyperparams["exploration_final_eps"] > 0:
+            assert recipe.exploration_steps >= 2 * recipe.hyperparams["learning_starts"]
 
 
 def test_a_lengthened_exploration_is_told() -> None:
@@ -118,6 +119,33 @@ def test_whole_numbers_written_as_floats_become_whole(tmp_path: Path) -> None:
     assert isinstance(recipe.hyperparams["buffer_size"], int)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("policy_kwargs: {optimizer_kwargs: {eps: 0.1}}", "would be replaced by sb3-contrib's"),
+        ("double_q: true", "double_q is not a known key"),
+        ("policy: custom.policies.AtariPolicy", "which is not a QRDQNPolicy class"),
+        ("policy_kwargs: {dueling: true}", "policy_kwargs.dueling is not a known key"),
+    ],
+)
+def test_what_sb3_contribs_qr_dqn_does_not_know_is_refused(
+    line: str, message: str, tmp_path: Path
+) -> None:
+    file = Path(with_line(tmp_path, line)).rename(tmp_path / "qrdqn-mine.yml")
+    with pytest.raises(UserError, match=message):
+        load_recipe(str(file), PONG)
+
+
+def test_several_steps_need_a_replay_of_several_steps(tmp_path: Path) -> None:
+    text = Path(with_line(tmp_path, "n_steps: 3")).read_text()
+    buffers = "stable_baselines3.common.buffers"
+    line = f"  replay_buffer_class: {buffers}.ReplayBuffer\n"
+    with pytest.raises(UserError, match="n_steps above 1 needs a replay of its own"):
+        load_recipe(written(tmp_path, text + line), PONG)
+    line = line.replace("ReplayBuffer", "NStepReplayBuffer")
+    assert load_recipe(written(tmp_path, text + line), PONG).hyperparams["n_steps"] == 3
+
+
 def test_an_alias_used_twice_is_no_duplicate(tmp_path: Path) -> None:
     text = f"atari: &a {GOOD}\nPongNoFrameskip-v4:\n  <<: *a\n  gamma: 0.9\n"
     text += "QbertNoFrameskip-v4:\n  <<: *a\n"
@@ -125,6 +153,20 @@ def test_an_alias_used_twice_is_no_duplicate(tmp_path: Path) -> None:
 
 
 LINES = {
+    "policy_kwargs: {sigma: 0.5}": "policy_kwargs.sigma is not a known key",
+    "munchausen_clip: -1": "munchausen_clip does nothing without munchausen_alpha",
+    f"env_wrapper: {{{WRAPPER}: {{actions: [NOOP]}}}}": "AtariWrapper.actions is not a known key",
+    "env_wrapper: {custom.wrappers.DeepMindAtariWrapper: {actions: []}}": "write each action once",
+    "env_wrapper: [custom.wrappers.ActionSet]": "write actions as an argument of custom.wrappers",
+    "double_q: 1": "double_q is 1; write true or false",
+    "loss: l1": "loss is 'l1'; write huber or mse",
+    "prioritized_replay: true": "prioritized_replay is True; write named values",
+    "prioritized_replay: {aplha: 0.6}": "did you mean alpha?",
+    "prioritized_replay: {alpha: 2}": "prioritized_replay.alpha is 2; it must be at least 0",
+    "munchausen_clip: 1": "munchausen_clip is 1; it must be at least -inf and at most 0",
+    "policy_kwargs: {dueling: true}": "policy_kwargs.dueling is not a known key",
+    "policy_kwargs: {net_arch: 512}": "policy_kwargs.net_arch is 512; write a list",
+    "frame_stack_padding: last": "write zero or first",
     "learning_rate: 1e-4": "learning_rate is the text '1e-4'; write !!float 0.0001",
     "learning_rate: fast": "learning_rate is the text 'fast'; write a number",
     "learning_rate: lin_fast": "write e.g. lin_1e-4",
@@ -158,7 +200,7 @@ LINES = {
     "policy_kwargs: {optimizer_kwargs: {eps: 1e-5}}": "eps is the text '1e-5'; write !!float 1e-05",
     "policy_kwargs: {optimizer_class: torch.optim.LBFGS}": "cannot train a network here",
     "env_wrapper: 5": "has the entry 5",
-    "env_wrapper: {custom.envs.DeepMindAtariWrapper: {noops: 1}}": "did you mean noop_max?",
+    "env_wrapper: {custom.wrappers.DeepMindAtariWrapper: {noops: 1}}": "did you mean noop_max?",
     "replay_buffer_kwargs: {handle_timeouts: true}": "did you mean handle_timeout_termination?",
     "replay_buffer_kwargs: {buffer_size: 5}": "replay_buffer_kwargs.buffer_size is not a known key",
     "max_grad_norm: [10]": "max_grad_norm is [10]; write a number",

@@ -1,0 +1,125 @@
+"""Features extractors: convolutions of any shape, frames apart or together, and Impala's.
+
+SB3's `NatureCNN` stays the default; these are for what it cannot be set to.
+"""
+
+from __future__ import annotations
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import nn
+
+NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+IMPALA = (16, 32, 32)
+Kernel = int | list[int]
+
+
+class ConvNet(BaseFeaturesExtractor):
+    """Convolutions, flattened, and dense layers.
+
+    :param observation_space: (frames * channels, height, width), uint8
+    :param filters: for each layer its channels, kernel and stride; kernel and stride are a number
+        or (vertical, horizontal). Default: those of Mnih et al. 2015
+    :param hidden: units of each dense layer; none leaves them to the head
+    :param activation: name of a `torch.nn` module, after every layer
+    :param frames: above 1, this many frames go through the convolutions one by one, and what comes
+        out is flattened together
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Box,
+        filters: list[tuple[int, Kernel, Kernel]] | tuple[tuple[int, int, int], ...] = NATURE,
+        hidden: list[int] | tuple[int, ...] = (512,),
+        activation: str = "ReLU",
+        frames: int = 1,
+    ) -> None:
+        channels, *size = observation_space.shape
+        if channels % frames:
+            raise ValueError(f"frames is {frames}, of which {channels} channels are no multiple")
+        activate = getattr(nn, activation)
+        layers: list[nn.Module] = []
+        last = channels // frames
+        for width, kernel, stride in filters:
+            layers += [nn.Conv2d(last, width, _pair(kernel), _pair(stride)), activate()]
+            last = width
+        convolutions = nn.Sequential(*layers, nn.Flatten())
+        with th.no_grad():
+            dense = frames * convolutions(th.zeros(1, channels // frames, *size)).shape[1]
+        super().__init__(observation_space, features_dim=([dense, *hidden])[-1])
+        self.frames = frames
+        self.cnn = convolutions
+        self.linear = _dense(dense, hidden, activate)
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        """(B, frames * channels, height, width) in [0, 1] to (B, features_dim)."""
+        apart = observations.reshape(len(observations) * self.frames, -1, *observations.shape[2:])
+        features: th.Tensor = self.linear(self.cnn(apart).reshape(len(observations), -1))
+        return features
+
+
+class ImpalaCNN(BaseFeaturesExtractor):
+    """The residual network of Espeholt et al. 2018 (figure 3, right): 15 convolutions.
+
+    :param observation_space: (channels, height, width), uint8
+    :param width: factor of the channels 16, 32 and 32
+    :param hidden: units of each dense layer; none leaves them to the head
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Box,
+        width: int = 1,
+        hidden: list[int] | tuple[int, ...] = (512,),
+    ) -> None:
+        layers: list[nn.Module] = []
+        last = observation_space.shape[0]
+        for channels in (width * channels for channels in IMPALA):
+            layers += [
+                nn.Conv2d(last, channels, 3, padding=1),
+                nn.MaxPool2d(3, stride=2, padding=1),
+                Residual(channels),
+                Residual(channels),
+            ]
+            last = channels
+        convolutions = nn.Sequential(*layers, nn.ReLU(), nn.Flatten())
+        with th.no_grad():
+            dense = convolutions(th.zeros(1, *observation_space.shape)).shape[1]
+        super().__init__(observation_space, features_dim=([dense, *hidden])[-1])
+        self.cnn = convolutions
+        self.linear = _dense(dense, hidden, nn.ReLU)
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        """(B, channels, height, width) in [0, 1] to (B, features_dim)."""
+        features: th.Tensor = self.linear(self.cnn(observations))
+        return features
+
+
+class Residual(nn.Module):
+    """Two convolutions beside a way around them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: th.Tensor) -> th.Tensor:
+        """(B, channels, height, width) to the same."""
+        inner: th.Tensor = self.second(th.relu(self.first(th.relu(x))))
+        return x + inner
+
+
+def _dense(
+    size: int, hidden: list[int] | tuple[int, ...], activate: type[nn.Module]
+) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for units in hidden:
+        layers += [nn.Linear(size, units), activate()]
+        size = units
+    return nn.Sequential(*layers)
+
+
+def _pair(value: Kernel) -> tuple[int, int]:
+    vertical, horizontal = (value, value) if isinstance(value, int) else value
+    return vertical, horizontal

@@ -1,0 +1,93 @@
+"""Every shipped recipe trains, and its agent comes back from its file as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch as th
+
+from custom.agents import load_agent
+from custom.envs import make_games
+from custom.experiment import Settings, build
+from custom.games import find_game
+from custom.recipes import FOLDER, load_recipe
+from custom.training import train
+
+RECIPES = sorted(path.stem for path in FOLDER.glob("*.yml"))
+PONG = find_game("Pong")
+IMPALA = {"policy_kwargs"}
+RAINBOWS_ADAM = {"policy_kwargs", "learning_rate", "learning_starts", "target_update_interval"}
+NO_EPSILON = {"exploration_initial_eps", "exploration_final_eps", "exploration_fraction"}
+MUNCHAUSEN = {"munchausen_alpha", "munchausen_temperature", "munchausen_clip"}
+DIFFERENCES = {  # from which recipe, in which values
+    "double_dqn": ("dqn", {"double_q"}),
+    "dqn-mse": ("dqn", {"loss", "learning_rate", "policy_kwargs"}),
+    "dueling_dqn": ("dqn", {"policy", "policy_kwargs"}),
+    "n_step_dqn": ("dqn", {"n_steps"}),
+    "prioritized_dqn": ("dqn", {"prioritized_replay", "learning_rate"}),
+    "munchausen_dqn": ("dqn", MUNCHAUSEN),
+    "noisy_dqn": ("dqn", {"policy", "policy_kwargs"} | NO_EPSILON),
+    "impala_dqn": ("dqn", IMPALA),
+    "qrdqn-impala": ("qrdqn", IMPALA),
+    "rainbow": (
+        "dqn",
+        {"policy", "double_q", "n_steps", "prioritized_replay"} | RAINBOWS_ADAM | NO_EPSILON,
+    ),
+    "best": ("dqn", {"policy", "n_steps", "prioritized_replay"} | RAINBOWS_ADAM | MUNCHAUSEN),
+    "dqn-course": ("dqn", {"buffer_size", "n_timesteps", "exploration_fraction"}),
+    "double_dqn-course": ("dqn-course", {"double_q"}),
+    "dqn-rmsprop-plain": ("dqn-rmsprop", {"policy_kwargs"}),
+}
+OF_THEIR_OWN = {"dqn", "dqn-rmsprop", "qrdqn", "dqn-keras", "dueling_dqn-fullframe"}
+
+
+NATURE, IMPALA_512 = (3136, 512), (3872, 512)
+DENSE = {  # what is not here is Nature's, with a value for each of six actions
+    "dueling_dqn": [NATURE, (512, 1), NATURE, (512, 6)],
+    "impala_dqn": [IMPALA_512, (512, 6)],
+    "qrdqn": [NATURE, (512, 200 * 6)],
+    "qrdqn-impala": [IMPALA_512, (512, 200 * 6)],
+    "rainbow": [NATURE, (512, 51), NATURE, (512, 51 * 6)],
+    "best": [IMPALA_512, (512, 51 * 6)],
+    "dqn-keras": [(64 * 10 * 9, 512), (512, 6)],
+    "dueling_dqn-fullframe": [(3 * 64 * 22 * 16, 512), (512, 256), (256, 1), (256, 6)],
+}
+
+
+def test_every_recipe_is_one_of_these() -> None:
+    assert set(RECIPES) == set(DIFFERENCES) | OF_THEIR_OWN
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+@pytest.mark.parametrize("game", ["SpaceInvaders", "Pong", "Enduro", "Alien"])
+def test_a_recipe_differs_in_its_method_only(name: str, game: str) -> None:
+    base, allowed = DIFFERENCES[name]
+    one, other = (load_recipe(x, find_game(game)).hyperparams for x in (base, name))
+    differing = {key for key in one | other if one.get(key) != other.get(key)}
+    assert differing <= allowed
+    if game == "Alien":
+        assert differing == allowed
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains_and_its_agent_is_the_same_after_loading(name: str, tmp_path: Path) -> None:
+    steps = 24 if name.endswith("fullframe") else 48  # 34.8 million weights take their time
+    recipe = load_recipe(name, PONG).with_budget(steps)
+    experiment, model = build(recipe, PONG, Settings(0, tmp_path, eval_freq=10**9))
+    network = next(model.policy.children())
+    linear = [m for m in network.modules() if isinstance(m, th.nn.Linear)]
+    shapes = [(layer.in_features, layer.out_features) for layer in linear]
+    assert shapes == DENSE.get(name, [NATURE, (512, 6)])
+    assert train(experiment, model) == 0
+    assert model._n_updates > 0
+    loaded = load_agent(experiment.run, experiment.run.final_model)
+    env = make_games(PONG, experiment.run.hyperparams, 2, seed=1)
+    obs = env.reset()
+    for _ in range(15):
+        before, _ = model.predict(obs, deterministic=True)
+        after, _ = loaded.predict(obs, deterministic=True)
+        assert np.array_equal(before, after)
+        obs, *_ = env.step(np.random.default_rng(0).integers(env.action_space.n, size=2))
+    env.close()

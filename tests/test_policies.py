@@ -1,0 +1,198 @@
+"""Networks and heads: their shapes, their formulas, and what a file keeps of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3 import DQN
+from stable_baselines3.common.torch_layers import NatureCNN
+from stable_baselines3.dqn.policies import CnnPolicy
+
+from custom.dqn import AtariDQN
+from custom.envs import make_games
+from custom.games import find_game
+from custom.networks import ConvNet, ImpalaCNN
+from custom.noisy import NoisyLinear, noisy_layers
+from custom.policies import AtariPolicy, DuelingHead
+from custom.recipes import load_recipe
+from tests.conftest import SMALL
+
+STACK = spaces.Box(0, 255, (4, 84, 84), np.uint8)
+SIX = spaces.Discrete(6)
+WANG = {
+    "features_extractor_class": ConvNet,
+    "features_extractor_kwargs": {"hidden": []},
+    "net_arch": [512],
+}
+
+
+def policy(cls: Any = AtariPolicy, space: spaces.Box = STACK, **options: Any) -> Any:
+    th.manual_seed(0)
+    return cls(space, SIX, lambda _: 1e-4, **options)
+
+
+def parameters(module: th.nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters())
+
+
+def screens(n: int = 2, space: spaces.Box = STACK) -> th.Tensor:
+    return th.randint(0, 256, (n, *space.shape), dtype=th.uint8)
+
+
+def test_with_every_option_off_the_policy_has_sb3s_layers_and_values() -> None:
+    ours, theirs = policy(), policy(CnnPolicy)
+    assert parameters(ours.q_net) == parameters(theirs.q_net)
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        mine.data.copy_(other.data)
+    obs = screens()
+    assert th.equal(ours.q_net(obs), theirs.q_net(obs))
+
+
+def test_the_default_convolutions_are_natures() -> None:
+    assert parameters(ConvNet(STACK)) == parameters(NatureCNN(STACK))
+
+
+def test_the_full_frame_network_has_34_812_326_weights() -> None:
+    """The count that the source prints for its network without dueling."""
+    recipe = load_recipe("dueling_dqn-fullframe", find_game("SpaceInvaders")).hyperparams
+    arguments = {**recipe["policy_kwargs"], "dueling": False}
+    arguments["features_extractor_class"] = ConvNet
+    space = spaces.Box(0, 255, (9, 210, 160), np.uint8)
+    assert parameters(policy(space=space, **arguments).q_net) == 34_812_326
+
+
+def test_frames_apart_go_through_the_same_convolutions() -> None:
+    space = spaces.Box(0, 255, (9, 84, 84), np.uint8)
+    network = ConvNet(space, frames=3, hidden=[])
+    obs = th.rand(2, 9, 84, 84)
+    apart = [network.cnn(obs[:, 3 * i : 3 * i + 3]) for i in range(3)]
+    assert th.allclose(network(obs), th.cat(apart, dim=1), atol=1e-6)
+
+
+def test_impala_has_15_convolutions_and_a_width() -> None:
+    convolutions = [m for m in ImpalaCNN(STACK).modules() if isinstance(m, th.nn.Conv2d)]
+    assert len(convolutions) == 15
+    assert [c.out_channels for c in convolutions[::5]] == [16, 32, 32]
+    wide = [m for m in ImpalaCNN(STACK, width=4).modules() if isinstance(m, th.nn.Conv2d)]
+    assert [c.out_channels for c in wide[::5]] == [64, 128, 128]
+    assert ImpalaCNN(STACK)(screens().float() / 255).shape == (2, 512)
+
+
+def test_the_dueling_head_takes_the_mean_advantage_off() -> None:
+    head = DuelingHead(8, 3, 2, [16], th.nn.ReLU)
+    features = th.randn(5, 8)
+    q = head(features).reshape(5, 2, 3)
+    value, advantage = head.value(features), head.advantage(features).reshape(5, 2, 3)
+    assert th.allclose(q, value[:, :, None] + advantage - advantage.mean(2, keepdim=True))
+    assert th.allclose(q.mean(dim=2), value, atol=1e-6)
+
+
+def test_wangs_network_has_two_streams_of_512() -> None:
+    network = policy(**WANG, dueling=True).q_net
+    streams = 2 * (3136 * 512 + 512) + (512 + 1) + (512 * 6 + 6)
+    assert parameters(network) == parameters(ConvNet(STACK, hidden=[])) + streams
+
+
+@pytest.mark.parametrize("distribution", [{"n_quantiles": 20}, {"n_atoms": 51, "v_max": 10.0}])
+@pytest.mark.parametrize("dueling", [False, True])
+def test_distributions_have_action_values(distribution: dict[str, Any], dueling: bool) -> None:
+    network = policy(**distribution, dueling=dueling).q_net
+    q = network(screens())
+    assert q.shape == (2, 6)
+    outputs = network.q_net[0](network.extract_features(screens(), network.features_extractor))
+    assert network.q_net[1].distributions(outputs).shape[2] == 6
+    assert q.abs().max() < 5
+
+
+def test_the_value_of_atoms_is_their_expectation() -> None:
+    last = policy(n_atoms=3, v_max=2.0).q_net.q_net[1]
+    logits = th.log(th.tensor([[[0.5], [0.25], [0.25]]])).expand(1, 3, 6)
+    assert last(logits.flatten(1)).tolist() == [[pytest.approx(-0.5)] * 6]
+
+
+def test_quantiles_and_atoms_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="not both"):
+        policy(n_quantiles=10, n_atoms=51)
+
+
+def test_noise_is_new_with_each_draw_and_off_in_evaluation() -> None:
+    layer = NoisyLinear(16, 4)
+    x = th.randn(3, 16)
+    means = layer.eval()(x)
+    layer.train()
+    layer.draw()
+    first = layer(x)
+    layer.draw()
+    assert not th.equal(first, layer(x))
+    assert th.equal(layer.eval()(x), means)
+
+
+def test_the_noise_has_the_papers_size() -> None:
+    layer = NoisyLinear(100, 50, sigma=0.5)
+    assert layer.weight_sigma[0, 0].item() == pytest.approx(0.05)  # 0.5 / sqrt(100)
+    draws = []
+    for _ in range(400):
+        layer.draw()
+        draws.append(layer.noise_in.clone())
+    values = th.stack(draws)
+    assert values.mean().abs() < 0.02
+    # f(x) = sgn(x) sqrt(|x|): its square has the mean of |x|, sqrt(2 / pi)
+    assert values.square().mean().item() == pytest.approx((2 / np.pi) ** 0.5, rel=0.02)
+
+
+def test_every_linear_layer_becomes_noisy_and_no_convolution() -> None:
+    network = policy(noisy=True, dueling=True, **WANG).q_net
+    linear = [m for m in network.modules() if isinstance(m, th.nn.Linear)]
+    assert len(linear) == 4
+    assert noisy_layers(network) == linear
+
+
+def noisy_agent(**changed: Any) -> AtariDQN:
+    env = make_games(find_game("Pong"), SMALL, 1, seed=0)
+    settings = {"learning_starts": 40, "train_freq": 4, "buffer_size": 300, "device": "cpu"}
+    explore = {"exploration_initial_eps": 0.0, "exploration_final_eps": 0.0}
+    options = {"noisy": True, "dueling": True, "n_quantiles": 5}
+    policy_kwargs = {"features_extractor_kwargs": {"features_dim": 32}, **options}
+    arguments = {**settings, **explore, **changed}
+    return AtariDQN(AtariPolicy, env, policy_kwargs=policy_kwargs, seed=2, **arguments)
+
+
+def test_noise_explores_in_training_and_not_in_evaluation() -> None:
+    model = noisy_agent()
+    model.policy.q_net.q_net[0].advantage[0].weight_sigma.data.fill_(1.0)
+    obs = model.env.reset()
+    assert len({int(model.predict(obs)[0][0]) for _ in range(40)}) > 1
+    assert len({int(model.predict(obs, deterministic=True)[0][0]) for _ in range(20)}) == 1
+    assert not any(layer.training for layer in noisy_layers(model.policy))
+
+
+def test_noise_is_learnt_and_survives_a_file(tmp_path: Path) -> None:
+    model = noisy_agent()
+    before = model.policy.q_net.q_net[0].value[0].weight_sigma.clone()
+    model.learn(200)
+    assert not th.equal(model.policy.q_net.q_net[0].value[0].weight_sigma, before)
+    model.save(tmp_path / "agent.zip")
+    for algorithm in (AtariDQN, DQN):
+        loaded = algorithm.load(tmp_path / "agent.zip", device="cpu", buffer_size=1)
+        for name, weight in model.policy.state_dict().items():
+            assert th.equal(weight, loaded.policy.state_dict()[name])
+        obs = np.random.default_rng(0).integers(0, 256, (30, 4, 84, 84), np.uint8)
+        first, second = (m.predict(obs, deterministic=True)[0] for m in (model, loaded))
+        assert np.array_equal(first, second)
+
+
+def test_options_are_in_the_file_of_an_agent_that_learns_on(tmp_path: Path) -> None:
+    env = make_games(find_game("Pong"), SMALL, 1, seed=0)
+    options = {"munchausen_alpha": 0.9, "loss": "mse", "exploration_decay": 1e-3}
+    replay = {"prioritized_replay": {"alpha": 0.5}}
+    model = AtariDQN("CnnPolicy", env, buffer_size=300, device="cpu", **options, **replay)
+    model.save(tmp_path / "agent.zip")
+    loaded = AtariDQN.load(tmp_path / "agent.zip", env=env, device="cpu")
+    for name, value in {**options, **replay}.items():
+        assert getattr(loaded, name) == value
+    loaded.learn(150)

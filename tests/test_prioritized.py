@@ -1,0 +1,171 @@
+"""Prioritized replay: its tree against brute force, its draws and weights on real play."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+
+from custom.buffers import FrameReplayBuffer
+from custom.envs import make_games
+from custom.games import find_game
+from custom.prioritized import PrioritizedFrameReplayBuffer, SumTree
+from custom.replay_files import load_replay, save_replay
+from tests.conftest import SMALL
+
+CPU = th.device("cpu")
+CHI_SQUARED_999 = 148.2  # 0.999 quantile for 99 degrees of freedom
+
+
+def chi_squared(counts: np.ndarray, expected: np.ndarray) -> float:
+    return float(((counts - expected) ** 2 / expected).sum())
+
+
+def test_leaves_are_drawn_as_often_as_by_brute_force() -> None:
+    rng = np.random.default_rng(0)
+    priorities = rng.random(100) ** 3 + 0.01
+    tree = SumTree(100, CPU)
+    tree.set(th.arange(100), th.as_tensor(priorities))
+    shares = rng.random(200_000)
+    drawn = tree.draw(th.as_tensor(shares)).numpy()
+    brute_force = np.searchsorted(np.cumsum(priorities) / priorities.sum(), shares, side="right")
+    assert (drawn == brute_force).mean() > 0.9999  # but for sums that are rounded otherwise
+    expected = priorities / priorities.sum() * len(shares)
+    assert chi_squared(np.bincount(drawn, minlength=100), expected) < CHI_SQUARED_999
+
+
+def test_after_many_changes_the_sums_are_those_of_the_leaves() -> None:
+    rng = np.random.default_rng(1)
+    tree, plain = SumTree(37, CPU), np.zeros(37)
+    for _ in range(200):
+        leaves, values = rng.choice(37, 8, replace=False), rng.random(8)
+        tree.set(th.as_tensor(leaves), th.as_tensor(values))
+        plain[leaves] = values
+    assert np.array_equal(tree.priorities().numpy(), plain)
+    assert tree.total.item() == pytest.approx(plain.sum())
+    sums = tree.nodes.clone()
+    tree.add_up()
+    assert th.equal(tree.nodes, sums)
+
+
+def test_what_has_no_priority_is_never_drawn() -> None:
+    tree = SumTree(11, CPU)
+    tree.set(th.tensor([3, 7]), th.tensor([1e-9, 5.0]))
+    ends = th.tensor([0.0, 0.5, np.nextafter(1.0, 0.0)], dtype=th.float64)
+    assert set(tree.draw(ends).tolist()) <= {3, 7}
+
+
+def test_a_leaf_that_is_set_twice_leaves_the_sums_right() -> None:
+    tree = SumTree(4, CPU)
+    tree.set(th.tensor([1, 1, 2]), th.tensor([3.0, 3.0, 1.0]))
+    assert tree.total.item() == 4.0
+
+
+def played(n_envs: int, steps: int, **settings: Any) -> tuple[Any, Any]:
+    """The same real play in a prioritized replay and in a uniform one."""
+    env = make_games(find_game("Breakout"), SMALL, n_envs, seed=0)
+    spaces = env.observation_space, env.action_space
+    size = settings.pop("buffer_size", 400)
+    first = PrioritizedFrameReplayBuffer(size, *spaces, device="cpu", n_envs=n_envs, **settings)
+    second = FrameReplayBuffer(size, *spaces, device="cpu", n_envs=n_envs)
+    rng, obs = np.random.default_rng(0), env.reset()
+    for _ in range(steps):
+        actions = rng.integers(4, size=n_envs)
+        following, rewards, dones, infos = env.step(actions)
+        last = following.copy()
+        for i in np.flatnonzero(dones):
+            last[i] = infos[i]["terminal_observation"]
+        for buffer in (first, second):
+            buffer.add(obs, last, actions, rewards, dones, infos)
+        obs = following
+    env.close()
+    return first, second
+
+
+def test_it_gathers_what_the_uniform_replay_does() -> None:
+    ours, uniform = played(2, 260)
+    positions, envs = ours.draw(64)
+    both = ours.gather(positions, envs), uniform.gather(positions, envs)
+    for mine, theirs in zip(*both, strict=True):
+        assert (mine is None and theirs is None) or th.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("steps", [120, 260])  # not full, and after it went round
+def test_new_transitions_have_the_largest_priority(steps: int) -> None:
+    buffer, _ = played(2, steps)
+    buffer.draw(4)
+    held = min(steps, buffer.buffer_size) * 2
+    assert int((buffer.tree.priorities() > 0).sum()) == held
+    buffer.update_priorities(th.tensor([5]), th.tensor([1]), th.tensor([3.0]))
+    largest = (3 + 1e-6) ** 0.6
+    assert buffer.largest.item() == pytest.approx(largest)
+    obs = np.zeros((2, 4, 84, 84), np.uint8)
+    place = buffer.pos
+    buffer.add(obs, obs, np.zeros(2), np.zeros(2), np.ones(2), [{}, {}])
+    buffer.draw(4)
+    leaves = th.tensor([place * 2, place * 2 + 1])
+    assert buffer.tree.get(leaves).tolist() == pytest.approx([largest] * 2)
+
+
+def test_draws_follow_the_errors_to_the_power_of_alpha() -> None:
+    buffer, _ = played(1, 100, buffer_size=100, alpha=0.5)
+    buffer.draw(1)
+    errors = th.linspace(0.1, 4, 100)
+    buffer.update_priorities(th.arange(100), th.zeros(100, dtype=th.int64), -errors)
+    np.random.seed(0)
+    drawn = np.concatenate([buffer.draw(50)[0].numpy() for _ in range(2000)])
+    expected = errors.double().sqrt().numpy()
+    expected *= len(drawn) / expected.sum()
+    assert chi_squared(np.bincount(drawn, minlength=100), expected) < CHI_SQUARED_999
+
+
+def test_weights_undo_the_preference_as_far_as_beta_says() -> None:
+    buffer, _ = played(1, 3, buffer_size=3, alpha=1.0, beta=0.5)
+    buffer.draw(1)
+    places = th.arange(3), th.zeros(3, dtype=th.int64)
+    buffer.update_priorities(*places, th.tensor([1.0, 4.0, 16.0]))
+    assert buffer.weights(*places).flatten().tolist() == pytest.approx([1, 1 / 2, 1 / 4], rel=1e-4)
+    buffer.anneal(1.0)
+    assert buffer.weights(*places).flatten().tolist() == pytest.approx([1, 1 / 4, 1 / 16], rel=1e-4)
+    buffer.anneal(0.5)
+    assert buffer.beta.item() == pytest.approx(0.75)
+
+
+def test_drawing_as_on_a_gpu_draws_the_same_distribution() -> None:
+    buffer, _ = played(2, 50, buffer_size=100)
+    buffer.prepare()
+    places = th.arange(100) // 2, th.arange(100) % 2
+    errors = th.linspace(0.1, 4, 100)
+    buffer.update_priorities(*places, errors)
+    th.manual_seed(0)
+    drawn = [
+        positions * 2 + envs for positions, envs in (buffer.draw_on_device(50) for _ in range(2000))
+    ]
+    expected = (errors.double() + 1e-6).pow(0.6).numpy()
+    expected *= 100_000 / expected.sum()
+    counts = np.bincount(th.cat(drawn).numpy(), minlength=100)
+    assert chi_squared(counts, expected) < CHI_SQUARED_999
+
+
+def test_priorities_are_saved_with_the_replay(tmp_path: Path) -> None:
+    buffer, _ = played(2, 120)
+    buffer.draw(1)
+    places = th.arange(50), th.zeros(50, dtype=th.int64)
+    buffer.update_priorities(*places, th.linspace(0, 9, 50))
+    save_replay(buffer, tmp_path / "replay")
+    loaded, _ = played(2, 0)
+    load_replay(loaded, tmp_path / "replay")
+    assert th.equal(loaded.tree.nodes, buffer.tree.nodes)
+    assert th.equal(loaded.largest, buffer.largest)
+    loaded.prepare()
+    assert th.equal(loaded.tree.nodes, buffer.tree.nodes)
+
+
+def test_a_reset_forgets_the_priorities() -> None:
+    buffer, _ = played(2, 120)
+    buffer.draw(1)
+    buffer.reset()
+    assert buffer.tree.total.item() == 0

@@ -1,0 +1,151 @@
+"""Targets and losses on numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch as th
+from sb3_contrib.common.utils import quantile_huber_loss
+
+from custom.distributions import (
+    categorical_loss,
+    of_actions,
+    project,
+    quantile_loss,
+    soft_quantiles,
+    target_quantiles,
+)
+from custom.policies import Categorical, Quantiles
+from custom.rules import Rule
+from custom.targets import double_q_target, munchausen_bonus, q_target, soft_target, td_loss
+
+REWARDS, GOING, OVER = th.tensor([[0.5]]), th.zeros(1, 1), th.ones(1, 1)
+
+
+def test_the_target_is_the_reward_and_the_discounted_best_value() -> None:
+    q_t = th.tensor([[1.0, 3.0]])
+    assert q_target(REWARDS, GOING, q_t, 0.5).tolist() == [[2.0]]  # 0.5 + 0.5 * 3
+    assert q_target(REWARDS, OVER, q_t, 0.5).tolist() == [[0.5]]
+
+
+def test_a_discount_of_several_steps_is_taken_for_each_transition() -> None:
+    q_t, discounts = th.tensor([[2.0], [2.0]]), th.tensor([[0.5], [0.25]])
+    rewards, dones = REWARDS.expand(2, 1), GOING.expand(2, 1)
+    assert q_target(rewards, dones, q_t, discounts).tolist() == [[1.5], [1.0]]
+
+
+def test_the_online_net_picks_and_the_target_net_values() -> None:
+    picks, values = th.tensor([[1.0, 3.0]]), th.tensor([[9.0, 2.0]])
+    assert double_q_target(REWARDS, GOING, picks, values, 0.5).tolist() == [[1.5]]  # 0.5 + 0.5 * 2
+    assert double_q_target(REWARDS, OVER, picks, values, 0.5).tolist() == [[0.5]]
+
+
+def test_the_munchausen_bonus_is_the_scaled_log_policy() -> None:
+    q = th.tensor([[0.0, math.log(3.0)]])  # policies 1/4 and 3/4 at temperature 1
+    for action, policy in ((0, 0.25), (1, 0.75)):
+        bonus = munchausen_bonus(q, th.tensor([[action]]), 0.9, 1.0, -9.0)
+        assert bonus.item() == pytest.approx(0.9 * math.log(policy))
+
+
+def test_the_munchausen_bonus_is_clipped_below() -> None:
+    q = th.tensor([[0.0, 5.0]])
+    assert munchausen_bonus(q, th.tensor([[0]]), 0.9, 0.03, -1.0).item() == pytest.approx(-0.9)
+    assert munchausen_bonus(q, th.tensor([[1]]), 0.9, 0.03, -1.0).item() == pytest.approx(0.0)
+
+
+def test_the_soft_target_is_the_expected_value_and_the_entropy() -> None:
+    q_t, temperature = th.tensor([[0.2, -0.1, 0.4]]), 0.3
+    policy = (q_t / temperature).softmax(dim=1)
+    value = (policy * (q_t - temperature * policy.log())).sum()  # eq. 1 of the paper
+    target = soft_target(REWARDS, GOING, q_t, 0.5, temperature)
+    assert target.item() == pytest.approx(0.5 + 0.5 * value.item())
+
+
+def test_the_soft_target_becomes_the_target_without_temperature() -> None:
+    q_t = th.tensor([[0.2, -0.1, 0.4]])
+    soft, hard = soft_target(REWARDS, GOING, q_t, 0.9, 1e-4), q_target(REWARDS, GOING, q_t, 0.9)
+    assert soft.item() == pytest.approx(hard.item())
+
+
+def test_losses_of_a_small_and_of_a_large_error() -> None:
+    taken, target = th.tensor([[0.0], [0.0]]), th.tensor([[0.5], [3.0]])
+    assert td_loss(taken, target, "huber").flatten().tolist() == [0.125, 2.5]
+    assert td_loss(taken, target, "mse").flatten().tolist() == [0.25, 9.0]
+
+
+def test_the_distribution_of_an_action_is_taken() -> None:
+    outputs = th.tensor([[[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]])
+    assert of_actions(outputs, th.tensor([[1]])).tolist() == [[10.0, 20.0, 30.0]]
+
+
+def test_each_quantile_of_the_target_is_shifted_and_shrunk() -> None:
+    quantiles = th.tensor([[1.0, 3.0]])
+    assert target_quantiles(REWARDS, GOING, quantiles, 0.5).tolist() == [[1.0, 2.0]]
+    assert target_quantiles(REWARDS, OVER, quantiles, 0.5).tolist() == [[0.5, 0.5]]
+
+
+def test_the_quantile_loss_by_hand() -> None:
+    # midpoints 1/4 and 3/4; both quantiles at 0; targets 0.5 (below 1: squared) and -2
+    loss = quantile_loss(th.zeros(1, 2), th.tensor([[0.5, -2.0]]))
+    first = (0.25 * 0.125 + 0.75 * 1.5) / 2
+    second = (0.75 * 0.125 + 0.25 * 1.5) / 2
+    assert loss.item() == pytest.approx(first + second)
+
+
+def test_the_quantile_loss_is_sb3_contribs() -> None:
+    quantiles, targets = th.randn(6, 5), th.randn(6, 5)
+    theirs = quantile_huber_loss(quantiles, targets, sum_over_quantiles=True)
+    assert quantile_loss(quantiles, targets).mean().item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
+def test_soft_quantiles_have_the_soft_value_as_their_mean() -> None:
+    quantiles = th.randn(3, 7, 4)
+    q_t = quantiles.mean(dim=1)
+    soft = soft_quantiles(quantiles, q_t, 0.3).mean(dim=1)
+    assert th.allclose(soft, 0.3 * th.logsumexp(q_t / 0.3, dim=1), atol=1e-6)
+
+
+def test_a_shifted_atom_is_shared_by_its_neighbours() -> None:
+    atoms = th.tensor([-1.0, 0.0, 1.0])
+    moved = project(th.tensor([[0.0, 0.5, 0.5]]), th.tensor([[-0.75, 0.25, 1.25]]), atoms)
+    assert moved.tolist() == [[0.0, 0.375, 0.625]]  # 0.5 at 0.25: 3/4 to 0; beyond the last: to it
+
+
+def test_the_projection_keeps_a_distribution_and_its_mean() -> None:
+    atoms = th.linspace(-10, 10, 51)
+    probabilities = th.rand(8, 51).softmax(dim=1)
+    positions = 0.3 + 0.9 * atoms.expand(8, 51)
+    moved = project(probabilities, positions, atoms)
+    assert th.allclose(moved.sum(dim=1), th.ones(8), atol=1e-5)
+    assert th.allclose((moved * atoms).sum(1), (probabilities * positions).sum(1), atol=1e-4)
+
+
+def test_the_categorical_loss_is_the_divergence_from_the_target() -> None:
+    logits, target = th.log(th.tensor([[0.2, 0.8]])), th.tensor([[0.5, 0.5]])
+    expected = 0.5 * math.log(0.5 / 0.2) + 0.5 * math.log(0.5 / 0.8)
+    assert categorical_loss(logits, target).item() == pytest.approx(expected)
+    assert categorical_loss(th.log(target), target).item() == pytest.approx(0)
+
+
+def test_a_target_without_probability_on_an_atom_has_a_finite_loss_and_gradient() -> None:
+    logits = th.zeros(1, 3, requires_grad=True)
+    loss = categorical_loss(logits, th.tensor([[0.0, 1.0, 0.0]]))
+    loss.sum().backward()
+    assert loss.item() == pytest.approx(math.log(3))
+    assert logits.grad.flatten().tolist() == pytest.approx([1 / 3, -2 / 3, 1 / 3])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"double_q": True, "munchausen_alpha": 0.9}, "double_q has nothing to choose"),
+        ({"munchausen_alpha": 0.9, "distribution": Categorical(2, 51, 10.0)}, "not n_atoms"),
+        ({"loss": "mse", "distribution": Quantiles(2)}, "have their own"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(changed: dict[str, object], message: str) -> None:
+    options = {"double_q": False, "loss": "huber", "munchausen_alpha": 0.0, "distribution": None}
+    more = {"munchausen_temperature": 0.03, "munchausen_clip": -1.0}
+    with pytest.raises(ValueError, match=message):
+        Rule(**{**options, **more, **changed})  # type: ignore[arg-type]

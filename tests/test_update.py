@@ -1,0 +1,151 @@
+"""One update with each option: what it reads, what it weighs, and what it leaves behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+
+from custom.dqn import AtariDQN
+from custom.noisy import NoisyLinear, noise_in, noisy_layers
+from custom.prioritized import EPSILON
+from custom.rules import Outputs
+from custom.update import Update
+from tests.test_dqn import WithPolicy, learner
+
+NOISY = {"noisy": True}
+
+
+def ready(**options: Any) -> tuple[AtariDQN, Update]:
+    """A learner with some play in its replay, and its update."""
+    options = {"learning_starts": 10**6, **options}
+    policy_kwargs = options.pop("policy_kwargs", {})
+    if policy_kwargs:
+        options["algorithm"] = WithPolicy
+    model = learner(policy_kwargs=policy_kwargs, **options)
+    model.learn(90)
+    return model, Update(model, model.engine, model._rule(), 16)
+
+
+class Recorder:
+    """Stands for a rule and keeps what it was called with."""
+
+    def __init__(self, rule: Any) -> None:
+        self.rule = rule
+        self.calls: list[tuple[Outputs, ReplayBufferSamples, Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rule, name)
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.calls.append(arguments)
+        return self.rule(*arguments)
+
+
+def first_places(batch_size: int) -> tuple[th.Tensor, th.Tensor]:
+    return th.arange(batch_size), th.zeros(batch_size, dtype=th.int64)
+
+
+def test_losses_are_weighed() -> None:
+    model, update = ready(prioritized_replay={})
+    batch = model.replay_buffer.gather(*first_places(16))
+    before = [p.clone() for p in model.q_net.parameters()]
+    update._learn(batch, th.zeros(16, 1))
+    assert all(th.equal(p, q) for p, q in zip(before, model.q_net.parameters(), strict=True))
+    assert update._loss == 0
+    weights = th.zeros(16, 1)
+    weights[3] = 2.0
+    update._learn(batch, weights)
+    alone = ReplayBufferSamples(*(None if x is None else x[3:4] for x in batch))
+    with th.no_grad():
+        q, q_t = model.q_net(alone.observations), model.q_net_target(alone.next_observations)
+        target = alone.rewards + (1 - alone.dones) * 0.99 * q_t.max()
+    error = (target - q.gather(1, alone.actions)).item()
+    assert model.q_net.q_net[0].bias.grad.abs().sum() > 0
+    assert update._loss.item() == pytest.approx(2 * 0.5 * error**2 / 16, rel=0.2)  # after a step
+
+
+def test_priorities_become_the_errors_that_were_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, update = ready(prioritized_replay={"alpha": 0.7})
+    buffer = model.replay_buffer
+    buffer.prepare()
+    monkeypatch.setattr(buffer, "draw", first_places)
+    batch = buffer.gather(*first_places(16))
+    with th.no_grad():
+        q_t = model.q_net_target(batch.next_observations).max(dim=1, keepdim=True).values
+        target = batch.rewards + (1 - batch.dones) * 0.99 * q_t
+        errors = target - model.q_net(batch.observations).gather(1, batch.actions)
+    update(1)
+    expected = (errors.abs().double() + EPSILON).pow(0.7).flatten()
+    assert th.allclose(buffer.tree.get(th.arange(16)), expected, rtol=1e-3)
+    untouched = buffer.tree.get(th.arange(16, 90))
+    assert th.equal(untouched, th.ones_like(untouched))
+
+
+def test_beta_rises_with_the_run() -> None:
+    model = learner(prioritized_replay={"beta": 0.4})
+    model.learn(100)
+    assert model.replay_buffer.beta.item() == pytest.approx(1.0, abs=0.02)
+    model.learn(50, reset_num_timesteps=False)
+    assert model.replay_buffer.beta.item() == pytest.approx(1.0, abs=0.02)
+
+
+def test_double_q_asks_the_online_network_about_the_next_state() -> None:
+    model, update = ready(double_q=True)
+    recorder = update.rule = Recorder(update.rule)  # type: ignore[assignment]
+    for parameter in model.q_net_target.parameters():
+        parameter.data.mul_(-1)
+    batch = model.replay_buffer.gather(*first_places(16))
+    online = model.q_net(batch.next_observations).detach()
+    target = model.q_net_target(batch.next_observations).detach()
+    update._learn(batch)
+    [(outputs, _, _)] = recorder.calls
+    assert th.allclose(outputs.online_t, online, atol=1e-5)
+    assert th.allclose(outputs.t, target, atol=1e-5)
+    assert not th.allclose(outputs.t, outputs.online_t, atol=1e-3)
+
+
+def test_munchausen_asks_the_target_network_about_the_state() -> None:
+    model, update = ready(munchausen_alpha=0.9)
+    recorder = update.rule = Recorder(update.rule)  # type: ignore[assignment]
+    batch = model.replay_buffer.gather(*first_places(16))
+    target = model.q_net_target(batch.observations).detach()
+    update._learn(batch)
+    assert th.allclose(recorder.calls[0][0].target_tm1, target, atol=1e-5)
+
+
+def test_returns_of_several_steps_bring_their_discounts() -> None:
+    model, update = ready(n_steps=3)
+    recorder = update.rule = Recorder(update.rule)  # type: ignore[assignment]
+    update._learn(model.replay_buffer.gather(*first_places(16)))
+    discounts = recorder.calls[0][2]
+    assert discounts.shape == (16, 1)
+    assert th.allclose(discounts, th.full_like(discounts, 0.99**3))
+
+
+def test_each_update_has_new_noise_in_both_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, update = ready(policy_kwargs=NOISY, double_q=True, learning_rate=1e-12)
+    recorder = update.rule = Recorder(update.rule)  # type: ignore[assignment]
+    monkeypatch.setattr(model.replay_buffer, "draw", first_places)
+    update(2)
+    (first, _, _), (second, _, _) = recorder.calls
+    for one, other in zip(first[:3], second[:3], strict=True):
+        assert not th.allclose(one, other, atol=1e-4)
+    assert not any(layer.training for layer in noisy_layers(model.policy))
+
+
+def test_the_noise_on_a_weight_is_sigma_times_the_outer_product() -> None:
+    layer = NoisyLinear(2, 3)
+    layer.noise_in.copy_(th.tensor([1.0, -2.0]))
+    layer.noise_out.copy_(th.tensor([0.5, 1.0, 3.0]))
+    layer.weight_sigma.data.fill_(0.1)
+    layer.bias_sigma.data.fill_(0.2)
+    x = th.tensor([[1.0, 1.0]])
+    with noise_in([layer]):
+        noisy = layer(x)
+    # each row gains 0.1 * noise_out * (1 - 2), each bias 0.2 * noise_out
+    gained = (noisy - layer(x)).detach().flatten().numpy()
+    assert gained == pytest.approx(np.array([0.05, 0.1, 0.3]), abs=1e-6)
