@@ -91,3 +91,12 @@ def test_a_recipe_trains_and_its_agent_is_the_same_after_loading(name: str, tmp_
         assert np.array_equal(before, after)
         obs, *_ = env.step(np.random.default_rng(0).integers(env.action_space.n, size=2))
     env.close()
+
+
+@pytest.mark.parametrize("name", ["dqn-keras", "dueling_dqn-fullframe"])
+def test_runs_with_other_screens_are_scored_and_filmed(name: str, tmp_path: Path) -> None:
+    game = find_game("SpaceInvaders")
+    recipe = load_recipe(name, game).with_budget(24)
+    experiment, model = build(recipe, game, Settings(0, tmp_path, eval_freq=10**9))
+    assert train(experiment, model, report_episodes=1) == 0
+    assert {"evaluation.json", "replay.mp4"} <= {p.name for p in experiment.run.path.iterdir()}
