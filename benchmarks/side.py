@@ -82,8 +82,12 @@ def _wait_for_gpu() -> None:
 
 
 def _owners(model: Any) -> list[tuple[Any, str]]:
-    pairs = PARTS.values()
-    return [(model if o == "model" else getattr(model, o), method) for o, method in pairs]
+    owners = [
+        (model if o == "model" else getattr(model, o), method) for o, method in PARTS.values()
+    ]
+    # This project's replay is drawn from and gathered in two calls.
+    own = {"sample": "gather"} if hasattr(model.replay_buffer, "gather") else {}
+    return [(owner, own.get(method, method)) for owner, method in owners]
 
 
 def _time(model: Any, spent: dict[str, float]) -> None:
