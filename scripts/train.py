@@ -68,9 +68,10 @@ def engine_of(args: argparse.Namespace) -> Engine:
 
 def describe(recipe: Recipe, seed: int, device: str) -> str:
     """What is going to run, in a few lines."""
+    falls = f"exploration: epsilon falls for {recipe.exploration_steps:,} steps"
     lines = [
         f"{recipe.file}: {recipe.n_timesteps:,} steps, seed {seed}, on {device}",
-        f"exploration: epsilon falls for {recipe.exploration_steps:,} steps",
+        falls if recipe.exploration_steps else "exploration: epsilon is the same for the whole run",
         *recipe.notes,
     ]
     return "\n".join(lines)
