@@ -42,10 +42,12 @@ class NoisyLinear(nn.Linear):
 
     def forward(self, features: th.Tensor) -> th.Tensor:
         """(B, in_features) to (B, out_features)."""
+        means = functional.linear(features, self.weight, self.bias)
         if not self.training:
-            return functional.linear(features, self.weight, self.bias)
-        weight = self.weight + self.weight_sigma * th.outer(self.noise_out, self.noise_in)
-        return functional.linear(features, weight, self.bias + self.bias_sigma * self.noise_out)
+            return means
+        # (sigma * outer(out, in)) x is out * (sigma (in * x)): no noisy weights need to be made.
+        inner = functional.linear(features * self.noise_in, self.weight_sigma, self.bias_sigma)
+        return means + self.noise_out * inner
 
 
 def make_noisy(module: nn.Module, sigma: float) -> None:
