@@ -68,8 +68,10 @@ class Engine:
         return recipe
 
     def _check(self, recipe: Recipe) -> None:
-        if recipe.algo != "dqn" and (self.overlap or self.precision != "float32"):
-            raise ValueError(f"--overlap and --precision are not for {recipe.algo}, of sb3-contrib")
+        own = self.overlap or self.precision != "float32" or self.update != "fast"
+        if recipe.algo != "dqn" and own:
+            flags = "--overlap, --precision and --update"
+            raise ValueError(f"{flags} are not for {recipe.algo}, of sb3-contrib; leave them out")
         if self.env == "native" and recipe.hyperparams.get("frame_stack_padding") == "first":
             raise ValueError("frame_stack_padding: first needs ENGINE=sb3")
 

@@ -37,7 +37,9 @@ class ConvNet(BaseFeaturesExtractor):
     ) -> None:
         channels, *size = observation_space.shape
         if channels % frames:
-            raise ValueError(f"frames is {frames}, of which {channels} channels are no multiple")
+            raise ValueError(
+                f"frames is {frames}; it must divide the {channels} channels of a stack"
+            )
         activate = getattr(nn, activation)
         layers: list[nn.Module] = []
         last = channels // frames

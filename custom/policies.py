@@ -141,7 +141,7 @@ class AtariPolicy(CnnPolicy):
         **kwargs: Any,
     ) -> None:
         if n_quantiles and n_atoms:
-            raise ValueError("a return has n_quantiles or n_atoms, not both")
+            raise ValueError("a return has n_quantiles or n_atoms, not both; delete one")
         self.head = {
             "dueling": dueling,
             "noisy": noisy,

@@ -19,6 +19,7 @@ from custom.recipe_values import (
     listed,
     mapping,
     number,
+    one_of,
     text,
     whole,
 )
@@ -42,6 +43,20 @@ def atoms(key: str, value: Any) -> int:
     return n_atoms
 
 
+def filters(key: str, value: Any) -> list[Any]:
+    """Layers of convolutions: channels, kernel and stride of each."""
+    for place, layer in enumerate(listed(lambda _, item: item)(key, value)):
+        where = f"{key}[{place}]"
+        if not isinstance(layer, list) or len(layer) != 3:
+            raise RecipeError(f"{where} is {layer!r}; write [channels, kernel, stride]")
+        whole(1)(where, layer[0])
+        for size in layer[1:]:
+            pair = size if isinstance(size, list) and len(size) == 2 else [size]
+            for one in pair:
+                whole(1)(where, one)
+    return list(value)
+
+
 UNFIT_OPTIMIZERS = ("torch.optim.LBFGS", "torch.optim.SparseAdam", "torch.optim.Optimizer")
 PAPERS_WRAPPER = "custom.wrappers.DeepMindAtariWrapper"
 ZOO_WRAPPER = "stable_baselines3.common.atari_wrappers.AtariWrapper"
@@ -57,6 +72,13 @@ WRAPPER_ARGUMENTS: dict[str, Check] = {  # sticky actions are the game's: ALE/â€
     "terminal_on_life_loss": flag,
     "top": whole(0, 120),
 }
+NETWORK_VALUES: dict[str, Check] = {
+    "activation": one_of("ELU", "GELU", "LeakyReLU", "ReLU", "SELU", "SiLU", "Tanh"),
+    "filters": filters,
+    "frames": whole(1),
+    "hidden": listed(whole(1)),
+    "width": whole(1),
+}
 POLICY_CLASSES: dict[str, type] = {
     "optimizer_class": th.optim.Optimizer,
     "features_extractor_class": BaseFeaturesExtractor,
@@ -68,8 +90,8 @@ POLICY_VALUES: dict[str, Check] = {
     "n_quantiles": whole(0, 1000),
     "net_arch": listed(whole(1)),
     "noisy": flag,
-    "sigma": number(0, math.inf, above=True),
-    "v_max": number(0, math.inf, above=True),
+    "sigma": number(0, 100, above=True),
+    "v_max": number(0, 1e6, above=True),
 }
 
 
@@ -90,6 +112,9 @@ def policy_kwargs(key: str, value: Any) -> dict[str, Any]:
         if path or owner == "optimizer":
             cls = class_named(f"{key}.{owner}_class", path, object) if path else default
             check_arguments(f"{key}.{owner}_kwargs", arguments, cls)
+            if cls.__module__ == "custom.networks":
+                for name, argument in arguments.items():
+                    NETWORK_VALUES[name](f"{key}.{owner}_kwargs.{name}", argument)
     return settings
 
 
@@ -102,6 +127,10 @@ def env_wrapper(key: str, value: Any) -> Any:
         if path != ZOO_WRAPPER and not path.startswith("custom."):
             raise RecipeError(f"{key} is {path!r}; write {ZOO_WRAPPER} or a custom. one")
         wrapper = class_named(key, path, gym.Wrapper)
+        if wrapper.__name__ == "CropScreen" and (screens or not arguments):
+            raise RecipeError(
+                f"{key}: CropScreen goes before the AtariWrapper, with e.g. {{top: 8}}"
+            )
         screens += wrapper.__name__.endswith("AtariWrapper")
         if wrapper.__name__ == "ActionSet":
             raise RecipeError(f"{key}: write actions as an argument of {PAPERS_WRAPPER}")

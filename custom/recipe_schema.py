@@ -17,7 +17,13 @@ from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.dqn.policies import DQNPolicy
 
-from custom.recipe_classes import class_named, env_wrapper, parameters, policy_kwargs
+from custom.recipe_classes import (
+    POLICY_VALUES,
+    class_named,
+    env_wrapper,
+    parameters,
+    policy_kwargs,
+)
 from custom.recipe_values import (
     Check,
     RecipeError,
@@ -107,7 +113,7 @@ KEYS: dict[str, Check] = {
     "max_grad_norm": number(0, math.inf, above=True),
     "munchausen_alpha": UNIT,
     "munchausen_clip": number(-math.inf, 0),
-    "munchausen_temperature": number(0, math.inf, above=True),
+    "munchausen_temperature": number(0, 1e6, above=True),
     "n_envs": whole(1, 1024),
     "n_steps": whole(1, 1000),
     "n_timesteps": whole(1),
@@ -159,6 +165,8 @@ def check_entry(entry: dict[str, Any], algo: str) -> dict[str, Any]:
     """
     known = [key for key in KEYS if algo == "dqn" or key not in OF_DQN]
     for key in entry:
+        if key in KEYS and key not in known:
+            raise RecipeError(f"{key} is not for {algo}, which is sb3-contrib's; delete it")
         known_key(str(key), str(key), known)
     checked = {key: KEYS[key](key, value) for key, value in entry.items()}
     for key in REQUIRED:
@@ -182,6 +190,8 @@ def _check_policy(checked: dict[str, Any], algo: str) -> None:
         cls = class_named("policy", checked["policy"], POLICIES[algo])
     known = set(parameters(cls)) - GIVEN_TO_POLICIES
     for name in checked.get("policy_kwargs", {}):
+        if name in POLICY_VALUES and name not in known and algo == "dqn":
+            raise RecipeError(f"policy_kwargs.{name} needs policy: custom.policies.AtariPolicy")
         known_key(f"policy_kwargs.{name}", name, known)
 
     optimizer = checked.get("policy_kwargs", {})
@@ -204,6 +214,9 @@ def _check_idle(checked: dict[str, Any]) -> None:
 
 def _check_pairs(checked: dict[str, Any]) -> None:
     """Values that SB3 takes one by one but not together."""
+    steps, size = checked.get("n_steps", 1), checked.get("buffer_size", 10**6)
+    if steps >= size:
+        raise RecipeError(f"n_steps is {steps} and buffer_size {size}; it has to be larger")
     buffer = class_named("replay_buffer_class", checked.get("replay_buffer_class", N_STEP), object)
     if checked.get("n_steps", 1) > 1 and not issubclass(buffer, NStepReplayBuffer):
         raise RecipeError("n_steps above 1 needs a replay of its own; delete replay_buffer_class")

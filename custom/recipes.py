@@ -22,7 +22,7 @@ from rl_zoo3.utils import ALGOS
 from custom.errors import UserError
 from custom.games import V4_SUFFIX, Game
 from custom.recipe_schema import ALGORITHMS, check_entry
-from custom.recipe_values import RecipeError
+from custom.recipe_values import RecipeError, one_of
 
 FOLDER = Path(__file__).resolve().parents[1] / "hyperparams"
 WARM_UP_SHARE = 10  # the warm-up takes a tenth of the budget at most
@@ -94,7 +94,8 @@ class Recipe:
         header = f"# {self.name} as it ran. Unit: steps.\n"
         header += f"# Exploration ends after {self.exploration_steps:,} steps.\n"
         header += "".join(f"# {note}\n" for note in self.notes)
-        return header + yaml.safe_dump({env_id: self.hyperparams}, sort_keys=True)
+        algo = {} if self.algo == "dqn" else {"algo": self.algo}
+        return header + yaml.safe_dump({env_id: {**algo, **self.hyperparams}}, sort_keys=True)
 
 
 def load_recipe(text: str, game: Game) -> Recipe:
@@ -112,8 +113,9 @@ def load_recipe(text: str, game: Game) -> Recipe:
     try:
         if not isinstance(entries[key], dict):
             raise RecipeError("has no values; write 'key: value' lines below it")
-        algo = _algorithm(file)
-        return Recipe(recipe_name(str(file)), algo, file, check_entry(entries[key], algo))
+        entry = dict(entries[key])
+        algo = _algorithm(file, entry.pop("algo", None))
+        return Recipe(recipe_name(str(file)), algo, file, check_entry(entry, algo))
     except RecipeError as error:
         raise UserError(f"{file}: {key}: {error}") from None
 
@@ -151,8 +153,10 @@ def _find(text: str) -> Path:
     return path
 
 
-def _algorithm(file: Path) -> str:
-    """The zoo's naming: the file's name starts with the algorithm's (``dqn-rmsprop``)."""
+def _algorithm(file: Path, named: Any) -> str:
+    """What the entry names, or the zoo's naming: the file's name starts with the algorithm's."""
+    if named is not None:
+        return str(one_of(*ALGORITHMS)("algo", named))
     prefix = file.stem.partition("-")[0]
     if prefix in ALGORITHMS:
         return prefix

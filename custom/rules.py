@@ -63,13 +63,11 @@ class Rule:
         distribution: Distribution | None,
     ) -> None:
         if munchausen_alpha and double_q:
-            raise ValueError("munchausen_alpha takes no maximum, so double_q has nothing to choose")
+            raise ValueError("munchausen_alpha takes no maximum to choose; delete double_q")
         if munchausen_alpha and isinstance(distribution, Categorical):
-            raise ValueError("munchausen_alpha needs n_quantiles or plain values, not n_atoms")
+            raise ValueError("munchausen_alpha is not for n_atoms; write n_quantiles instead")
         if loss != "huber" and distribution is not None:
-            raise ValueError(
-                f"loss {loss} is of plain values; n_quantiles and n_atoms have their own"
-            )
+            raise ValueError(f"loss {loss} is of plain values, not of distributions; delete it")
         self.asks_online_t = double_q
         self.asks_target_tm1 = munchausen_alpha > 0
         self._loss = loss

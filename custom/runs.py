@@ -92,7 +92,9 @@ class Run:
     def hyperparams(self) -> dict[str, Any]:
         """The resolved recipe's values for the game, checked as those of any recipe."""
         entries = yaml.safe_load((self.path / "recipe.yml").read_text())
-        return check_entry(entries[self.facts["env_id"]], self.facts["algo"])
+        entry = entries[self.facts["env_id"]]
+        values = {key: value for key, value in entry.items() if key != "algo"}
+        return check_entry(values, self.facts["algo"])
 
     @property
     def final_model(self) -> Path:

@@ -82,7 +82,7 @@ def action_numbers(names: list[str], chosen: list[str]) -> list[int]:
     """
     unknown = [name for name in chosen if name not in names]
     if unknown:
-        raise UserError(f"actions has {unknown[0]}; the game has {', '.join(names)}")
+        raise UserError(f"env_wrapper: actions has {unknown[0]}; write some of {', '.join(names)}")
     return [names.index(name) for name in chosen]
 
 
@@ -101,7 +101,9 @@ class CropScreen(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):
         shape = (height - top - bottom, width - left - right, *colours)
         if min(shape) < 1:
             edges = f"{top=}, {bottom=}, {left=}, {right=}"
-            raise ValueError(f"CropScreen leaves nothing of {height} x {width}: {edges}")
+            raise ValueError(
+                f"env_wrapper: {edges} leave nothing of {height} x {width}; lower them"
+            )
         self.observation_space = spaces.Box(0, 255, shape, np.uint8)
 
     def observation(self, observation: np.ndarray) -> np.ndarray:

@@ -126,6 +126,7 @@ def test_wrappers_of_ones_own_need_the_other_engine(tmp_path: Path) -> None:
         ("dueling_dqn-fullframe", Engine(env="native"), "FullFrameAtariWrapper needs ENGINE=sb3"),
         ("qrdqn", Engine(env="native", overlap=True), "are not for qrdqn, of sb3-contrib"),
         ("qrdqn", Engine(precision="bf16"), "are not for qrdqn, of sb3-contrib"),
+        ("qrdqn", Engine(update="sb3"), "are not for qrdqn, of sb3-contrib"),
     ],
 )
 def test_what_an_engine_cannot_play_is_refused(name: str, engine: Engine, message: str) -> None:

@@ -123,7 +123,7 @@ def test_whole_numbers_written_as_floats_become_whole(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("policy_kwargs: {optimizer_kwargs: {eps: 0.1}}", "would be replaced by sb3-contrib's"),
-        ("double_q: true", "double_q is not a known key"),
+        ("double_q: true", "double_q is not for qrdqn, which is sb3-contrib's"),
         ("policy: custom.policies.AtariPolicy", "which is not a QRDQNPolicy class"),
         ("policy_kwargs: {dueling: true}", "policy_kwargs.dueling is not a known key"),
     ],
@@ -134,6 +134,39 @@ def test_what_sb3_contribs_qr_dqn_does_not_know_is_refused(
     file = Path(with_line(tmp_path, line)).rename(tmp_path / "qrdqn-mine.yml")
     with pytest.raises(UserError, match=message):
         load_recipe(str(file), PONG)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("{filters: [[32, 8]]}", r"filters\[0\] is \[32, 8\]; write \[channels, kernel, stride\]"),
+        ("{filters: [[32, 8, 0]]}", r"filters\[0\] is 0; it must be at least 1"),
+        ("{filters: [[32, [8, 4], 4], [-1, 2, 1]]}", r"filters\[1\] is -1; it must be"),
+        ("{hidden: 512}", "hidden is 512; write a list"),
+        ("{frames: 0}", "frames is 0; it must be at least 1"),
+        ("{activation: elu}", "activation is 'elu'; write ELU or GELU"),
+    ],
+)
+def test_what_a_network_cannot_be_is_said(arguments: str, message: str, tmp_path: Path) -> None:
+    network = "features_extractor_class: custom.networks.ConvNet"
+    line = f"policy_kwargs: {{{network}, features_extractor_kwargs: {arguments}}}"
+    with pytest.raises(UserError, match=message):
+        load_recipe(with_line(tmp_path, line), PONG)
+
+
+def test_an_entry_may_name_its_algorithm_and_a_run_of_it_does(tmp_path: Path) -> None:
+    recipe = load_recipe("qrdqn", PONG).with_budget(20_000)
+    again = load_recipe(written(tmp_path, recipe.to_yaml(PONG.env_id)), PONG)
+    assert (again.name, again.algo) == ("mine", "qrdqn")
+    assert again.hyperparams == recipe.hyperparams
+    copied = written(tmp_path, (FOLDER / "qrdqn.yml").read_text())
+    assert load_recipe(copied, PONG).algo == "qrdqn"
+
+
+def test_a_return_longer_than_the_replay_is_refused(tmp_path: Path) -> None:
+    text = Path(with_line(tmp_path, "n_steps: 40")).read_text() + "  buffer_size: 40\n"
+    with pytest.raises(UserError, match="n_steps is 40 and buffer_size 40; it has to be larger"):
+        load_recipe(written(tmp_path, text), PONG)
 
 
 def test_several_steps_need_a_replay_of_several_steps(tmp_path: Path) -> None:
@@ -153,7 +186,11 @@ def test_an_alias_used_twice_is_no_duplicate(tmp_path: Path) -> None:
 
 
 LINES = {
-    "policy_kwargs: {sigma: 0.5}": "policy_kwargs.sigma is not a known key",
+    "policy_kwargs: {sigma: 0.5}": "sigma needs policy: custom.policies.AtariPolicy",
+    "algo: ppo": "algo is 'ppo'; write dqn or qrdqn",
+    "munchausen_temperature: .inf": "it must be above 0 and at most 1e+06",
+    f"env_wrapper: [{WRAPPER}, custom.wrappers.CropScreen: {{top: 8}}]": "goes before AtariWrapper",
+    f"env_wrapper: [custom.wrappers.CropScreen, {WRAPPER}]": "with e.g. {top: 8}",
     "munchausen_clip: -1": "munchausen_clip does nothing without munchausen_alpha",
     f"env_wrapper: {{{WRAPPER}: {{actions: [NOOP]}}}}": "AtariWrapper.actions is not a known key",
     "env_wrapper: {custom.wrappers.DeepMindAtariWrapper: {actions: []}}": "write each action once",
@@ -164,7 +201,7 @@ LINES = {
     "prioritized_replay: {aplha: 0.6}": "did you mean alpha?",
     "prioritized_replay: {alpha: 2}": "prioritized_replay.alpha is 2; it must be at least 0",
     "munchausen_clip: 1": "munchausen_clip is 1; it must be at least -inf and at most 0",
-    "policy_kwargs: {dueling: true}": "policy_kwargs.dueling is not a known key",
+    "policy_kwargs: {dueling: true}": "dueling needs policy: custom.policies.AtariPolicy",
     "policy_kwargs: {net_arch: 512}": "policy_kwargs.net_arch is 512; write a list",
     "frame_stack_padding: last": "write zero or first",
     "learning_rate: 1e-4": "learning_rate is the text '1e-4'; write !!float 0.0001",

@@ -139,9 +139,9 @@ def test_a_target_without_probability_on_an_atom_has_a_finite_loss_and_gradient(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"double_q": True, "munchausen_alpha": 0.9}, "double_q has nothing to choose"),
-        ({"munchausen_alpha": 0.9, "distribution": Categorical(2, 51, 10.0)}, "not n_atoms"),
-        ({"loss": "mse", "distribution": Quantiles(2)}, "have their own"),
+        ({"double_q": True, "munchausen_alpha": 0.9}, "delete double_q"),
+        ({"munchausen_alpha": 0.9, "distribution": Categorical(2, 51, 10.0)}, "is not for n_atoms"),
+        ({"loss": "mse", "distribution": Quantiles(2)}, "not of distributions"),
     ],
 )
 def test_what_does_not_go_together_is_refused(changed: dict[str, object], message: str) -> None:

@@ -76,7 +76,7 @@ def test_the_native_environment_plays_the_same_action_set() -> None:
 
 
 def test_an_action_that_the_game_has_not_is_named() -> None:
-    with pytest.raises(UserError, match="actions has UP; the game has NOOP, FIRE"):
+    with pytest.raises(UserError, match="actions has UP; write some of NOOP, FIRE"):
         DeepMindAtariWrapper(game(), actions=["NOOP", "UP"])
 
 
