@@ -189,7 +189,7 @@ LINES = {
     "policy_kwargs: {sigma: 0.5}": "sigma needs policy: custom.policies.AtariPolicy",
     "algo: ppo": "algo is 'ppo'; write dqn or qrdqn",
     "munchausen_temperature: .inf": "it must be above 0 and at most 1e+06",
-    f"env_wrapper: [{WRAPPER}, custom.wrappers.CropScreen: {{top: 8}}]": "goes before AtariWrapper",
+    f"env_wrapper: [{WRAPPER}, custom.wrappers.CropScreen: {{top: 8}}]": "goes before the Atari",
     f"env_wrapper: [custom.wrappers.CropScreen, {WRAPPER}]": "with e.g. {top: 8}",
     "munchausen_clip: -1": "munchausen_clip does nothing without munchausen_alpha",
     f"env_wrapper: {{{WRAPPER}: {{actions: [NOOP]}}}}": "AtariWrapper.actions is not a known key",
