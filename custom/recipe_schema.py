@@ -189,13 +189,12 @@ def _check_policy(checked: dict[str, Any], algo: str) -> None:
     else:
         cls = class_named("policy", checked["policy"], POLICIES[algo])
     known = set(parameters(cls)) - GIVEN_TO_POLICIES
-    for name in checked.get("policy_kwargs", {}):
+    arguments = checked.get("policy_kwargs", {})
+    for name in arguments:
         if name in POLICY_VALUES and name not in known and algo == "dqn":
             raise RecipeError(f"policy_kwargs.{name} needs policy: custom.policies.AtariPolicy")
         known_key(f"policy_kwargs.{name}", name, known)
-
-    optimizer = checked.get("policy_kwargs", {})
-    if algo == "qrdqn" and "optimizer_kwargs" in optimizer and "optimizer_class" not in optimizer:
+    if algo == "qrdqn" and "optimizer_kwargs" in arguments and "optimizer_class" not in arguments:
         raise RecipeError(
             "policy_kwargs.optimizer_kwargs would be replaced by sb3-contrib's; write"
             " optimizer_class: torch.optim.Adam beside it"
@@ -218,9 +217,9 @@ def _check_pairs(checked: dict[str, Any]) -> None:
     if steps >= size:
         raise RecipeError(f"n_steps is {steps} and buffer_size {size}; it has to be larger")
     buffer = class_named("replay_buffer_class", checked.get("replay_buffer_class", N_STEP), object)
-    if checked.get("n_steps", 1) > 1 and not issubclass(buffer, NStepReplayBuffer):
+    if steps > 1 and not issubclass(buffer, NStepReplayBuffer):
         raise RecipeError("n_steps above 1 needs a replay of its own; delete replay_buffer_class")
-    if checked.get("n_steps", 1) > 1 and checked.get("optimize_memory_usage"):
+    if steps > 1 and checked.get("optimize_memory_usage"):
         raise RecipeError(
             "n_steps above 1 needs optimize_memory_usage: false; delete replay_buffer_kwargs, too,"
             " and mind that the replay takes twice the memory"

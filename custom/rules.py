@@ -122,9 +122,10 @@ class Rule:
             else:
                 q_tm1 = None if outputs.target_tm1 is None else kind(outputs.target_tm1)
                 rewards = self._rewards(q_tm1, batch)
-                following = of_actions(all_t, best)
                 if self.asks_target_tm1:
                     following = soft_quantiles(all_t, q_t, self._temperature)
+                else:
+                    following = of_actions(all_t, best)
                 target = target_quantiles(rewards, batch.dones, following, discount)
         if isinstance(kind, Categorical):
             return categorical_loss(learnt, target)

@@ -150,46 +150,6 @@ class DeepMindAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
         super().__init__(ActionSet(env, actions) if actions else env)
 
 
-class HalfSizeAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
-    """Every second row and column, 105 x 80, and the mean of the colours; for `dqn-keras`.
-
-    The last frame of a game is blank, as its source pushes one so that the final reward is kept.
-
-    :param noop_max: see `DeepMindAtariWrapper`, as are the others
-    """
-
-    def __init__(
-        self,
-        env: Screens,
-        noop_max: int = NOOP_MAX,
-        frame_skip: int = 4,
-        terminal_on_life_loss: bool = False,
-        clip_reward: bool = False,
-    ) -> None:
-        env = played(env, noop_max, frame_skip, terminal_on_life_loss)
-        super().__init__(ClipRewardEnv(env) if clip_reward else env)
-        height, width, _ = env.observation_space.shape or ()
-        shape = ((height + 1) // 2, (width + 1) // 2, 1)
-        self.observation_space = spaces.Box(0, 255, shape, np.uint8)
-
-    def step(self, action: int) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
-        """As the game's, small and grey; blank where it is over."""
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        small = np.zeros_like(half_size(obs)) if terminated else half_size(obs)
-        return small, reward, terminated, truncated, info
-
-    def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
-        """As the game's, small and grey."""
-        obs, info = self.env.reset(**kwargs)
-        return half_size(obs), info
-
-
-def half_size(screen: np.ndarray) -> np.ndarray:
-    """(height, width, 3) to (height / 2, width / 2, 1), uint8, rounded down."""
-    small: np.ndarray = screen[::2, ::2].mean(axis=2, keepdims=True).astype(np.uint8)
-    return small
-
-
 class FullFrameAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
     """The screen as it is, 210 x 160 in colours; for `dueling_dqn-fullframe`.
 
@@ -206,3 +166,35 @@ class FullFrameAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
     ) -> None:
         env = played(env, noop_max, frame_skip, terminal_on_life_loss)
         super().__init__(ClipRewardEnv(env) if clip_reward else env)
+
+
+class HalfSizeAtariWrapper(FullFrameAtariWrapper):
+    """Every second row and column, 105 x 80, and the mean of the colours; for `dqn-keras`.
+
+    The last frame of a game is blank, as its source pushes one so that the final reward is kept.
+
+    :param kwargs: those of `FullFrameAtariWrapper`
+    """
+
+    def __init__(self, env: Screens, **kwargs: Any) -> None:
+        super().__init__(env, **kwargs)
+        height, width, _ = env.observation_space.shape or ()
+        shape = ((height + 1) // 2, (width + 1) // 2, 1)
+        self.observation_space = spaces.Box(0, 255, shape, np.uint8)
+
+    def step(self, action: int) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
+        """As the game's, small and grey; blank where it is over."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        small = half_size(obs)
+        return np.zeros_like(small) if terminated else small, reward, terminated, truncated, info
+
+    def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        """As the game's, small and grey."""
+        obs, info = self.env.reset(**kwargs)
+        return half_size(obs), info
+
+
+def half_size(screen: np.ndarray) -> np.ndarray:
+    """(height, width, 3) to (height / 2, width / 2, 1), uint8, rounded down."""
+    small: np.ndarray = screen[::2, ::2].mean(axis=2, keepdims=True).astype(np.uint8)
+    return small
