@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from custom.callbacks import StopRequest
 from custom.console import say
 from custom.errors import UserError
 from custom.evaluation import Protocol
 from custom.experiment import Experiment
 from custom.provenance import now
 from custom.runs import Run
-
-SIGNAL_STATUS = 128  # a shell reports an end by signal n as 128 + n
+from custom.signals import SIGNAL_STATUS, stopping_on_signals
 
 
 def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0) -> int:
@@ -51,30 +46,6 @@ def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0
         report(run, report_episodes, str(model.device))
     say(f"Run: {run.path}")
     return SIGNAL_STATUS + received[0] if received else 0
-
-
-@contextmanager
-def stopping_on_signals(stop: StopRequest) -> Iterator[list[int]]:
-    """Ctrl-C, SIGTERM and a lost terminal end the training after the step at hand.
-
-    Nothing is raised, however many come: an exception would break off whatever Python happens to
-    be doing, a save as well as an import. An evaluation under way ends after its step.
-
-    :return: the signals that came
-    """
-    received: list[int] = []
-
-    def handle(number: int, _: object) -> None:
-        received.append(number)
-        stop.requested = True
-
-    stopping = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, handle) for number in stopping}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _end_callbacks(experiment: Experiment) -> None:

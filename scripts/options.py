@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import torch as th
 
+from custom import signals
 from custom.errors import UserError
 from custom.evaluation import EPSILON
 from custom.games import Game, find_game
@@ -147,12 +148,10 @@ def main(
 
     SIGTERM and a lost terminal raise as Ctrl-C does, so that nothing half-made is left.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda n, _: sys.exit(128 + n))
+    for number in signals.STOPPING:
+        signal.signal(number, signals.raise_first)
     status, problem = _outcome(parser, command)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # it is as good as over
+    signals.ignore()
     gc.collect()  # the emulator complains of games that outlive the interpreter
     if problem:
         print(" ".join(problem.split()), file=sys.stderr)
