@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch as th
@@ -57,20 +58,32 @@ class Inputs:
     """Observations as networks take them, divided by 255 into memory that is used again.
 
     :param copies: how many batches exist at once
+    :param dtype: of what comes out
     """
 
-    def __init__(self, model: DQN, batch_size: int, copies: int) -> None:
+    def __init__(
+        self, model: DQN, batch_size: int, copies: int, dtype: th.dtype = th.float32
+    ) -> None:
         self._divisor = 255 if model.q_net.normalize_images else 1
         space = model.observation_space
         shape = (batch_size, *space.shape)  # type: ignore[misc]  # a Box has a shape
-        self._buffers = [
-            th.empty(shape, device=model.device, memory_format=th.channels_last)
-            for _ in range(copies)
-        ]
+
+        def empty(kind: th.dtype) -> th.Tensor:
+            return th.empty(shape, dtype=kind, device=model.device, memory_format=th.channels_last)
+
+        self._buffers = [empty(dtype) for _ in range(copies)]
+        self._bytes = empty(th.uint8)
+        # On a CPU most of the time would go into bringing the channels side by side.
+        by_opencv = model.device.type == "cpu" and space.dtype == np.uint8
+        self._pixels = list(self._bytes.permute(0, 2, 3, 1).numpy()) if by_opencv else []
 
     def scale(self, observations: th.Tensor, copy: int = 0) -> th.Tensor:
-        """uint8 to float32 in [0, 1]; (B, channels, height, width)."""
-        return th.div(observations, self._divisor, out=self._buffers[copy])
+        """uint8 to [0, 1]; (B, channels, height, width)."""
+        if not self._pixels:
+            return th.div(observations, self._divisor, out=self._buffers[copy])
+        for planes, pixels in zip(observations.numpy(), self._pixels, strict=True):
+            cv2.merge(list(planes), dst=pixels)
+        return self._buffers[copy].copy_(self._bytes).div_(self._divisor)
 
 
 def takes_scaled(network: QNetwork) -> bool:
@@ -105,8 +118,9 @@ class Update:
         # Called with what a step computed, before the weights change; on a GPU it would wait.
         self.guard: Guard | None = None
         fast = engine.update == "fast" and takes_scaled(model.q_net)
-        self._inputs = Inputs(model, batch_size, copies=2) if fast else None
         self._bf16 = engine.precision == "bf16"
+        dtype = th.bfloat16 if self._bf16 else th.float32
+        self._inputs = Inputs(model, batch_size, copies=2, dtype=dtype) if fast else None
         self._parameters = list(model.q_net.parameters())
         self._noise = noisy_layers(model.q_net)
         self._target_noise = noisy_layers(model.q_net_target)

@@ -13,7 +13,7 @@ from custom.dqn import AtariDQN
 from custom.noisy import NoisyLinear, noise_in, noisy_layers
 from custom.prioritized import EPSILON
 from custom.rules import Outputs
-from custom.update import Update
+from custom.update import Inputs, Update
 from tests.test_dqn import WithPolicy, learner
 
 NOISY = {"noisy": True}
@@ -47,6 +47,17 @@ class Recorder:
 
 def first_places(batch_size: int) -> tuple[th.Tensor, th.Tensor]:
     return th.arange(batch_size), th.zeros(batch_size, dtype=th.int64)
+
+
+@pytest.mark.parametrize("dtype", [th.float32, th.bfloat16])
+def test_inputs_are_the_pixels_divided_by_255(dtype: th.dtype) -> None:
+    model, _ = ready()
+    batch = model.replay_buffer.gather(*first_places(16))
+    inputs = Inputs(model, 16, copies=2, dtype=dtype)
+    now, following = inputs.scale(batch.observations, 0), inputs.scale(batch.next_observations, 1)
+    assert th.equal(now, (batch.observations / 255).to(dtype))
+    assert th.equal(following, (batch.next_observations / 255).to(dtype))
+    assert now.is_contiguous(memory_format=th.channels_last)
 
 
 def test_losses_are_weighed() -> None:
