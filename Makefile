@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup train evaluate baselines record plot enjoy test lint clean FORCE
+.PHONY: help setup train evaluate baselines record plot enjoy push pull leaderboard test lint clean FORCE
 
 # The stamp is written last, and only by an installation that succeeded. It is void when the
 # interpreter has gone, as realpath tells: it finds nothing at the end of a dangling link.
@@ -20,10 +20,10 @@ help:
 	  case $$line in \
 	    '### '*) printf '\n%s\n' "$${line#* }" ;; \
 	    '## '*) text=$${line#* } ;; \
-	    [a-z]*:*) [ -z "$$text" ] || printf '  %-10s %s\n' "$${line%%:*}" "$$text"; text= ;; \
+	    [a-z]*:*) [ -z "$$text" ] || printf '  %-11s %s\n' "$${line%%:*}" "$$text"; text= ;; \
 	    [A-Z]*' ?='*) \
 	      name=$${line%% *}; default=$${line#*=}; default=$${default# }; \
-	      printf '  %-10s %-13s %s\n' "$$name" "$${default:--}" "$$text"; text= ;; \
+	      printf '  %-11s %-13s %s\n' "$$name" "$${default:--}" "$$text"; text= ;; \
 	  esac; \
 	done < Makefile
 
@@ -54,6 +54,18 @@ plot: $(ready)
 ## watch a run's agent play, in a window
 enjoy: $(ready)
 	$(call run,enjoy,game recipe run logs seed device)
+
+## publish a run's agent on the Hugging Face Hub, scored, filmed and described
+push: $(ready)
+	$(call run,push,game recipe run logs episodes device repo private dry_run)
+
+## bring an agent of the Hub into a run folder; nothing in it can run code
+pull: $(ready)
+	$(call run,pull,repo revision logs trust)
+
+## the Hub's agents for a game and your own, ranked
+leaderboard: $(ready)
+	$(call run,leaderboard,game logs)
 
 # The tests start make themselves: that one must see none of these values.
 ## run the tests
@@ -97,6 +109,16 @@ ENGINE ?= sb3
 BUFFER ?= frames
 ## games played at once, at the recipe's updates per step; empty: the recipe's number
 ENVS ?=
+## agent on the Hub: user/name; for push also a name alone, empty: RECIPE-ENVIRONMENT
+REPO ?=
+## branch, tag or commit of REPO that is pulled; empty: main
+REVISION ?=
+## 1: what is pushed is for you alone
+PRIVATE ?=
+## 1: build the folder that push would send, and send nothing
+DRY_RUN ?=
+## 1: pull an agent that only pickle can load, which may run any code in it
+TRUST ?=
 ## more flags, split at white space: for the script (--help lists them), or for pytest
 ARGS ?=
 ## Python 3.10 to 3.13 that makes .venv; make clean before changing it
@@ -106,7 +128,8 @@ PYTHON ?= python3
 # each is replaced by its own unexpanded text; recipes then get it only through the environment,
 # where the shell expands it once and inside quotes. The same for unknown names on the command line,
 # which make exports, too. (No $(shell) above this: make 4.4 exports to that as well.)
-variables := GAME RECIPE STEPS SEED DEVICE LOGS RUN EPISODES ENGINE BUFFER ENVS ARGS PYTHON
+variables := GAME RECIPE STEPS SEED DEVICE LOGS RUN EPISODES ENGINE BUFFER ENVS REPO \
+  REVISION PRIVATE DRY_RUN TRUST ARGS PYTHON
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 unknown := $(filter-out $(variables) SHELL,$(given))
 $(foreach name,$(variables) $(unknown),$(eval override $(name) := $$(value $(name))))
@@ -130,3 +153,8 @@ flag_episodes = $${EPISODES:+--episodes="$$EPISODES"}
 flag_engine = $${ENGINE:+--engine="$$ENGINE"}
 flag_buffer = $${BUFFER:+--buffer="$$BUFFER"}
 flag_envs = $${ENVS:+--envs="$$ENVS"}
+flag_repo = $${REPO:+--repo="$$REPO"}
+flag_revision = $${REVISION:+--revision="$$REVISION"}
+flag_private = $${PRIVATE:+--private="$$PRIVATE"}
+flag_dry_run = $${DRY_RUN:+--dry-run="$$DRY_RUN"}
+flag_trust = $${TRUST:+--trust="$$TRUST"}

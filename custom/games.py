@@ -26,6 +26,7 @@ FULL_ACTION_ROMS = frozenset({"backgammon", "video_checkers"})
 MAX_FRAMES = 108_000  # 30 minutes of play at 60 frames a second
 STICKY_PROBABILITY = 0.25
 V4_SUFFIX = "NoFrameskip-v4"
+OWN_IDS: set[str] = set()  # that this project registers, and nobody else knows
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def register_games() -> None:
                 "max_num_frames_per_episode": MAX_FRAMES,
             }
             gym.register(f"{name}{V4_SUFFIX}", "ale_py.env:AtariEnv", kwargs=kwargs)
+            OWN_IDS.add(f"{name}{V4_SUFFIX}")
 
 
 def find_game(text: str) -> Game:

@@ -23,6 +23,7 @@ from custom.errors import UserError
 from custom.games import V4_SUFFIX, Game
 from custom.recipe_schema import ALGORITHMS, check_entry
 from custom.recipe_values import RecipeError, one_of
+from custom.safe_yaml import refuse_duplicates
 
 FOLDER = Path(__file__).resolve().parents[1] / "hyperparams"
 WARM_UP_SHARE = 10  # the warm-up takes a tenth of the budget at most
@@ -179,29 +180,12 @@ def _entry_of(entries: dict[str, Any], game: Game) -> str:
     raise RecipeError(f"no entry for {game.env_id}; add one under '{v4}:' or 'atari:'")
 
 
-def _refuse_duplicates(node: yaml.Node, seen: set[int]) -> None:
-    """PyYAML would keep the last of two equal keys in silence."""
-    if id(node) in seen:  # an alias
-        return
-    seen.add(id(node))
-    pairs = node.value if isinstance(node, yaml.MappingNode) else []
-    names: set[str] = set()
-    for key, value in pairs:
-        if isinstance(key, yaml.ScalarNode) and key.value in names:
-            problem = f"the key {key.value!r} stands twice; delete one"
-            raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-        names.add(key.value if isinstance(key, yaml.ScalarNode) else "")
-        _refuse_duplicates(value, seen)
-    for item in node.value if isinstance(node, yaml.SequenceNode) else []:
-        _refuse_duplicates(item, seen)
-
-
 def _read(file: Path) -> dict[str, Any]:
     try:
         text = file.read_text(encoding="utf-8")
         node = yaml.compose(text, yaml.SafeLoader)
         if node is not None:
-            _refuse_duplicates(node, set())
+            refuse_duplicates(node, set())
         content = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 from custom.agents import load_agent
@@ -33,6 +35,7 @@ def evaluate_run(
         "recipe": run.facts["recipe"],
         "algo": run.facts["algo"],
         "model": file.name,
+        "sha256": digest(file),
         "steps": model.num_timesteps,
         "frames": model.num_timesteps * run.facts["frame_skip"],
         "protocol": protocol.describe(game, run.hyperparams),
@@ -46,15 +49,14 @@ def evaluate_run(
     return result
 
 
+def digest(file: Path) -> str:
+    """SHA-256 of an agent's file, by which an evaluation is known to be of it."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def score_table(run: Run, result: dict[str, Any]) -> str:
     """The result beside random play, the best single action, humans and published agents."""
-    low, high = result["mean_95"]
-    interval = f"95 % of the mean: {low:.1f} to {high:.1f}"
-    spread = f"± {result['std']:.1f}, median {result['median']:.1f}, {interval}"
-    rows = [(f"this agent ({result['frames'] / 1e6:.2f}M frames)", result["mean"], spread)]
-    measured = _measured(run)
-    rows += measured
-    rows += published(run.game.rom)
+    rows = score_rows(run, result)
     width = max(len(label) for label, _, _ in rows)
     lines = [f"{label:<{width}}  {score:>10.1f}  {source}" for label, score, source in rows]
     protocol = result["protocol"]
@@ -66,8 +68,18 @@ def score_table(run: Run, result: dict[str, Any]) -> str:
     normalised = result["human_normalised"]
     shown = "unknown" if normalised is None else f"{normalised:.3f} (0 random, 1 human)"
     leaderboard = f"mean - std {result['mean_minus_std']:.1f}; human-normalised {shown}"
-    hint = [] if measured else ["make baselines adds random and the best single action here"]
+    missing = baselines_of(run) is None
+    hint = ["make baselines adds random and the best single action here"] if missing else []
     return "\n".join([title, *lines, leaderboard, *hint])
+
+
+def score_rows(run: Run, result: dict[str, Any]) -> list[tuple[str, float, str]]:
+    """Rows (label, score, source): this agent, what was measured here, what was published."""
+    low, high = result["mean_95"]
+    interval = f"95 % of the mean: {low:.1f} to {high:.1f}"
+    spread = f"± {result['std']:.1f}, median {result['median']:.1f}, {interval}"
+    own = (f"this agent ({result['frames'] / 1e6:.2f}M frames)", result["mean"], spread)
+    return [own, *_measured(run), *published(run.game.rom)]
 
 
 def _measured(run: Run) -> list[tuple[str, float, str]]:

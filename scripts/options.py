@@ -72,6 +72,21 @@ def share(text: str) -> float:
     return value
 
 
+def switch(text: str) -> bool:
+    """A type for `argparse`: 1 or 0, as make's variables have it."""
+    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if text.lower() not in known:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither 1 nor 0")
+    return known[text.lower()]
+
+
+def add_switch(made: argparse.ArgumentParser, flag: str, explanation: str) -> None:
+    """A flag that stands alone or has 1 or 0 behind it."""
+    made.add_argument(
+        flag, type=switch, nargs="?", const=True, default=False, metavar="1", help=explanation
+    )
+
+
 def device(text: str) -> str:
     """A type for `argparse`: a device that PyTorch has here."""
     if text == "auto":

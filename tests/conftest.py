@@ -13,6 +13,10 @@ import pytest
 import torch as th
 import yaml
 
+from tests.foreign import zoo_agents
+from tests.servers.fixtures import hub, hub_xet
+
+__all__ = ["hub", "hub_xet", "zoo_agents"]  # fixtures
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
     "env_wrapper": ["stable_baselines3.common.atari_wrappers.AtariWrapper"],

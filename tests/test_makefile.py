@@ -14,7 +14,8 @@ import pytest
 from scripts import setup
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGETS = {"setup", "train", "evaluate", "baselines", "record", "plot", "enjoy", "test", "lint"}
+TARGETS = {"setup", "train", "evaluate", "baselines", "record", "plot", "enjoy", "push", "pull"}
+TARGETS |= {"leaderboard", "test", "lint"}
 # Variables and their defaults; - where the default is empty.
 VARIABLES = {
     "GAME": "SpaceInvaders",
@@ -28,6 +29,11 @@ VARIABLES = {
     "ENGINE": "sb3",
     "BUFFER": "frames",
     "ENVS": "-",
+    "REPO": "-",
+    "REVISION": "-",
+    "PRIVATE": "-",
+    "DRY_RUN": "-",
+    "TRUST": "-",
     "ARGS": "-",
     "PYTHON": "python3",
 }
@@ -104,7 +110,7 @@ def test_make_alone_describes_every_target() -> None:
 
 
 def test_make_alone_describes_every_variable_with_its_default() -> None:
-    described = re.findall(r"^  ([A-Z]+) +(\S+) +\w.{8,}", make(ROOT).stdout, re.MULTILINE)
+    described = re.findall(r"^  ([A-Z_]+) +(\S+) +\w.{8,}", make(ROOT).stdout, re.MULTILINE)
     assert dict(described) == VARIABLES
 
 
@@ -123,13 +129,16 @@ def test_make_alone_needs_no_venv(checkout: Path) -> None:
         ("record", "game recipe run logs seed device"),
         ("plot", "game recipe run logs"),
         ("enjoy", "game recipe run logs seed device"),
+        ("push", "game recipe run logs episodes device repo private dry-run"),
+        ("pull", "repo revision logs trust"),
+        ("leaderboard", "game logs"),
     ],
 )
 def test_a_target_takes_its_variables_and_ignores_the_others(
     checkout: Path, target: str, flags: str
 ) -> None:
     make(checkout, target, *(f"{name}=value of {name}" for name in VARIABLES))
-    expected = [f"--{flag}=value of {flag.upper()}" for flag in flags.split()]
+    expected = [f"--{flag}=value of {flag.upper().replace('-', '_')}" for flag in flags.split()]
     expected += ["value", "of", "ARGS"]
     assert arguments(checkout) == ["-m", f"scripts.{target}", *expected]
 

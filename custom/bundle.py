@@ -1,0 +1,172 @@
+"""The folder that goes to the Hub: an agent in as few bytes as play needs, and where it comes from.
+
+Its form is the one that the zoo's ``load_from_hub`` reads. The same run gives the same bytes, so
+that pushing it twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch as th
+import yaml
+
+from custom.card import model_card
+from custom.errors import UserError
+from custom.hub import without_token
+from custom.recipe_schema import ALGORITHMS
+from custom.runs import Run
+from custom.sources import METRICS
+from custom.zoo_files import args_yml, config_yml
+
+OF_THE_MACHINE = (  # in the zip's data: where and when it was trained, not what
+    "_last_episode_starts",
+    "_last_obs",
+    "_last_original_obs",
+    "_logger",
+    "ep_info_buffer",
+    "ep_success_buffer",
+    "start_time",
+    "tensorboard_log",
+)
+# The zoo's load_from_hub asks for statistics of observations and ends where there is no such file;
+# its other commands open it only where a recipe normalizes.
+VEC_NORMALIZE = "vec_normalize.pkl"
+NO_STATISTICS = (
+    "No pickle: nothing is normalized. rl_zoo3.load_from_hub asks for a file of this name.\n"
+)
+FACTS = (  # of run.json
+    "game",
+    "env_id",
+    "recipe",
+    "algo",
+    "seed",
+    "n_timesteps",
+    "exploration_steps",
+    "notes",
+    "engine",
+    "frame_skip",
+    "steps",
+    "state",
+    "started",
+    "finished",
+    "wall_clock_seconds",
+    "git_revision",
+    "python",
+    "hardware",
+)
+PACKAGES = (
+    "ale-py",
+    "gymnasium",
+    "numpy",
+    "rl_zoo3",
+    "sb3-atari-dqn",
+    "sb3_contrib",
+    "stable_baselines3",
+    "torch",
+)
+TEXTS = (".json", ".md", ".yml")
+COPIED = ("recipe.yml", "evaluation.json", "learning_curve.png", "replay.mp4")
+MADE = ("README.md", "args.yml", "config.yml", "env_kwargs.yml", "run.json", VEC_NORMALIZE)
+
+
+def write_bundle(folder: Path, run: Run, agent: Path, repo: str) -> None:
+    """Fill an empty folder with everything that is pushed.
+
+    :param agent: the run's agent that is published; evaluated, filmed and plotted
+    :param repo: ``user/name``, for the commands on the card
+    :raises UserError: a text in it holds a token
+    """
+    stem = f"{run.facts['algo']}-{run.game.folder_name}"
+    evaluation = json.loads((run.path / "evaluation.json").read_text())
+    facts = public_facts(run.facts)
+    (folder / f"{stem}.zip").write_bytes(agent_for_play(agent))
+    (folder / "config.yml").write_text(config_yml(run))
+    (folder / "args.yml").write_text(args_yml(run))
+    (folder / "env_kwargs.yml").write_text(yaml.safe_dump(dict(run.game.env_kwargs)))
+    (folder / VEC_NORMALIZE).write_text(NO_STATISTICS)
+    (folder / METRICS).write_bytes(_metrics(run))
+    for name in COPIED:
+        if (run.path / name).is_file():
+            shutil.copyfile(run.path / name, folder / name)
+    (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
+    card = model_card(run, facts, evaluation, repo, f"{stem}.zip")
+    card.save(folder / "README.md")
+    for path in sorted(folder.iterdir()):
+        if path.suffix in TEXTS and without_token(path.read_text()) != path.read_text():
+            raise UserError(f"{path.name} of RUN {run.path} would publish a token; remove it there")
+
+
+def is_of_a_bundle(name: str) -> bool:
+    """Whether a bundle could have brought a file, so that the next one may take it away."""
+    agents = "|".join(ALGORITHMS)
+    fixed = (*COPIED, *MADE, METRICS)
+    return name in fixed or re.fullmatch(rf"({agents})-[\w.-]+\.zip", name) is not None
+
+
+def public_facts(facts: dict[str, Any]) -> dict[str, Any]:
+    """What run.json says of the training, without paths and what else is installed."""
+    installed = facts.get("packages", {})
+    kept = {key: facts[key] for key in FACTS if key in facts}
+    return kept | {"packages": {key: installed[key] for key in PACKAGES if key in installed}}
+
+
+def agent_for_play(file: Path) -> bytes:
+    """An agent's zip without what playing does not need.
+
+    The weights and hyperparameters are those of the training. The target network becomes the
+    online one, which PyTorch writes once, and the optimizer one that has made no step. Nothing in
+    it is unpickled but tensors.
+    """
+    made = io.BytesIO()
+    with zipfile.ZipFile(file) as source, zipfile.ZipFile(made, "w") as target:
+        for name in sorted(source.namelist()):
+            content = source.read(name)
+            if name == "data":
+                data = json.loads(content)
+                kept = {key: data[key] for key in data if key not in OF_THE_MACHINE}
+                content = json.dumps(kept, indent=4).encode()
+            elif name == "policy.pth":
+                content = _written(_one_network(_read(content)))
+            elif name == "policy.optimizer.pth":
+                content = _written({**_read(content), "state": {}})
+            _add(target, name, content)
+    return made.getvalue()
+
+
+def _one_network(weights: OrderedDict[str, th.Tensor]) -> OrderedDict[str, th.Tensor]:
+    """Target networks as the networks that they follow: ``q_net_target.x`` is ``q_net.x``."""
+    return OrderedDict((name, weights[name.replace("_target.", ".")]) for name in weights)
+
+
+def _read(content: bytes) -> Any:
+    return th.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _written(content: Any) -> bytes:
+    made = io.BytesIO()
+    th.save(content, made)
+    return made.getvalue()
+
+
+def _metrics(run: Run) -> bytes:
+    """What a learning curve is drawn from, in the archive that the zoo asks for."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for file in sorted([*run.path.glob("*.csv"), *run.path.glob("evaluations.npz")]):
+            _add(archive, file.name, file.read_bytes())
+    return made.getvalue()
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    """Without the time of day, which would make every archive another one."""
+    entry = zipfile.ZipInfo(name)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(entry, content)

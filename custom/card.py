@@ -1,0 +1,147 @@
+"""The page of an agent on the Hub: what it scores, how to load it, how to train it again.
+
+``model_card.md`` is its text. The front matter is what leaderboards and the Deep RL course read:
+the environment id as a tag, and the score as the text ``mean +/- std``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from custom.engine import Engine
+from custom.games import OWN_IDS
+from custom.recipe_classes import ZOO_WRAPPER, wrapper_item
+from custom.results import score_rows
+from custom.runs import Run
+
+TEMPLATE = Path(__file__).with_name("model_card.md")
+CLASSES = {"dqn": ("stable_baselines3", "DQN"), "qrdqn": ("sb3_contrib", "QRDQN")}
+VARIABLES = {"env": "ENGINE", "buffer": "BUFFER", "n_envs": "ENVS"}  # of make, for the engine's
+NOT_IN_FILES = ("optimizer_class", "optimizer_kwargs")  # of policy_kwargs
+
+
+def model_card(
+    run: Run, facts: dict[str, Any], evaluation: dict[str, Any], repo: str, file: str
+) -> ModelCard:
+    """The card of an agent.
+
+    :param facts: of the training, as they are published
+    :param evaluation: of this agent, by the protocol
+    :param repo: ``user/name``
+    :param file: the agent's name in the repository
+    """
+    user, _, name = repo.partition("/")
+    module, algorithm = CLASSES[run.facts["algo"]]
+    made: ModelCard = ModelCard.from_template(
+        card_data(run, evaluation),
+        template_path=str(TEMPLATE),
+        **evaluation,
+        repo=repo,
+        user=user,
+        name=name,
+        file=file,
+        module=module,
+        algorithm=algorithm,
+        rows=score_rows(run, evaluation),
+        film=(run.path / "replay.mp4").is_file(),
+        curve=(run.path / "learning_curve.png").is_file(),
+        **_loading(run),
+        git_revision=facts.get("git_revision"),
+        command=_command(run, facts, f"{name}/recipe.yml"),
+        training=_training(facts),
+    )
+    return made
+
+
+def card_data(run: Run, evaluation: dict[str, Any]) -> ModelCardData:
+    """The front matter."""
+    result = EvalResult(
+        task_type="reinforcement-learning",
+        task_name="reinforcement-learning",
+        dataset_type=run.game.env_id,
+        dataset_name=run.game.env_id,
+        metric_type="mean_reward",
+        metric_name="mean_reward",
+        metric_value=f"{evaluation['mean']:.2f} +/- {evaluation['std']:.2f}",
+        verified=False,
+    )
+    tags = [run.game.env_id, "deep-reinforcement-learning", "reinforcement-learning"]
+    return ModelCardData(
+        model_name=CLASSES[run.facts["algo"]][1],
+        eval_results=[result],
+        library_name="stable-baselines3",
+        license="mit",
+        pipeline_tag="reinforcement-learning",
+        tags=[*tags, "stable-baselines3", "atari", run.facts["algo"], "sb3-atari-dqn"],
+    )
+
+
+def own_network(hyperparams: dict[str, Any]) -> list[str]:
+    """Classes of this project that are pickled into an agent's file."""
+    kwargs = hyperparams.get("policy_kwargs", {})
+    named = [kwargs[key] for key in kwargs if key not in NOT_IN_FILES]
+    named.append(hyperparams["policy"])
+    return sorted(x for x in named if isinstance(x, str) and x.startswith("custom."))
+
+
+def _loading(run: Run) -> dict[str, Any]:
+    """What the template says of loading."""
+    values = run.hyperparams
+    items = values["env_wrapper"]
+    wrappers = [wrapper_item("", x) for x in (items if isinstance(items, list) else [items])]
+    own_wrappers = [path for path, _ in wrappers if path != ZOO_WRAPPER]
+    padding = values.get("frame_stack_padding", "zero")
+    known = run.game.env_id not in OWN_IDS
+    arguments = [repr(run.game.env_id)]
+    if run.game.env_kwargs:
+        arguments.append(f"env_kwargs={run.game.env_kwargs}")
+    if wrappers[0][1]:
+        arguments.append(f"wrapper_kwargs={wrappers[0][1]}")
+    return {
+        "own_network": own_network(values),
+        "needs_project": bool(own_network(values) or own_wrappers or not known),
+        "plain_games": known and not own_wrappers and padding == "zero",
+        "wrapper": ", ".join(own_wrappers) or "custom.stacks",
+        "games": ", ".join(arguments),
+        "frame_stack": values["frame_stack"],
+        "buffer_size": values.get("buffer_size", 10**6),
+    }
+
+
+def _command(run: Run, facts: dict[str, Any], recipe: str) -> str:
+    """What `make train` is given to train this agent again."""
+    words = [f"GAME={run.game.env_id}", f"RECIPE={recipe}", f"SEED={run.facts['seed']}"]
+    usual = asdict(Engine())
+    engine = {k: v for k, v in facts.get("engine", {}).items() if v != usual.get(k, v)}
+    words += [f"{VARIABLES[key]}={value}" for key, value in engine.items() if key in VARIABLES]
+    flags = [
+        f"--{key}" if value is True else f"--{key} {value}"
+        for key, value in engine.items()
+        if key not in VARIABLES
+    ]
+    return " ".join([*words, f'ARGS="{" ".join(flags)}"'] if flags else words)
+
+
+def _training(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Rows of the table of the training; what is not known is left out."""
+    machine, packages = facts.get("hardware") or {}, facts.get("packages") or {}
+    seconds = facts.get("wall_clock_seconds")
+    versions = ", ".join(f"{name} {version}" for name, version in packages.items())
+    rows = [
+        ("seed", facts.get("seed")),
+        (
+            "steps",
+            f"{facts['steps']:,} of {facts['n_timesteps']:,}, each of {facts['frame_skip']} frames",
+        ),
+        ("wall-clock", seconds and str(timedelta(seconds=round(seconds)))),
+        ("hardware", machine and f"{machine['cpus']} CPU cores, {machine['gpu'] or 'no GPU'}"),
+        ("system", machine.get("platform")),
+        ("Python", facts.get("python")),
+        ("packages", versions),
+    ]
+    return [(label, str(value)) for label, value in rows if value not in (None, "", {})]

@@ -1,0 +1,64 @@
+"""Agents as others publish them: trained by the zoo itself, laid out as it pushes them."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ENV = "PongNoFrameskip-v4"
+Files = dict[str, bytes]
+
+
+@pytest.fixture(scope="session")
+def zoo_agents(tmp_path_factory: pytest.TempPathFactory, small_recipe: Path) -> dict[str, Files]:
+    """Repositories of a DQN and a QR-DQN agent of Pong, by algorithm."""
+    folder = tmp_path_factory.mktemp("zoo")
+    entry = yaml.safe_load(small_recipe.read_text())["atari"]
+    entry["policy_kwargs"] = "dict(features_extractor_kwargs=dict(features_dim=32))"
+    (folder / "small.yml").write_text(yaml.safe_dump({"atari": entry}))
+    flags = f"--env {ENV} -conf small.yml -f . -n 200 --seed 5".split()
+    flags += ["--eval-freq", "100", "--eval-episodes", "1", "--n-eval-envs", "1"]
+    for algo in ("dqn", "qrdqn"):
+        command = [sys.executable, "-m", "rl_zoo3.train", "--algo", algo, *flags]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return {algo: laid_out(algo, folder / algo / f"{ENV}_1") for algo in ("dqn", "qrdqn")}
+
+
+def laid_out(algo: str, folder: Path) -> Files:
+    """The files of a repository, as ``package_to_hub`` of the zoo has them."""
+    agent = (folder / f"{ENV}.zip").read_bytes()
+    files = {f"{algo}-{ENV}.zip": agent}
+    with zipfile.ZipFile(io.BytesIO(agent)) as archive:
+        files |= {f"{algo}-{ENV}/{name}": archive.read(name) for name in archive.namelist()}
+    files |= {name: (folder / ENV / name).read_bytes() for name in ("args.yml", "config.yml")}
+    metrics = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+    metrics["evaluations.npz"] = (folder / "evaluations.npz").read_bytes()
+    return files | {
+        ".gitattributes": b"*.zip filter=lfs diff=lfs merge=lfs -text\n",
+        "README.md": b"---\nlibrary_name: stable-baselines3\n---\n# An agent\n",
+        "env_kwargs.yml": b"render_mode: rgb_array\n",
+        "replay.mp4": b"\0\0\0\x20ftypisom" + bytes(100),
+        "results.json": b'{"mean_reward": -21.0, "std_reward": 0.0}',
+        "train_eval_metrics.zip": zipped(metrics),
+    }
+
+
+def zipped(members: Files, method: int = zipfile.ZIP_STORED) -> bytes:
+    """A zip archive."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return made.getvalue()
+
+
+def unzipped(content: bytes) -> Files:
+    """The members of a zip archive."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}

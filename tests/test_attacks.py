@@ -1,0 +1,572 @@
+"""Agents that mean harm, pulled: nothing of theirs runs, and what is refused is told why.
+
+Each attack makes a hostile repository of a sound one. What it would run is always the same: it
+would create a file, the canary.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+import yaml
+from stable_baselines3 import DQN
+
+from custom.agents import load_agent
+from custom.errors import UserError
+from custom.hub import client
+from custom.pull import pull
+from custom.runs import Run
+from custom.safe_zip import MOST_MEMBERS
+from tests.foreign import ENV, Files, unzipped, zipped
+from tests.servers.hub import Hub
+
+REPO = "tester/dqn-Pong"
+AGENT = f"dqn-{ENV}.zip"
+METRICS = "train_eval_metrics.zip"
+GIB = 2**30
+CONFIG = (
+    "env_wrapper: stable_baselines3.common.atari_wrappers.AtariWrapper",
+    "frame_stack: 4",
+    "n_timesteps: 100",
+    "policy: CnnPolicy",
+    'policy_kwargs: "dict(features_extractor_kwargs=dict(features_dim=32))"',
+)
+Attack = Callable[[Files, Path], Files]
+
+
+class Payload:
+    """What a victim runs who unpickles it."""
+
+    def __init__(self, canary: Path) -> None:
+        self.command = f"touch {canary}"
+
+    def __reduce__(self) -> Any:
+        return os.system, (self.command,)
+
+
+def call(canary: Path) -> str:
+    """Code that makes the canary."""
+    return f"__import__('os').system('touch {canary}')"
+
+
+def changed(archive: bytes, members: Files) -> bytes:
+    """An archive with other members in it, or more of them."""
+    return zipped({**unzipped(archive), **members})
+
+
+def agent_with(**members: Callable[[bytes, Path], bytes]) -> Attack:
+    """An attack that changes members of the agent's file."""
+
+    def attack(files: Files, canary: Path) -> Files:
+        inside = unzipped(files[AGENT])
+        names = {"data": "data", "policy": "policy.pth"}
+        new = {names[key]: change(inside[names[key]], canary) for key, change in members.items()}
+        return {AGENT: changed(files[AGENT], new)}
+
+    return attack
+
+
+def config_with(*lines: str) -> Attack:
+    """An attack by lines of ``config.yml``, in place of those of the same names."""
+
+    def attack(_: Files, canary: Path) -> Files:
+        names = {line.partition(":")[0] for line in lines}
+        kept = [line for line in CONFIG if line.partition(":")[0] not in names]
+        text = "\n".join([*kept, *lines]).replace("CODE", call(canary))
+        return {"config.yml": text.replace("CANARY", str(canary)).encode()}
+
+    return attack
+
+
+def recipe_with(text: str) -> Attack:
+    """An attack by this project's own ``recipe.yml``."""
+    whole = f"{ENV}:\n  n_timesteps: 100\n  frame_stack: 4\n{text}"
+    return lambda files, canary: {"recipe.yml": whole.replace("CANARY", str(canary)).encode()}
+
+
+def replaced(name: str, content: bytes | Callable[[Path], bytes]) -> Attack:
+    """An attack by another file."""
+    return lambda files, canary: {name: content(canary) if callable(content) else content}
+
+
+def metrics_with(members: Files) -> Attack:
+    """An attack by members of the archive beside the agent."""
+    return lambda files, canary: {METRICS: changed(files[METRICS], members)}
+
+
+# --- data -----------------------------------------------------------------------------------------
+
+
+def pickled_in_data(content: bytes, canary: Path) -> bytes:
+    """Where SB3 keeps what JSON cannot hold."""
+    text = base64.b64encode(pickle.dumps(Payload(canary))).decode()
+    data = json.loads(content)
+    for name in ("policy_class", "lr_schedule", "observation_space"):
+        data[name] = {":type:": "<class 'x'>", ":serialized:": text}
+    return json.dumps(data).encode()
+
+
+def data_with(**values: Any) -> Attack:
+    """An attack by plain values of SB3's `data`."""
+
+    def change(content: bytes, _: Path) -> bytes:
+        return json.dumps({**json.loads(content), **values}).encode()
+
+    return agent_with(data=change)
+
+
+# --- policy.pth -----------------------------------------------------------------------------------
+
+
+class Storage:
+    """What a tensor's numbers are said to be: in which record, and how many."""
+
+    def __init__(self, key: str, numel: int) -> None:
+        self.key, self.numel = key, numel
+
+
+class Declared:
+    """A tensor in a pickle, whatever its record holds."""
+
+    def __init__(self, storage: Storage, shape: tuple[int, ...]) -> None:
+        self.storage, self.shape = storage, shape
+
+    def __reduce__(self) -> Any:
+        strides = tuple(int(np.prod(self.shape[i + 1 :])) for i in range(len(self.shape)))
+        arguments = self.storage, 0, self.shape, strides, False, OrderedDict()
+        return th._utils._rebuild_tensor_v2, arguments
+
+
+class Pickler(pickle.Pickler):
+    """As PyTorch's: storages by their names."""
+
+    def persistent_id(self, obj: Any) -> Any:
+        if isinstance(obj, Storage):
+            return "storage", th.FloatStorage, obj.key, "cpu", obj.numel
+        return None
+
+
+def pth(weights: Any, records: Files | None = None, method: int = zipfile.ZIP_STORED) -> bytes:
+    """A ``.pth`` by hand."""
+    made = io.BytesIO()
+    Pickler(made, 2).dump(weights)
+    members = {"data.pkl": made.getvalue(), "version": b"3\n", **(records or {})}
+    return zipped({f"archive/{name}": content for name, content in members.items()}, method)
+
+
+def weights_of(content: bytes) -> dict[str, th.Tensor]:
+    found: dict[str, th.Tensor] = th.load(io.BytesIO(content), weights_only=True)
+    return found
+
+
+def saved(weights: Any, **how: Any) -> bytes:
+    made = io.BytesIO()
+    th.save(weights, made, **how)
+    return made.getvalue()
+
+
+def declared_pth(content: bytes, storage: int | None, shape: tuple[int, ...] | None) -> bytes:
+    """The first tensor is said to be larger than it is."""
+    weights, records = weights_of(content), {}
+    made: dict[str, Declared] = {}
+    for number, (name, tensor) in enumerate(weights.items()):
+        records[f"data/{number}"] = tensor.numpy().tobytes()
+        numel = storage if number == 0 and storage else tensor.numel()
+        size = shape if number == 0 and shape else tuple(tensor.shape)
+        made[name] = Declared(Storage(str(number), numel), size)
+    return pth(OrderedDict(made), records)
+
+
+def with_nan(content: bytes, _: Path) -> bytes:
+    weights = weights_of(content)
+    next(iter(weights.values())).view(-1)[7] = float("nan")
+    return saved(weights)
+
+
+class Bytes:
+    """100 GB of zeros, by a call that PyTorch's own allow-list lets pass."""
+
+    def __reduce__(self) -> Any:
+        return bytearray, (100 * 10**9,)
+
+
+def compressed(content: bytes, _: Path) -> bytes:
+    return zipped({**unzipped(content), "archive/data/0": bytes(10**8)}, zipfile.ZIP_DEFLATED)
+
+
+def lying(archive: bytes, name: str, size: int) -> bytes:
+    """An archive that says that a member has another size, in both of its directories."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        offset, directory = opened.getinfo(name).header_offset, opened.start_dir
+    made = bytearray(archive)
+    central = made.index(name.encode(), directory) - 46
+    struct.pack_into("<L", made, offset + 22, size)
+    struct.pack_into("<L", made, central + 24, size)
+    return bytes(made)
+
+
+def bomb(declared: int | None) -> Attack:
+    """A `data` of 100 MB in 100 kB."""
+
+    def attack(files: Files, _: Path) -> Files:
+        members = {**unzipped(files[AGENT]), "data": bytes(10**8)}
+        archive = zipped(members, zipfile.ZIP_DEFLATED)
+        return {AGENT: lying(archive, "data", declared) if declared else archive}
+
+    return attack
+
+
+def twice(files: Files, _: Path) -> Files:
+    made = io.BytesIO(files[AGENT])
+    with zipfile.ZipFile(made, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("data", b"{}")
+    return {AGENT: made.getvalue()}
+
+
+def object_array(canary: Path) -> bytes:
+    made = io.BytesIO()
+    np.savez(made, timesteps=np.array([Payload(canary)], dtype=object), results=np.zeros((1, 1)))
+    return zipped({"evaluations.npz": made.getvalue()})
+
+
+def huge_array(_: Path) -> bytes:
+    made = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**10,)}
+    np.lib.format.write_array_header_1_0(made, header)
+    arrays = {"timesteps.npy": made.getvalue(), "results.npy": made.getvalue()}
+    return zipped({"evaluations.npz": zipped(arrays)})
+
+
+LAUGHS = b"a: &a [1, 1]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]\n"
+CNN = f"  {CONFIG[0]}\n  policy: CnnPolicy\n"
+NETWORK = "dict(features_extractor_kwargs=dict(features_dim=32), net_arch=[1000000, 1000000])"
+REFUSED: dict[str, tuple[Attack, str]] = {
+    "pickle as policy.pth": (
+        agent_with(policy=lambda _, canary: pickle.dumps(Payload(canary))),
+        "policy.pth in it: is no zip archive",
+    ),
+    "pickle in policy.pth": (
+        agent_with(policy=lambda _, canary: pth(Payload(canary))),
+        "its pickle calls 'posix system', which no tensor needs",
+    ),
+    "newer pickle in policy.pth": (
+        agent_with(
+            policy=lambda _, canary: zipped({"a/data.pkl": pickle.dumps(Payload(canary), 4)})
+        ),
+        "its pickle is of protocol 4",
+    ),
+    "allowed call in policy.pth": (
+        agent_with(policy=lambda *_: pth(Bytes())),
+        "its pickle calls '__builtin__ bytearray'",
+    ),
+    "legacy policy.pth": (
+        agent_with(
+            policy=lambda content, _: saved(
+                weights_of(content), _use_new_zipfile_serialization=False
+            )
+        ),
+        "policy.pth in it: is no zip archive",
+    ),
+    "100 GB tensor": (
+        agent_with(policy=lambda c, _: declared_pth(c, 25 * 10**9, (25 * 10**9,))),
+        "is 25000000000 of torch.float32 in it",
+    ),
+    "100 GB behind a tensor": (
+        agent_with(policy=lambda c, _: declared_pth(c, 25 * 10**9, None)),
+        "does not match expected size",
+    ),
+    "tensor that is longer than its record": (
+        agent_with(policy=lambda c, _: declared_pth(c, 10**5, None)),
+        "does not match expected size",
+    ),
+    "NaN": (agent_with(policy=with_nan), "has a value that is not finite"),
+    "other tensors": (
+        agent_with(policy=lambda *_: saved({"q_net.x": th.zeros(3)})),
+        "its weights do not fit the recipe",
+    ),
+    "no tensors": (
+        agent_with(policy=lambda content, _: saved(dict.fromkeys(weights_of(content), 1))),
+        "is a int in it",
+    ),
+    "bomb in policy.pth": (agent_with(policy=compressed), "is compressed, as PyTorch never"),
+    "bomb": (bomb(None), "data in it has 100,000,000 bytes, of 67,108,864 allowed"),
+    "bomb that lies": (bomb(1000), "data in it is damaged"),
+    "member that is shorter than it says": (
+        lambda files, _: {AGENT: lying(files[AGENT], "data", 10**6)},
+        "data in it is",
+    ),
+    "many values": (
+        agent_with(data=lambda *_: b"[" + b"[]," * 10**6 + b"1]"),
+        "data in it has more than 200,000 values",
+    ),
+    "deep values": (
+        agent_with(data=lambda *_: b"[" * 10**5 + b"]" * 10**5),
+        "data in it is no JSON",
+    ),
+    "steps as text": (data_with(num_timesteps="1"), "num_timesteps is the text '1'"),
+    "infinite steps": (data_with(num_timesteps=float("inf")), "num_timesteps is inf"),
+    "epsilon": (data_with(exploration_rate=7), "exploration_rate is 7"),
+    "two of a name": (twice, "has two members of the same name"),
+    "path in the zip": (
+        lambda files, _: {AGENT: changed(files[AGENT], {"../../evil": b""})},
+        r"'../../evil', which leads out of its folder",
+    ),
+    "absolute path in the zip": (
+        lambda files, _: {AGENT: changed(files[AGENT], {"/tmp/evil": b""})},
+        "'/tmp/evil', which leads out of its folder",
+    ),
+    "many members": (
+        lambda files, _: {AGENT: zipped({str(i): b"" for i in range(MOST_MEMBERS + 1)})},
+        "has more than 1000 members",
+    ),
+    "no zip": (replaced(AGENT, b"../../etc/passwd"), "is no zip archive"),
+    "tag in config.yml": (
+        replaced("config.yml", lambda c: f"!!python/object/apply:os.system ['touch {c}']".encode()),
+        r"config.yml: line 1: the tag '!!python/object/apply:os.system' is refused",
+    ),
+    "tag in a value": (
+        config_with("gamma: !!python/object/apply:os.system ['touch CANARY']"),
+        r"config.yml: line \d+: the tag '!!python/object/apply:os.system' is refused",
+    ),
+    "tag in recipe.yml": (
+        recipe_with(CNN + "  gamma: !!python/object/apply:os.system ['touch CANARY']\n"),
+        r"recipe.yml: line 6: the tag '!!python/object/apply:os.system' is refused",
+    ),
+    "policy_kwargs": (config_with('policy_kwargs: "CODE"'), "which is not run"),
+    "policy_kwargs with a class": (
+        config_with('policy_kwargs: "dict(optimizer_class=os.system)"'),
+        "which is not run",
+    ),
+    "replay_buffer_kwargs": (config_with('replay_buffer_kwargs: "CODE"'), "which is not run"),
+    "normalize": (config_with('normalize: "CODE"'), "normalize is .* needs statistics"),
+    "env_wrapper": (config_with("env_wrapper: os.system"), "env_wrapper is 'os.system'"),
+    "env_wrapper with arguments": (
+        config_with("env_wrapper: {subprocess.run: {args: touch CANARY}}"),
+        "env_wrapper is 'subprocess.run'",
+    ),
+    "callback": (config_with("callback: os.system"), "callback is 'os.system', which names code"),
+    "vec_env_wrapper": (config_with("vec_env_wrapper: os.system"), "which names code"),
+    "monitor_kwargs": (config_with('monitor_kwargs: "CODE"'), "monitor_kwargs is"),
+    "policy": (config_with("policy: os.system"), "policy is 'os.system'"),
+    "policy of an allowed package": (
+        config_with("policy: torch.hub.load"),
+        "'torch.hub.load', which is not a BasePolicy class",
+    ),
+    "optimizer_class": (
+        recipe_with(CNN + "  policy_kwargs: {optimizer_class: subprocess.Popen}\n"),
+        "optimizer_class is 'subprocess.Popen'",
+    ),
+    "features_extractor_class": (
+        recipe_with(CNN + "  policy_kwargs: {features_extractor_class: posix.system}\n"),
+        "features_extractor_class is 'posix.system'",
+    ),
+    "billion laughs": (replaced("config.yml", LAUGHS), "line 1: a collection with an alias"),
+    "deep YAML": (replaced("config.yml", b"[" * 60_000), "nested deeper than 20 levels"),
+    "a key twice": (config_with("gamma: 0.9", "gamma: 0.8"), "'gamma' stands twice"),
+    "unknown key": (config_with("gama: 0.9"), "gama is not a known key; did you mean gamma"),
+    "huge network": (config_with(f'policy_kwargs: "{NETWORK}"'), "the recipe's network has"),
+    "another game": (
+        replaced("env_kwargs.yml", b"{frameskip: 4}"),
+        "the agent's game was made with {'frameskip': 4}",
+    ),
+    "huge file": (replaced("config.yml", b"#" * (2**16 + 1)), "config.yml is 65,537 bytes, of"),
+    "another algorithm's recipe": (recipe_with("  algo: qrdqn\n" + CNN), "is of 'qrdqn'"),
+    "recipe without the game": (replaced("recipe.yml", b"atari: {}"), f"no entry for {ENV}"),
+}
+LEFT_OUT: dict[str, tuple[Attack, str]] = {
+    "tag in args.yml": (
+        replaced("args.yml", lambda c: f"!!python/object/apply:os.system ['touch {c}']".encode()),
+        "args.yml: line 1: the tag '!!python/object/apply:os.system' is refused",
+    ),
+    "path in the metrics": (
+        metrics_with({"../../evil": b""}),
+        "train_eval_metrics.zip is left out: has the member '../../evil'",
+    ),
+    "object array": (replaced(METRICS, object_array), "evaluations.npz is left out: timesteps"),
+    "huge array": (replaced(METRICS, huge_array), "timesteps is not as large as it declares"),
+    "metrics that are none": (replaced(METRICS, b"x"), "is no zip archive"),
+    "games": (metrics_with({"training_games.csv": b"=cmd()"}), "training_games.csv is left out"),
+    "film": (replaced("replay.mp4", b"<script>"), "replay.mp4 is left out: is no MP4"),
+    "curve": (replaced("learning_curve.png", b"<svg/>"), "learning_curve.png is left out"),
+    "scores": (replaced("evaluation.json", b'{"mean": "1"}'), "evaluation.json is left out"),
+    "deep scores": (replaced("evaluation.json", b"[" * 10**5), "evaluation.json is left out"),
+    "run.json": (replaced("run.json", b"[]"), "what is said of the training is left out"),
+}
+
+
+@pytest.fixture
+def sound(zoo_agents: dict[str, Files]) -> Files:
+    """A repository that means no harm."""
+    return zoo_agents["dqn"]
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    """What an attack would create."""
+    return tmp_path / "canary"
+
+
+def attacked(hub: Hub, sound: Files, attack: Attack, canary: Path) -> Run:
+    """What a pull makes of a repository after an attack."""
+    hub.add(REPO, {**sound, **attack(sound, canary)})
+    return pull(client(), REPO, "", canary.parent / "logs")
+
+
+def reserved() -> int:
+    """The most memory that this process ever asked for, in bytes."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmPeak:")[1].split()[0])
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_attack_is_refused(name: str, hub: Hub, sound: Files, canary: Path) -> None:
+    attack, reason = REFUSED[name]
+    before = reserved()
+    with pytest.raises(UserError, match=reason) as refusal:
+        attacked(hub, sound, attack, canary)
+    assert str(refusal.value).startswith(f"{REPO}: ")
+    assert "\n" not in str(refusal.value)
+    assert reserved() - before < GIB
+    logs = canary.parent / "logs"
+    assert not canary.exists()
+    assert not logs.exists() or list(logs.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_what_is_unsound_beside_an_agent_is_left_out(
+    name: str, hub: Hub, sound: Files, canary: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attack, reason = LEFT_OUT[name]
+    before = reserved()
+    run = attacked(hub, sound, attack, canary)
+    assert reason in capsys.readouterr().out
+    assert reserved() - before < GIB
+    names = {path.name for path in run.path.iterdir()}
+    changed = set(attack(sound, canary)) - {METRICS}
+    assert not names & changed or changed == {"run.json"}
+    assert not canary.exists()
+    assert not list(canary.parent.rglob("evil"))
+
+
+def test_what_is_pickled_in_the_data_is_never_opened_and_not_kept(
+    hub: Hub, sound: Files, canary: Path
+) -> None:
+    attack = agent_with(data=pickled_in_data)
+    (canary.parent / "hostile.zip").write_bytes(attack(sound, canary)[AGENT])
+    payload = base64.b64encode(pickle.dumps(Payload(canary)))
+    run = attacked(hub, sound, attack, canary)
+    assert load_agent(run, run.final_model, "cpu").num_timesteps == 200
+    assert not canary.exists()
+    for path in run.path.rglob("*"):
+        assert not path.is_file() or payload not in path.read_bytes()
+    assert all(payload not in m for m in unzipped(run.final_model.read_bytes()).values())
+    with pytest.raises(Exception, match=r"."):  # whatever follows, the payload has run
+        DQN.load(canary.parent / "hostile.zip", device="cpu")
+    assert canary.exists()
+
+
+def test_a_run_of_ones_own_is_loaded_as_safely(hub: Hub, sound: Files, canary: Path) -> None:
+    run = attacked(hub, sound, lambda *_: {}, canary)
+    hostile = agent_with(data=pickled_in_data)(sound, canary)[AGENT]
+    run.final_model.write_bytes(hostile)
+    assert load_agent(run, run.final_model, "cpu").num_timesteps == 200
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("victim", ["pickle", "pth", "yaml", "eval"])
+def test_the_payloads_run_where_they_are_opened(victim: str, canary: Path) -> None:
+    tag = f"!!python/object/apply:os.system ['touch {canary}']"
+    opened: dict[str, Callable[[], Any]] = {
+        "pickle": lambda: pickle.loads(pickle.dumps(Payload(canary))),
+        "pth": lambda: th.load(io.BytesIO(pth(Payload(canary))), weights_only=False),
+        "yaml": lambda: yaml.unsafe_load(tag),
+        "eval": lambda: eval(call(canary)),
+    }
+    opened[victim]()
+    assert canary.exists()
+
+
+def test_with_trust_the_payload_runs(hub: Hub, sound: Files, canary: Path) -> None:
+    hub.add(REPO, {**sound, **agent_with(data=pickled_in_data)(sound, canary)})
+    with pytest.raises(UserError, match=r"cannot be loaded"):
+        pull(client(), REPO, "", canary.parent / "logs", trust=True)
+    assert canary.exists()
+
+
+def test_pickles_beside_the_agent_are_not_fetched(hub: Hub, sound: Files, canary: Path) -> None:
+    pickles = dict.fromkeys(("replay_buffer.pkl", "vec_normalize.pkl"))
+    attacked(hub, sound, lambda *_: {n: pickle.dumps(Payload(canary)) for n in pickles}, canary)
+    assert not any(".pkl" in path for _, path, _ in hub.requests)
+    assert not canary.exists()
+
+
+def test_a_huge_file_is_refused_before_it_is_fetched(hub: Hub, sound: Files, canary: Path) -> None:
+    with pytest.raises(UserError, match=r"config\.yml is"):
+        attacked(hub, sound, REFUSED["huge file"][0], canary)
+    assert not any("resolve" in path for _, path, _ in hub.requests)
+
+
+def test_no_archive_writes_over_what_was_checked(hub: Hub, sound: Files, canary: Path) -> None:
+    evil = {"config.yml": b"callback: os.system", f"{ENV}/config.yml": b"callback: os.system"}
+    evil |= {"run.json": b"{}"}
+
+    def attack(files: Files, _: Path) -> Files:
+        return {name: changed(files[name], evil) for name in (AGENT, METRICS)}
+
+    plain = attacked(hub, sound, lambda *_: {}, canary)
+    run = attacked(hub, sound, attack, canary)
+    for name in ("recipe.yml", f"{ENV}/config.yml", f"{ENV}/args.yml"):
+        assert (run.path / name).read_bytes() == (plain.path / name).read_bytes()
+
+
+def test_a_foreign_run_json_makes_no_run_trusted(hub: Hub, sound: Files, canary: Path) -> None:
+    theirs = {"trusted": True, "algo": "x", "command": "rm", "steps": 9, "python": "3\n# x"}
+    theirs |= {"seed": 7, "git_revision": "`touch x`", "wall_clock_seconds": 5, "state": "finished"}
+    run = attacked(hub, sound, replaced("run.json", json.dumps(theirs).encode()), canary)
+    assert not {"trusted", "command", "python", "git_revision"} & set(run.facts)
+    assert (run.facts["seed"], run.facts["wall_clock_seconds"]) == (7, 5)
+    assert (run.facts["algo"], run.facts["steps"], run.facts["state"]) == ("dqn", 200, "pulled")
+
+
+@pytest.mark.parametrize("name", [AGENT, "config.yml", "recipe.yml"])
+def test_a_link_is_not_followed(name: str, hub: Hub, sound: Files, canary: Path) -> None:
+    hub.add(REPO, sound)
+    hub.add(REPO, {}, symlinks={name: "/etc/passwd"})
+    with pytest.raises(UserError, match=r"no zip archive|no hyperparameters|no entry for"):
+        pull(client(), REPO, "", canary.parent / "logs")
+
+
+@pytest.mark.parametrize("repo", ["../../x", "../x", "a/../b", "/etc/passwd", "a/b/c", "x", "a/.."])
+def test_a_name_that_is_no_repository_is_refused(repo: str, hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="write REPO=user/name"):
+        pull(client(), repo, "", tmp_path / "logs")
+    assert hub.requests == []
+    assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("dqn-EvilNoFrameskip-v4.zip", "GAME 'EvilNoFrameskip-v4' is unknown"),
+        ("dqn-..zip", "needs one agent|GAME"),
+        ("dqn-pong.zip", "is not named after an environment, as PongNoFrameskip-v4"),
+        ("dqn-Pong-v4.zip", "is not a version that can be trained"),
+    ],
+)
+def test_an_unknown_game_is_refused(name: str, reason: str, hub: Hub, tmp_path: Path) -> None:
+    hub.add(REPO, {name: b"", "config.yml": b""})
+    with pytest.raises(UserError, match=reason):
+        pull(client(), REPO, "", tmp_path / "logs")

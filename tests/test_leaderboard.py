@@ -1,0 +1,154 @@
+"""Agents of the Hub are ranked as its leaderboards rank them, one's own among them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from custom.errors import UserError
+from custom.games import find_game
+from custom.hub import client
+from custom.leaderboard import Entry, Table, entry_of, format_table, local_entries, table_of
+from tests.servers.hub import Hub
+
+ENV = "PongNoFrameskip-v4"
+GAME = find_game("Pong")
+
+
+def card(value: str, env_id: str = ENV) -> bytes:
+    """A card as the zoo and the course write it."""
+    result = EvalResult(
+        task_type="reinforcement-learning",
+        dataset_type=env_id,
+        dataset_name=env_id,
+        metric_type="mean_reward",
+        metric_value=value,
+    )
+    tags = [env_id, "reinforcement-learning"]
+    data = ModelCardData(model_name="DQN", eval_results=[result], tags=tags)
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n# DQN")).encode()
+
+
+@pytest.fixture
+def agents(hub: Hub) -> Hub:
+    """Five agents on the Hub, one of another game, one without a score."""
+    hub.add("a/steady", {"README.md": card("19.00 +/- 1.00")})
+    hub.add("b/wild", {"README.md": card("20.00 +/- 9.00")})
+    hub.add("tester/mine", {"README.md": card("-3.50 +/- 2.25")})
+    hub.add("c/other", {"README.md": card("900.00 +/- 1.00", "BreakoutNoFrameskip-v4")})
+    hub.add("d/silent", {"README.md": f"---\ntags: [{ENV}]\n---\n".encode()})
+    hub.page_size = 2
+    return hub
+
+
+def test_the_order_is_mean_minus_std_over_every_page(agents: Hub, tmp_path: Path) -> None:
+    table = table_of(client(), GAME, tmp_path)
+    assert sorted(table.entries, key=lambda e: -e.rank_by) == [
+        Entry("a/steady", "DQN", 19.0, 1.0),
+        Entry("b/wild", "DQN", 20.0, 9.0),
+        Entry("tester/mine", "DQN", -3.5, 2.25, "yours"),
+    ]
+    assert table.unscored == 1
+
+
+def test_without_a_token_it_works_too(
+    agents: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    assert [e.whose for e in table_of(client(), GAME, tmp_path).entries] == ["", "", ""]
+
+
+def test_a_table_is_kept_for_an_hour_and_shown_offline(
+    agents: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = table_of(client(), GAME, tmp_path)
+    asked = len(agents.requests)
+    assert table_of(client(), GAME, tmp_path) == first
+    assert len(agents.requests) == asked
+    agents.add("e/new", {"README.md": card("21.00 +/- 0.00")})
+    assert len(table_of(client(), GAME, tmp_path, refresh=True).entries) == 4
+    agents.fail("GET", "/api/models", 503, times=1000)
+    [file] = tmp_path.glob("leaderboards/*.json")
+    os.utime(file, (0, 0))
+    assert len(table_of(client(), GAME, tmp_path).entries) == 4
+    assert capsys.readouterr().out.splitlines()[-1].startswith("offline, as of 20")
+
+
+def test_offline_without_a_kept_table_is_said(agents: Hub, tmp_path: Path) -> None:
+    agents.fail("GET", "/api/models", 503, times=1000)
+    with pytest.raises(UserError, match="the agents for PongNoFrameskip-v4: answers 503"):
+        table_of(client(), GAME, tmp_path)
+    assert not (tmp_path / "leaderboards").exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"entries": [1]}', '{"endpoint": "http://x"}'])
+def test_a_damaged_kept_table_is_asked_for_anew(agents: Hub, tmp_path: Path, content: str) -> None:
+    file = tmp_path / "leaderboards" / f"{ENV}.json"
+    file.parent.mkdir()
+    file.write_text(content)
+    assert len(table_of(client(), GAME, tmp_path).entries) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "scores"),
+    [
+        ("563.00 +/- 190.46", (563.0, 190.46)),
+        ("-21.00 +/- 0.00", (-21.0, 0.0)),
+        ("12", (12.0, 0.0)),
+        (7.5, (7.5, 0.0)),
+        ("1e3 ± 5", (1000.0, 5.0)),
+        ("nan +/- 0", None),
+        ("inf", None),
+        ("10 +/- -3", None),
+        ("best agent ever", None),
+        (None, None),
+    ],
+)
+def test_scores_are_read_as_leaderboards_read_them(
+    value: Any, scores: tuple[float, float] | None
+) -> None:
+    metrics = [{"type": "mean_reward", "value": value}]
+    index = [{"name": "DQN", "results": [{"metrics": metrics}]}]
+    model = SimpleNamespace(id="a/b", model_index=index, card_data=None)
+    entry = entry_of(model)
+    assert (None if entry is None else (entry.mean, entry.std)) == scores
+
+
+@pytest.mark.parametrize("index", [None, [], [{}], {"name": "x"}, [{"results": []}], "text"])
+def test_an_index_of_another_form_is_no_score(index: Any) -> None:
+    assert entry_of(SimpleNamespace(id="a/b", model_index=index, card_data=None)) is None
+
+
+def test_own_places_are_shown_however_far_down() -> None:
+    entries = [Entry(f"u/{n}", "DQN", float(n), 0.0) for n in range(50)]
+    own = [Entry("logs/dqn/dqn/x_1", "DQN (dqn)", 3.0, 0.5, "here")]
+    lines = format_table(Table("now", entries, 2), own, top=3).splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == ["1", "2", "3", "48"]
+    assert "logs/dqn/dqn/x_1 [here]" in lines[-2]
+    assert lines[-1].endswith("; 2 more state no score")
+
+
+def test_a_name_cannot_move_the_cursor() -> None:
+    index = [{"name": "\x1b[2JDQN\n", "results": [{"metrics": [{"value": "1 +/- 1"}]}]}]
+    entry = entry_of(SimpleNamespace(id="a/b", model_index=index, card_data=None))
+    assert entry is not None
+    assert entry.algorithm == "[2JDQN"
+
+
+def test_evaluated_runs_of_this_machine_stand_among_them(tmp_path: Path) -> None:
+    for number, facts in ((1, {}), (2, {"pulled": {"repo": "a/b"}})):
+        folder = tmp_path / "dqn" / "dqn" / f"{ENV}_{number}"
+        folder.mkdir(parents=True)
+        said = {"algo": "dqn", "env_id": ENV, "frame_skip": 4, "recipe": "dqn", "seed": 1}
+        (folder / "run.json").write_text(json.dumps({**said, **facts}))
+        recipe = (Path(__file__).parents[1] / "hyperparams/dqn.yml").read_text()
+        (folder / "recipe.yml").write_text(recipe.replace("atari: ", f"{ENV}: ", 1))
+        (folder / "evaluation.json").write_text('{"mean": 5.0, "std": 1.0}')
+    [entry] = local_entries(GAME, tmp_path)
+    assert (entry.whose, entry.rank_by, entry.algorithm) == ("here", 4.0, "DQN (dqn)")

@@ -1,0 +1,240 @@
+"""Agents of the Hub as run folders: those of the zoo, and those of this project."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch as th
+from sb3_contrib import QRDQN
+from stable_baselines3 import DQN
+from stable_baselines3.common.vec_env import VecEnv
+
+from custom.agents import load_agent
+from custom.bundle import write_bundle
+from custom.envs import make_games
+from custom.errors import UserError
+from custom.evaluation import Protocol
+from custom.experiment import Settings, build
+from custom.games import find_game
+from custom.hub import client
+from custom.pull import pull
+from custom.recipes import load_recipe
+from custom.report import plot_run
+from custom.results import evaluate_run
+from custom.runs import Run, latest_run, open_run
+from custom.training import train
+from tests.conftest import run
+from tests.foreign import ENV, Files, unzipped, zipped
+from tests.servers.hub import Hub
+
+REPO = "tester/dqn-Pong"
+SB3 = {"dqn": DQN, "qrdqn": QRDQN}
+Refused = Callable[..., str]
+
+
+def pulled(hub: Hub, files: Files, logs: Path, **flags: bool) -> Run:
+    """A repository of some files, pulled."""
+    hub.add(REPO, files)
+    return pull(client(), REPO, "", logs, **flags)
+
+
+def actions(model: DQN, run: Run) -> np.ndarray:
+    """What an agent does in a few dozen steps of random play."""
+    env: VecEnv = make_games(run.game, run.hyperparams, 4, seed=1)
+    random, chosen, obs = np.random.default_rng(0), [], env.reset()
+    for _ in range(20):
+        chosen.append(model.predict(obs, deterministic=True)[0])
+        obs, *_ = env.step(random.integers(6, size=4))
+    env.close()
+    return np.array(chosen)
+
+
+@pytest.mark.parametrize("algo", ["dqn", "qrdqn"])
+def test_an_agent_of_the_zoo_plays_as_it_does_there(
+    algo: str, hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
+) -> None:
+    files = zoo_agents[algo]
+    run = pulled(hub, files, tmp_path / "logs")
+    assert run.path == tmp_path / f"logs/tester--dqn-Pong/{algo}/{ENV}_1"
+    (tmp_path / "theirs.zip").write_bytes(files[f"{algo}-{ENV}.zip"])
+    theirs = SB3[algo].load(tmp_path / "theirs.zip", device="cpu")
+    ours = load_agent(run, run.final_model, "cpu")
+    by_sb3 = SB3[algo].load(run.final_model, device="cpu")
+    assert np.array_equal(actions(ours, run), actions(theirs, run))
+    for loaded in (ours, by_sb3):
+        for name, tensor in theirs.policy.state_dict().items():
+            assert th.equal(loaded.policy.state_dict()[name], tensor)
+        assert loaded.num_timesteps == theirs.num_timesteps == 200
+        for name in ("gamma", "learning_rate", "buffer_size", "target_update_interval"):
+            assert getattr(loaded, name) == getattr(theirs, name), name
+
+
+def test_a_pulled_run_is_evaluated_plotted_and_found_as_any_other(
+    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
+) -> None:
+    run = pulled(hub, zoo_agents["dqn"], tmp_path)
+    assert evaluate_run(run, Protocol(episodes=1), device="cpu")["steps"] == 200
+    (run.path / "training_games.csv").write_text("steps,frames,score,game_frames\n1,4,-21,9\n")
+    assert plot_run(run).is_file()
+    assert latest_run(tmp_path, "tester--dqn-Pong", run.game).path == run.path
+    assert run.facts["pulled"] == {"repo": REPO, "revision": hub.commits(REPO)[-1]["id"]}
+    assert (run.facts["state"], run.facts["seed"], run.facts["frame_skip"]) == ("pulled", 5, 4)
+
+
+def test_the_zoo_plays_a_pulled_agent(
+    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
+) -> None:
+    logs = pulled(hub, zoo_agents["dqn"], tmp_path).path.parents[1]
+    run("rl_zoo3.enjoy", "--algo", "dqn", "--env", ENV, "-f", logs, "--no-render", "-n", 20)
+
+
+def test_only_known_files_are_fetched_and_copies_are_the_hubs(
+    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
+) -> None:
+    files = {**zoo_agents["dqn"], "replay_buffer.pkl": b"x", "vec_normalize.pkl": b"x"}
+    run = pulled(hub, files, tmp_path)
+    asked = {path.split("?")[0].rpartition("/")[2] for _, path, _ in hub.requests}
+    assert not {"README.md", "replay_buffer.pkl", "vec_normalize.pkl", "results.json"} & asked
+    names = {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()}
+    settings = {f"{ENV}/config.yml", f"{ENV}/args.yml"}
+    copies = {"evaluations.npz", "replay.mp4"}
+    assert names == {f"{ENV}.zip", "recipe.yml", "run.json"} | settings | copies
+    assert (run.path / "replay.mp4").read_bytes() == files["replay.mp4"]
+    metrics = unzipped(files["train_eval_metrics.zip"])
+    assert (run.path / "evaluations.npz").read_bytes() == metrics["evaluations.npz"]
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """What this project publishes of a run."""
+    logs = tmp_path_factory.mktemp("own")
+    game = find_game("ALE/Pong-v5")
+    recipe = load_recipe("rainbow", game).with_budget(48)
+    experiment, model = build(recipe, game, Settings(3, logs, eval_freq=24, eval_episodes=1))
+    assert train(experiment, model, report_episodes=1) == 0
+    assert experiment.run is not None
+    folder = logs / "hub"
+    folder.mkdir()
+    write_bundle(folder, experiment.run, experiment.run.final_model, REPO)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_what_this_project_published_comes_back_as_it_was(
+    hub: Hub, own: Files, tmp_path: Path
+) -> None:
+    run = pulled(hub, own, tmp_path)
+    for name in ("recipe.yml", "evaluation.json", "replay.mp4", "learning_curve.png"):
+        assert (run.path / name).read_bytes() == own[name], name
+    for name, content in unzipped(own["train_eval_metrics.zip"]).items():
+        if name in ("evaluations.npz", "training_games.csv"):
+            assert (run.path / name).read_bytes() == content, name
+    published = json.loads(own["run.json"])
+    for name in ("seed", "git_revision", "started", "steps", "exploration_steps", "n_timesteps"):
+        assert run.facts[name] == published[name], name
+    assert run.game.env_id == "ALE/Pong-v5"
+    assert type(load_agent(run, run.final_model, "cpu").policy).__name__ == "AtariPolicy"
+    settings = run.path / "ALE-Pong-v5"
+    assert (settings / "config.yml").read_bytes() == own["config.yml"]
+    assert (settings / "args.yml").read_bytes() == own["args.yml"]
+
+
+def test_an_agent_of_another_recipe_is_refused(
+    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
+) -> None:
+    files = {**zoo_agents["dqn"]}
+    files["config.yml"] = files["config.yml"].replace(b"features_dim=32", b"features_dim=64")
+    reason = "linear.0.weight is 32x3136 of torch.float32 in it, and 64x3136 .* TRUST=1"
+    with pytest.raises(UserError, match=reason):
+        pulled(hub, files, tmp_path)
+
+
+def test_before_sb3_1_6_optimize_memory_usage_stood_alone(
+    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
+) -> None:
+    files = {**zoo_agents["dqn"]}
+    files["config.yml"] += (
+        b"  - - optimize_memory_usage\n    - true\n  - - normalize\n    - false\n"
+    )
+    run = pulled(hub, files, tmp_path)
+    assert run.hyperparams["replay_buffer_kwargs"] == {"handle_timeout_termination": False}
+
+
+def test_any_revision_can_be_pulled(hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path) -> None:
+    first = hub.add(REPO, zoo_agents["dqn"])
+    hub.add(REPO, {"config.yml": b"normalize: true"})
+    assert pull(client(), REPO, first, tmp_path).facts["pulled"]["revision"] == first
+    with pytest.raises(UserError, match="normalize is True, which needs statistics"):
+        pull(client(), REPO, "", tmp_path)
+    with pytest.raises(UserError, match="is not there"):
+        pull(client(), REPO, "nowhere", tmp_path)
+
+
+def test_the_command_prints_the_run_last(
+    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path, refused: Refused
+) -> None:
+    hub.add(REPO, zoo_agents["qrdqn"])
+    shown = run("scripts.pull", "--repo", REPO, "--logs", tmp_path).splitlines()
+    assert shown[-1] == f"Run: {tmp_path}/tester--dqn-Pong/qrdqn/{ENV}_1"
+    assert shown[-2] == f"make evaluate RUN={tmp_path}/tester--dqn-Pong/qrdqn/{ENV}_1"
+    assert "qrdqn on PongNoFrameskip-v4, 200 steps" in shown[-3]
+    assert "write REPO=user/name" in refused("scripts.pull", "--logs", tmp_path)
+    assert "write REPO=user/name" in refused("scripts.pull", "--repo", "a/../b", "--logs", tmp_path)
+
+
+def test_a_full_disk_leaves_nothing_behind(
+    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("custom.runs.os.fsync", full)
+    with pytest.raises(UserError, match=r"logs: cannot be written \(No space left on device\)"):
+        pulled(hub, zoo_agents["dqn"], tmp_path / "logs")
+    assert list((tmp_path / "logs").iterdir()) == []
+
+
+@pytest.mark.parametrize("request_number", range(1, 12))
+def test_a_cut_connection_ends_in_a_run_or_in_one_line(
+    request_number: int, hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
+) -> None:
+    hub.add(REPO, zoo_agents["dqn"])
+    hub.cut(request_number)
+    run = pull(client(), REPO, "", tmp_path / "logs")  # it is asked again
+    assert open_run(run.path).facts["steps"] == 200
+
+
+def test_a_hub_that_is_down_for_good_is_named(
+    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
+) -> None:
+    hub.add(REPO, zoo_agents["dqn"])
+    hub.fail("GET", "resolve/.*zip", 503, times=100)
+    hub.fail("HEAD", ".zip", 503, times=100)
+    with pytest.raises(UserError) as refusal:
+        pull(client(), REPO, "", tmp_path / "logs")
+    assert "\n" not in str(refusal.value)
+    assert list((tmp_path / "logs").iterdir()) == []
+
+
+def test_trust_loads_what_has_no_recipe(
+    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
+) -> None:
+    name = f"dqn-{ENV}.zip"
+    files = {name: zoo_agents["dqn"][name]}
+    with pytest.raises(UserError, match=r"no config\.yml or recipe\.yml .* TRUST=1"):
+        pulled(hub, files, tmp_path)
+    run = pulled(hub, files, tmp_path, trust=True)
+    assert open_run(run.path).facts["trusted"] is True
+    kwargs = run.hyperparams["policy_kwargs"]
+    assert kwargs == {"features_extractor_kwargs": {"features_dim": 32}}
+    assert evaluate_run(run, Protocol(episodes=1), device="cpu")["steps"] == 200
+
+
+def test_another_algorithm_is_named(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"it has: ppo-{ENV}.zip"):
+        pulled(hub, {f"ppo-{ENV}.zip": zipped({}), "config.yml": b""}, tmp_path)

@@ -1,0 +1,391 @@
+"""A run goes to the Hub in one commit, whatever happens on the way, and loads anywhere."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch as th
+import yaml
+from huggingface_hub import ModelCard
+from stable_baselines3 import DQN
+
+from custom.bundle import public_facts, write_bundle
+from custom.errors import UserError
+from custom.evaluation import Protocol
+from custom.experiment import Settings, build
+from custom.games import find_game
+from custom.hub import client, log_in
+from custom.publish import build as build_folder
+from custom.publish import check_visibility, prepare, push, title
+from custom.recipes import load_recipe
+from custom.results import evaluate_run
+from custom.runs import Run, open_run
+from custom.training import train
+from scripts.push import repository
+from tests.conftest import ROOT
+from tests.servers.hub import Hub
+
+REPO = "tester/small-PongNoFrameskip-v4"
+FILES = {
+    ".gitattributes",
+    "README.md",
+    "args.yml",
+    "config.yml",
+    "dqn-PongNoFrameskip-v4.zip",
+    "env_kwargs.yml",
+    "evaluation.json",
+    "recipe.yml",
+    "replay.mp4",
+    "run.json",
+    "train_eval_metrics.zip",
+    "vec_normalize.pkl",
+}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory, small_recipe: Path) -> Run:
+    """A run that was trained, scored and filmed."""
+    logs = tmp_path_factory.mktemp("logs")
+    game = find_game("Pong")
+    recipe = load_recipe(str(small_recipe), game).with_budget(120)
+    experiment, model = build(recipe, game, Settings(1, logs, eval_freq=10**6))
+    train(experiment, model)
+    assert experiment.run is not None
+    prepare(experiment.run, "final", episodes=1)
+    return experiment.run
+
+
+@pytest.fixture
+def run(published: Run, tmp_path: Path) -> Run:
+    """A copy of it that a test may change."""
+    return open_run(Path(shutil.copytree(published.path, tmp_path / "logs" / "small_1")))
+
+
+def send(run: Run, repo: str = REPO, private: bool = False) -> bool:
+    """As the command, without what `prepare` makes."""
+    api = client()
+    log_in(api)
+    check_visibility(api, repo, private)
+    return push(api, repo, build_folder(run, "final", repo), title(run), private)
+
+
+@pytest.mark.parametrize("path", ["hub", "hub_xet"])
+def test_one_commit_holds_the_folder_and_the_next_push_makes_none(
+    run: Run, path: str, request: pytest.FixtureRequest
+) -> None:
+    hub: Hub = request.getfixturevalue(path)
+    assert send(run)
+    assert len(hub.commits(REPO)) == 2  # the first is the Hub's own
+    found = hub.files(REPO)
+    assert set(found) == FILES
+    for file in (run.path / "hub").iterdir():
+        assert found[file.name] == file.read_bytes(), file.name
+    by_xet = any("xet-write-token" in path for _, path, _ in hub.requests)
+    assert by_xet == (path == "hub_xet")
+    assert not send(run)
+    assert len(hub.commits(REPO)) == 2
+
+
+def test_the_same_run_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
+    folders = []
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        folder.mkdir()
+        write_bundle(folder, run, run.model("final"), REPO)
+        folders.append({file.name: file.read_bytes() for file in folder.iterdir()})
+    assert folders[0] == folders[1]
+
+
+def test_the_front_matter_is_what_leaderboards_read(run: Run, hub: Hub) -> None:
+    send(run)
+    card = ModelCard(hub.files(REPO)["README.md"].decode())
+    evaluation = json.loads((run.path / "evaluation.json").read_text())
+    raw = yaml.safe_load(card.content.split("---")[1])
+    assert raw["tags"][:4] == [
+        "PongNoFrameskip-v4",
+        "deep-reinforcement-learning",
+        "reinforcement-learning",
+        "stable-baselines3",
+    ]
+    assert raw["library_name"] == "stable-baselines3"
+    metric = raw["model-index"][0]["results"][0]["metrics"][0]
+    mean, std = evaluation["mean"], evaluation["std"]
+    assert metric["type"] == "mean_reward"
+    assert metric["value"] == f"{mean:.2f} +/- {std:.2f}"
+    assert float(metric["value"].split(" ")[0]) == mean  # as the course reads it
+    [info] = client().list_models(filter=["PongNoFrameskip-v4", "reinforcement-learning"])
+    assert info.id == REPO
+
+
+def test_the_card_names_scores_commands_and_machine(run: Run, hub: Hub) -> None:
+    send(run)
+    text = hub.files(REPO)["README.md"].decode()
+    for part in (
+        "| human | 14.6 |",
+        "| DQN (Nature 2015, 200M frames) | 18.9 |",
+        f"make pull REPO={REPO}",
+        "make train GAME=PongNoFrameskip-v4 RECIPE=small-PongNoFrameskip-v4/recipe.yml SEED=1",
+        "-orga tester -name small-PongNoFrameskip-v4",
+        "| steps | 120 of 120, each of 4 frames |",
+        "CPU cores",
+        run.facts["git_revision"],
+    ):
+        assert part in text, part
+
+
+def test_the_agent_is_small_and_has_the_weights_of_the_training(run: Run) -> None:
+    folder = build_folder(run, "final", REPO)
+    small = folder / "dqn-PongNoFrameskip-v4.zip"
+    assert small.stat().st_size < run.final_model.stat().st_size / 3
+    before, after = (DQN.load(x, buffer_size=1) for x in (run.final_model, small))
+    for name, weight in before.q_net.state_dict().items():
+        assert th.equal(weight, after.q_net.state_dict()[name]), name
+        assert th.equal(weight, after.q_net_target.state_dict()[name]), name
+    assert after.num_timesteps == 120
+    assert after.exploration_rate == before.exploration_rate
+    assert after.policy.optimizer.param_groups[0]["lr"] == 1e-4
+    data = json.loads(zipfile.ZipFile(small).read("data"))
+    assert "_last_obs" not in data
+    assert (
+        data["buffer_size"]
+        == json.loads(zipfile.ZipFile(run.final_model).read("data"))["buffer_size"]
+    )
+
+
+def without_this_project(folder: Path) -> Path:
+    """An interpreter with the packages of this one, but not this project."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    [site] = folder.glob("lib/python*/site-packages")
+    packages = Path(th.__file__).parents[1]
+    (site / "outer.pth").write_text(f"{packages}\n")  # whose own .pth files are not read
+    return folder / "bin" / "python"
+
+
+PLAY = """
+import sys
+import numpy as np
+from stable_baselines3 import DQN
+try:
+    import custom
+except ImportError:
+    model = DQN.load(sys.argv[1], buffer_size=1)
+    actions, _ = model.predict(np.load(sys.argv[2]), deterministic=True)
+    print(*actions)
+"""
+
+
+def test_plain_stable_baselines3_plays_the_same_actions(run: Run, tmp_path: Path) -> None:
+    folder = build_folder(run, "final", REPO)
+    observations = np.random.default_rng(0).integers(0, 256, (64, 4, 84, 84), dtype=np.uint8)
+    np.save(tmp_path / "observations.npy", observations)
+    expected, _ = DQN.load(run.final_model, buffer_size=1).predict(observations, deterministic=True)
+    arguments = [folder / "dqn-PongNoFrameskip-v4.zip", tmp_path / "observations.npy"]
+    done = subprocess.run(
+        [without_this_project(tmp_path / "venv"), "-c", PLAY, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == [str(action) for action in expected], done.stderr
+
+
+def test_the_code_on_the_card_plays_without_this_project(
+    run: Run, hub: Hub, tmp_path: Path
+) -> None:
+    send(run)
+    text = hub.files(REPO)["README.md"].decode()
+    code = text.split("```python\n")[1].split("```")[0].replace("range(1000)", "range(20)")
+    done = subprocess.run(
+        [without_this_project(tmp_path / "venv"), "-c", code + "print(obs.shape)"],
+        cwd=tmp_path,
+        env={**os.environ, **hub.env, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines()[-1:] == ["(1, 84, 84, 4)"], done.stderr
+
+
+def test_the_zoo_loads_and_plays_a_pushed_agent(run: Run, hub: Hub, tmp_path: Path) -> None:
+    send(run)
+    agent = ["--algo", "dqn", "--env", "PongNoFrameskip-v4", "-f", str(tmp_path / "zoo")]
+    env = {**os.environ, **hub.env, "TRUST_REMOTE_CODE": "True", "OMP_NUM_THREADS": "1"}
+
+    def zoo(command: str, *flags: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", f"rl_zoo3.{command}", *agent, *flags],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    zoo("load_from_hub", "-orga", "tester", "-name", "small-PongNoFrameskip-v4")
+    assert "Atari Episode Score" in zoo("enjoy", "--no-render", "-n", "1500")
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("waits", [(), (0.0, 0.0, 0.0)])
+def test_a_connection_cut_at_any_request_is_mended_by_the_next_push(
+    run: Run, hub: Hub, after: bool, waits: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("custom.hub.WAITS", waits)  # without patience, and with
+    send(run)
+    files, film, refusals = hub.files(REPO), run.path / "replay.mp4", []
+    for n in itertools.count():
+        repo, began = f"tester/cut-{n}", len(hub.requests)
+        film.write_bytes(f"{n} {after} {len(waits)}".encode())  # something new to be uploaded
+        hub.cut(n, after)
+        try:
+            send(run, repo)
+        except UserError as error:
+            refusals.append(str(error))
+        if len(hub.requests) - began <= n:  # the push was over before
+            break
+        hub.mend()
+        send(run, repo)
+        assert set(hub.files(repo)) == set(files), n
+        assert hub.files(repo)["evaluation.json"] == files["evaluation.json"]
+        assert hub.files(repo)["replay.mp4"] == film.read_bytes()
+        assert len(hub.commits(repo)) == 2, n
+        assert not send(run, repo)
+    assert n > 8  # login, visibility, card, creation, head, preupload, batch, upload, commit
+    assert not any("\n" in refusal for refusal in refusals)
+    assert bool(refusals) == (not waits)  # patience is enough for one cut
+
+
+@pytest.mark.parametrize(
+    ("method", "pattern", "status", "said"),
+    [
+        ("POST", "/commit/", 429, "answers 429 again and again"),
+        ("POST", "/commit/", 500, "answers 500 again and again"),
+        ("POST", "/preupload/", 503, "answers 503 again and again"),
+        ("POST", "/repos/create", 500, "answers 500 again and again"),
+        ("GET", "/whoami", 401, "token is refused or has expired"),
+        ("POST", "/commit/", 401, "token is refused or has expired"),
+        ("POST", "/repos/create", 403, "this token may not do that"),
+    ],
+)
+def test_a_refusal_is_said_in_one_line_and_the_next_push_mends_it(
+    run: Run, hub: Hub, method: str, pattern: str, status: int, said: str
+) -> None:
+    hub.fail(method, pattern, status, times=100, headers={"Retry-After": "0"})
+    with pytest.raises(UserError, match=said) as error:
+        send(run)
+    assert "\n" not in str(error.value)
+    assert hub.token not in str(error.value)
+    hub.mend()
+    assert send(run)
+    assert set(hub.files(REPO)) == FILES
+    assert len(hub.commits(REPO)) == 2
+
+
+@pytest.mark.parametrize(("pattern", "status"), [("/commit/", 500), ("/preupload/", 503)])
+def test_what_passes_is_waited_for(run: Run, hub: Hub, pattern: str, status: int) -> None:
+    hub.fail("POST", pattern, status, times=2)
+    assert send(run)
+    assert len(hub.commits(REPO)) == 2
+
+
+def test_a_commit_of_somebody_else_meanwhile_is_built_upon(
+    run: Run, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, api = build_folder(run, "final", REPO), client()
+    looked, others = api.model_info, [{"notes.txt": b"mine"}, {"more.txt": b"too"}]
+
+    def and_then_somebody_commits(repo: str) -> object:
+        info = looked(repo)
+        if others:
+            hub.add(REPO, others.pop())
+        return info
+
+    monkeypatch.setattr(api, "model_info", and_then_somebody_commits)
+    assert push(api, REPO, folder, title(run), private=False)
+    assert set(hub.files(REPO)) == FILES | {"notes.txt", "more.txt"}
+    assert len(hub.commits(REPO)) == 4
+
+
+def test_files_of_an_earlier_push_that_are_no_more_go(run: Run, hub: Hub) -> None:
+    hub.add(REPO, {"dqn-PongNoFrameskip-v5.zip": b"old", "learning_curve.png": b"", "a.txt": b"x"})
+    send(run)
+    assert set(hub.files(REPO)) == FILES | {"a.txt"}
+
+
+def test_private_is_kept_to(run: Run, hub: Hub) -> None:
+    send(run, private=True)
+    assert hub.private(REPO)
+    send(run, "tester/open")
+    with pytest.raises(UserError, match=r"open is there and public; make it private"):
+        send(run, "tester/open", private=True)
+
+
+def test_an_evaluation_is_made_where_none_is_fresh(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(run, "final", episodes=1)
+    assert "no fresh evaluation" not in capsys.readouterr().out
+    prepare(run, "final", episodes=2)
+    assert "no fresh evaluation; full games that are played now: 2" in capsys.readouterr().out
+    evaluate_run(run, Protocol(episodes=2, epsilon=0.5))
+    prepare(run, "final", episodes=1)
+    assert "no fresh evaluation" in capsys.readouterr().out  # another protocol
+    DQN.load(run.final_model, buffer_size=2).save(run.final_model)
+    prepare(run, "final", episodes=1)
+    assert "no fresh evaluation" in capsys.readouterr().out  # another agent
+
+
+def test_no_token_is_said_before_any_work(
+    run: Run, hub: Hub, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run.path / "evaluation.json").unlink()
+    monkeypatch.delenv("HF_TOKEN")
+    error = refused("scripts.push", "--run", run.path)
+    assert "hf auth login" in error
+    hub.role = "read"
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    assert "may only read" in refused("scripts.push", "--run", run.path)
+    assert not (run.path / "evaluation.json").exists()
+    assert not any(path.endswith("/create") for _, path, _ in hub.requests)
+
+
+def test_a_name_that_the_hub_does_not_take_is_refused_before_any_work(
+    run: Run, hub: Hub, refused: Callable[..., str]
+) -> None:
+    (run.path / "evaluation.json").unlink()
+    assert "write REPO=user/name" in refused("scripts.push", "--run", run.path, "--repo", "a--b")
+    assert not (run.path / "evaluation.json").exists()
+
+
+def test_a_token_is_never_published(run: Run, hub: Hub) -> None:
+    run.update(notes=[f"with {hub.token}"], packages={"torch": "2"})
+    with pytest.raises(UserError, match=r"run\.json .* would publish a token") as error:
+        send(run)
+    assert hub.token not in str(error.value)
+    assert not (run.path / "hub").exists()
+    assert not list(run.path.glob(".hub-*"))
+
+
+def test_places_and_other_packages_stay_at_home(run: Run) -> None:
+    folder = build_folder(run, "final", REPO)
+    home = str(run.path.parents[2]).encode()
+    for file in folder.iterdir():
+        assert home not in file.read_bytes(), file.name
+        assert str(ROOT).encode() not in file.read_bytes(), file.name
+    assert set(public_facts(run.facts)["packages"]) < set(run.facts["packages"])
+
+
+def test_the_default_repository_is_named_by_recipe_and_environment(run: Run) -> None:
+    assert repository("me", "", run) == "me/small-PongNoFrameskip-v4"
+    assert repository("me", "mine", run) == "me/mine"
+    assert repository("me", "them/mine", run) == "them/mine"

@@ -1,0 +1,154 @@
+"""Agents of SB3's files, built from their recipe and filled with their tensors."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch as th
+import yaml
+from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import NStepReplayBuffer
+
+from custom.agents import load_agent
+from custom.errors import UserError
+from custom.runs import Run
+from custom.safe_agents import safe_agent
+from tests.conftest import SMALL
+from tests.foreign import ENV, Files, unzipped, zipped
+
+
+def run_of(folder: Path, algo: str = "dqn", **values: Any) -> Run:
+    """A run folder's recipe and facts."""
+    entry = {ENV: {**SMALL, **values, "algo": algo}}
+    (folder / "recipe.yml").write_text(yaml.safe_dump(entry))
+    return Run(folder, {"algo": algo, "env_id": ENV})
+
+
+def write(folder: Path, agent: bytes, **members: bytes | None) -> Path:
+    """An agent's file, with other members (None: without)."""
+    names = {"policy": "policy.pth", "optimizer": "policy.optimizer.pth", "data": "data"}
+    new = unzipped(agent) | {names[key]: content for key, content in members.items()}
+    file = folder / "agent.zip"
+    file.write_bytes(
+        zipped({name: content for name, content in new.items() if content is not None})
+    )
+    return file
+
+
+@pytest.fixture
+def agent(zoo_agents: dict[str, Files]) -> bytes:
+    return zoo_agents["dqn"][f"dqn-{ENV}.zip"]
+
+
+def weights_of(agent: bytes) -> dict[str, th.Tensor]:
+    found: dict[str, th.Tensor] = th.load(io.BytesIO(unzipped(agent)["policy.pth"]))
+    return found
+
+
+def saved(weights: dict[str, th.Tensor]) -> bytes:
+    made = io.BytesIO()
+    th.save(weights, made)
+    return made.getvalue()
+
+
+def test_the_weights_and_the_plain_numbers_are_the_files(agent: bytes, tmp_path: Path) -> None:
+    model = safe_agent(run_of(tmp_path), write(tmp_path, agent), "cpu")
+    theirs = DQN.load(tmp_path / "agent.zip", device="cpu")
+    for name, tensor in theirs.policy.state_dict().items():
+        assert th.equal(model.policy.state_dict()[name], tensor)
+    for name in ("num_timesteps", "exploration_rate", "_n_updates"):
+        assert getattr(model, name) == getattr(theirs, name)
+    assert model.observation_space == theirs.observation_space
+
+
+def test_the_optimizer_is_not_opened(agent: bytes, tmp_path: Path) -> None:
+    for content in (None, b"neither a zip nor a pickle"):
+        file = write(tmp_path, agent, optimizer=content)
+        assert safe_agent(run_of(tmp_path), file, "cpu").num_timesteps == 200
+
+
+def test_a_target_network_may_share_its_numbers_with_the_online_one(
+    agent: bytes, tmp_path: Path
+) -> None:
+    weights = weights_of(agent)
+    for name in list(weights):
+        weights[name] = weights[name.replace("_target.", ".")]
+    file = write(tmp_path, agent, policy=saved(weights))
+    policy: Any = safe_agent(run_of(tmp_path), file, "cpu").policy
+    first, second = (next(net.parameters()) for net in (policy.q_net, policy.q_net_target))
+    assert th.equal(first, second)
+    assert first.data_ptr() != second.data_ptr()
+
+
+def test_the_archive_in_a_pth_may_have_any_name(agent: bytes, tmp_path: Path) -> None:
+    records = unzipped(unzipped(agent)["policy.pth"])
+    renamed = {f"policy/{name.partition('/')[2]}": record for name, record in records.items()}
+    file = write(tmp_path, agent, policy=zipped(renamed))
+    assert safe_agent(run_of(tmp_path), file, "cpu").num_timesteps == 200
+
+
+def test_the_recipes_values_are_written_down_and_no_replay_is_allocated(
+    agent: bytes, tmp_path: Path
+) -> None:
+    values = {"n_steps": 3, "buffer_size": 10**9, "learning_rate": "lin_1e-3", "gamma": 0.9}
+    model: Any = safe_agent(
+        run_of(tmp_path, train_freq=[2, "episode"], **values), write(tmp_path, agent), "cpu"
+    )
+    assert (model.buffer_size, model.n_steps, model.gamma) == (10**9, 3, 0.9)
+    assert (model.learning_rate, model.train_freq.unit.value) == (1e-3, "episode")
+    assert type(model.replay_buffer) is NStepReplayBuffer
+    assert model.replay_buffer.buffer_size == 1
+    model.save(tmp_path / "again.zip")
+    again = DQN.load(tmp_path / "again.zip", device="cpu", buffer_size=1)
+    assert (again.n_steps, again.gamma) == (3, 0.9)
+
+
+def test_memory_of_a_replay_that_is_optimized_stays_a_value(agent: bytes, tmp_path: Path) -> None:
+    kwargs = {"replay_buffer_kwargs": {"handle_timeout_termination": False}}
+    run = run_of(tmp_path, optimize_memory_usage=True, **kwargs)
+    model: Any = safe_agent(run, write(tmp_path, agent), "cpu")
+    assert model.optimize_memory_usage is True
+
+
+def test_an_agent_of_another_algorithm_does_not_fit(
+    zoo_agents: dict[str, Files], tmp_path: Path
+) -> None:
+    file = write(tmp_path, zoo_agents["qrdqn"][f"qrdqn-{ENV}.zip"])
+    with pytest.raises(ValueError, match=r"only the recipe's network has 'q_net\."):
+        safe_agent(run_of(tmp_path), file, "cpu")
+    model = safe_agent(run_of(tmp_path, "qrdqn"), file, "cpu")
+    assert type(model).__name__ == "QRDQN"
+
+
+def test_a_damaged_file_is_told_in_one_line(agent: bytes, tmp_path: Path) -> None:
+    file = write(tmp_path, agent)
+    content = bytearray(file.read_bytes())
+    content[content.index(b"data/0") + 10_000] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"agent\.zip: cannot be loaded \(policy\.pth in it is"):
+        load_agent(run_of(tmp_path), file, "cpu")
+
+
+def test_only_a_trusted_run_is_loaded_with_pickle(
+    agent: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Any] = []
+    monkeypatch.setattr(DQN, "load", lambda *arguments, **_: loaded.append(arguments))
+    run, file = run_of(tmp_path), write(tmp_path, agent)
+    for said in (None, False, "yes", 1):
+        run.facts["trusted"] = said
+        assert load_agent(run, file, "cpu").num_timesteps == 200
+    assert loaded == []
+    run.facts["trusted"] = True
+    load_agent(run, file, "cpu")
+    assert len(loaded) == 1
+
+
+def test_numbers_that_a_file_lacks_stay_as_they_are(agent: bytes, tmp_path: Path) -> None:
+    file = write(tmp_path, agent, data=json.dumps({"gamma": 0.1}).encode())
+    model: Any = safe_agent(run_of(tmp_path), file, "cpu")
+    assert (model.num_timesteps, model.gamma) == (0, 0.99)

@@ -1,0 +1,127 @@
+"""YAML that others wrote is plain data, or refused with its place and the reason."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from typing import Any
+
+import pytest
+import yaml
+
+from custom.errors import UserError
+from custom.safe_yaml import MOST_BYTES, literal, read_yaml
+
+APPLY = "!!python/object/apply:"
+ORDERED = APPLY + "collections.OrderedDict"
+
+
+def test_what_the_zoo_writes_is_read_as_it_was_meant() -> None:
+    values = OrderedDict(b=1e-4, a=[1, None, True], c=(4, "step"), d={"e": ""}, f="dict(x=1)")
+    read = read_yaml(yaml.dump(values).encode(), "config.yml")
+    assert read == {"b": 1e-4, "a": [1, None, True], "c": [4, "step"], "d": {"e": ""}} | {
+        "f": "dict(x=1)"
+    }
+    assert type(read) is dict
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", None),
+        ("a: 1", {"a": 1}),
+        (f"{ORDERED}\n- []", {}),
+        ("{a: &x 1, b: *x}", {"a": 1, "b": 1}),
+    ],
+)
+def test_plain_data_is_read(text: str, value: Any) -> None:
+    assert read_yaml(text.encode(), "args.yml") == value
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (f"a: 1\nb: {APPLY}os.system [x]", "line 2: the tag '!!python/object/apply:os.system'"),
+        ("a: !!python/name:os.system", "line 1: the tag '!!python/name:os.system' is refused"),
+        ("a: !!python/object/new:os.system [x]", "line 1: the tag"),
+        ("a: !!python/module:os", "line 1: the tag"),
+        ("!<tag:yaml.org,2002:python/object/apply:os.system> [x]", "line 1: the tag"),
+        ("%TAG ! tag:yaml.org,2002:python/\n---\n!name:os.system", "line 3: the tag"),
+        ("a: 2020-01-01", "line 1: the tag '!!timestamp' is refused"),
+        ("a: !!binary aGk=", "line 1: the tag '!!binary' is refused"),
+        (f"{ORDERED}\nargs: [x]\nstate: {{a: 1}}", "no ordered dictionary as the zoo writes it"),
+        (f"{ORDERED}\n- - [a]", "line 2: is no pair of an ordered dictionary"),
+        (f"{ORDERED}\n- - [a, 1]\n  - [a, 2]", "line 3: the key 'a' stands twice"),
+        (f"{ORDERED}\n- - [[a], 1]", "line 2: a key that is no word is refused"),
+        ("a: 1\na: 2", "line 2: the key 'a' stands twice"),
+        ("a: {b: 1,\n b: 2}", "line 2: the key 'b' stands twice"),
+        ("1: 2", "line 1: a key that is no word is refused"),
+        ("<<: {a: 1}", "line 1: a key that is no word is refused"),
+        ("a: &x [1]\nb: *x", "line 1: a collection with an alias is refused"),
+        ("&x [*x]", "line 1: a collection with an alias is refused"),
+        ("[" * 22 + "]" * 22, "line 1: is nested deeper than 20 levels"),
+        ("[" * 60_000, "is nested deeper than 20 levels"),
+        ("a: 1\n--- b", "line 2: but found another document"),
+        ("a: [", "line 1: expected the node content"),
+        ("a: !!int x", "cannot be read as YAML"),
+        ("a: !!int [1]", "line 1: expected a scalar node"),
+        ("a: " + "9" * 5000, "cannot be read as YAML"),
+        ("#" * (MOST_BYTES + 1), "has 65,537 bytes, of 65,536 allowed"),
+    ],
+)
+def test_anything_else_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(UserError, match=re.escape(reason)) as refusal:
+        read_yaml(text.encode(), "config.yml")
+    assert str(refusal.value).startswith("config.yml: ")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x00", b"\xc3"])
+def test_bytes_that_are_no_text_are_refused(content: bytes) -> None:
+    with pytest.raises(UserError, match=r"config\.yml: "):
+        read_yaml(content, "config.yml")
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        (
+            "dict(net_arch=[256, 256], x=dict(eps=1e-5))",
+            {"net_arch": [256, 256], "x": {"eps": 1e-5}},
+        ),
+        ("{'norm_obs': True, 'a': (1, -2)}", {"norm_obs": True, "a": [1, -2]}),
+        (" dict() ", {}),
+        ({"a": 1}, {"a": 1}),
+        (None, None),
+    ],
+)
+def test_code_that_is_data_is_taken_apart(value: Any, meant: Any) -> None:
+    assert literal("policy_kwargs", value) == meant
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "__import__('os').system('true')",
+        "dict(optimizer_class=RMSprop)",
+        "dict(a=dict(b=nn.ReLU))",
+        "dict([('a', 1)])",
+        "dict(**{'a': 1})",
+        "{**{}}",
+        "{1: 2}",
+        "{'a': [x for x in y]}",
+        "(lambda: 1)()",
+        "f'{1}'",
+        "b'x'",
+        "1j",
+        "'a' * 10**9",
+        "",
+        "a b",
+        "\0",
+        "[" * 1500,
+        "-" * 1900 + "1",
+        "[1]," * 600,
+    ],
+)
+def test_code_that_is_more_is_not_run(code: str) -> None:
+    with pytest.raises(ValueError, match=r"policy_kwargs is the code .* which is not run"):
+        literal("policy_kwargs", code)
