@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from custom.hub import client
-from custom.leaderboard import format_table, local_entries, table_of
+from custom.hub.client import client
+from custom.hub.leaderboard import format_table, local_entries, table_of
 from scripts import options
 
 

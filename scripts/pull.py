@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from custom.hub import client
-from custom.pull import pull
+from custom.hub.client import client
+from custom.hub.pull import pull
 from scripts import options
 
 

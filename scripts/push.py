@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from custom.hub import client, log_in
-from custom.publish import build, check_visibility, prepare, push, title
+from custom.hub.client import client, log_in
+from custom.hub.publish import build, check_visibility, prepare, push, title
 from custom.runs import Run
 from scripts import options
 

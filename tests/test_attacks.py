@@ -26,8 +26,8 @@ from stable_baselines3 import DQN
 
 from custom.agents import load_agent
 from custom.errors import UserError
-from custom.hub import client
-from custom.pull import pull
+from custom.hub.client import client
+from custom.hub.pull import pull
 from custom.runs import Run
 from custom.safe_zip import MOST_MEMBERS
 from tests.foreign import ENV, Files, unzipped, zipped
@@ -325,8 +325,8 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         r"'../../evil', which leads out of its folder",
     ),
     "absolute path in the zip": (
-        lambda files, _: {AGENT: changed(files[AGENT], {"/tmp/evil": b""})},
-        "'/tmp/evil', which leads out of its folder",
+        lambda files, _: {AGENT: changed(files[AGENT], {"/etc/evil": b""})},
+        "'/etc/evil', which leads out of its folder",
     ),
     "many members": (
         lambda files, _: {AGENT: zipped({str(i): b"" for i in range(MOST_MEMBERS + 1)})},

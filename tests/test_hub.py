@@ -1,4 +1,4 @@
-"""custom.hub, and the client of the real Hub, against a Hub on this machine."""
+"""custom.hub.client, and the client of the real Hub, against a Hub on this machine."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from huggingface_hub import CommitOperationAdd, ModelCard, constants, snapshot_download
 from huggingface_hub.hf_api import CommitInfo
 
-import custom.hub
 from custom.errors import UserError
-from custom.hub import (
+from custom.hub import client as hub_client
+from custom.hub.client import (
     NotFoundError,
     StaleError,
     UnreachableError,
@@ -54,7 +54,7 @@ def either_hub(request: pytest.FixtureRequest) -> Hub:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that were waited, had there been a clock."""
     waited: list[float] = []
-    monkeypatch.setattr("custom.hub.time.sleep", waited.append)
+    monkeypatch.setattr("custom.hub.client.time.sleep", waited.append)
     return waited
 
 
@@ -181,13 +181,13 @@ def test_what_this_token_may_not_do_is_said(hub: Hub) -> None:
         ask("other/agent", lambda: client().create_repo("other/agent"))
 
 
-@pytest.mark.parametrize("status", custom.hub.BUSY)
+@pytest.mark.parametrize("status", hub_client.BUSY)
 def test_a_busy_hub_is_asked_again(hub: Hub, waits: list[float], status: int) -> None:
     hub.add(REPO, FILES)
     hub.fail("GET", "/api/models/", status, times=2)
     assert ask(REPO, lambda: client().model_info(REPO)).id == REPO
     assert asked(hub, "GET", "/api/models/") == [status, status, 200]
-    assert waits == list(custom.hub.WAITS[:2])
+    assert waits == list(hub_client.WAITS[:2])
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_a_busy_hub_is_asked_again(hub: Hub, waits: list[float], status: int) ->
 def test_the_wait_that_the_hub_names_is_kept_up_to_a_minute(
     hub: Hub, waits: list[float], monkeypatch: pytest.MonkeyPatch, named: str, waited: float
 ) -> None:
-    monkeypatch.setattr(custom.hub, "WAITS", (1.0,))
+    monkeypatch.setattr(hub_client, "WAITS", (1.0,))
     hub.fail("GET", "/api/whoami-v2", 429, headers={"Retry-After": named})
     assert log_in(client()) == "tester"
     assert waits == [waited]
@@ -224,7 +224,7 @@ def test_a_hub_that_stays_busy_is_given_up(hub: Hub, waits: list[float]) -> None
 def test_what_took_long_to_fail_is_not_asked_again(
     hub: Hub, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(custom.hub, "PATIENCE", -1.0)
+    monkeypatch.setattr(hub_client, "PATIENCE", -1.0)
     hub.fail("GET", "/api/whoami-v2", 503)
     with pytest.raises(UnreachableError):
         log_in(client())

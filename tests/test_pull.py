@@ -15,14 +15,14 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.vec_env import VecEnv
 
 from custom.agents import load_agent
-from custom.bundle import write_bundle
 from custom.envs import make_games
 from custom.errors import UserError
 from custom.evaluation import Protocol
 from custom.experiment import Settings, build
 from custom.games import find_game
-from custom.hub import client
-from custom.pull import pull
+from custom.hub.bundle import write_bundle
+from custom.hub.client import client
+from custom.hub.pull import pull
 from custom.recipes import load_recipe
 from custom.report import plot_run
 from custom.results import evaluate_run

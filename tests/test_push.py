@@ -19,14 +19,14 @@ import yaml
 from huggingface_hub import ModelCard
 from stable_baselines3 import DQN
 
-from custom.bundle import public_facts, write_bundle
 from custom.errors import UserError
 from custom.evaluation import Protocol
 from custom.experiment import Settings, build
 from custom.games import find_game
-from custom.hub import client, log_in
-from custom.publish import build as build_folder
-from custom.publish import check_visibility, prepare, push, title
+from custom.hub.bundle import public_facts, write_bundle
+from custom.hub.client import client, log_in
+from custom.hub.publish import build as build_folder
+from custom.hub.publish import check_visibility, prepare, push, title
 from custom.recipes import load_recipe
 from custom.results import evaluate_run
 from custom.runs import Run, open_run
@@ -240,7 +240,7 @@ def test_the_zoo_loads_and_plays_a_pushed_agent(run: Run, hub: Hub, tmp_path: Pa
 def test_a_connection_cut_at_any_request_is_mended_by_the_next_push(
     run: Run, hub: Hub, after: bool, waits: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("custom.hub.WAITS", waits)  # without patience, and with
+    monkeypatch.setattr("custom.hub.client.WAITS", waits)  # without patience, and with
     send(run)
     files, film, refusals = hub.files(REPO), run.path / "replay.mp4", []
     for n in itertools.count():

@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import close_session, constants, hf_api
 from huggingface_hub.utils import _xet
 
-import custom.hub
+from custom.hub import client as hub_client
 from tests.servers.hub import Hub
 
 ALSO_READ = (  # by the client, and in the way of what a test sets
@@ -85,4 +85,4 @@ def turn_client(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_xet, "_GLOBAL_XET_HOLDER", _xet.XetSessionHolder())
     monkeypatch.setattr("huggingface_hub.utils._http.time", NoTime)
     monkeypatch.setattr("huggingface_hub.file_download.time", NoTime)
-    monkeypatch.setattr(custom.hub, "WAITS", (0.0,) * len(custom.hub.WAITS))
+    monkeypatch.setattr(hub_client, "WAITS", (0.0,) * len(hub_client.WAITS))

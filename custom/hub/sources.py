@@ -12,7 +12,7 @@ from huggingface_hub.hf_api import ModelInfo
 
 from custom.errors import UserError
 from custom.games import Game, find_game
-from custom.hub import ask
+from custom.hub.client import ask
 from custom.recipe_schema import ALGORITHMS
 from custom.safe_agents import MOST_BYTES
 

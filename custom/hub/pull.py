@@ -21,13 +21,9 @@ from custom.agents import save_agent, unpickled_agent
 from custom.console import say
 from custom.envs import frame_skip
 from custom.errors import UserError
-from custom.recipes import Recipe
-from custom.runs import Run, atomic_file, claim_folder, open_run
-from custom.safe_agents import safe_agent, spaces_of
-from custom.safe_files import CHECKS, MEMBERS, facts_of
-from custom.safe_zip import Archive
-from custom.sources import METRICS, Source, download, find_source
-from custom.zoo_files import (
+from custom.hub.safe_files import CHECKS, MEMBERS, facts_of
+from custom.hub.sources import METRICS, Source, download, find_source
+from custom.hub.zoo_files import (
     UNKNOWN_SEED,
     args_yml,
     config_yml,
@@ -35,6 +31,10 @@ from custom.zoo_files import (
     recipe_of_agent,
     seed_of,
 )
+from custom.recipes import Recipe
+from custom.runs import Run, atomic_file, claim_folder, open_run
+from custom.safe_agents import safe_agent, spaces_of
+from custom.safe_zip import Archive
 
 OPT_IN = "TRUST=1 loads it with pickle, which can run any code in it"
 

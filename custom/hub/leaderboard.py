@@ -19,7 +19,7 @@ from huggingface_hub import HfApi, get_token
 from custom.console import say
 from custom.errors import UserError
 from custom.games import Game
-from custom.hub import UnreachableError, ask
+from custom.hub.client import UnreachableError, ask
 from custom.provenance import now
 from custom.results import EVALUATION_FILE
 from custom.runs import open_run, write_json

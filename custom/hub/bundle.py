@@ -18,13 +18,13 @@ from typing import Any
 import torch as th
 import yaml
 
-from custom.card import model_card
 from custom.errors import UserError
-from custom.hub import without_token
+from custom.hub.card import model_card
+from custom.hub.client import without_token
+from custom.hub.sources import METRICS
+from custom.hub.zoo_files import args_yml, config_yml
 from custom.recipe_schema import ALGORITHMS
 from custom.runs import Run
-from custom.sources import METRICS
-from custom.zoo_files import args_yml, config_yml
 
 OF_THE_MACHINE = (  # in the zip's data: where and when it was trained, not what
     "_last_episode_starts",

@@ -10,11 +10,11 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
 from huggingface_hub.hf_api import RepoSibling
 
-from custom.bundle import is_of_a_bundle, write_bundle
 from custom.console import say
 from custom.errors import UserError
 from custom.evaluation import Protocol
-from custom.hub import NotFoundError, StaleError, ask
+from custom.hub.bundle import is_of_a_bundle, write_bundle
+from custom.hub.client import NotFoundError, StaleError, ask
 from custom.report import plot_run
 from custom.results import EVALUATION_FILE, digest, evaluate_run
 from custom.runs import Run
