@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch as th
@@ -23,6 +22,7 @@ from custom.buffers import FrameReplayBuffer
 from custom.engine import Engine
 from custom.frames import write
 from custom.graphs import Captured
+from custom.inputs import Inputs
 from custom.noisy import draw_noise, noise_in, noisy_layers
 from custom.policies import AtariQNetwork
 from custom.prioritized import PrioritizedFrameReplayBuffer
@@ -52,38 +52,6 @@ def can_be_captured(model: DQN) -> bool:
         and takes_scaled(model.q_net)
         and all("capturable" in group for group in model.policy.optimizer.param_groups)
     )
-
-
-class Inputs:
-    """Observations as networks take them, divided by 255 into memory that is used again.
-
-    :param copies: how many batches exist at once
-    :param dtype: of what comes out
-    """
-
-    def __init__(
-        self, model: DQN, batch_size: int, copies: int, dtype: th.dtype = th.float32
-    ) -> None:
-        self._divisor = 255 if model.q_net.normalize_images else 1
-        space = model.observation_space
-        shape = (batch_size, *space.shape)  # type: ignore[misc]  # a Box has a shape
-
-        def empty(kind: th.dtype) -> th.Tensor:
-            return th.empty(shape, dtype=kind, device=model.device, memory_format=th.channels_last)
-
-        self._buffers = [empty(dtype) for _ in range(copies)]
-        self._bytes = empty(th.uint8)
-        # On a CPU most of the time would go into bringing the channels side by side.
-        by_opencv = model.device.type == "cpu" and space.dtype == np.uint8
-        self._pixels = list(self._bytes.permute(0, 2, 3, 1).numpy()) if by_opencv else []
-
-    def scale(self, observations: th.Tensor, copy: int = 0) -> th.Tensor:
-        """uint8 to [0, 1]; (B, channels, height, width)."""
-        if not self._pixels:
-            return th.div(observations, self._divisor, out=self._buffers[copy])
-        for planes, pixels in zip(observations.numpy(), self._pixels, strict=True):
-            cv2.merge(list(planes), dst=pixels)
-        return self._buffers[copy].copy_(self._bytes).div_(self._divisor)
 
 
 def takes_scaled(network: QNetwork) -> bool:

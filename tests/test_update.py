@@ -10,10 +10,11 @@ import torch as th
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from custom.dqn import AtariDQN
+from custom.inputs import Inputs
 from custom.noisy import NoisyLinear, noise_in, noisy_layers
 from custom.prioritized import EPSILON
 from custom.rules import Outputs
-from custom.update import Inputs, Update
+from custom.update import Update
 from tests.test_dqn import WithPolicy, learner
 
 NOISY = {"noisy": True}
