@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup train evaluate baselines record plot enjoy push pull leaderboard test lint clean FORCE
+.PHONY: help setup train evaluate baselines record plot enjoy runs push pull leaderboard test lint clean FORCE
 
 # The stamp is written last, and only by an installation that succeeded. It is void when the
 # interpreter has gone, as realpath tells: it finds nothing at the end of a dangling link.
@@ -50,6 +50,10 @@ record: $(ready)
 ## plot a run's training and evaluation scores
 plot: $(ready)
 	$(call run,plot,game recipe run logs)
+
+## list the runs of this machine: how far they are, what they score
+runs: $(ready)
+	$(call run,runs,logs)
 
 ## watch a run's agent play, in a window
 enjoy: $(ready)

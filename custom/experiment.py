@@ -161,6 +161,7 @@ class Experiment(ExperimentManager):
         with atomic_file(folder / "recipe.yml", "w") as file:
             file.write(self.recipe.to_yaml(self.game.env_id))
         self.run = Run(folder, self._facts())
+        self._lock = self.run.lock()  # open as long as this experiment is
         write_json(folder / "run.json", self.run.facts)
 
     def _check_memory(self) -> None:

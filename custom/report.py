@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from custom.baselines import baselines_of
-from custom.callbacks import GAMES_FILE
+from custom.curves import evaluations, training_games
 from custom.errors import UserError
 from custom.runs import Run, atomic_file
 from custom.scores import reference
@@ -40,14 +38,14 @@ def draw(run: Run) -> Figure:
 
     :raises UserError: no game was finished yet, or a file of the run is damaged
     """
-    games, evaluations = _training_games(run), _evaluations(run)
-    if games.empty and evaluations is None:
+    games, evaluated = training_games(run), evaluations(run)
+    if games.empty and evaluated is None:
         raise UserError(f"RUN {run.path}: no game was finished yet; there is nothing to plot")
     figure = Figure(figsize=(9, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     _draw_training(axes, games)
-    if evaluations is not None:
-        _draw_evaluations(axes, evaluations, run.facts["frame_skip"])
+    if evaluated is not None:
+        _draw_evaluations(axes, evaluated, run.facts["frame_skip"])
     _draw_baselines(axes, run)
     axes.set_title(f"{run.facts['env_id']}, {run.facts['recipe']}, seed {run.facts['seed']}")
     axes.set_xlabel("frames (million)")
@@ -55,29 +53,6 @@ def draw(run: Run) -> Figure:
     axes.grid(alpha=0.25)
     axes.legend(loc="best", fontsize="small")
     return figure
-
-
-def _training_games(run: Run) -> pd.DataFrame:
-    try:
-        games = pd.read_csv(run.path / GAMES_FILE)
-        numbers: pd.DataFrame = games[["steps", "frames", "score"]].astype(float)
-        return numbers
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{run.path / GAMES_FILE}: cannot be read ({error})") from None
-
-
-def _evaluations(run: Run) -> dict[str, Any] | None:
-    file = run.path / "evaluations.npz"
-    if not file.is_file():
-        return None
-    try:
-        with np.load(file) as content:
-            steps, results = content["timesteps"].astype(float), content["results"].astype(float)
-        if steps.ndim != 1 or results.ndim != 2 or len(steps) != len(results):
-            raise ValueError(f"shapes {steps.shape} and {results.shape}")
-        return {"timesteps": steps, "results": results}
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, BadZipFile) as error:
-        raise UserError(f"{file}: cannot be read ({error})") from None
 
 
 def _draw_training(axes: Axes, games: pd.DataFrame) -> None:
@@ -92,9 +67,9 @@ def _draw_training(axes: Axes, games: pd.DataFrame) -> None:
         axes.plot(frames, smooth, color="tab:blue", lw=1.8, label=label)
 
 
-def _draw_evaluations(axes: Axes, evaluations: dict[str, Any], frame_skip: int) -> None:
-    frames = evaluations["timesteps"] * frame_skip / 1e6
-    scores = evaluations["results"]
+def _draw_evaluations(axes: Axes, evaluated: dict[str, Any], frame_skip: int) -> None:
+    frames = evaluated["timesteps"] * frame_skip / 1e6
+    scores = evaluated["results"]
     axes.errorbar(
         frames,
         scores.mean(axis=1),

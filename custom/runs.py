@@ -14,6 +14,8 @@ Their layout is the zoo's, ``LOGS/<recipe>/<algo>/<env>_<n>/``::
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import re
@@ -121,6 +123,22 @@ class Run:
             if path.is_file():
                 return path
         raise UserError(f"RUN {self.path}: holds no {which} model; name another run with RUN=")
+
+    def lock(self) -> IO[str]:
+        """Hold the run as long as what is returned is open; it ends with the process, too."""
+        file = (self.path / "recipe.yml").open()  # never replaced, so always the same file
+        with contextlib.suppress(OSError):  # a file system that knows no locks
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return file
+
+    def is_locked(self) -> bool:
+        """Whether a process is training it."""
+        with (self.path / "recipe.yml").open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return False
+            except OSError:
+                return True
 
     def update(self, **facts: Any) -> None:
         """Change facts in run.json."""

@@ -15,7 +15,7 @@ from scripts import setup
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = {"setup", "train", "evaluate", "baselines", "record", "plot", "enjoy", "push", "pull"}
-TARGETS |= {"leaderboard", "test", "lint"}
+TARGETS |= {"leaderboard", "runs", "test", "lint"}
 # Variables and their defaults; - where the default is empty.
 VARIABLES = {
     "GAME": "SpaceInvaders",
@@ -132,6 +132,7 @@ def test_make_alone_needs_no_venv(checkout: Path) -> None:
         ("push", "game recipe run logs episodes device repo private dry-run"),
         ("pull", "repo revision logs trust"),
         ("leaderboard", "game logs"),
+        ("runs", "logs"),
     ],
 )
 def test_a_target_takes_its_variables_and_ignores_the_others(

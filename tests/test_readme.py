@@ -26,6 +26,7 @@ SCRIPTS = {
     "push",
     "pull",
     "leaderboard",
+    "runs",
 }
 
 

@@ -1,0 +1,45 @@
+"""What a run's files say of its learning: finished training games, and evaluations."""
+
+from __future__ import annotations
+
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+
+from custom.callbacks import GAMES_FILE
+from custom.errors import UserError
+from custom.runs import Run
+
+
+def training_games(run: Run) -> pd.DataFrame:
+    """Steps, frames and raw score of every finished game of the training.
+
+    :raises UserError: the file is missing or damaged
+    """
+    try:
+        games = pd.read_csv(run.path / GAMES_FILE)
+        numbers: pd.DataFrame = games[["steps", "frames", "score"]].astype(float)
+        return numbers
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{run.path / GAMES_FILE}: cannot be read ({error})") from None
+
+
+def evaluations(run: Run) -> dict[str, Any] | None:
+    """The evaluations during a training, None where there was none.
+
+    :return: `timesteps`, (N,), and `results`, (N, games), raw scores
+    :raises UserError: the file is damaged
+    """
+    file = run.path / "evaluations.npz"
+    if not file.is_file():
+        return None
+    try:
+        with np.load(file) as content:
+            steps, results = content["timesteps"].astype(float), content["results"].astype(float)
+        if steps.ndim != 1 or results.ndim != 2 or len(steps) != len(results):
+            raise ValueError(f"shapes {steps.shape} and {results.shape}")
+        return {"timesteps": steps, "results": results}
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, BadZipFile) as error:
+        raise UserError(f"{file}: cannot be read ({error})") from None
