@@ -16,8 +16,12 @@ from custom.runs import Run
 def training_games(run: Run) -> pd.DataFrame:
     """Steps, frames and raw score of every finished game of the training.
 
-    :raises UserError: the file is missing or damaged
+    Empty where they were not written down: the zoo's agents from the Hub have no such file.
+
+    :raises UserError: the file is damaged
     """
+    if not (run.path / GAMES_FILE).is_file():
+        return pd.DataFrame(columns=["steps", "frames", "score"], dtype=float)
     try:
         games = pd.read_csv(run.path / GAMES_FILE)
         numbers: pd.DataFrame = games[["steps", "frames", "score"]].astype(float)

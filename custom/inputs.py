@@ -7,6 +7,8 @@ import numpy as np
 import torch as th
 from stable_baselines3.dqn.dqn import DQN
 
+MOST_CHANNELS = 128  # that OpenCV merges
+
 
 class Inputs:
     """Batches of observations, divided by 255 into memory that is used again.
@@ -26,14 +28,20 @@ class Inputs:
             return th.empty(shape, dtype=kind, device=model.device, memory_format=th.channels_last)
 
         self._buffers = [empty(dtype) for _ in range(copies)]
-        self._bytes = empty(th.uint8)
-        # On a CPU most of the time would go into bringing the channels side by side.
-        by_opencv = model.device.type == "cpu" and space.dtype == np.uint8
-        self._pixels = list(self._bytes.permute(0, 2, 3, 1).numpy()) if by_opencv else []
+        self._bytes, self._pixels = empty(th.uint8) if self._by_opencv(model) else None, []
+        if self._bytes is not None:
+            self._pixels = list(self._bytes.permute(0, 2, 3, 1).numpy())
+
+    @staticmethod
+    def _by_opencv(model: DQN) -> bool:
+        """On a CPU most of the time would go into bringing the channels side by side."""
+        space = model.observation_space
+        few = (space.shape or (0,))[0] <= MOST_CHANNELS
+        return model.device.type == "cpu" and space.dtype == np.uint8 and few
 
     def scale(self, observations: th.Tensor, copy: int = 0) -> th.Tensor:
         """uint8 to [0, 1]; (B, channels, height, width)."""
-        if not self._pixels:
+        if self._bytes is None:
             return th.div(observations, self._divisor, out=self._buffers[copy])
         for planes, pixels in zip(observations.numpy(), self._pixels, strict=True):
             cv2.merge(list(planes), dst=pixels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -49,7 +50,7 @@ def filters(key: str, value: Any) -> list[Any]:
         where = f"{key}[{place}]"
         if not isinstance(layer, list) or len(layer) != 3:
             raise RecipeError(f"{where} is {layer!r}; write [channels, kernel, stride]")
-        whole(1)(where, layer[0])
+        whole(1, 1024)(where, layer[0])
         for size in layer[1:]:
             pair = size if isinstance(size, list) and len(size) == 2 else [size]
             for one in pair:
@@ -76,8 +77,8 @@ NETWORK_VALUES: dict[str, Check] = {
     "activation": one_of("ELU", "GELU", "LeakyReLU", "ReLU", "SELU", "SiLU", "Tanh"),
     "filters": filters,
     "frames": whole(1),
-    "hidden": listed(whole(1)),
-    "width": whole(1),
+    "hidden": listed(whole(1, 65_536)),
+    "width": whole(1, 64),
 }
 POLICY_CLASSES: dict[str, type] = {
     "optimizer_class": th.optim.Optimizer,
@@ -156,15 +157,18 @@ def wrapper_item(key: str, item: Any) -> tuple[str, dict[str, Any]]:
 def class_named(key: str, path: Any, base: type) -> type:
     """The class at a dotted path.
 
-    :raises RecipeError: not a path, not from the allowed packages, not there, or not a `base`
+    :raises RecipeError: not a path, not from the allowed packages, not there, or not a `base`;
+        nothing but modules of this project is imported for it
     """
     module, _, name = str(path).rpartition(".")
     if module.partition(".")[0] not in PACKAGES:
         allowed = ", ".join(PACKAGES)
         raise RecipeError(f"{key} is {path!r}; write a class's dotted path from one of: {allowed}")
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        # Of others only what is loaded already: to import a module is to run it.
+        own = module.partition(".")[0] == "custom"
+        found = getattr(importlib.import_module(module) if own else sys.modules[module], name)
+    except (ImportError, AttributeError, KeyError) as error:
         raise RecipeError(f"{key}: there is no class {path!r} ({error})") from error
     if not (inspect.isclass(found) and issubclass(found, base)):
         raise RecipeError(f"{key} is {path!r}, which is not a {base.__name__} class")

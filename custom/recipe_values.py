@@ -106,6 +106,8 @@ def _real(key: str, value: Any) -> float:
         raise RecipeError(f"{key} is the text {value!r}; write !!float {real:g}")
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RecipeError(f"{key} is {value!r}; write a number")
+    if isinstance(value, int) and abs(value) > 2**63:
+        raise RecipeError(f"{key} is a number of {value.bit_length()} bits; write a smaller one")
     if math.isnan(value):
         raise RecipeError(f"{key} is not a number; write a number")
     return float(value)

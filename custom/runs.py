@@ -128,17 +128,19 @@ class Run:
         """Hold the run as long as what is returned is open; it ends with the process, too."""
         file = (self.path / "recipe.yml").open()  # never replaced, so always the same file
         with contextlib.suppress(OSError):  # a file system that knows no locks
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX)  # another asks for a moment only
         return file
 
     def is_locked(self) -> bool:
         """Whether a process is training it."""
         with (self.path / "recipe.yml").open() as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return False
-            except OSError:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
                 return True
+            except OSError:  # a file system that knows no locks
+                return False
+            return False
 
     def update(self, **facts: Any) -> None:
         """Change facts in run.json."""

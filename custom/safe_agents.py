@@ -118,9 +118,10 @@ def spaces_of(run: Run) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
 
 
 def _policy_kwargs(values: dict[str, Any]) -> dict[str, Any]:
-    """The recipe's, with classes for their paths; the optimizer's are not needed to play."""
-    kwargs = values.get("policy_kwargs", {}).items()
-    kept = {name: value for name, value in kwargs if name not in TRAINING_ONLY}
+    """The recipe's, with classes for their paths; an optimizer of this project is training's."""
+    kept = dict(values.get("policy_kwargs", {}))
+    if str(kept.get("optimizer_class")).startswith("custom."):
+        kept = {name: value for name, value in kept.items() if name not in TRAINING_ONLY}
     for name in set(kept) & set(POLICY_CLASSES):
         kept[name] = class_named(name, kept[name], POLICY_CLASSES[name])
     return kept

@@ -17,6 +17,7 @@ from custom.errors import UserError
 MOST_BYTES = 2**16  # the zoo's files have about a thousand
 MOST_TEXT = 2000  # characters of code that stands in a value
 DEEPEST = 20
+MOST_DIGITS = 30
 PLAIN = "tag:yaml.org,2002:"
 ORDERED = PLAIN + "python/object/apply:collections.OrderedDict"
 TUPLE = PLAIN + "python/tuple"
@@ -97,6 +98,8 @@ def _check(node: yaml.Node, seen: set[int], depth: int) -> None:
     if node.tag not in TAGS:
         raise _refusal(node, f"the tag {node.tag.replace(PLAIN, '!!')!r} is refused")
     if isinstance(node, yaml.ScalarNode):
+        if node.tag == PLAIN + "int" and len(node.value) > MOST_DIGITS:
+            raise _refusal(node, f"a number of more than {MOST_DIGITS} digits is refused")
         return
     if id(node) in seen:
         raise _refusal(node, "a collection with an alias is refused; write it out")

@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
 
 from custom.callbacks import StopRequest
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+TIDY = 5.0
 SIGNAL_STATUS = 128  # a shell reports an end by signal n as 128 + n
 
 
-def raise_first(number: int, _: object) -> NoReturn:
-    """Handler of a command: raise for the first; later ones would break off the tidying up."""
-    ignore()
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    sys.exit(SIGNAL_STATUS + number)
+def end_on_signals() -> None:
+    """How a command ends: the first raises; the next would only break off the tidying up.
+
+    Where that takes longer than `TIDY` seconds (threads that wait for somebody, say), one more
+    ends the process at once.
+    """
+    first: list[float] = []
+
+    def handle(number: int, _: object) -> None:
+        if first and time.monotonic() - first[0] > TIDY:
+            os._exit(SIGNAL_STATUS + number)
+        if first:
+            return
+        first.append(time.monotonic())
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(SIGNAL_STATUS + number)
+
+    for number in STOPPING:
+        signal.signal(number, handle)
 
 
 def ignore() -> None:
     """From here on the command is as good as over."""
-    for number in STOPPING:
-        signal.signal(number, signal.SIG_IGN)
+    for number in STOPPING:  # not SIG_IGN, of which Python complains when a signal is under way
+        signal.signal(number, lambda *_: None)
 
 
 @contextmanager

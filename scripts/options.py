@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import errno
 import gc
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -163,8 +162,7 @@ def main(
 
     SIGTERM and a lost terminal raise as Ctrl-C does, so that nothing half-made is left.
     """
-    for number in signals.STOPPING:
-        signal.signal(number, signals.raise_first)
+    signals.end_on_signals()
     status, problem = _outcome(parser, command)
     signals.ignore()
     gc.collect()  # the emulator complains of games that outlive the interpreter

@@ -14,8 +14,15 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import TypeVar
 
-from httpx2 import HTTPError, InvalidURL, LocalProtocolError, UnsupportedProtocol
-from huggingface_hub import HfApi, constants, get_token
+from httpx2 import (
+    Client,
+    HTTPError,
+    InvalidURL,
+    LocalProtocolError,
+    Timeout,
+    UnsupportedProtocol,
+)
+from huggingface_hub import HfApi, constants, get_token, set_client_factory
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
@@ -25,6 +32,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 from huggingface_hub.utils import logging
+from huggingface_hub.utils._http import default_client_factory, parse_ratelimit_headers
 
 from custom.console import say
 from custom.errors import UserError
@@ -32,8 +40,9 @@ from custom.errors import UserError
 Result = TypeVar("Result")
 BUSY = (408, 429, 500, 502, 503, 504)
 WAITS = (1.0, 3.0, 9.0)  # seconds before asking again, where the Hub does not name a time itself
-LONGEST_WAIT = 60.0
-PATIENCE = 20.0  # seconds after which a call that failed is not repeated
+LONGEST_WAIT = 300.0  # the window in which the Hub counts requests
+LONGEST_ANSWER, LONGEST_CONNECT = 60.0, 10.0
+PATIENCE = 20.0  # seconds of a failed call after which it is not repeated
 LOST = (HTTPError, InvalidURL, ConnectionError, TimeoutError, LocalEntryNotFoundError)
 WRAPPERS = (LocalEntryNotFoundError, RuntimeError, ValueError)  # around the errors of a transfer
 LOG_IN = "run .venv/bin/hf auth login, or set HF_TOKEN; the token needs the role write"
@@ -53,9 +62,17 @@ class UnreachableError(UserError):
 
 def client() -> HfApi:
     """The Hub's own client, under this project's name; what fails is told here, by `ask`."""
+    set_client_factory(_connection)
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # untyped in the client
     version = metadata.version("sb3-atari-dqn")
     return HfApi(constants.ENDPOINT, library_name="sb3-atari-dqn", library_version=version)
+
+
+def _connection() -> Client:
+    """The client's own, which would wait for ever for an answer."""
+    made = default_client_factory()
+    made.timeout = Timeout(LONGEST_ANSWER, connect=LONGEST_CONNECT)
+    return made
 
 
 def log_in(api: HfApi) -> str:
@@ -66,7 +83,10 @@ def log_in(api: HfApi) -> str:
     if not get_token():
         raise UserError(f"there is no Hugging Face token: {LOG_IN}")
     user = ask("the login", api.whoami)
-    if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
+    token = user.get("auth", {}).get("accessToken", {})
+    scoped = token.get("fineGrained", {}).get("scoped", [])
+    rights = {right for scope in scoped for right in scope.get("permissions", [])}
+    if token.get("role") == "read" or (scoped and "repo.write" not in rights):
         raise UserError(f"the token of {user['name']} may only read: {LOG_IN}")
     return str(user["name"])
 
@@ -78,8 +98,8 @@ def ask(what: str, call: Callable[[], Result]) -> Result:
     :raises StaleError: a commit on a parent that is no longer the last one
     :raises UserError: anything else, in one line that holds no token
     """
-    began = time.monotonic()
     for wait in (*WAITS, None):
+        began = time.monotonic()
         try:
             return call()
         except Exception as error:
@@ -88,9 +108,10 @@ def ask(what: str, call: Callable[[], Result]) -> Result:
             late = time.monotonic() - began > PATIENCE  # the client has asked again itself
             if wait is None or late or not again:
                 raise refused from None
-            say(f"{what}: the Hub does not answer as it should; asking again")
             named = _named_wait(error)
-            time.sleep(wait if named is None else named)
+            seconds = wait if named is None else named
+            say(f"{what}: the Hub does not answer as it should; asking again in {seconds:g} s")
+            time.sleep(seconds)
     raise AssertionError  # the last wait is None
 
 
@@ -160,8 +181,10 @@ def _named_wait(error: Exception) -> float | None:
     """Seconds that a 429 or 503 asks to wait."""
     found = _innermost(error)
     headers = found.response.headers if isinstance(found, HfHubHTTPError) else {}
-    named = headers.get("Retry-After", "")
-    return min(float(named), LONGEST_WAIT) if re.fullmatch(r"\d+", named) else None
+    named, limit = headers.get("Retry-After", ""), parse_ratelimit_headers(headers)
+    if re.fullmatch(r"\d+", named):
+        return min(float(named), LONGEST_WAIT)
+    return None if limit is None else min(float(limit.reset_in_seconds), LONGEST_WAIT)
 
 
 def _line(error: Exception) -> str:

@@ -8,6 +8,8 @@ stays on the disk.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -36,6 +38,7 @@ from custom.runs import Run, atomic_file, claim_folder, open_run
 from custom.safe_agents import safe_agent, spaces_of
 from custom.safe_zip import Archive
 
+WORKPLACE = ".pull-"
 OPT_IN = "TRUST=1 loads it with pickle, which can run any code in it"
 
 
@@ -50,28 +53,40 @@ def pull(api: HfApi, repo: str, revision: str, logs: Path, trust: bool = False) 
     source = find_source(api, repo, revision)
     try:
         logs.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".pull-", dir=logs) as folder:
-            files = download(api, source, Path(folder))
-            agent = Path(folder) / source.agent
-            with _claimed(logs / source.recipe / source.algo, source.game.folder_name) as claimed:
-                _fill(claimed, source, files, agent, trust)
-            return open_run(claimed)
+        with _workplace(logs) as folder:
+            files = download(api, source, folder)
+            made = folder / "run"
+            made.mkdir()
+            _fill(made, source, files, folder / source.agent, trust)
+            claimed = claim_folder(logs / source.recipe / source.algo, source.game.folder_name)
+            made.rename(claimed)  # which is empty
+        return open_run(claimed)
     except OSError as error:
         raise UserError(f"LOGS {logs}: cannot be written ({error.strerror or error})") from None
 
 
 @contextlib.contextmanager
-def _claimed(parent: Path, name: str) -> Iterator[Path]:
-    """A new run folder, which is gone again if anything goes wrong."""
-    folder = claim_folder(parent, name)
+def _workplace(logs: Path) -> Iterator[Path]:
+    """A folder for what is not checked yet; those that killed pulls left are removed."""
+    for old in logs.glob(f"{WORKPLACE}*"):
+        with contextlib.suppress(OSError), locked(old):
+            shutil.rmtree(old)
+    with tempfile.TemporaryDirectory(prefix=WORKPLACE, dir=logs) as folder, locked(Path(folder)):
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder, as long as the process lives at the longest.
+
+    :raises OSError: somebody else holds it
+    """
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        yield folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            parent.rmdir()
-            parent.parent.rmdir()
-        raise
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _fill(folder: Path, source: Source, files: dict[str, bytes], agent: Path, trust: bool) -> None:
@@ -120,9 +135,9 @@ def _trusted(run: Run, source: Source, files: dict[str, bytes], agent: Path) -> 
         say(f"{error}: the recipe {source.algo} stands for it")
         recipe = recipe_of_agent(model, *named)
     _write(run.path / "recipe.yml", recipe)
-    if model.observation_space != spaces_of(run)[0]:
-        shape = model.observation_space.shape
-        raise UserError(f"{source.repo}: the agent sees {shape}, which its recipe does not give it")
+    theirs, ours = (model.observation_space, model.action_space), spaces_of(run)
+    if theirs != ours:
+        raise UserError(f"{source.repo}: the agent is of {theirs}, and its recipe gives {ours}")
     return model
 
 

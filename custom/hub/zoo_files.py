@@ -38,12 +38,12 @@ def recipe_of(files: dict[str, bytes], algo: str, game: Game, name: str) -> byte
     :return: a ``recipe.yml``
     :raises UserError: there is none, or anything wrong in it
     """
+    _check_environment(files, game)
     if "recipe.yml" in files:
         _check_own(files["recipe.yml"], algo, game)
         return files["recipe.yml"]
     if "config.yml" not in files:
         raise UserError("there is no config.yml or recipe.yml to build its network from")
-    _check_environment(files.get("env_kwargs.yml", b""), game)
     content = read_yaml(files["config.yml"], "config.yml")
     try:
         values = check_entry(_converted(content), algo)
@@ -82,15 +82,32 @@ def _converted(content: Any) -> dict[str, Any]:
     return entry
 
 
-def _check_environment(content: bytes, game: Game) -> None:
+def _check_environment(files: dict[str, bytes], game: Game) -> None:
     """Refuse an agent of another game than the one of this name here."""
-    found = read_yaml(content, "env_kwargs.yml") or {}
+    if "env_kwargs.yml" in files:
+        _check_arguments(
+            "env_kwargs.yml", read_yaml(files["env_kwargs.yml"], "env_kwargs.yml"), game
+        )
+    try:
+        said = read_yaml(files.get("args.yml", b""), "args.yml")
+    except UserError:  # told where the seed is read
+        return
+    if not isinstance(said, dict):
+        return
+    if said.get("env", game.env_id) != game.env_id:
+        raise UserError(f"args.yml: the agent's game is {said['env']!r}, not {game.env_id}")
+    if said.get("env_kwargs"):
+        _check_arguments("args.yml", said["env_kwargs"], game)
+
+
+def _check_arguments(file: str, found: Any, game: Game) -> None:
+    found = found or {}
     if not isinstance(found, dict):
-        raise UserError("env_kwargs.yml: holds no named values")
+        raise UserError(f"{file}: holds no named values")
     arguments = {key: value for key, value in found.items() if key != "render_mode"}
     if arguments != game.env_kwargs:
         raise UserError(
-            f"env_kwargs.yml: the agent's game was made with {arguments}, and is made here with"
+            f"{file}: the agent's game was made with {arguments}, and is made here with"
             f" {game.env_kwargs}"
         )
 
