@@ -130,9 +130,10 @@ def zoo(game: str, values: dict[str, Any], seed: int, **_: Any) -> None:
 def ours(game: str, values: dict[str, Any], seed: int, engine: dict[str, Any]) -> None:
     """As `make train`, with its callbacks, without evaluations within the measured time."""
     from custom.engine import Engine
-    from custom.experiment import Settings, build
+    from custom.experiment import build
     from custom.games import find_game
     from custom.recipes import load_recipe
+    from custom.settings import Settings
 
     with _recipe(values, "ours") as file:
         found = find_game(game)

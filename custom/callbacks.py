@@ -28,6 +28,7 @@ from custom.runs import Run, atomic_file
 
 GAMES_FILE = "training_games.csv"
 HELD_OUT_STATES = 512
+NOT_A_NUMBER = ("stdout", "log", "json", "csv", "tensorboard")  # what SB3 writes numbers to
 
 
 class PeriodicCallback(BaseCallback):
@@ -190,7 +191,9 @@ class FixedEpsilonEvaluation(PeriodicCallback):
     def _log(self, scores: Scores, mean_max_q: float) -> None:
         self.logger.record("eval/mean_score", scores.mean)
         self.logger.record("eval/std_score", scores.std)
+        self.logger.record("eval/median_score", float(np.median(scores.scores)))
         self.logger.record("eval/mean_max_q", mean_max_q)
+        self.logger.record("eval/scores", scores.scores, exclude=NOT_A_NUMBER)
         self.logger.dump(self.num_timesteps)
         say(
             f"step {self.num_timesteps:,}: evaluation {scores.mean:.1f} ± {scores.std:.1f} points"

@@ -158,7 +158,9 @@ class AtariDQN(AtariOffPolicy, DQN):
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         if self.device.type == "cpu" or self._n_updates % LOSS_EVERY < gradient_steps:
-            self.logger.record("train/loss", self._update.mean_loss())
+            loss, norm = self._update.mean_loss_and_norm()
+            self.logger.record("train/loss", loss)
+            self.logger.record("train/gradient_norm", norm)
         if self._has_modes:
             self.policy.set_training_mode(False)  # an overlapped update is within a rollout
 

@@ -13,7 +13,7 @@ import io
 import shutil
 from argparse import Namespace
 from collections import OrderedDict
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,9 @@ from custom import register
 from custom.agents import save_agent
 from custom.callbacks import Checkpoints, FixedEpsilonEvaluation, GameRecord, StopRequest
 from custom.console import say
-from custom.engine import Engine
 from custom.envs import frame_skip, native_games
 from custom.errors import UserError
-from custom.evaluation import EPSILON, Protocol
+from custom.evaluation import Protocol
 from custom.games import Game
 from custom.memory import check_replay, replay_size
 from custom.nan_guard import NanGuard
@@ -39,34 +38,11 @@ from custom.provenance import provenance
 from custom.recipe_classes import POLICY_CLASSES, class_named
 from custom.recipes import Recipe
 from custom.runs import Run, atomic_file, claim_folder, write_json
+from custom.settings import Settings
 from custom.stacks import repeat_first_frame
+from custom.tracking.callback import Tracker
 
 MANY_GAMES = 64  # each takes a fifth of a second to start
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a recipe is run: everything that is not what the recipe says.
-
-    :param eval_freq: steps between evaluations; 0: a twentieth of the budget, 10,000 to 250,000
-    :param save_freq: steps between checkpoints; 0: as `eval_freq`
-    """
-
-    seed: int
-    logs: Path = Path("logs")
-    device: str = "auto"
-    eval_freq: int = 0
-    eval_episodes: int = 10
-    eval_epsilon: float = EPSILON
-    save_freq: int = 0
-    keep_checkpoints: int = 3
-    engine: Engine = field(default_factory=Engine)
-
-    def resolved(self, n_timesteps: int) -> Settings:
-        """With the periods in steps."""
-        # Ten games take about as long as 10,000 steps of warm-up.
-        eval_freq = self.eval_freq or min(max(n_timesteps // 20, 10_000), 250_000, n_timesteps)
-        return replace(self, eval_freq=eval_freq, save_freq=self.save_freq or eval_freq)
 
 
 class Experiment(ExperimentManager):
@@ -100,6 +76,7 @@ class Experiment(ExperimentManager):
         )
         self.folder: Path | None = None
         self.run: Run | None = None
+        self.tracker: Tracker | None = None
 
     def _zoo_args(self, logs: Path) -> Namespace:
         """What the zoo's commands read from args.yml."""
@@ -211,6 +188,9 @@ class Experiment(ExperimentManager):
             Checkpoints(self.run, settings.save_freq, settings.keep_checkpoints),
             Progress(self.n_timesteps, lambda: list(record.last_scores), lambda: evaluation.best),
         ]
+        if settings.tracking.is_on:
+            self.tracker = Tracker(self.run, settings.tracking, protocol)
+            self.callbacks.append(self.tracker)
 
     def save_trained_model(self, model: BaseAlgorithm) -> None:
         """Save the agent whole or not at all."""

@@ -10,6 +10,7 @@ Their layout is the zoo's, ``LOGS/<recipe>/<algo>/<env>_<n>/``::
     run.json              game, seed, command, versions, state
     training_games.csv    every finished game of the training
     evaluations.npz       the evaluations during training
+    videos/ and wandb/    films and files of Weights & Biases, where TRACK asked for them
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0
             experiment.save_trained_model(model)
         except BaseException as error:
             _fail(experiment, run, model, started, error)
+            _end_tracking(experiment, 1)
             if isinstance(error, UserError | OSError):
                 kind = type(error) if isinstance(error, UserError) else UserError
                 raise kind(f"{error}. {_last_good(run)}") from None
@@ -44,14 +45,21 @@ def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0
         say(f"{state} after {model.num_timesteps:,} steps; the agent is in {run.final_model}")
     if report_episodes and not received:
         report(run, report_episodes, str(model.device))
+    status = SIGNAL_STATUS + received[0] if received else 0
+    _end_tracking(experiment, status)
     say(f"Run: {run.path}")
-    return SIGNAL_STATUS + received[0] if received else 0
+    return status
 
 
 def _end_callbacks(experiment: Experiment) -> None:
     """SB3 ends them where a training ends by itself; where it was broken off, nobody does."""
     for callback in experiment.callbacks:
         callback.on_training_end()
+
+
+def _end_tracking(experiment: Experiment, exit_code: int) -> None:
+    if experiment.tracker is not None:
+        experiment.tracker.finish(exit_code)
 
 
 def _fail(
@@ -100,13 +108,13 @@ def report(run: Run, episodes: int, device: str) -> None:
 
         plot_run(run)
 
-    say(f"evaluating over {episodes} full games, filming one and plotting (Ctrl-C skips it)")
-    for part in (evaluate, record, plot):
-        try:
-            part()
-        except KeyboardInterrupt:
-            say("report skipped; make evaluate, make record and make plot do it later")
-            return
-        except Exception as error:  # a film is not worth a lost run
-            reason = " ".join(str(error).split())
-            say(f"no report of make {part.__name__} ({reason}); that command does it later")
+    try:
+        say(f"evaluating over {episodes} full games, filming one and plotting (Ctrl-C skips it)")
+        for part in (evaluate, record, plot):
+            try:
+                part()
+            except Exception as error:  # a film is not worth a lost run
+                reason = " ".join(str(error).split())
+                say(f"no report of make {part.__name__} ({reason}); that command does it later")
+    except KeyboardInterrupt:
+        say("report skipped; make evaluate, make record and make plot do it later")

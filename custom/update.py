@@ -93,6 +93,7 @@ class Update:
         self._noise = noisy_layers(model.q_net)
         self._target_noise = noisy_layers(model.q_net_target)
         self._loss = th.zeros((), device=model.device)
+        self._norm = th.zeros((), device=model.device)
         self._losses = 0
         captured = fast and can_be_captured(model)
         self._graph = Captured(self._on_device, "update", model.device) if captured else None
@@ -120,12 +121,14 @@ class Update:
         buffer.prepare()
         return self._graph(key=(id(buffer), buffer.ring.ends.data_ptr()))
 
-    def mean_loss(self) -> float:
-        """Mean of the losses since this was last asked; it waits for the device."""
-        mean = float(self._loss) / max(self._losses, 1)
+    def mean_loss_and_norm(self) -> tuple[float, float]:
+        """Means of losses and gradient norms since this was last asked; it waits for the device."""
+        n = max(self._losses, 1)
+        means = float(self._loss) / n, float(self._norm) / n
         self._loss.zero_()
+        self._norm.zero_()
         self._losses = 0
-        return mean
+        return means
 
     def _on_device(self) -> None:
         buffer = self.model.replay_buffer
@@ -159,6 +162,7 @@ class Update:
             clip_grads_with_norm_(self._parameters, model.max_grad_norm, norm)
         optimizer.step()
         self._loss += loss.detach()
+        self._norm += norm
         return errors
 
     def _outputs(self, batch: ReplayBufferSamples) -> Outputs:

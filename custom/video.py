@@ -65,6 +65,15 @@ def record_run(
     return film, gif, scores.mean
 
 
+def film_game(run: Run, act: Act, seed: int, film: Path) -> float:
+    """Film one full game of any rule that maps observations to actions.
+
+    :return: the raw score
+    """
+    with _encoder(film) as show:
+        return _film_game(run, act, seed, show, []).mean
+
+
 def _film_game(
     run: Run, act: Act, seed: int, show: Callable[[Frame], None], pictures: list[Frame]
 ) -> Scores:

@@ -79,7 +79,7 @@ def switch(text: str) -> bool:
     return known[text.lower()]
 
 
-def add_switch(made: argparse.ArgumentParser, flag: str, explanation: str) -> None:
+def add_switch(made: argparse._ActionsContainer, flag: str, explanation: str) -> None:
     """A flag that stands alone or has 1 or 0 behind it."""
     made.add_argument(
         flag, type=switch, nargs="?", const=True, default=False, metavar="1", help=explanation

@@ -11,8 +11,10 @@ from custom.console import say
 from custom.engine import BUFFERS, ENVIRONMENTS, PIXELS, PRECISIONS, STORAGES, UPDATES, Engine
 from custom.errors import UserError
 from custom.evaluation import EPSILON
-from custom.experiment import Settings, build
+from custom.experiment import build
 from custom.recipes import Recipe, load_recipe
+from custom.settings import Settings
+from custom.tracking.wish import CHOICES, tracking
 from custom.training import train
 from scripts import options
 
@@ -32,6 +34,7 @@ def command(args: argparse.Namespace) -> int:
         save_freq=args.save_freq,
         keep_checkpoints=args.keep_checkpoints,
         engine=engine_of(args),
+        tracking=tracking(args.track, args.track_videos, args.track_model),
     )
     experiment, model = build(recipe, game, settings)
     say(game.explain())
@@ -89,6 +92,7 @@ def parser() -> options.Parser:
     made.add_argument("--save-freq", type=count, default=0, help="steps between checkpoints")
     made.add_argument("--keep-checkpoints", type=several, default=3, help="how many stay")
     _engine(made)
+    _tracking(made)
     made.add_argument(
         "--no-report", action="store_true", help="do not evaluate, film and plot at the end"
     )
@@ -116,6 +120,15 @@ def _engine(made: options.Parser) -> None:
         default=0,
         help="of PyTorch on the CPU; 0: its own choice",
     )
+
+
+def _tracking(made: options.Parser) -> None:
+    group = made.add_argument_group("tracking", "Weights & Biases; nothing of it stops a training")
+    group.add_argument(
+        "--track", choices=CHOICES, default="off", help="live, or offline until make sync"
+    )
+    options.add_switch(group, "--track-videos", "a film of a game after each evaluation")
+    options.add_switch(group, "--track-model", "the agent at the end, as an artifact")
 
 
 if __name__ == "__main__":

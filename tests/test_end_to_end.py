@@ -19,10 +19,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.agents import load_agent
 from custom.errors import NonFiniteError
-from custom.experiment import Settings, build
+from custom.experiment import build
 from custom.games import find_game
 from custom.recipes import load_recipe
 from custom.runs import Run, open_run
+from custom.settings import Settings
 from custom.training import train
 from tests.conftest import ROOT, SMALL, run, start
 

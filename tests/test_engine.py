@@ -15,10 +15,11 @@ from custom.dqn import AtariDQN
 from custom.engine import Engine, at_the_same_ratio
 from custom.envs import PAPERS_WRAPPER
 from custom.errors import UserError
-from custom.experiment import Experiment, Settings, build
+from custom.experiment import Experiment, build
 from custom.games import find_game
 from custom.native_env import AtariVectorEnv
 from custom.recipes import Recipe, load_recipe
+from custom.settings import Settings
 from tests.conftest import SMALL, run
 
 INVADERS = find_game("SpaceInvaders")

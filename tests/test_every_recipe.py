@@ -10,9 +10,10 @@ import torch as th
 
 from custom.agents import load_agent
 from custom.envs import make_games
-from custom.experiment import Settings, build
+from custom.experiment import build
 from custom.games import find_game
 from custom.recipes import FOLDER, load_recipe
+from custom.settings import Settings
 from custom.training import train
 
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.yml"))

@@ -18,7 +18,7 @@ from custom.agents import load_agent
 from custom.envs import make_games
 from custom.errors import UserError
 from custom.evaluation import Protocol
-from custom.experiment import Settings, build
+from custom.experiment import build
 from custom.games import find_game
 from custom.hub.bundle import write_bundle
 from custom.hub.client import client
@@ -27,6 +27,7 @@ from custom.recipes import load_recipe
 from custom.report import plot_run
 from custom.results import evaluate_run
 from custom.runs import Run, latest_run, open_run
+from custom.settings import Settings
 from custom.training import train
 from tests.conftest import run
 from tests.foreign import ENV, Files, unzipped, zipped

@@ -21,7 +21,7 @@ from stable_baselines3 import DQN
 
 from custom.errors import UserError
 from custom.evaluation import Protocol
-from custom.experiment import Settings, build
+from custom.experiment import build
 from custom.games import find_game
 from custom.hub.bundle import public_facts, write_bundle
 from custom.hub.client import client, log_in
@@ -30,6 +30,7 @@ from custom.hub.publish import check_visibility, prepare, push, title
 from custom.recipes import load_recipe
 from custom.results import evaluate_run
 from custom.runs import Run, open_run
+from custom.settings import Settings
 from custom.training import train
 from scripts.push import repository
 from tests.conftest import ROOT

@@ -15,9 +15,10 @@ from custom import callbacks
 from custom.callbacks import Checkpoints, FixedEpsilonEvaluation, HeldOutStates
 from custom.console import say
 from custom.evaluation import Protocol, Scores
-from custom.experiment import Experiment, Settings, build
+from custom.experiment import Experiment, build
 from custom.games import find_game
 from custom.recipes import load_recipe
+from custom.settings import Settings
 from custom.training import train
 from tests.conftest import SMALL
 

@@ -1,0 +1,36 @@
+"""How a recipe is run: everything that is not what the recipe says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from custom.engine import Engine
+from custom.evaluation import EPSILON
+from custom.tracking.wish import Tracking
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user sets for a run.
+
+    :param eval_freq: steps between evaluations; 0: a twentieth of the budget, 10,000 to 250,000
+    :param save_freq: steps between checkpoints; 0: as `eval_freq`
+    """
+
+    seed: int
+    logs: Path = Path("logs")
+    device: str = "auto"
+    eval_freq: int = 0
+    eval_episodes: int = 10
+    eval_epsilon: float = EPSILON
+    save_freq: int = 0
+    keep_checkpoints: int = 3
+    engine: Engine = field(default_factory=Engine)
+    tracking: Tracking = field(default_factory=Tracking)
+
+    def resolved(self, n_timesteps: int) -> Settings:
+        """With the periods in steps."""
+        # Ten games take about as long as 10,000 steps of warm-up.
+        eval_freq = self.eval_freq or min(max(n_timesteps // 20, 10_000), 250_000, n_timesteps)
+        return replace(self, eval_freq=eval_freq, save_freq=self.save_freq or eval_freq)

@@ -1,0 +1,90 @@
+"""Uploads what did not reach W&B while it was trained; what is there already is not sent again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from custom.errors import UserError
+from custom.runs import Run
+from custom.tracking import client
+from custom.tracking.files import first_step, is_offline, mark_uploaded, unsent
+from custom.tracking.record_file import without_rows
+
+
+def pending(runs: list[Run]) -> tuple[list[Run], list[Run]]:
+    """Runs that have something to upload, and of these, apart, those that are still trained."""
+    waiting = [run for run in runs if unsent(run)]
+    return [r for r in waiting if not r.is_locked()], [r for r in waiting if r.is_locked()]
+
+
+def check() -> None:
+    """Make sure that W&B takes uploads.
+
+    :raises UserError: it does not
+    """
+    try:
+        client.log_in()
+    except Exception as error:
+        raise UserError(f"{client.reason(error)}; nothing was uploaded") from None
+
+
+def upload(run: Run) -> int:
+    """Upload a run's stretches, in their order.
+
+    :return: how many
+    :raises UserError: not all of them arrived; the same command goes on later
+    """
+    files = unsent(run)
+    for file in files:
+        try:
+            _upload(run, file)
+        except Exception as error:
+            raise UserError(f"RUN {run.path}: not uploaded ({client.reason(error)})") from None
+    return len(files)
+
+
+def _upload(run: Run, file: Path) -> None:
+    """Upload what the server lacks of a stretch.
+
+    The client puts all rows of a file behind those that are there; what had arrived stays out.
+    """
+    seen, last = first_step(file), -1
+    if seen is not None:
+        last = client.last_step(address(run))
+    if seen is None or last < seen:
+        _send(run, file)
+    else:
+        before = seen if is_offline(file) else 0  # offline, a stretch counts from 0
+        rest = file.with_name("rest.wandb")
+        try:
+            without_rows(file, rest, lambda step: before + step <= last)
+            _send(run, rest)
+        finally:
+            for made in file.parent.glob("rest.wandb*"):
+                made.unlink()
+    mark_uploaded(file)
+
+
+def _send(run: Run, file: Path) -> None:
+    command = [sys.executable, "-m", "wandb", "sync", "--include-online", "--yes", str(file)]
+    done = subprocess.run(
+        command,
+        cwd=run.path,  # where the client also leaves its log
+        env={**os.environ, "WANDB_MODE": "online", "WANDB_DIR": str(run.path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if not file.with_name(f"{file.name}.synced").exists():
+        lines = [line for line in done.stderr.splitlines() if "ERROR" in line or "WARN" in line]
+        raise client.RefusedError(lines[-1] if lines else f"status {done.returncode}")
+
+
+def address(run: Run) -> str:
+    """``entity/project/id`` of a run on W&B, as far as it is known here."""
+    known = run.facts.get("wandb", {})
+    parts = (known.get("entity"), known.get("project"), known.get("id"))
+    return "/".join(part for part in parts if part)

@@ -1,0 +1,52 @@
+"""`make compare`: recipes side by side, over all their runs, with uncertainty."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from custom.console import say
+from custom.errors import UserError
+from custom.games import Game, find_game
+from scripts import options
+
+
+def parser() -> options.Parser:
+    """Flags of the command."""
+    made = options.shared_parser("scripts.compare", __doc__, "game")
+    made.add_argument("--games", default="", help="more games, for scores over all of them")
+    made.add_argument("--recipes", default="dqn", help="names of recipes, e.g. 'dqn dqn-rmsprop'")
+    made.add_argument("--source", choices=["logs"], default="logs", help="where the runs are read")
+    made.add_argument("--out", type=Path, help="folder; default: LOGS/compare/GAME")
+    return made
+
+
+def command(args: argparse.Namespace) -> None:
+    """Collect, compare, write, print the tables."""
+    # Statistics take seconds to import: nobody else shall wait for them.
+    from custom.compare.collect import from_logs
+    from custom.compare.comparison import compare
+    from custom.compare.output import whole_folder, write_all
+    from custom.compare.tables import short
+
+    games, recipes = games_of(args), args.recipes.split()
+    if not recipes:
+        raise UserError("RECIPES is empty; write for one RECIPES='dqn dqn-rmsprop'")
+    out = args.out or args.logs / "compare" / "-".join(game.folder_name for game in games)
+    runs, left_out = from_logs(args.logs, games, recipes)
+    say(f"comparing {len(runs)} runs; each pair of recipes takes some seconds")
+    with whole_folder(out) as folder:
+        data = compare(runs, left_out, args.source)
+        write_all(data, folder)
+    print(short(data))
+    print(f"Report: {out / 'report.html'}")
+
+
+def games_of(args: argparse.Namespace) -> list[Game]:
+    """GAME and GAMES, each once."""
+    found = [find_game(name) for name in [args.game, *args.games.split()]]
+    return list({game.env_id: game for game in found}.values())
+
+
+if __name__ == "__main__":
+    options.main(parser, command)

@@ -1,0 +1,55 @@
+"""`make sync`: upload to Weights & Biases what was trained without it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from custom.console import say
+from custom.errors import UserError
+from custom.games import find_game
+from custom.overview import all_runs
+from custom.runs import Run, open_run
+from custom.tracking import sync
+from scripts import options
+
+
+def parser() -> options.Parser:
+    """Flags of the command."""
+    made = options.shared_parser("scripts.sync", __doc__)
+    made.add_argument("--game", default="", help="runs of a game alone")
+    made.add_argument("--recipe", default="", help="runs of a recipe alone")
+    made.add_argument("--run", type=Path, help="run folder; default: all in LOGS")
+    return made
+
+
+def command(args: argparse.Namespace) -> int:
+    """Look for what is not uploaded yet, ask who uploads, upload."""
+    waiting, running = sync.pending(_runs(args))
+    for run in running:
+        say(f"{run.path}: is still trained; left for later")
+    if not waiting:
+        say("nothing to upload")
+        return 0
+    sync.check()
+    failed = 0
+    for run in waiting:
+        try:
+            number = sync.upload(run)
+            said = f"uploaded to {sync.address(run)}"
+            say(f"{run.path}: {said}" + (f" ({number} stretches)" if number > 1 else ""))
+        except UserError as error:
+            failed += 1
+            say(f"{error}; make sync goes on later")
+    return 1 if failed else 0
+
+
+def _runs(args: argparse.Namespace) -> list[Run]:
+    if args.run is not None:
+        return [open_run(args.run)]
+    game = find_game(args.game).env_id if args.game else ""
+    return [line.run for line in all_runs(args.logs, game, args.recipe)[0]]
+
+
+if __name__ == "__main__":
+    options.main(parser, command)

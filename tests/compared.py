@@ -1,0 +1,77 @@
+"""Run folders for comparisons: written by hand, and five that were trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from custom.games import find_game
+from custom.runs import claim_folder, write_json
+
+Write = Callable[..., Path]
+TRAINED = [("small", 1), ("small", 2), ("small", 3), ("small-fast", 1), ("small-fast", 2)]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Write:
+    """Write a finished run into ``tmp_path/logs``."""
+
+    def write(
+        recipe: str = "dqn",
+        seed: int = 0,
+        scores: Sequence[Sequence[float]] = ((0.0, 2.0), (4.0, 6.0)),
+        game: str = "Pong",
+        values: dict[str, Any] | None = None,
+        evaluated: Sequence[int] = (1000, 2000),
+        **facts: Any,
+    ) -> Path:
+        from tests.conftest import SMALL  # which imports this module
+
+        env = find_game(game)
+        folder = claim_folder(tmp_path / "logs" / recipe / "dqn", env.folder_name)
+        usual = {
+            "env_id": env.env_id,
+            "recipe": recipe,
+            "algo": "dqn",
+            "seed": seed,
+            "frame_skip": 4,
+            "n_timesteps": 2000,
+            "steps": 2000,
+            "state": "finished",
+            "command": "python -m scripts.train",
+            "wall_clock_seconds": 100.0,
+            "hardware": {"cpus": 2, "gpu": None},
+        }
+        write_json(folder / "run.json", usual | facts)
+        entry = SMALL | (values or {})
+        (folder / "recipe.yml").write_text(json.dumps({env.env_id: entry}))  # JSON is YAML
+        if evaluated:
+            np.savez(folder / "evaluations.npz", timesteps=evaluated, results=np.array(scores))
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Logs with five short runs of Pong, two recipes, and a film of one run of each."""
+    from tests.conftest import SMALL, run  # which imports this module
+
+    folder = tmp_path_factory.mktemp("trained")
+    changes = {"small": {}, "small-fast": {"learning_rate": 1e-3, "target_update_interval": 50}}
+    for name, values in changes.items():
+        (folder / f"{name}.yml").write_text(yaml.safe_dump({"atari": SMALL | values}))
+    shared = ["--game", "Pong", "--logs", folder / "logs", "--device", "cpu"]
+    few = ["--eval-freq", 200, "--eval-episodes", 1, "--no-report", "--threads", 1]
+    for name, seed in TRAINED:
+        file = folder / f"{name}.yml"
+        run("scripts.train", *shared, *few, "--recipe", file, "--seed", seed)
+        if seed == 1:
+            run("scripts.record", *shared, "--recipe", file)
+    return folder / "logs"

@@ -1,0 +1,46 @@
+"""How W&B's client uploads an artifact: named, its files, its manifest, then committed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.servers.wandb_server import WandbServer
+
+
+def create(server: WandbServer, variables: dict[str, Any]) -> dict[str, Any]:
+    """An artifact, whose files come next."""
+    server.store.artifacts.append(variables["input"])
+    number = f"artifact-{len(server.store.artifacts)}"
+    sequence = {"latestArtifact": {"id": number}}
+    made = {"id": number, "state": "PENDING", "artifactSequence": sequence}
+    return {"createArtifact": {"artifact": made}}
+
+
+def manifest(server: WandbServer, variables: dict[str, Any]) -> dict[str, Any]:
+    """Where the list of an artifact's files goes."""
+    number = variables["artifactID"]
+    file = {"id": "1", "uploadUrl": server.url_of(number, variables["name"]), "uploadHeaders": []}
+    return {"createArtifactManifest": {"artifactManifest": {"id": "1", "file": file}}}
+
+
+def files(server: WandbServer, variables: dict[str, Any]) -> dict[str, Any]:
+    """Where an artifact's files go."""
+    edges = [
+        {
+            "node": {
+                "storagePath": file["name"],
+                "uploadUrl": server.url_of(file["artifactID"], file["name"]),
+                "uploadHeaders": [],
+                "uploadMultipartUrls": None,
+                "artifact": {"id": file["artifactID"]},
+            }
+        }
+        for file in variables["input"]["artifactFiles"]
+    ]
+    return {"createArtifactFiles": {"files": {"edges": edges}}}
+
+
+def commit(server: WandbServer, variables: dict[str, Any]) -> dict[str, Any]:
+    """The artifact is whole."""
+    return {"commitArtifact": {"artifact": {"id": variables["artifactID"], "digest": ""}}}

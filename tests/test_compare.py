@@ -1,0 +1,225 @@
+"""`make compare`: what it writes, what it says, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from custom.compare.collect import from_logs
+from custom.compare.comparison import compare
+from custom.compare.output import whole_folder, write_all
+from custom.compare.page import page
+from custom.compare.tables import markdown
+from custom.errors import UserError
+from custom.games import find_game
+from tests.compared import Write
+from tests.conftest import run
+
+Refused = Callable[..., str]
+PONG = "PongNoFrameskip-v4"
+
+
+def compared(logs: Path, *recipes: str, games: tuple[str, ...] = ("Pong",)) -> dict[str, Any]:
+    """Compare runs of some recipes."""
+    return compare(*from_logs(logs, [find_game(game) for game in games], list(recipes)))
+
+
+@pytest.fixture(scope="session")
+def report(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the command makes of five trained runs."""
+    out = tmp_path_factory.mktemp("compared") / "report"
+    recipes = "small small-fast"
+    output = run(
+        "scripts.compare", "--game", "Pong", "--recipes", recipes, "--logs", trained, "--out", out
+    )
+    assert f"Report: {out / 'report.html'}" in output
+    assert "small and small-fast" in output
+    return out
+
+
+def test_all_seeds_of_trained_runs_are_compared(report: Path) -> None:
+    data = json.loads((report / "compare.json").read_text())
+    [game] = data["games"]
+    assert [(c["label"], c["seeds"]) for c in game["columns"]] == [
+        ("small", [1, 2, 3]),
+        ("small-fast", [1, 2]),
+    ]
+    assert all(c["curve"]["frames"] == [800.0, 1600.0] for c in game["columns"])
+    assert all(c["clock"]["hours"] > 0 for c in game["columns"])
+    [pair] = game["pairs"]
+    assert pair["verdict"].startswith("too few seeds")
+    different = [row["name"] for row in game["hyperparameters"] if row["differs"]]
+    assert different == ["learning_rate", "target_update_interval"]
+    assert data["notes"] == []
+
+
+def test_every_evaluation_of_trained_runs_is_a_line_of_the_csv(report: Path, trained: Path) -> None:
+    with (report / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10
+    for row in rows:
+        with np.load(Path(row["run"]) / "evaluations.npz") as found:
+            at = list(found["timesteps"]).index(int(row["steps"]))
+            assert float(row["mean"]) == found["results"][at].mean()
+    assert [row["last"] for row in rows] == ["0", "1"] * 5
+
+
+def test_the_pictures_are_png_and_svg(report: Path) -> None:
+    for name in ("curves", "scores", "pairs"):
+        with Image.open(report / f"{name}-{PONG}.png") as picture:
+            assert picture.format == "PNG"
+        assert ET.parse(report / f"{name}-{PONG}.svg").getroot().tag.endswith("svg")
+
+
+def test_the_page_is_whole_in_itself(report: Path) -> None:
+    text = (report / "report.html").read_text()
+    assert "@@" not in text
+    assert text.count("data:video/mp4;base64,") == 2
+    assert re.findall(r"(?:src|href)=\"(?!data:)", text) == []
+    addresses = set(re.findall(r"https?://[^\s\"'<)]+", text))
+    assert addresses == {"http://www.w3.org/2000/svg"}  # a name, never fetched
+
+
+def test_the_table_names_the_protocol_the_seeds_and_the_games(report: Path) -> None:
+    text = (report / "table.md").read_text()
+    assert "epsilon 0.05, 1-30 no-ops, sticky actions 0" in text
+    assert re.search(r"^\| small \| 3 \| 3 \| 0.0016M \|", text, re.M)
+
+
+def test_the_same_runs_make_the_same_files(written: Write, tmp_path: Path) -> None:
+    for recipe in ("dqn", "double_dqn"):
+        for seed in (1, 2):
+            written(recipe=recipe, seed=seed, scores=[[0, seed], [4, 3 * seed]])
+    contents = []
+    for name in ("a", "b"):
+        with whole_folder(tmp_path / name) as folder:
+            write_all(compared(tmp_path / "logs", "dqn", "double_dqn"), folder)
+        files = sorted((tmp_path / name).iterdir())
+        contents.append({file.name: file.read_bytes() for file in files})
+    assert contents[0] == contents[1]
+
+
+def test_one_recipe_alone_has_no_pairs(written: Write, tmp_path: Path) -> None:
+    written()
+    data = compared(tmp_path / "logs", "dqn")
+    assert data["games"][0]["pairs"] == []
+    assert "Is the difference real?" in page(data)
+
+
+def test_other_budgets_stand_beside_and_are_not_compared(written: Write, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        written(seed=seed)
+        written(seed=seed, n_timesteps=4000)
+    data = compared(tmp_path / "logs", "dqn")
+    [game] = data["games"]
+    assert [c["label"] for c in game["columns"]] == ["dqn (0.008M frames)", "dqn (0.016M frames)"]
+    assert game["pairs"] == []
+    assert "are not compared: 0.008M frames beside 0.016M frames" in markdown(data)
+    assert "kept apart are dqn (0.008M frames); dqn (0.016M frames)" in data["notes"][0]
+
+
+def test_over_games_scores_are_human_normalised(written: Write, tmp_path: Path) -> None:
+    ends = {"Pong": (-20.7, 14.6), "Breakout": (1.7, 30.5)}  # random, human
+    for game, (low, high) in ends.items():
+        for seed in (1, 2):
+            written(game=game, seed=seed, scores=[[low, low], [high, high]])
+            written(recipe="double_dqn", game=game, seed=seed, scores=[[low, low], [low, low]])
+    data = compared(tmp_path / "logs", "dqn", "double_dqn", games=tuple(ends))
+    best, worst = data["over_games"]["columns"]
+    assert (best["mean"], worst["mean"]) == (pytest.approx(1), pytest.approx(0))
+    assert best["profile"]["share"][0] == 1.0  # above 0 everywhere
+    assert worst["profile"]["share"][0] == 0.0
+    assert "# All games" in markdown(data)
+    with whole_folder(tmp_path / "out") as folder:
+        write_all(data, folder)
+    assert (tmp_path / "out" / "profiles.svg").is_file()
+
+
+def test_a_recipe_without_one_of_the_games_is_not_in_the_aggregate(
+    written: Write, tmp_path: Path
+) -> None:
+    for game in ("Pong", "Breakout"):
+        written(game=game, seed=1)
+        written(game=game, seed=2)
+    written(recipe="double_dqn")
+    written(game="Pong", seed=3)
+    data = compared(tmp_path / "logs", "dqn", "double_dqn", games=("Pong", "Breakout"))
+    assert [column["label"] for column in data["over_games"]["columns"]] == ["dqn"]
+    assert data["notes"] == [
+        "over games, dqn: the first 2 seeds of each game count",
+        "over games, double_dqn: left out, it has no such column in BreakoutNoFrameskip-v4",
+    ]
+
+
+def test_markdown_cells_cannot_break_the_table(written: Write, tmp_path: Path) -> None:
+    written(recipe="a|b`<i>")
+    text = markdown(compared(tmp_path / "logs", "a|b`<i>"))
+    assert r"| a\|b\`\<i\> | 1 |" in text
+
+
+def test_a_film_that_is_too_large_is_not_in_the_page(written: Write, tmp_path: Path) -> None:
+    (written() / "replay.mp4").write_bytes(bytes(6_000_001))
+    assert "<video" not in page(compared(tmp_path / "logs", "dqn"))
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), whole_folder(tmp_path / "new" / "out") as folder:
+        (folder / "table.md").write_text({}["half"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_earlier_comparison_is_replaced_whole(tmp_path: Path) -> None:
+    for name in ("curves-Pong.png", "table.md"):
+        with whole_folder(tmp_path / "out") as folder:
+            (folder / name).write_text(name)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["table.md"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_failure_leaves_the_earlier_comparison(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "out") as folder:
+        (folder / "table.md").write_text("first")
+    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "out"):
+        raise KeyboardInterrupt
+    assert (tmp_path / "out" / "table.md").read_text() == "first"
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with (
+        pytest.raises(UserError, match=r"holds other files \(thesis.tex\)"),
+        whole_folder(tmp_path),
+    ):
+        pass
+    assert (tmp_path / "thesis.tex").is_file()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--recipes", "dqn rainbow"], "no run of PongNoFrameskip-v4 with rainbow"),
+        (["--recipes", "dqm"], "RECIPES: 'dqm' is neither in hyperparams/ nor in"),
+        (["--recipes", " "], "RECIPES is empty"),
+        (["--games", "Pnog"], "did you mean Pong"),
+        (["--out", "/proc/nothing"], "OUT /proc/nothing: cannot be written"),
+        (["--out", __file__], "cannot be written (Not a directory)"),
+        (["--logs", "/nowhere"], "no run of PongNoFrameskip-v4 with dqn in /nowhere"),
+    ],
+)
+def test_bad_input_is_one_line(
+    written: Write, tmp_path: Path, refused: Refused, flags: list[str], message: str
+) -> None:
+    written()
+    out = tmp_path / "out"
+    usual = ["--game", "Pong", "--logs", tmp_path / "logs", "--out", out]
+    assert message in refused("scripts.compare", *usual, *flags)
+    assert not out.exists()

@@ -1,0 +1,198 @@
+"""Which runs are compared, which share a column, and which are left out with a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from custom.baselines import baselines_file, write_baselines
+from custom.compare.collect import Measured, from_logs
+from custom.compare.columns import Column, columns_of, why_not
+from custom.compare.levels import clock, levels_of, reached
+from custom.errors import UserError
+from custom.games import find_game
+from tests.compared import Write
+
+PONG = find_game("Pong")
+
+
+def collected(logs: Path, *recipes: str) -> tuple[list[Measured], list[str]]:
+    """The runs of Pong."""
+    return from_logs(logs, [PONG], list(recipes or ["dqn"]))
+
+
+def columns(tmp_path: Path, *recipes: str) -> list[Column]:
+    """Columns of the runs of Pong."""
+    return columns_of(collected(tmp_path / "logs", *recipes)[0])[0]
+
+
+def test_runs_that_differ_in_their_seed_share_a_column(written: Write, tmp_path: Path) -> None:
+    for seed in (3, 1):
+        written(seed=seed, scores=[[0, 2], [4, seed]])
+    [column] = columns(tmp_path)
+    assert column.label == "dqn"
+    assert [run.seed for run in column.runs] == [1, 3]
+    assert column.curves.tolist() == [[1.0, 2.5], [1.0, 3.5]]
+    assert column.first.frames.tolist() == [4000, 8000]  # 4 a step
+
+
+@pytest.mark.parametrize("state", ["running", "interrupted", "failed", "pulled"])
+def test_a_run_that_is_not_finished_is_left_out(written: Write, tmp_path: Path, state: str) -> None:
+    written(seed=1)
+    folder = written(seed=2, state=state)
+    runs, left_out = collected(tmp_path / "logs")
+    assert [run.seed for run in runs] == [1]
+    shown = "failed" if state == "running" else state  # its process has gone
+    assert left_out == [f"{folder}: {shown}, not finished"]
+
+
+def test_a_run_without_an_evaluation_is_left_out(written: Write, tmp_path: Path) -> None:
+    written(seed=1)
+    folder = written(seed=2, evaluated=())
+    _, left_out = collected(tmp_path / "logs")
+    assert left_out == [f"{folder}: has no evaluation during its training"]
+
+
+@pytest.mark.parametrize("name", ["run.json", "recipe.yml", "evaluations.npz"])
+def test_a_damaged_run_is_left_out_by_name(written: Write, tmp_path: Path, name: str) -> None:
+    written(seed=1)
+    (written(seed=2) / name).write_bytes(b"\0")
+    runs, [reason] = collected(tmp_path / "logs")
+    assert len(runs) == 1
+    assert "PongNoFrameskip-v4_2" in reason
+
+
+def test_scores_that_are_not_finite_are_left_out(written: Write, tmp_path: Path) -> None:
+    written(seed=1)
+    written(seed=2, scores=[[0, 1], [np.nan, 1]])
+    _, [reason] = collected(tmp_path / "logs")
+    assert "not finite" in reason
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n_timesteps": None},
+        {"n_timesteps": 0},
+        {"wall_clock_seconds": float("nan")},
+        {"command": "'"},
+        {"hardware": 1},
+    ],
+)
+def test_facts_that_make_no_sense_are_left_out(written: Write, tmp_path: Path, wrong: dict) -> None:
+    written(seed=1)
+    written(seed=2, **wrong)
+    _, [reason] = collected(tmp_path / "logs")
+    assert "run.json is damaged" in reason
+
+
+def test_a_seed_twice_counts_once_and_that_is_said(written: Write, tmp_path: Path) -> None:
+    old, new = written(seed=1), written(seed=1, scores=[[0, 0], [9, 9]])
+    [column], notes = columns_of(collected(tmp_path / "logs")[0])
+    assert column.final.tolist() == [9.0]
+    assert notes == [f"{old}: left out, {new} has the same seed 1"]
+
+
+@pytest.mark.parametrize(
+    ("other", "label"),
+    [
+        ({"n_timesteps": 4000}, "dqn (0.016M frames)"),
+        ({"command": "train --eval-epsilon 0.01"}, "dqn (epsilon 0.01)"),
+        ({"command": "train --eval-epsilon=0"}, "dqn (epsilon 0)"),
+        ({"scores": [[1], [2]]}, "dqn (1-game evaluations)"),
+        ({"evaluated": (500, 2000)}, None),
+        ({"values": {"learning_rate": 1e-3}}, "dqn (variant 2)"),
+    ],
+)
+def test_what_differs_in_more_than_its_seed_has_a_column_of_its_own(
+    written: Write, tmp_path: Path, other: dict, label: str | None
+) -> None:
+    written(seed=1)
+    written(**{"seed": 2, **other})
+    found, notes = columns_of(collected(tmp_path / "logs")[0])
+    assert [len(column.runs) for column in found] == [1, 1]
+    assert label is None or found[1].label == label
+    assert len({column.label for column in found}) == 2
+    assert notes == [f"PongNoFrameskip-v4, dqn: kept apart are {found[0].label}; {found[1].label}"]
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"n_timesteps": 4000}, "0.008M frames beside 0.016M frames"),
+        ({"command": "train --eval-epsilon 0.01"}, "epsilon 0.05 beside epsilon 0.01"),
+        ({"evaluated": (500, 1500)}, "last evaluated after 0.008M frames beside 0.006M frames"),
+        ({"evaluated": (500, 2000)}, ""),
+        ({"values": {"learning_rate": 1e-3}}, ""),
+    ],
+)
+def test_columns_of_different_protocols_or_budgets_are_not_compared(
+    written: Write, tmp_path: Path, other: dict, reason: str
+) -> None:
+    written(seed=1)
+    written(**{"recipe": "double_dqn", "seed": 1, **other})
+    x, y = columns(tmp_path, "dqn", "double_dqn")
+    assert why_not(x, y) == reason
+
+
+def test_sticky_actions_are_another_game(written: Write, tmp_path: Path) -> None:
+    written(seed=1)
+    written(seed=2, game="ALE/Pong-v5")
+    assert len(collected(tmp_path / "logs")[0]) == 1
+
+
+def test_no_run_of_a_recipe_says_how_to_get_one(written: Write, tmp_path: Path) -> None:
+    written()
+    with pytest.raises(UserError, match=r"no run of PongNoFrameskip-v4 with rainbow .* make train"):
+        collected(tmp_path / "logs", "dqn", "rainbow")
+
+
+def test_a_recipe_whose_runs_are_all_left_out_says_why(written: Write, tmp_path: Path) -> None:
+    written(state="interrupted")
+    with pytest.raises(UserError, match=r"can be compared: .*interrupted, not finished"):
+        collected(tmp_path / "logs")
+
+
+def test_a_recipe_named_twice_counts_once(written: Write, tmp_path: Path) -> None:
+    written()
+    runs, left_out = collected(tmp_path / "logs", "dqn", "hyperparams/dqn.yml", "dqn")
+    assert (len(runs), left_out) == (1, [])
+
+
+def test_an_unknown_recipe_is_refused(written: Write, tmp_path: Path) -> None:
+    written()
+    with pytest.raises(UserError, match="'dqm' is neither in hyperparams/ nor in"):
+        collected(tmp_path / "logs", "dqn", "dqm")
+
+
+def test_levels_are_measured_where_they_can_be(written: Write, tmp_path: Path) -> None:
+    written()
+    results = {"random": {"mean": -20.0}, "FIRE": {"mean": -19.0}}
+    content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 9}}
+    runs, _ = collected(tmp_path / "logs")
+    published = {level["name"]: level["score"] for level in levels_of(runs)}
+    assert published["random"] == -20.7
+    assert "best action" not in published
+    write_baselines(baselines_file(tmp_path / "logs", "dqn", PONG), lambda: content)
+    levels = {level["name"]: level for level in levels_of(collected(tmp_path / "logs")[0])}
+    assert levels["random"]["score"] == -20.0
+    assert levels["best action"]["label"] == "only FIRE"
+    assert levels["random"]["source"] == "measured here, 9 games (dqn)"
+    assert levels["human"]["score"] == 14.6
+
+
+def test_a_level_is_reached_at_the_first_evaluation_there(written: Write, tmp_path: Path) -> None:
+    written(seed=1, scores=[[1, 1], [5, 5]], wall_clock_seconds=60.0)
+    written(seed=2, scores=[[5, 7], [0, 0]], wall_clock_seconds=80.0)
+    written(seed=3, scores=[[1, 1], [2, 2]], wall_clock_seconds=100.0)
+    [column] = columns(tmp_path)
+    found = reached(column, {"name": "x", "score": 5.0})
+    assert found["frames"] == [8000, 4000, None]
+    assert found["seconds"] == [60.0, 40.0, None]  # half of its 80
+    assert found["median_frames"] == 8000  # of 4000, 8000 and never
+    assert found["runs_that_did"] == 2
+    assert reached(column, {"name": "x", "score": 5.5})["median_frames"] is None
+    assert clock(column)["frames_per_second"] == 100  # 8000 frames in 80 s
+    assert clock(column)["hardware"] == ["2 CPUs"]

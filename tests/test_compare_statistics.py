@@ -1,0 +1,109 @@
+"""The statistics of a comparison, on scores whose results are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rliable import library, metrics
+
+from custom.compare import statistics
+
+LOW = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+HIGH = LOW + 10
+
+
+def test_mean_median_and_interquartile_mean_are_those_by_hand() -> None:
+    found = statistics.summary(np.array([0.0, 1.0, 2.0, 5.0, 6.0, 7.0, 9.0, 30.0]))
+    assert found["mean"] == 7.5
+    assert found["median"] == 5.5
+    assert found["iqm"] == 5.0  # of 2, 5, 6, 7
+
+
+def test_an_interval_is_the_one_that_rliable_gives() -> None:
+    scores = np.array([[1.0], [4.0], [2.0], [9.0]])
+    found = statistics.summary(scores[:, 0])
+    with statistics.fixed_seed():
+        _, expected = library.get_interval_estimates(
+            {"x": scores},
+            lambda s: np.array([metrics.aggregate_iqm(s)]),
+            reps=statistics.REPS,
+        )
+    assert found["iqm_95"] == expected["x"][:, 0].tolist()
+
+
+def test_an_interval_is_the_same_each_time_and_leaves_the_generator_alone() -> None:
+    np.random.seed(7)
+    expected = np.random.random()
+    np.random.seed(7)
+    first = statistics.summary(LOW)
+    assert np.random.random() == expected
+    assert statistics.summary(LOW) == first
+
+
+def test_the_curve_is_the_interquartile_mean_of_each_evaluation() -> None:
+    curves = np.random.default_rng(0).normal(size=(5, 7))
+    found = statistics.curve(curves)
+    expected = [metrics.aggregate_iqm(curves[:, i]) for i in range(7)]
+    np.testing.assert_allclose(found["iqm"], expected)
+    assert all(a <= b <= c for a, b, c in zip(*map(found.get, ("low", "iqm", "high")), strict=True))
+
+
+def test_a_single_run_has_no_band() -> None:
+    found = statistics.curve(np.array([[1.0, 2.0]]))
+    assert found == {"iqm": [1.0, 2.0], "low": None, "high": None}
+    assert statistics.summary(np.array([3.0]))["iqm_95"] is None
+
+
+def test_the_probability_of_improvement_counts_pairs_and_half_of_ties() -> None:
+    x, y = np.array([[1.0], [3.0], [5.0]]), np.array([[3.0], [0.0]])
+    # Of the six pairs 1 > 0, 3 > 0, 5 > 3 and 5 > 0; 3 = 3 is half a pair.
+    assert statistics.pair(x, y)["probability"] == pytest.approx(4.5 / 6)
+    assert statistics.pair(x, y)["difference"] == pytest.approx(1.5)
+
+
+def test_runs_far_apart_are_better_and_worse() -> None:
+    assert statistics.pair(HIGH[:, None], LOW[:, None])["verdict"] == "better"
+    assert statistics.pair(LOW[:, None], HIGH[:, None])["verdict"] == "worse"
+
+
+def test_a_difference_within_noise_is_called_that() -> None:
+    found = statistics.pair(LOW[:, None], LOW[:, None] + 0.5)
+    assert found["difference"] == -0.5
+    assert found["difference_95"][0] < 0 < found["difference_95"][1]
+    assert found["verdict"] == "within noise"
+
+
+def test_nothing_can_be_said_about_seeds_with_one() -> None:
+    found = statistics.pair(LOW[:1, None], HIGH[:, None])
+    assert found["verdict"] == "one seed: nothing can be said about seeds"
+    assert found["difference_95"] is None
+    assert found["probability_95"] is None
+
+
+@pytest.mark.parametrize(("n", "percent"), [(2, "33 %"), (3, "10 %")])
+def test_few_seeds_are_too_few_however_far_they_are_apart(n: int, percent: str) -> None:
+    # 2 of comb(4, 2) = 6 orders have no overlap, 2 of comb(6, 3) = 20.
+    found = statistics.pair(HIGH[:n, None], LOW[:n, None])
+    assert found["difference_95"][0] > 0
+    assert found["verdict"].startswith("too few seeds")
+    assert percent in found["verdict"]
+
+
+def test_two_seeds_on_three_games_are_enough() -> None:
+    x, y = np.array([[8.0] * 3, [9.0] * 3]), np.array([[1.0] * 3, [2.0] * 3])
+    assert statistics.pair(x, y)["verdict"] == "better"  # 2 / 6³
+
+
+def test_the_median_over_games_is_of_their_means() -> None:
+    scores = np.array([[0.0, 1.0, 8.0], [2.0, 3.0, 10.0]])
+    found = statistics.aggregate(scores)
+    assert (found["mean"], found["median"]) == (4.0, 2.0)
+    assert found["optimality_gap"] == pytest.approx(1 - 5 / 6)  # of 0, 1, 1, 1, 1, 1
+
+
+def test_a_profile_is_the_share_of_runs_above() -> None:
+    scores = np.array([[0.0, 1.0], [2.0, 3.0]])
+    found = statistics.profile(scores, np.array([-1.0, 0.0, 1.5, 3.0]))
+    assert found["share"] == [1.0, 0.75, 0.5, 0.0]
+    assert found["low"][2] <= 0.5 <= found["high"][2]
+    assert statistics.profile(scores[:1], np.array([0.5]))["low"] is None
