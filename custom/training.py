@@ -26,7 +26,8 @@ def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0
     run = experiment.run
     assert run is not None
     started = time.monotonic()
-    with stopping_on_signals(experiment.stop) as received:
+    assert experiment.lock is not None
+    with experiment.lock, stopping_on_signals(experiment.stop) as received:
         try:
             say("training; Ctrl-C stops it and saves the agent")
             experiment.learn(model)
@@ -88,12 +89,13 @@ def report(run: Run, episodes: int, device: str) -> None:
     def evaluate() -> None:
         from custom.results import evaluate_run, score_table
 
-        say(score_table(run, evaluate_run(run, Protocol(episodes=episodes), device=device)))
+        result = evaluate_run(run, Protocol(episodes=episodes), run.final_model, device)
+        say(score_table(run, result))
 
     def record() -> None:
         from custom.video import record_run
 
-        record_run(run, device=device)
+        record_run(run, run.final_model, device=device)
 
     def plot() -> None:
         from custom.report import plot_run
