@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
@@ -13,7 +14,7 @@ from custom.evaluation import Protocol
 from custom.experiment import Experiment
 from custom.provenance import now
 from custom.runs import Run
-from custom.signals import SIGNAL_STATUS, stopping_on_signals
+from custom.signals import SIGNAL_STATUS, came, stopping_on_signals
 
 
 def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0) -> int:
@@ -102,13 +103,19 @@ def report(run: Run, episodes: int, device: str) -> None:
 
         plot_run(run)
 
-    say(f"evaluating over {episodes} full games, filming one and plotting (Ctrl-C skips it)")
-    for part in (evaluate, record, plot):
-        try:
-            part()
-        except KeyboardInterrupt:
-            say("report skipped; make evaluate, make record and make plot do it later")
-            return
-        except Exception as error:  # a film is not worth a lost run
-            reason = " ".join(str(error).split())
-            say(f"no report of make {part.__name__} ({reason}); that command does it later")
+    try:
+        say(f"evaluating over {episodes} full games, filming one and plotting (Ctrl-C skips it)")
+        for part in (evaluate, record, plot):
+            _try(part)
+            if came():
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        say("report skipped; make evaluate, make record and make plot do it later")
+
+
+def _try(part: Callable[[], None]) -> None:
+    try:
+        part()
+    except Exception as error:  # a film is not worth a lost run
+        reason = " ".join(str(error).split())
+        say(f"no report of make {part.__name__} ({reason}); that command does it later")
