@@ -15,7 +15,7 @@ from argparse import Namespace
 from collections import OrderedDict
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch as th
 from gymnasium import spaces
@@ -77,6 +77,7 @@ class Experiment(ExperimentManager):
         self.folder: Path | None = None
         self.run: Run | None = None
         self.tracker: Tracker | None = None
+        self.lock: IO[str] | None = None
 
     def _zoo_args(self, logs: Path) -> Namespace:
         """What the zoo's commands read from args.yml."""
@@ -138,7 +139,7 @@ class Experiment(ExperimentManager):
         with atomic_file(folder / "recipe.yml", "w") as file:
             file.write(self.recipe.to_yaml(self.game.env_id))
         self.run = Run(folder, self._facts())
-        self._lock = self.run.lock()  # open as long as this experiment is
+        self.lock = self.run.lock()
         write_json(folder / "run.json", self.run.facts)
 
     def _check_memory(self) -> None:

@@ -47,7 +47,11 @@ def installed_packages() -> dict[str, str]:
 def git_revision() -> str | None:
     """The commit of this checkout, with ``+changes`` where files differ from it."""
     revision = _git("rev-parse", "HEAD")
-    return f"{revision}+changes" if revision and _git("status", "--porcelain") else revision
+    return (
+        f"{revision}+changes"
+        if revision and _git("status", "--porcelain", "--untracked-files=no")
+        else revision
+    )
 
 
 def _git(*arguments: str) -> str | None:

@@ -16,16 +16,13 @@ from custom.scores import human_normalised, published
 EVALUATION_FILE = "evaluation.json"
 
 
-def evaluate_run(
-    run: Run, protocol: Protocol, which: str = "final", device: str = "auto"
-) -> dict[str, Any]:
-    """Evaluate the agent of a run and write ``evaluation.json`` into its folder.
+def evaluate_run(run: Run, protocol: Protocol, file: Path, device: str = "auto") -> dict[str, Any]:
+    """Evaluate an agent of a run and write ``evaluation.json`` into its folder.
 
-    :param which: ``final`` or ``best``
     :return: what was written
-    :raises UserError: no such agent, it is damaged, or the folder cannot be written
+    :raises UserError: the agent is damaged, or the folder cannot be written
     """
-    file = run.model(which)
+    sha256 = digest(file)  # before the games: the file may be another one after them
     model = load_agent(run, file, device)
     game = run.game
     scores = protocol.play(model, game, run.hyperparams)
@@ -35,7 +32,7 @@ def evaluate_run(
         "recipe": run.facts["recipe"],
         "algo": run.facts["algo"],
         "model": file.name,
-        "sha256": digest(file),
+        "sha256": sha256,
         "steps": model.num_timesteps,
         "frames": model.num_timesteps * run.facts["frame_skip"],
         "protocol": protocol.describe(game, run.hyperparams),

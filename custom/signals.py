@@ -13,6 +13,7 @@ from custom.callbacks import StopRequest
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TIDY = 5.0
+_came: list[float] = []  # when a command was first asked to end
 SIGNAL_STATUS = 128  # a shell reports an end by signal n as 128 + n
 
 
@@ -22,14 +23,14 @@ def end_on_signals() -> None:
     Where that takes longer than `TIDY` seconds (threads that wait for somebody, say), one more
     ends the process at once.
     """
-    first: list[float] = []
+    _came.clear()
 
     def handle(number: int, _: object) -> None:
-        if first and time.monotonic() - first[0] > TIDY:
+        if _came and time.monotonic() - _came[0] > TIDY:
             os._exit(SIGNAL_STATUS + number)
-        if first:
+        if _came:
             return
-        first.append(time.monotonic())
+        _came.append(time.monotonic())
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         sys.exit(SIGNAL_STATUS + number)
@@ -38,10 +39,18 @@ def end_on_signals() -> None:
         signal.signal(number, handle)
 
 
+def came() -> bool:
+    """Whether a command was asked to end, even if what it raised was swallowed on the way up.
+
+    Libraries do that where they try an import, for one.
+    """
+    return bool(_came)
+
+
 def ignore() -> None:
     """From here on the command is as good as over."""
-    for number in STOPPING:  # not SIG_IGN, of which Python complains when a signal is under way
-        signal.signal(number, lambda *_: None)
+    for number in STOPPING:  # a handler of Python's own would be gone before the process is
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
@@ -13,7 +14,7 @@ from custom.evaluation import Protocol
 from custom.experiment import Experiment
 from custom.provenance import now
 from custom.runs import Run
-from custom.signals import SIGNAL_STATUS, stopping_on_signals
+from custom.signals import SIGNAL_STATUS, came, stopping_on_signals
 
 
 def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0) -> int:
@@ -26,7 +27,8 @@ def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0
     run = experiment.run
     assert run is not None
     started = time.monotonic()
-    with stopping_on_signals(experiment.stop) as received:
+    assert experiment.lock is not None
+    with experiment.lock, stopping_on_signals(experiment.stop) as received:
         try:
             say("training; Ctrl-C stops it and saves the agent")
             experiment.learn(model)
@@ -96,12 +98,13 @@ def report(run: Run, episodes: int, device: str) -> None:
     def evaluate() -> None:
         from custom.results import evaluate_run, score_table
 
-        say(score_table(run, evaluate_run(run, Protocol(episodes=episodes), device=device)))
+        result = evaluate_run(run, Protocol(episodes=episodes), run.final_model, device)
+        say(score_table(run, result))
 
     def record() -> None:
         from custom.video import record_run
 
-        record_run(run, device=device)
+        record_run(run, run.final_model, device=device)
 
     def plot() -> None:
         from custom.report import plot_run
@@ -111,10 +114,16 @@ def report(run: Run, episodes: int, device: str) -> None:
     try:
         say(f"evaluating over {episodes} full games, filming one and plotting (Ctrl-C skips it)")
         for part in (evaluate, record, plot):
-            try:
-                part()
-            except Exception as error:  # a film is not worth a lost run
-                reason = " ".join(str(error).split())
-                say(f"no report of make {part.__name__} ({reason}); that command does it later")
+            _try(part)
+            if came():
+                raise KeyboardInterrupt
     except KeyboardInterrupt:
         say("report skipped; make evaluate, make record and make plot do it later")
+
+
+def _try(part: Callable[[], None]) -> None:
+    try:
+        part()
+    except Exception as error:  # a film is not worth a lost run
+        reason = " ".join(str(error).split())
+        say(f"no report of make {part.__name__} ({reason}); that command does it later")

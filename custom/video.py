@@ -19,7 +19,8 @@ from custom.agents import load_agent
 from custom.envs import make_games
 from custom.errors import UserError
 from custom.evaluation import EPSILON, Act, Scores, epsilon_greedy, evaluation_seed, play_games
-from custom.runs import Run, atomic_path
+from custom.results import digest
+from custom.runs import Run, atomic_path, write_json
 
 Frame = npt.NDArray[np.uint8]
 FPS = 60  # the console's
@@ -27,6 +28,7 @@ SCALE = 3
 GIF_EVERY = 4  # frames; 15 pictures a second
 GIF_SECONDS = 20
 GIF_SCALE = 2
+FILM_FACTS = "replay.json"
 
 
 class FrameTap(gym.Wrapper[Any, Any, Any, Any]):
@@ -44,14 +46,15 @@ class FrameTap(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def record_run(
-    run: Run, which: str = "final", epsilon: float = EPSILON, seed: int = 0, device: str = "auto"
+    run: Run, file: Path, epsilon: float = EPSILON, seed: int = 0, device: str = "auto"
 ) -> tuple[Path, Path, float]:
-    """Film one full game of a run's agent.
+    """Film one full game of an agent of a run; ``replay.json`` says of which.
 
     :return: ``replay.mp4`` (every frame), ``replay.gif`` (the first 20 s) and the raw score
-    :raises UserError: no agent, or the folder cannot be written
+    :raises UserError: the agent is damaged, or the folder cannot be written
     """
-    model = load_agent(run, run.model(which), device)
+    said = {"model": file.name, "sha256": digest(file), "epsilon": epsilon, "seed": seed}
+    model = load_agent(run, file, device)
     rng = np.random.default_rng(seed)
     film, gif = run.path / "replay.mp4", run.path / "replay.gif"
     pictures: list[Frame] = []
@@ -59,6 +62,7 @@ def record_run(
         with _encoder(film) as show:
             scores = _film_game(run, epsilon_greedy(model, epsilon, rng), seed, show, pictures)
         _write_gif(gif, pictures)
+        write_json(run.path / FILM_FACTS, {**said, "score": scores.mean})
     except OSError as error:
         reason = str(error).strip().splitlines()[0]  # ffmpeg's own words come below it
         raise UserError(f"RUN {run.path}: the film cannot be written ({reason})") from None

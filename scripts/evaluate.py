@@ -19,7 +19,7 @@ def command(args: argparse.Namespace) -> None:
     """Evaluate, print the table."""
     run = options.find_run(args)
     protocol = Protocol(episodes=args.episodes, epsilon=args.epsilon, seed=args.seed or 0)
-    result = evaluate_run(run, protocol, args.model, args.device)
+    result = evaluate_run(run, protocol, run.model(args.model), args.device)
     print(score_table(run, result))
     print(f"Evaluation: {run.path / EVALUATION_FILE}")
 

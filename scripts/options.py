@@ -167,7 +167,8 @@ def main(
     signals.ignore()
     gc.collect()  # the emulator complains of games that outlive the interpreter
     if problem:
-        print(" ".join(problem.split()), file=sys.stderr)
+        line = " ".join(problem.split())  # with names from elsewhere, which could move a cursor
+        print("".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
     sys.exit(status)
 
 

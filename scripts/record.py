@@ -17,7 +17,9 @@ def parser() -> options.Parser:
 def command(args: argparse.Namespace) -> None:
     """Film."""
     run = options.find_run(args)
-    film, gif, score = record_run(run, args.model, args.epsilon, args.seed or 0, args.device)
+    film, gif, score = record_run(
+        run, run.model(args.model), args.epsilon, args.seed or 0, args.device
+    )
     print(f"a game of {score:.0f} points\nFilm: {film}\nGIF: {gif}")
 
 

@@ -365,6 +365,31 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         config_with("policy: torch.hub.load"),
         "'torch.hub.load', which is not a BasePolicy class",
     ),
+    "policy that a module would be run for": (
+        config_with("policy: torch.utils.model_dump.__main__.X"),
+        "there is no class 'torch.utils.model_dump.__main__.X'",
+    ),
+    "activation_fn that a module would be run for": (
+        config_with("policy_kwargs: \"dict(activation_fn='torch.utils.model_dump.__main__.X')\""),
+        "there is no class 'torch.utils.model_dump.__main__.X'",
+    ),
+    "number of a thousand bits": (config_with("gamma: 0x" + "f" * 20), "gamma is a number of 80"),
+    "number of more digits": (config_with("gamma: 0x" + "f" * 6000), "more than 30 digits"),
+    "game of the arguments": (
+        replaced("args.yml", b"{env: BreakoutNoFrameskip-v4}"),
+        "args.yml: the agent's game is 'BreakoutNoFrameskip-v4'",
+    ),
+    "mode of the game": (
+        replaced("args.yml", b"{env_kwargs: {mode: 1}}"),
+        "args.yml: the agent's game was made with {'mode': 1}",
+    ),
+    "wide convolutions": (
+        recipe_with(
+            CNN + "  policy_kwargs: {features_extractor_class: custom.networks.ConvNet,"
+            " features_extractor_kwargs: {filters: [[80000, 1, 1]]}}\n"
+        ),
+        "is 80000; it must be at least 1 and at most 1024",
+    ),
     "optimizer_class": (
         recipe_with(CNN + "  policy_kwargs: {optimizer_class: subprocess.Popen}\n"),
         "optimizer_class is 'subprocess.Popen'",

@@ -153,7 +153,7 @@ def test_a_card_without_what_the_hub_asks_for_is_refused(hub: Hub) -> None:
 
 
 def test_the_name_is_asked_with_the_token(hub: Hub) -> None:
-    assert log_in(client()) == "tester"
+    assert log_in(client())[0] == "tester"
 
 
 def test_without_a_token_the_hub_is_not_asked(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,21 +191,21 @@ def test_a_busy_hub_is_asked_again(hub: Hub, waits: list[float], status: int) ->
 
 
 @pytest.mark.parametrize(
-    ("named", "waited"), [("0", 0.0), ("7", 7.0), ("9999", 60.0), ("tomorrow", 1.0)]
+    ("named", "waited"), [("0", 0.0), ("7", 7.0), ("9999", 300.0), ("tomorrow", 1.0)]
 )
-def test_the_wait_that_the_hub_names_is_kept_up_to_a_minute(
+def test_the_wait_that_the_hub_names_is_kept_up_to_five_minutes(
     hub: Hub, waits: list[float], monkeypatch: pytest.MonkeyPatch, named: str, waited: float
 ) -> None:
     monkeypatch.setattr(hub_client, "WAITS", (1.0,))
     hub.fail("GET", "/api/whoami-v2", 429, headers={"Retry-After": named})
-    assert log_in(client()) == "tester"
+    assert log_in(client())[0] == "tester"
     assert waits == [waited]
 
 
 @pytest.mark.parametrize("after", [False, True])
 def test_a_cut_connection_is_asked_again(hub: Hub, waits: list[float], after: bool) -> None:
     hub.cut(0, after=after)
-    assert log_in(client()) == "tester"
+    assert log_in(client())[0] == "tester"
     assert [status for _, _, status in hub.requests] == [None, 200]
     assert len(waits) == 1
 

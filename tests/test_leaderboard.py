@@ -103,6 +103,7 @@ def test_a_damaged_kept_table_is_asked_for_anew(agents: Hub, tmp_path: Path, con
         ("12", (12.0, 0.0)),
         (7.5, (7.5, 0.0)),
         ("1e3 ± 5", (1000.0, 5.0)),
+        ("1e300 +/- 0", None),
         ("nan +/- 0", None),
         ("inf", None),
         ("10 +/- -3", None),
@@ -123,6 +124,12 @@ def test_scores_are_read_as_leaderboards_read_them(
 @pytest.mark.parametrize("index", [None, [], [{}], {"name": "x"}, [{"results": []}], "text"])
 def test_an_index_of_another_form_is_no_score(index: Any) -> None:
     assert entry_of(SimpleNamespace(id="a/b", model_index=index, card_data=None)) is None
+
+
+def test_an_agent_that_was_pushed_stands_there_once() -> None:
+    entries = [Entry("me/mine", "DQN", 3.004, 0.5, "yours")]
+    own = [Entry("logs/dqn/dqn/x_1", "DQN (dqn)", 3.0, 0.5, "here")]
+    assert "[here]" not in format_table(Table("now", entries, 0), own, top=3)
 
 
 def test_own_places_are_shown_however_far_down() -> None:
@@ -149,6 +156,8 @@ def test_evaluated_runs_of_this_machine_stand_among_them(tmp_path: Path) -> None
         (folder / "run.json").write_text(json.dumps({**said, **facts}))
         recipe = (Path(__file__).parents[1] / "hyperparams/dqn.yml").read_text()
         (folder / "recipe.yml").write_text(recipe.replace("atari: ", f"{ENV}: ", 1))
-        (folder / "evaluation.json").write_text('{"mean": 5.0, "std": 1.0}')
+        (folder / "evaluation.json").write_text(
+            '{"mean": 5.0, "std": 1.0, "protocol": {"epsilon": 0.05}}'
+        )
     [entry] = local_entries(GAME, tmp_path)
     assert (entry.whose, entry.rank_by, entry.algorithm) == ("here", 4.0, "DQN (dqn)")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch as th
+import yaml
 from sb3_contrib import QRDQN
 from stable_baselines3 import DQN
 from stable_baselines3.common.vec_env import VecEnv
@@ -22,11 +23,12 @@ from custom.experiment import build
 from custom.games import find_game
 from custom.hub.bundle import write_bundle
 from custom.hub.client import client
-from custom.hub.pull import pull
+from custom.hub.pull import locked, pull
 from custom.recipes import load_recipe
 from custom.report import plot_run
 from custom.results import evaluate_run
 from custom.runs import Run, latest_run, open_run
+from custom.safe_yaml import literal, read_yaml
 from custom.settings import Settings
 from custom.training import train
 from tests.conftest import run
@@ -79,12 +81,34 @@ def test_a_pulled_run_is_evaluated_plotted_and_found_as_any_other(
     hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
 ) -> None:
     run = pulled(hub, zoo_agents["dqn"], tmp_path)
-    assert evaluate_run(run, Protocol(episodes=1), device="cpu")["steps"] == 200
-    (run.path / "training_games.csv").write_text("steps,frames,score,game_frames\n1,4,-21,9\n")
+    assert evaluate_run(run, Protocol(episodes=1), run.final_model, "cpu")["steps"] == 200
     assert plot_run(run).is_file()
     assert latest_run(tmp_path, "tester--dqn-Pong", run.game).path == run.path
     assert run.facts["pulled"] == {"repo": REPO, "revision": hub.commits(REPO)[-1]["id"]}
     assert (run.facts["state"], run.facts["seed"], run.facts["frame_skip"]) == ("pulled", 5, 4)
+
+
+def test_what_a_killed_pull_left_is_removed_and_what_another_does_is_not(
+    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
+) -> None:
+    for name in (".pull-killed", ".pull-alive"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "agent.zip").touch()
+    with locked(tmp_path / ".pull-alive"):
+        pulled(hub, zoo_agents["dqn"], tmp_path)
+    assert [path.name for path in tmp_path.glob(".pull-*")] == [".pull-alive"]
+
+
+def test_the_optimizer_of_the_recipe_is_saved_with_the_agent(
+    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
+) -> None:
+    entry = dict(read_yaml(zoo_agents["dqn"]["config.yml"], "config.yml"))
+    kwargs = literal("policy_kwargs", entry.get("policy_kwargs")) or {}
+    entry["policy_kwargs"] = {**kwargs, "optimizer_class": "torch.optim.RMSprop"}
+    entry.pop("normalize", None)
+    files = {**zoo_agents["dqn"], "recipe.yml": yaml.safe_dump({ENV: entry}).encode()}
+    run = pulled(hub, files, tmp_path)
+    assert isinstance(DQN.load(run.final_model, buffer_size=1).policy.optimizer, th.optim.RMSprop)
 
 
 def test_the_zoo_plays_a_pulled_agent(
@@ -233,7 +257,7 @@ def test_trust_loads_what_has_no_recipe(
     assert open_run(run.path).facts["trusted"] is True
     kwargs = run.hyperparams["policy_kwargs"]
     assert kwargs == {"features_extractor_kwargs": {"features_dim": 32}}
-    assert evaluate_run(run, Protocol(episodes=1), device="cpu")["steps"] == 200
+    assert evaluate_run(run, Protocol(episodes=1), run.final_model, "cpu")["steps"] == 200
 
 
 def test_another_algorithm_is_named(hub: Hub, tmp_path: Path) -> None:

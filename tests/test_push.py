@@ -23,10 +23,10 @@ from custom.errors import UserError
 from custom.evaluation import Protocol
 from custom.experiment import build
 from custom.games import find_game
-from custom.hub.bundle import public_facts, write_bundle
+from custom.hub.bundle import agent_name, public_facts, write_bundle
 from custom.hub.client import client, log_in
 from custom.hub.publish import build as build_folder
-from custom.hub.publish import check_visibility, prepare, push, title
+from custom.hub.publish import check_repository, prepare, push, title
 from custom.recipes import load_recipe
 from custom.results import evaluate_run
 from custom.runs import Run, open_run
@@ -36,7 +36,8 @@ from scripts.push import repository
 from tests.conftest import ROOT
 from tests.servers.hub import Hub
 
-REPO = "tester/small-PongNoFrameskip-v4"
+ENV = "PongNoFrameskip-v4"
+REPO = f"tester/small-{ENV}"
 FILES = {
     ".gitattributes",
     "README.md",
@@ -62,7 +63,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, small_recipe: Path) -> R
     experiment, model = build(recipe, game, Settings(1, logs, eval_freq=10**6))
     train(experiment, model)
     assert experiment.run is not None
-    prepare(experiment.run, "final", episodes=1)
+    prepare(experiment.run, experiment.run.final_model, episodes=1)
     return experiment.run
 
 
@@ -75,9 +76,9 @@ def run(published: Run, tmp_path: Path) -> Run:
 def send(run: Run, repo: str = REPO, private: bool = False) -> bool:
     """As the command, without what `prepare` makes."""
     api = client()
-    log_in(api)
-    check_visibility(api, repo, private)
-    return push(api, repo, build_folder(run, "final", repo), title(run), private)
+    assert log_in(api)[0] == "tester"
+    check_repository(api, repo, private, agent_name(run))
+    return push(api, repo, build_folder(run, run.final_model, repo), title(run), private)
 
 
 @pytest.mark.parametrize("path", ["hub", "hub_xet"])
@@ -102,7 +103,7 @@ def test_the_same_run_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
     for name in ("a", "b"):
         folder = tmp_path / name
         folder.mkdir()
-        write_bundle(folder, run, run.model("final"), REPO)
+        write_bundle(folder, run, run.final_model, REPO)
         folders.append({file.name: file.read_bytes() for file in folder.iterdir()})
     assert folders[0] == folders[1]
 
@@ -139,13 +140,13 @@ def test_the_card_names_scores_commands_and_machine(run: Run, hub: Hub) -> None:
         "-orga tester -name small-PongNoFrameskip-v4",
         "| steps | 120 of 120, each of 4 frames |",
         "CPU cores",
-        run.facts["git_revision"],
+        run.facts["git_revision"].partition("+")[0],
     ):
         assert part in text, part
 
 
 def test_the_agent_is_small_and_has_the_weights_of_the_training(run: Run) -> None:
-    folder = build_folder(run, "final", REPO)
+    folder = build_folder(run, run.final_model, REPO)
     small = folder / "dqn-PongNoFrameskip-v4.zip"
     assert small.stat().st_size < run.final_model.stat().st_size / 3
     before, after = (DQN.load(x, buffer_size=1) for x in (run.final_model, small))
@@ -186,13 +187,13 @@ except ImportError:
 
 
 def test_plain_stable_baselines3_plays_the_same_actions(run: Run, tmp_path: Path) -> None:
-    folder = build_folder(run, "final", REPO)
+    folder = build_folder(run, run.final_model, REPO)
     observations = np.random.default_rng(0).integers(0, 256, (64, 4, 84, 84), dtype=np.uint8)
     np.save(tmp_path / "observations.npy", observations)
     expected, _ = DQN.load(run.final_model, buffer_size=1).predict(observations, deterministic=True)
     arguments = [folder / "dqn-PongNoFrameskip-v4.zip", tmp_path / "observations.npy"]
     done = subprocess.run(
-        [without_this_project(tmp_path / "venv"), "-c", PLAY, *arguments],
+        [without_this_project(tmp_path / "venv"), "-I", "-c", PLAY, *arguments],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -207,7 +208,7 @@ def test_the_code_on_the_card_plays_without_this_project(
     text = hub.files(REPO)["README.md"].decode()
     code = text.split("```python\n")[1].split("```")[0].replace("range(1000)", "range(20)")
     done = subprocess.run(
-        [without_this_project(tmp_path / "venv"), "-c", code + "print(obs.shape)"],
+        [without_this_project(tmp_path / "venv"), "-I", "-c", code + "print(obs.shape)"],
         cwd=tmp_path,
         env={**os.environ, **hub.env, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -302,7 +303,7 @@ def test_what_passes_is_waited_for(run: Run, hub: Hub, pattern: str, status: int
 def test_a_commit_of_somebody_else_meanwhile_is_built_upon(
     run: Run, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, api = build_folder(run, "final", REPO), client()
+    folder, api = build_folder(run, run.final_model, REPO), client()
     looked, others = api.model_info, [{"notes.txt": b"mine"}, {"more.txt": b"too"}]
 
     def and_then_somebody_commits(repo: str) -> object:
@@ -318,9 +319,26 @@ def test_a_commit_of_somebody_else_meanwhile_is_built_upon(
 
 
 def test_files_of_an_earlier_push_that_are_no_more_go(run: Run, hub: Hub) -> None:
-    hub.add(REPO, {"dqn-PongNoFrameskip-v5.zip": b"old", "learning_curve.png": b"", "a.txt": b"x"})
+    hub.add(REPO, {"learning_curve.png": b"", "a.txt": b"x"})
     send(run)
     assert set(hub.files(REPO)) == FILES | {"a.txt"}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"qrdqn-PongNoFrameskip-v4.zip": b"x"}, "holds another agent, qrdqn-Pong"),
+        ({"dqn-BreakoutNoFrameskip-v4.zip": b"x"}, "holds another agent, dqn-Breakout"),
+        ({"README.md": b"---\ntags: [x]\n---\nBy hand."}, "a card that is not of this project"),
+    ],
+)
+def test_what_somebody_else_keeps_there_is_left_alone(
+    run: Run, hub: Hub, files: dict[str, bytes], said: str
+) -> None:
+    hub.add(REPO, files)
+    with pytest.raises(UserError, match=said):
+        send(run)
+    assert len(hub.commits(REPO)) == 2
 
 
 def test_private_is_kept_to(run: Run, hub: Hub) -> None:
@@ -334,15 +352,15 @@ def test_private_is_kept_to(run: Run, hub: Hub) -> None:
 def test_an_evaluation_is_made_where_none_is_fresh(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prepare(run, "final", episodes=1)
+    prepare(run, run.final_model, episodes=1)
     assert "no fresh evaluation" not in capsys.readouterr().out
-    prepare(run, "final", episodes=2)
+    prepare(run, run.final_model, episodes=2)
     assert "no fresh evaluation; full games that are played now: 2" in capsys.readouterr().out
-    evaluate_run(run, Protocol(episodes=2, epsilon=0.5))
-    prepare(run, "final", episodes=1)
+    evaluate_run(run, Protocol(episodes=2, epsilon=0.5), run.final_model)
+    prepare(run, run.final_model, episodes=1)
     assert "no fresh evaluation" in capsys.readouterr().out  # another protocol
     DQN.load(run.final_model, buffer_size=2).save(run.final_model)
-    prepare(run, "final", episodes=1)
+    prepare(run, run.final_model, episodes=1)
     assert "no fresh evaluation" in capsys.readouterr().out  # another agent
 
 
@@ -368,6 +386,63 @@ def test_a_name_that_the_hub_does_not_take_is_refused_before_any_work(
     assert not (run.path / "evaluation.json").exists()
 
 
+def test_a_repository_that_became_public_meanwhile_gets_nothing_private(run: Run, hub: Hub) -> None:
+    folder = build_folder(run, run.final_model, REPO)
+    hub.add(REPO, {"a.txt": b"x"})
+    with pytest.raises(UserError, match="is there and public"):
+        push(client(), REPO, folder, title(run), private=True)
+    assert set(hub.files(REPO)) == {".gitattributes", "a.txt"}
+
+
+def test_an_agent_that_changed_since_it_was_scored_is_not_pushed(run: Run) -> None:
+    DQN.load(run.final_model, buffer_size=2).save(run.final_model)
+    with pytest.raises(UserError, match="has changed since it was evaluated"):
+        build_folder(run, run.final_model, REPO)
+    assert not (run.path / "hub").exists()
+
+
+def test_a_film_of_another_agent_is_made_anew(run: Run) -> None:
+    before = json.loads((run.path / "replay.json").read_text())
+    shutil.copy(run.final_model, run.path / "best_model.zip")
+    DQN.load(run.final_model, buffer_size=2).save(run.path / "best_model.zip")
+    prepare(run, run.model("best"), episodes=1)
+    after = json.loads((run.path / "replay.json").read_text())
+    assert (before["model"], after["model"]) == (f"{ENV}.zip", "best_model.zip")
+    assert before["sha256"] != after["sha256"]
+
+
+def test_a_run_that_still_learns_is_not_pushed(run: Run) -> None:
+    with run.lock(), pytest.raises(UserError, match="is being trained"):
+        prepare(run, run.final_model, episodes=1)
+
+
+def test_a_run_that_was_killed_is_pushed_from_its_checkpoint(run: Run, hub: Hub) -> None:
+    run.final_model.rename(run.path / "rl_model_120_steps.zip")
+    run.update(state="running", steps=0)
+    folder = build_folder(run, run.model("final"), REPO)
+    text = (folder / "README.md").read_text()
+    assert "| steps | 120 of 120" in text
+    assert "| state | broken off |" in text
+
+
+def test_a_pulled_run_needs_a_name_of_its_own(
+    run: Run, hub: Hub, refused: Callable[..., str]
+) -> None:
+    run.update(pulled={"repo": "them/theirs", "revision": "0" * 40}, seed=-1)
+    assert "name a repository of yours with REPO" in refused("scripts.push", "--run", run.path)
+    text = (build_folder(run, run.final_model, REPO) / "README.md").read_text()
+    assert "SEED=" not in text
+    assert "license" not in text
+    assert "| pulled from | them/theirs at 000" in text
+
+
+def test_other_files_of_the_run_stay_at_home(run: Run) -> None:
+    (run.path / "diary.csv").write_text("mine")
+    folder = build_folder(run, run.final_model, REPO)
+    names = zipfile.ZipFile(folder / "train_eval_metrics.zip").namelist()
+    assert names == ["training_games.csv"]
+
+
 def test_a_token_is_never_published(run: Run, hub: Hub) -> None:
     run.update(notes=[f"with {hub.token}"], packages={"torch": "2"})
     with pytest.raises(UserError, match=r"run\.json .* would publish a token") as error:
@@ -378,7 +453,7 @@ def test_a_token_is_never_published(run: Run, hub: Hub) -> None:
 
 
 def test_places_and_other_packages_stay_at_home(run: Run) -> None:
-    folder = build_folder(run, "final", REPO)
+    folder = build_folder(run, run.final_model, REPO)
     home = str(run.path.parents[2]).encode()
     for file in folder.iterdir():
         assert home not in file.read_bytes(), file.name
@@ -390,3 +465,14 @@ def test_the_default_repository_is_named_by_recipe_and_environment(run: Run) -> 
     assert repository("me", "", run) == "me/small-PongNoFrameskip-v4"
     assert repository("me", "mine", run) == "me/mine"
     assert repository("me", "them/mine", run) == "them/mine"
+    odd = Run(run.path, {**run.facts, "recipe": "my--rec..ipe"})
+    assert repository("me", "", odd) == "me/my-rec-ipe-PongNoFrameskip-v4"
+
+
+def test_a_name_of_other_people_is_refused_before_any_work(
+    run: Run, hub: Hub, refused: Callable[..., str]
+) -> None:
+    (run.path / "evaluation.json").unlink()
+    error = refused("scripts.push", "--run", run.path, "--repo", "them/theirs")
+    assert "them is none of yours, which are tester" in error
+    assert not (run.path / "evaluation.json").exists()

@@ -6,6 +6,7 @@ that pushing it twice changes nothing.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -18,12 +19,14 @@ from typing import Any
 import torch as th
 import yaml
 
+from custom.console import say
 from custom.errors import UserError
 from custom.hub.card import model_card
 from custom.hub.client import without_token
 from custom.hub.sources import METRICS
 from custom.hub.zoo_files import args_yml, config_yml
 from custom.recipe_schema import ALGORITHMS
+from custom.report import draw
 from custom.runs import Run
 
 OF_THE_MACHINE = (  # in the zip's data: where and when it was trained, not what
@@ -73,8 +76,12 @@ PACKAGES = (
     "torch",
 )
 TEXTS = (".json", ".md", ".yml")
-COPIED = ("recipe.yml", "evaluation.json", "learning_curve.png", "replay.mp4")
-MADE = ("README.md", "args.yml", "config.yml", "env_kwargs.yml", "run.json", VEC_NORMALIZE)
+COPIED = ("recipe.yml", "evaluation.json", "replay.mp4")
+CURVE = "learning_curve.png"
+CURVE_DATA = ("training_games.csv", "evaluations.npz")
+# What a push may take away again; the agent is always there.
+BROUGHT = {*COPIED, CURVE, METRICS, VEC_NORMALIZE, "README.md", "run.json"}
+BROUGHT |= {"args.yml", "config.yml", "env_kwargs.yml"}
 
 
 def write_bundle(folder: Path, run: Run, agent: Path, repo: str) -> None:
@@ -82,33 +89,49 @@ def write_bundle(folder: Path, run: Run, agent: Path, repo: str) -> None:
 
     :param agent: the run's agent that is published; evaluated, filmed and plotted
     :param repo: ``user/name``, for the commands on the card
-    :raises UserError: a text in it holds a token
+    :raises UserError: a text in it holds a token, or the agent is not the one that was evaluated
     """
-    stem = f"{run.facts['algo']}-{run.game.folder_name}"
+    name = agent_name(run)
     evaluation = json.loads((run.path / "evaluation.json").read_text())
     facts = public_facts(run.facts)
-    (folder / f"{stem}.zip").write_bytes(agent_for_play(agent))
+    content = agent.read_bytes()
+    if hashlib.sha256(content).hexdigest() != evaluation["sha256"]:
+        raise UserError(f"{agent}: has changed since it was evaluated; push it again")
+    (folder / name).write_bytes(agent_for_play(content))
     (folder / "config.yml").write_text(config_yml(run))
     (folder / "args.yml").write_text(args_yml(run))
     (folder / "env_kwargs.yml").write_text(yaml.safe_dump(dict(run.game.env_kwargs)))
     (folder / VEC_NORMALIZE).write_text(NO_STATISTICS)
     (folder / METRICS).write_bytes(_metrics(run))
-    for name in COPIED:
-        if (run.path / name).is_file():
-            shutil.copyfile(run.path / name, folder / name)
+    for copied in COPIED:
+        shutil.copyfile(run.path / copied, folder / copied)
     (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
-    card = model_card(run, facts, evaluation, repo, f"{stem}.zip")
+    curve = _draw(run, folder / CURVE)
+    card = model_card(run, facts, evaluation, repo, name, curve)
     card.save(folder / "README.md")
     for path in sorted(folder.iterdir()):
         if path.suffix in TEXTS and without_token(path.read_text()) != path.read_text():
             raise UserError(f"{path.name} of RUN {run.path} would publish a token; remove it there")
 
 
-def is_of_a_bundle(name: str) -> bool:
-    """Whether a bundle could have brought a file, so that the next one may take it away."""
-    agents = "|".join(ALGORITHMS)
-    fixed = (*COPIED, *MADE, METRICS)
-    return name in fixed or re.fullmatch(rf"({agents})-[\w.-]+\.zip", name) is not None
+def agent_name(run: Run) -> str:
+    """Of the agent's file in a repository, as the zoo has it."""
+    return f"{run.facts['algo']}-{run.game.folder_name}.zip"
+
+
+def is_an_agent(name: str) -> bool:
+    """Whether a file of a repository is an agent, by its name."""
+    return re.fullmatch(rf"({'|'.join(ALGORITHMS)})-[\w.-]+\.zip", name) is not None
+
+
+def _draw(run: Run, file: Path) -> bool:
+    """The learning curve, where there is anything to draw."""
+    try:
+        draw(run).savefig(file, format="png")
+        return True
+    except UserError as error:
+        say(f"no learning curve: {error}")
+        return False
 
 
 def public_facts(facts: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +141,7 @@ def public_facts(facts: dict[str, Any]) -> dict[str, Any]:
     return kept | {"packages": {key: installed[key] for key in PACKAGES if key in installed}}
 
 
-def agent_for_play(file: Path) -> bytes:
+def agent_for_play(content: bytes) -> bytes:
     """An agent's zip without what playing does not need.
 
     The weights and hyperparameters are those of the training. The target network becomes the
@@ -126,7 +149,7 @@ def agent_for_play(file: Path) -> bytes:
     it is unpickled but tensors.
     """
     made = io.BytesIO()
-    with zipfile.ZipFile(file) as source, zipfile.ZipFile(made, "w") as target:
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(made, "w") as target:
         for name in sorted(source.namelist()):
             content = source.read(name)
             if name == "data":
@@ -160,8 +183,9 @@ def _metrics(run: Run) -> bytes:
     """What a learning curve is drawn from, in the archive that the zoo asks for."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
-        for file in sorted([*run.path.glob("*.csv"), *run.path.glob("evaluations.npz")]):
-            _add(archive, file.name, file.read_bytes())
+        for name in CURVE_DATA:
+            if (run.path / name).is_file():
+                _add(archive, name, (run.path / name).read_bytes())
     return made.getvalue()
 
 

@@ -19,6 +19,7 @@ from custom.recipe_classes import ZOO_WRAPPER, wrapper_item
 from custom.results import score_rows
 from custom.runs import Run
 
+TAG = "sb3-atari-dqn"
 TEMPLATE = Path(__file__).with_name("model_card.md")
 CLASSES = {"dqn": ("stable_baselines3", "DQN"), "qrdqn": ("sb3_contrib", "QRDQN")}
 VARIABLES = {"env": "ENGINE", "buffer": "BUFFER", "n_envs": "ENVS"}  # of make, for the engine's
@@ -26,7 +27,7 @@ NOT_IN_FILES = ("optimizer_class", "optimizer_kwargs")  # of policy_kwargs
 
 
 def model_card(
-    run: Run, facts: dict[str, Any], evaluation: dict[str, Any], repo: str, file: str
+    run: Run, facts: dict[str, Any], evaluation: dict[str, Any], repo: str, file: str, curve: bool
 ) -> ModelCard:
     """The card of an agent.
 
@@ -34,6 +35,7 @@ def model_card(
     :param evaluation: of this agent, by the protocol
     :param repo: ``user/name``
     :param file: the agent's name in the repository
+    :param curve: whether there is a learning curve
     """
     user, _, name = repo.partition("/")
     module, algorithm = CLASSES[run.facts["algo"]]
@@ -48,12 +50,12 @@ def model_card(
         module=module,
         algorithm=algorithm,
         rows=score_rows(run, evaluation),
-        film=(run.path / "replay.mp4").is_file(),
-        curve=(run.path / "learning_curve.png").is_file(),
+        curve=curve,
         **_loading(run),
-        git_revision=facts.get("git_revision"),
+        revision=str(facts.get("git_revision") or "").partition("+")[0],
+        changed="+changes" in str(facts.get("git_revision")),
         command=_command(run, facts, f"{name}/recipe.yml"),
-        training=_training(facts),
+        training=_training(run, facts, evaluation["steps"]),
     )
     return made
 
@@ -75,9 +77,9 @@ def card_data(run: Run, evaluation: dict[str, Any]) -> ModelCardData:
         model_name=CLASSES[run.facts["algo"]][1],
         eval_results=[result],
         library_name="stable-baselines3",
-        license="mit",
+        license=None if "pulled" in run.facts else "mit",
         pipeline_tag="reinforcement-learning",
-        tags=[*tags, "stable-baselines3", "atari", run.facts["algo"], "sb3-atari-dqn"],
+        tags=[*tags, "stable-baselines3", "atari", run.facts["algo"], TAG],
     )
 
 
@@ -115,7 +117,8 @@ def _loading(run: Run) -> dict[str, Any]:
 
 def _command(run: Run, facts: dict[str, Any], recipe: str) -> str:
     """What `make train` is given to train this agent again."""
-    words = [f"GAME={run.game.env_id}", f"RECIPE={recipe}", f"SEED={run.facts['seed']}"]
+    words = [f"GAME={run.game.env_id}", f"RECIPE={recipe}"]
+    words += [f"SEED={facts['seed']}"] if facts["seed"] >= 0 else []
     usual = asdict(Engine())
     engine = {k: v for k, v in facts.get("engine", {}).items() if v != usual.get(k, v)}
     words += [f"{VARIABLES[key]}={value}" for key, value in engine.items() if key in VARIABLES]
@@ -127,21 +130,19 @@ def _command(run: Run, facts: dict[str, Any], recipe: str) -> str:
     return " ".join([*words, f'ARGS="{" ".join(flags)}"'] if flags else words)
 
 
-def _training(facts: dict[str, Any]) -> list[tuple[str, str]]:
+def _training(run: Run, facts: dict[str, Any], steps: int) -> list[tuple[str, str]]:
     """Rows of the table of the training; what is not known is left out."""
-    machine, packages = facts.get("hardware") or {}, facts.get("packages") or {}
-    seconds = facts.get("wall_clock_seconds")
-    versions = ", ".join(f"{name} {version}" for name, version in packages.items())
+    machine, packages = facts.get("hardware"), facts.get("packages") or {}
+    pulled, seconds = run.facts.get("pulled"), facts.get("wall_clock_seconds")
     rows = [
-        ("seed", facts.get("seed")),
-        (
-            "steps",
-            f"{facts['steps']:,} of {facts['n_timesteps']:,}, each of {facts['frame_skip']} frames",
-        ),
-        ("wall-clock", seconds and str(timedelta(seconds=round(seconds)))),
+        ("pulled from", pulled and f"{pulled['repo']} at {pulled['revision']}"),
+        ("seed", str(facts["seed"]) if facts["seed"] >= 0 else None),
+        ("steps", f"{steps:,} of {facts['n_timesteps']:,}, each of {facts['frame_skip']} frames"),
+        ("state", None if facts.get("state") in ("finished", "pulled") else "broken off"),
+        ("wall-clock", seconds and timedelta(seconds=round(seconds))),
         ("hardware", machine and f"{machine['cpus']} CPU cores, {machine['gpu'] or 'no GPU'}"),
-        ("system", machine.get("platform")),
+        ("system", machine and machine["platform"]),
         ("Python", facts.get("python")),
-        ("packages", versions),
+        ("packages", ", ".join(f"{name} {version}" for name, version in packages.items())),
     ]
-    return [(label, str(value)) for label, value in rows if value not in (None, "", {})]
+    return [(label, str(value)) for label, value in rows if value]

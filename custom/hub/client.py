@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable
 from importlib import metadata
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from httpx2 import (
     Client,
@@ -45,6 +45,7 @@ LONGEST_ANSWER, LONGEST_CONNECT = 60.0, 10.0
 PATIENCE = 20.0  # seconds of a failed call after which it is not repeated
 LOST = (HTTPError, InvalidURL, ConnectionError, TimeoutError, LocalEntryNotFoundError)
 WRAPPERS = (LocalEntryNotFoundError, RuntimeError, ValueError)  # around the errors of a transfer
+LOG_IN_AGAIN = "run .venv/bin/hf auth login, or unset HF_TOKEN for what is public"
 LOG_IN = "run .venv/bin/hf auth login, or set HF_TOKEN; the token needs the role write"
 
 
@@ -75,20 +76,27 @@ def _connection() -> Client:
     return made
 
 
-def log_in(api: HfApi) -> str:
-    """The name of the user whose token this is.
+def log_in(api: HfApi) -> list[str]:
+    """Whose repositories this token may write: the user's, and those of the organizations.
 
     :raises UserError: there is no token, it is refused, or it may only read
     """
     if not get_token():
         raise UserError(f"there is no Hugging Face token: {LOG_IN}")
-    user = ask("the login", api.whoami)
+    user = ask("the login", lambda: named(api))
     token = user.get("auth", {}).get("accessToken", {})
     scoped = token.get("fineGrained", {}).get("scoped", [])
     rights = {right for scope in scoped for right in scope.get("permissions", [])}
     if token.get("role") == "read" or (scoped and "repo.write" not in rights):
         raise UserError(f"the token of {user['name']} may only read: {LOG_IN}")
-    return str(user["name"])
+    organizations = [str(org.get("name")) for org in user.get("orgs") or []]
+    return [str(user["name"]), *organizations]
+
+
+def named(api: HfApi) -> dict[str, Any]:
+    """What the Hub says of the user; its name, at least."""
+    user: dict[str, Any] = api.whoami()
+    return {**user, "name": user["name"]}
 
 
 def ask(what: str, call: Callable[[], Result]) -> Result:
@@ -126,7 +134,7 @@ def refusal(what: str, error: Exception) -> Exception:
     if status == 404 or (status == 401 and isinstance(found, RepositoryNotFoundError)):
         return NotFoundError(f"{named}: is not there, or is private and this token may not see it")
     if status == 401:
-        return UserError(f"{named}: the token is refused or has expired: {LOG_IN}")
+        return UserError(f"{named}: the token is refused or has expired: {LOG_IN_AGAIN}")
     if status == 403:
         return UserError(f"{named}: this token may not do that ({_line(found)}): {LOG_IN}")
     if status in BUSY:
@@ -147,7 +155,10 @@ def _unanswered(what: str, named: str, error: Exception) -> Exception | None:
         return UserError(f"{what}: {_line(error)}; write REPO=user/name")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(f"{what}: the disk is full ({error.filename or error.strerror})")
-    if isinstance(error, json.JSONDecodeError):  # the client reads some answers before the status
+    if isinstance(error, OSError) and "Consistency check failed" in str(error):
+        return UnreachableError(f"{named}: arrived in part ({_line(error)})")
+    # The client reads some answers before the status, and takes them for what the Hub says.
+    if isinstance(error, json.JSONDecodeError | KeyError | AttributeError | TypeError):
         return UnreachableError(f"{named}: the answer is not a Hub's; is HF_ENDPOINT right?")
     if isinstance(error, LOST) or type(error).__module__ == "hf_xet":
         return UnreachableError(f"{named}: cannot be reached ({_line(error)})")

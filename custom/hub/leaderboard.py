@@ -7,7 +7,6 @@ the first result of ``model-index``, a text ``mean +/- std``. Nobody checks what
 from __future__ import annotations
 
 import json
-import math
 import re
 import time
 from dataclasses import asdict, dataclass
@@ -18,12 +17,14 @@ from huggingface_hub import HfApi, get_token
 
 from custom.console import say
 from custom.errors import UserError
+from custom.evaluation import EPSILON
 from custom.games import Game
-from custom.hub.client import UnreachableError, ask
+from custom.hub.client import UnreachableError, ask, named
 from custom.provenance import now
 from custom.results import EVALUATION_FILE
 from custom.runs import open_run, write_json
 
+MOST_POINTS = 1e9  # no game counts so far
 FRESH = 3600  # seconds for which a table is not asked for again
 NUMBER = r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
 SCORE = re.compile(rf"\s*({NUMBER})\s*(?:\+/-|\+-|±)\s*({NUMBER})\s*")
@@ -91,7 +92,8 @@ def _read(file: Path, endpoint: str) -> Table | None:
     """A kept table; one that is damaged or of another Hub is none."""
     try:
         content = json.loads(file.read_text())
-        entries = [Entry(**entry) for entry in content["entries"]]
+        entries = [Entry(**{**e, "mean": float(e["mean"])}) for e in content["entries"]]
+        _ = [float(entry.std) for entry in entries]
         right = content["endpoint"] == endpoint
         return Table(content["fetched"], entries, content["unscored"]) if right else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -102,8 +104,7 @@ def _ask_for_table(api: HfApi, game: Game) -> Table:
     def models() -> list[Any]:
         return list(api.list_models(filter=game.env_id, expand=["cardData", "model-index"]))
 
-    user = ask("your name", api.whoami)["name"] if get_token() else None
-    entries, unscored = [], 0
+    user, entries, unscored = _user(api), [], 0
     for model in ask(f"the agents for {game.env_id}", models):
         whose = "yours" if user is not None and model.id.startswith(f"{user}/") else ""
         entry = entry_of(model, whose)
@@ -112,6 +113,14 @@ def _ask_for_table(api: HfApi, game: Game) -> Table:
         else:
             entries.append(entry)
     return Table(now(), entries, unscored)
+
+
+def _user(api: HfApi) -> str | None:
+    """Whose agents are one's own; without a token that is taken, nobody's."""
+    try:
+        return str(ask("your name", lambda: named(api))["name"]) if get_token() else None
+    except UserError:
+        return None
 
 
 def entry_of(model: Any, whose: str = "") -> Entry | None:
@@ -124,7 +133,7 @@ def entry_of(model: Any, whose: str = "") -> Entry | None:
         value = str(first["results"][0]["metrics"][0]["value"])
         found = SCORE.fullmatch(value)
         mean, std = (float(found[1]), float(found[2])) if found else (float(value), 0.0)
-        if not (math.isfinite(mean) and math.isfinite(std) and std >= 0):
+        if not (abs(mean) < MOST_POINTS and 0 <= std < MOST_POINTS):
             return None
         return Entry(model.id, _line(first.get("name", "")), mean, std, whose)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
@@ -139,6 +148,8 @@ def local_entries(game: Game, logs: Path) -> list[Entry]:
             run = open_run(file.parent)
             found = json.loads(file.read_text())
             scores = float(found["mean"]), float(found["std"])
+            if found["protocol"]["epsilon"] != EPSILON:
+                continue
         except (UserError, OSError, ValueError, KeyError, TypeError):
             continue
         if "pulled" not in run.facts:
@@ -149,7 +160,9 @@ def local_entries(game: Game, logs: Path) -> list[Entry]:
 
 def format_table(table: Table, own: list[Entry], top: int) -> str:
     """The first places, and every place of one's own."""
-    ranked = sorted([*table.entries, *own], key=lambda e: (-e.rank_by, e.agent))
+    pushed = {(round(e.mean, 2), round(e.std, 2)) for e in table.entries if e.whose == "yours"}
+    new = [e for e in own if (round(e.mean, 2), round(e.std, 2)) not in pushed]
+    ranked = sorted([*table.entries, *new], key=lambda e: (-e.rank_by, e.agent))
     shown = [(n, e) for n, e in enumerate(ranked, start=1) if n <= top or e.whose]
     lines = [f"{'':>5}  {'mean - std':>10}  {'mean ± std':>20}  agent"]
     for place, entry in shown:

@@ -154,7 +154,8 @@ def _kept(files: dict[str, bytes]) -> dict[str, bytes]:
             CHECKS[name](content)
             kept[name] = content
         except Exception as error:  # whatever csv, json and numpy make of bytes
-            say(f"{name} is left out: {' '.join(str(error).split())}")
+            reason = "".join(c for c in " ".join(str(error).split()) if c.isprintable())
+            say(f"{name} is left out: {reason}")
     return kept
 
 

@@ -24,6 +24,8 @@ MEMBERS = {"evaluations.npz": 2**26, "training_games.csv": 2**26}  # bytes at mo
 ARRAYS = ("timesteps", "results", "ep_lengths", "mean_max_q", "successes")
 COLUMNS = ["steps", "frames", "score", "game_frames"]
 SHORT = 200  # characters
+MOST_EVALUATIONS = 20_000
+MOST_POINTS = 1e12
 
 
 def check_evaluation(content: bytes) -> None:
@@ -32,8 +34,10 @@ def check_evaluation(content: bytes) -> None:
     :raises ValueError: it is none
     """
     found = _json(content)
-    for name in ("mean", "std"):
+    for name in ("mean", "std", "median", "mean_minus_std"):
         _finite(name, found.get(name))
+    if found["std"] < 0 or not isinstance(found.get("protocol"), dict):
+        raise ValueError("its spread or its protocol is none")
     scores = found.get("scores")
     if not isinstance(scores, list) or found.get("episodes") != len(scores):
         raise ValueError("episodes and scores do not agree")
@@ -59,18 +63,21 @@ def check_evaluations(content: bytes) -> None:
 
     :raises ValueError: it holds anything else
     """
-    archive = Archive(content)
+    archive, shapes = Archive(content), {}
     for member in archive.members:
         name = member.removesuffix(".npy")
         if name not in ARRAYS or name == member:
             raise ValueError(f"{member} is no array of evaluations")
-        _check_array(name, archive.read(member, MEMBERS["evaluations.npz"]))
-    if not {"timesteps.npy", "results.npy"} <= set(archive.members):
-        raise ValueError("has no timesteps or no results")
+        shapes[name] = _check_array(name, archive.read(member, MEMBERS["evaluations.npz"]))
+    steps, results = shapes.get("timesteps", ()), shapes.get("results", ())
+    if len(steps) != 1 or len(results) != 2 or steps[0] != results[0] or 0 in results:
+        raise ValueError(f"timesteps are of shape {steps}, results of {results}")
+    if steps[0] > MOST_EVALUATIONS:
+        raise ValueError(f"has {steps[0]:,} evaluations, of {MOST_EVALUATIONS:,} allowed")
 
 
-def _check_array(name: str, content: bytes) -> None:
-    """As numpy would read it, without memory for what is declared."""
+def _check_array(name: str, content: bytes) -> tuple[int, ...]:
+    """Its shape, as numpy would read it, without memory for what is declared."""
     file = io.BytesIO(content)
     if np.lib.format.read_magic(file) != (1, 0):
         raise ValueError(f"{name} is in an unusual format")
@@ -79,6 +86,10 @@ def _check_array(name: str, content: bytes) -> None:
         raise ValueError(f"{name} holds objects of type {dtype}, not numbers")
     if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
         raise ValueError(f"{name} is not as large as it declares")
+    values = np.frombuffer(content, dtype, offset=file.tell())
+    if not (np.abs(values.astype(float)) < MOST_POINTS).all():
+        raise ValueError(f"{name} has a value that no game can have")
+    return tuple(int(size) for size in shape)
 
 
 def check_png(content: bytes) -> None:

@@ -61,7 +61,7 @@ def find_source(api: HfApi, repo: str, revision: str) -> Source:
     if repo.count("/") != 1:
         raise UserError(f"REPO is {repo!r}; write REPO=user/name")
     look = partial(api.model_info, repo, revision=revision or None, files_metadata=True)
-    info: ModelInfo = ask(repo, look)
+    info: ModelInfo = ask(f"{repo}, revision {revision}" if revision else repo, look)
     sizes = {file.rfilename: file.size for file in info.siblings or []}
     name, algo, game = _agent(repo, list(sizes))
     limits, kept = {name: MOST_BYTES, **LIMITS}, {}
