@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup train evaluate baselines record plot enjoy runs push pull leaderboard test lint clean FORCE
+.PHONY: help setup train evaluate baselines record plot enjoy runs compare sync push pull leaderboard test lint clean FORCE
 
 # The stamp is written last, and only by an installation that succeeded. It is void when the
 # interpreter has gone, as realpath tells: it finds nothing at the end of a dangling link.
@@ -33,7 +33,7 @@ setup: $(ready)
 
 ## train an agent, then evaluate, film and plot it
 train: $(ready)
-	$(call run,train,game recipe steps seed device logs episodes engine buffer envs)
+	$(call run,train,game recipe steps seed device logs episodes engine buffer envs track)
 
 ## play full games with a run's agent and report the scores
 evaluate: $(ready)
@@ -54,6 +54,14 @@ plot: $(ready)
 ## list the runs of this machine: how far they are, what they score
 runs: $(ready)
 	$(call run,runs,logs)
+
+## compare recipes over all their runs, with uncertainty: tables, pictures, report.html
+compare: $(ready)
+	$(call run,compare,game games recipes source out logs)
+
+## upload to W&B what TRACK=offline or a lost connection left here
+sync: $(ready)
+	$(call run,sync,run logs)
 
 ## watch a run's agent play, in a window
 enjoy: $(ready)
@@ -113,6 +121,16 @@ ENGINE ?= sb3
 BUFFER ?= frames
 ## games played at once, at the recipe's updates per step; empty: the recipe's number
 ENVS ?=
+## track a training on W&B: off, online (or wandb), offline
+TRACK ?= off
+## recipes that are compared, e.g. "dqn dqn-rmsprop"
+RECIPES ?= dqn
+## more games that are compared, e.g. "Pong Breakout"
+GAMES ?=
+## where compare reads the runs: logs
+SOURCE ?= logs
+## folder that compare writes; empty: LOGS/compare/GAME
+OUT ?=
 ## agent on the Hub: user/name; for push also a name alone, empty: RECIPE-ENVIRONMENT
 REPO ?=
 ## branch, tag or commit of REPO that is pulled; empty: main
@@ -132,7 +150,8 @@ PYTHON ?= python3
 # each is replaced by its own unexpanded text; recipes then get it only through the environment,
 # where the shell expands it once and inside quotes. The same for unknown names on the command line,
 # which make exports, too. (No $(shell) above this: make 4.4 exports to that as well.)
-variables := GAME RECIPE STEPS SEED DEVICE LOGS RUN EPISODES ENGINE BUFFER ENVS REPO \
+variables := GAME RECIPE STEPS SEED DEVICE LOGS RUN EPISODES ENGINE BUFFER ENVS TRACK \
+  RECIPES GAMES SOURCE OUT REPO \
   REVISION PRIVATE DRY_RUN TRUST ARGS PYTHON
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 unknown := $(filter-out $(variables) SHELL,$(given))
@@ -157,6 +176,11 @@ flag_episodes = $${EPISODES:+--episodes="$$EPISODES"}
 flag_engine = $${ENGINE:+--engine="$$ENGINE"}
 flag_buffer = $${BUFFER:+--buffer="$$BUFFER"}
 flag_envs = $${ENVS:+--envs="$$ENVS"}
+flag_track = $${TRACK:+--track="$$TRACK"}
+flag_recipes = $${RECIPES:+--recipes="$$RECIPES"}
+flag_games = $${GAMES:+--games="$$GAMES"}
+flag_source = $${SOURCE:+--source="$$SOURCE"}
+flag_out = $${OUT:+--out="$$OUT"}
 flag_repo = $${REPO:+--repo="$$REPO"}
 flag_revision = $${REVISION:+--revision="$$REVISION"}
 flag_private = $${PRIVATE:+--private="$$PRIVATE"}

@@ -15,7 +15,7 @@ from scripts import setup
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = {"setup", "train", "evaluate", "baselines", "record", "plot", "enjoy", "push", "pull"}
-TARGETS |= {"leaderboard", "runs", "test", "lint"}
+TARGETS |= {"leaderboard", "runs", "compare", "sync", "test", "lint"}
 # Variables and their defaults; - where the default is empty.
 VARIABLES = {
     "GAME": "SpaceInvaders",
@@ -29,6 +29,11 @@ VARIABLES = {
     "ENGINE": "sb3",
     "BUFFER": "frames",
     "ENVS": "-",
+    "TRACK": "off",
+    "RECIPES": "dqn",
+    "GAMES": "-",
+    "SOURCE": "logs",
+    "OUT": "-",
     "REPO": "-",
     "REVISION": "-",
     "PRIVATE": "-",
@@ -123,7 +128,7 @@ def test_make_alone_needs_no_venv(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "flags"),
     [
-        ("train", "game recipe steps seed device logs episodes engine buffer envs"),
+        ("train", "game recipe steps seed device logs episodes engine buffer envs track"),
         ("evaluate", "game recipe run logs episodes seed device"),
         ("baselines", "game recipe logs episodes seed"),
         ("record", "game recipe run logs seed device"),
@@ -133,6 +138,8 @@ def test_make_alone_needs_no_venv(checkout: Path) -> None:
         ("pull", "repo revision logs trust"),
         ("leaderboard", "game logs"),
         ("runs", "logs"),
+        ("compare", "game games recipes source out logs"),
+        ("sync", "run logs"),
     ],
 )
 def test_a_target_takes_its_variables_and_ignores_the_others(

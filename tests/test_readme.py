@@ -27,6 +27,8 @@ SCRIPTS = {
     "pull",
     "leaderboard",
     "runs",
+    "compare",
+    "sync",
 }
 
 
