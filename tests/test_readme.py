@@ -78,8 +78,8 @@ def test_a_documented_make_command_parses(line: str, tmp_path: Path) -> None:
         module = call[1]
         if module.removeprefix("scripts.") in SCRIPTS:
             args = import_module(module).parser().parse_args(call[2:])
-            game = find_game(args.game) if "game" in args else None
-            if game and "recipe" in args:
+            game = find_game(args.game) if getattr(args, "game", "") else None
+            if game and getattr(args, "recipe", ""):
                 file = ROOT / copied(args.recipe)
                 load_recipe(str(file) if file.is_file() else args.recipe, game)
 
