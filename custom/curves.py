@@ -21,7 +21,8 @@ def training_games(run: Run) -> pd.DataFrame:
     :raises UserError: the file is damaged
     """
     if not (run.path / GAMES_FILE).is_file():
-        return pd.DataFrame(columns=["steps", "frames", "score"], dtype=float)
+        none: pd.DataFrame = pd.DataFrame(columns=["steps", "frames", "score"], dtype=float)
+        return none
     try:
         games = pd.read_csv(run.path / GAMES_FILE)
         numbers: pd.DataFrame = games[["steps", "frames", "score"]].astype(float)
