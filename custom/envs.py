@@ -25,7 +25,7 @@ def evaluation_wrapper(hyperparams: dict[str, Any]) -> list[Any]:
     `AtariWrapper` keeps it, because it presses FIRE after a life only then, and an agent that was
     trained with that never learnt to.
     """
-    items = _wrappers(hyperparams)
+    items = wrappers_of(hyperparams)
     for path, arguments in items:
         if path.endswith("AtariWrapper"):
             arguments["noop_max"] = NOOP_MAX
@@ -46,13 +46,13 @@ def wrapper_of(hyperparams: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
     :raises ValueError: there are more
     """
-    items = _wrappers(hyperparams)
+    items = wrappers_of(hyperparams)
     if len(items) != 1:
         raise ValueError("the native engine takes one AtariWrapper and no other; use ENGINE=sb3")
     return items[0]
 
 
-def _wrappers(hyperparams: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def wrappers_of(hyperparams: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Path and arguments of each of a recipe's wrappers, innermost first; a copy."""
     wrappers = copy.deepcopy(hyperparams.get("env_wrapper") or [])
     listed = wrappers if isinstance(wrappers, list) else [wrappers]

@@ -49,8 +49,8 @@ def line_of(run: Run) -> Line:
     :raises UserError: a file in it is damaged
     """
     steps, found = int(run.facts.get("steps", 0)), evaluations(run)
-    games = training_games(run) if (run.path / "training_games.csv").is_file() else None
-    if games is not None and not games.empty:
+    games = training_games(run)
+    if not games.empty:
         steps = max(steps, int(games["steps"].iloc[-1]))
     if found is None or not len(found["timesteps"]):
         return Line(run, state_of(run), steps, None, None)

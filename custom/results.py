@@ -22,7 +22,7 @@ def evaluate_run(run: Run, protocol: Protocol, file: Path, device: str = "auto")
     :return: what was written
     :raises UserError: the agent is damaged, or the folder cannot be written
     """
-    sha256 = digest(file)  # before the games: the file may be another one after them
+    sha256 = digest(file.read_bytes())  # before the games: the file may be another one after them
     model = load_agent(run, file, device)
     game = run.game
     scores = protocol.play(model, game, run.hyperparams)
@@ -46,9 +46,9 @@ def evaluate_run(run: Run, protocol: Protocol, file: Path, device: str = "auto")
     return result
 
 
-def digest(file: Path) -> str:
+def digest(content: bytes) -> str:
     """SHA-256 of an agent's file, by which an evaluation is known to be of it."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return hashlib.sha256(content).hexdigest()
 
 
 def score_table(run: Run, result: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from custom.callbacks import StopRequest
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-TIDY = 5.0
+TIDY = 5.0  # seconds that a command may take to tidy up
 _came: list[float] = []  # when a command was first asked to end
 SIGNAL_STATUS = 128  # a shell reports an end by signal n as 128 + n
 

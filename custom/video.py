@@ -53,7 +53,8 @@ def record_run(
     :return: ``replay.mp4`` (every frame), ``replay.gif`` (the first 20 s) and the raw score
     :raises UserError: the agent is damaged, or the folder cannot be written
     """
-    said = {"model": file.name, "sha256": digest(file), "epsilon": epsilon, "seed": seed}
+    sha256 = digest(file.read_bytes())
+    said = {"model": file.name, "sha256": sha256, "epsilon": epsilon, "seed": seed}
     model = load_agent(run, file, device)
     rng = np.random.default_rng(seed)
     film, gif = run.path / "replay.mp4", run.path / "replay.gif"

@@ -6,7 +6,6 @@ that pushing it twice changes nothing.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
@@ -23,10 +22,12 @@ from custom.console import say
 from custom.errors import UserError
 from custom.hub.card import model_card
 from custom.hub.client import without_token
+from custom.hub.safe_files import MEMBERS
 from custom.hub.sources import METRICS
 from custom.hub.zoo_files import args_yml, config_yml
 from custom.recipe_schema import ALGORITHMS
 from custom.report import draw
+from custom.results import EVALUATION_FILE, digest
 from custom.runs import Run
 
 OF_THE_MACHINE = (  # in the zip's data: where and when it was trained, not what
@@ -76,9 +77,8 @@ PACKAGES = (
     "torch",
 )
 TEXTS = (".json", ".md", ".yml")
-COPIED = ("recipe.yml", "evaluation.json", "replay.mp4")
+COPIED = ("recipe.yml", EVALUATION_FILE, "replay.mp4")
 CURVE = "learning_curve.png"
-CURVE_DATA = ("training_games.csv", "evaluations.npz")
 # What a push may take away again; the agent is always there.
 BROUGHT = {*COPIED, CURVE, METRICS, VEC_NORMALIZE, "README.md", "run.json"}
 BROUGHT |= {"args.yml", "config.yml", "env_kwargs.yml"}
@@ -92,10 +92,10 @@ def write_bundle(folder: Path, run: Run, agent: Path, repo: str) -> None:
     :raises UserError: a text in it holds a token, or the agent is not the one that was evaluated
     """
     name = agent_name(run)
-    evaluation = json.loads((run.path / "evaluation.json").read_text())
+    evaluation = json.loads((run.path / EVALUATION_FILE).read_text())
     facts = public_facts(run.facts)
     content = agent.read_bytes()
-    if hashlib.sha256(content).hexdigest() != evaluation["sha256"]:
+    if digest(content) != evaluation["sha256"]:
         raise UserError(f"{agent}: has changed since it was evaluated; push it again")
     (folder / name).write_bytes(agent_for_play(content))
     (folder / "config.yml").write_text(config_yml(run))
@@ -183,7 +183,7 @@ def _metrics(run: Run) -> bytes:
     """What a learning curve is drawn from, in the archive that the zoo asks for."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
-        for name in CURVE_DATA:
+        for name in MEMBERS:
             if (run.path / name).is_file():
                 _add(archive, name, (run.path / name).read_bytes())
     return made.getvalue()

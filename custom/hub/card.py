@@ -14,16 +14,17 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from custom.engine import Engine
+from custom.envs import wrappers_of
 from custom.games import OWN_IDS
-from custom.recipe_classes import ZOO_WRAPPER, wrapper_item
+from custom.off_policy import TRAINING_ONLY
+from custom.recipe_classes import ZOO_WRAPPER
+from custom.recipe_schema import ALGORITHMS
 from custom.results import score_rows
 from custom.runs import Run
 
 TAG = "sb3-atari-dqn"
 TEMPLATE = Path(__file__).with_name("model_card.md")
-CLASSES = {"dqn": ("stable_baselines3", "DQN"), "qrdqn": ("sb3_contrib", "QRDQN")}
 VARIABLES = {"env": "ENGINE", "buffer": "BUFFER", "n_envs": "ENVS"}  # of make, for the engine's
-NOT_IN_FILES = ("optimizer_class", "optimizer_kwargs")  # of policy_kwargs
 
 
 def model_card(
@@ -38,7 +39,7 @@ def model_card(
     :param curve: whether there is a learning curve
     """
     user, _, name = repo.partition("/")
-    module, algorithm = CLASSES[run.facts["algo"]]
+    algorithm = ALGORITHMS[run.facts["algo"]]
     made: ModelCard = ModelCard.from_template(
         card_data(run, evaluation),
         template_path=str(TEMPLATE),
@@ -47,8 +48,8 @@ def model_card(
         user=user,
         name=name,
         file=file,
-        module=module,
-        algorithm=algorithm,
+        module=algorithm.__module__.partition(".")[0],
+        algorithm=algorithm.__name__,
         rows=score_rows(run, evaluation),
         curve=curve,
         **_loading(run),
@@ -74,7 +75,7 @@ def card_data(run: Run, evaluation: dict[str, Any]) -> ModelCardData:
     )
     tags = [run.game.env_id, "deep-reinforcement-learning", "reinforcement-learning"]
     return ModelCardData(
-        model_name=CLASSES[run.facts["algo"]][1],
+        model_name=ALGORITHMS[run.facts["algo"]].__name__,
         eval_results=[result],
         library_name="stable-baselines3",
         license=None if "pulled" in run.facts else "mit",
@@ -86,7 +87,7 @@ def card_data(run: Run, evaluation: dict[str, Any]) -> ModelCardData:
 def own_network(hyperparams: dict[str, Any]) -> list[str]:
     """Classes of this project that are pickled into an agent's file."""
     kwargs = hyperparams.get("policy_kwargs", {})
-    named = [kwargs[key] for key in kwargs if key not in NOT_IN_FILES]
+    named = [kwargs[key] for key in kwargs if key not in TRAINING_ONLY]
     named.append(hyperparams["policy"])
     return sorted(x for x in named if isinstance(x, str) and x.startswith("custom."))
 
@@ -94,8 +95,7 @@ def own_network(hyperparams: dict[str, Any]) -> list[str]:
 def _loading(run: Run) -> dict[str, Any]:
     """What the template says of loading."""
     values = run.hyperparams
-    items = values["env_wrapper"]
-    wrappers = [wrapper_item("", x) for x in (items if isinstance(items, list) else [items])]
+    wrappers = wrappers_of(values)
     own_wrappers = [path for path, _ in wrappers if path != ZOO_WRAPPER]
     padding = values.get("frame_stack_padding", "zero")
     known = run.game.env_id not in OWN_IDS

@@ -83,7 +83,7 @@ def log_in(api: HfApi) -> list[str]:
     """
     if not get_token():
         raise UserError(f"there is no Hugging Face token: {LOG_IN}")
-    user = ask("the login", lambda: named(api))
+    user = ask("the login", lambda: user_of(api))
     token = user.get("auth", {}).get("accessToken", {})
     scoped = token.get("fineGrained", {}).get("scoped", [])
     rights = {right for scope in scoped for right in scope.get("permissions", [])}
@@ -93,10 +93,14 @@ def log_in(api: HfApi) -> list[str]:
     return [str(user["name"]), *organizations]
 
 
-def named(api: HfApi) -> dict[str, Any]:
-    """What the Hub says of the user; its name, at least."""
+def user_of(api: HfApi) -> dict[str, Any]:
+    """What the Hub says of the user.
+
+    :raises KeyError: not even a name, which no Hub says
+    """
     user: dict[str, Any] = api.whoami()
-    return {**user, "name": user["name"]}
+    _ = user["name"]
+    return user
 
 
 def ask(what: str, call: Callable[[], Result]) -> Result:

@@ -19,7 +19,7 @@ from custom.console import say
 from custom.errors import UserError
 from custom.evaluation import EPSILON
 from custom.games import Game
-from custom.hub.client import UnreachableError, ask, named
+from custom.hub.client import UnreachableError, ask, user_of
 from custom.provenance import now
 from custom.results import EVALUATION_FILE
 from custom.runs import open_run, write_json
@@ -92,8 +92,8 @@ def _read(file: Path, endpoint: str) -> Table | None:
     """A kept table; one that is damaged or of another Hub is none."""
     try:
         content = json.loads(file.read_text())
-        entries = [Entry(**{**e, "mean": float(e["mean"])}) for e in content["entries"]]
-        _ = [float(entry.std) for entry in entries]
+        kept = content["entries"]
+        entries = [Entry(**e | {key: float(e[key]) for key in ("mean", "std")}) for e in kept]
         right = content["endpoint"] == endpoint
         return Table(content["fetched"], entries, content["unscored"]) if right else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -118,7 +118,7 @@ def _ask_for_table(api: HfApi, game: Game) -> Table:
 def _user(api: HfApi) -> str | None:
     """Whose agents are one's own; without a token that is taken, nobody's."""
     try:
-        return str(ask("your name", lambda: named(api))["name"]) if get_token() else None
+        return str(ask("your name", lambda: user_of(api))["name"]) if get_token() else None
     except UserError:
         return None
 

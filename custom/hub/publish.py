@@ -71,7 +71,7 @@ def _is_evaluated(run: Run, agent: Path, episodes: int) -> bool:
         found = json.loads((run.path / EVALUATION_FILE).read_text())
         made = Protocol(episodes=found["episodes"]).describe(run.game, run.hyperparams)
         enough = found["episodes"] >= episodes and found["protocol"] == made
-        return bool(enough and found["sha256"] == digest(agent))
+        return bool(enough and found["sha256"] == digest(agent.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -79,7 +79,7 @@ def _is_evaluated(run: Run, agent: Path, episodes: int) -> bool:
 def _is_filmed(run: Run, agent: Path) -> bool:
     try:
         found = json.loads((run.path / FILM_FACTS).read_text())
-        fresh = found["sha256"] == digest(agent) and found["epsilon"] == EPSILON
+        fresh = found["sha256"] == digest(agent.read_bytes()) and found["epsilon"] == EPSILON
         return bool(fresh and (run.path / "replay.mp4").is_file())
     except (OSError, ValueError, KeyError, TypeError):
         return False
@@ -125,10 +125,10 @@ def push(api: HfApi, repo: str, folder: Path, message: str, private: bool) -> bo
     except ValueError as error:
         raise UserError(f"{folder / 'README.md'}: the Hub refuses the card ({error})") from None
     ask(repo, lambda: api.create_repo(repo, private=private, exist_ok=True))
+    agent = next(path.name for path in folder.iterdir() if is_an_agent(path.name))
     for _ in range(ATTEMPTS):
         head = ask(repo, lambda: api.model_info(repo))
         try:
-            agent = next(path.name for path in folder.iterdir() if is_an_agent(path.name))
             _check(head, private, agent)  # it may have come to be meanwhile
             return _commit(api, repo, folder, message, head)
         except StaleError:
