@@ -33,7 +33,7 @@ setup: $(ready)
 
 ## train an agent, then evaluate, film and plot it
 train: $(ready)
-	$(call run,train,game recipe steps seed device logs episodes engine buffer envs track)
+	$(call run,train,game recipe steps seed device logs episodes engine buffer envs track project)
 
 ## play full games with a run's agent and report the scores
 evaluate: $(ready)
@@ -57,7 +57,7 @@ runs: $(ready)
 
 ## compare recipes over all their runs, with uncertainty: tables, pictures, report.html
 compare: $(ready)
-	$(call run,compare,game games recipes source out logs)
+	$(call run,compare,game games recipes source project out logs)
 
 ## upload to W&B what TRACK=offline or a lost connection left here
 sync: $(ready)
@@ -127,8 +127,10 @@ TRACK ?= off
 RECIPES ?= dqn
 ## more games that are compared, e.g. "Pong Breakout"
 GAMES ?=
-## where compare reads the runs: logs
+## where compare reads the runs: logs, or wandb with PROJECT
 SOURCE ?= logs
+## project on W&B: entity/name; empty: WANDB_PROJECT, or sb3-atari-dqn
+PROJECT ?=
 ## folder that compare writes; empty: LOGS/compare/GAME
 OUT ?=
 ## agent on the Hub: user/name; for push also a name alone, empty: RECIPE-ENVIRONMENT
@@ -151,7 +153,7 @@ PYTHON ?= python3
 # where the shell expands it once and inside quotes. The same for unknown names on the command line,
 # which make exports, too. (No $(shell) above this: make 4.4 exports to that as well.)
 variables := GAME RECIPE STEPS SEED DEVICE LOGS RUN EPISODES ENGINE BUFFER ENVS TRACK \
-  RECIPES GAMES SOURCE OUT REPO \
+  RECIPES GAMES SOURCE PROJECT OUT REPO \
   REVISION PRIVATE DRY_RUN TRUST ARGS PYTHON
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 unknown := $(filter-out $(variables) SHELL,$(given))
@@ -180,6 +182,7 @@ flag_track = $${TRACK:+--track="$$TRACK"}
 flag_recipes = $${RECIPES:+--recipes="$$RECIPES"}
 flag_games = $${GAMES:+--games="$$GAMES"}
 flag_source = $${SOURCE:+--source="$$SOURCE"}
+flag_project = $${PROJECT:+--project="$$PROJECT"}
 flag_out = $${OUT:+--out="$$OUT"}
 flag_repo = $${REPO:+--repo="$$REPO"}
 flag_revision = $${REVISION:+--revision="$$REVISION"}

@@ -74,6 +74,9 @@ class Experiment(ExperimentManager):
             log_interval=-1,  # the algorithm's own
             verbose=0,
         )
+        self.protocol = Protocol(
+            episodes=settings.eval_episodes, epsilon=settings.eval_epsilon, seed=settings.seed
+        )
         self.folder: Path | None = None
         self.run: Run | None = None
         self.tracker: Tracker | None = None
@@ -163,6 +166,7 @@ class Experiment(ExperimentManager):
             "notes": list(self.recipe.notes),
             "engine": asdict(self.settings.engine),
             "frame_skip": frame_skip(self.recipe.hyperparams),
+            "eval_protocol": self.protocol.describe(self.game, self.recipe.hyperparams),
             "steps": 0,
             "state": "running",
             **provenance(),
@@ -171,12 +175,7 @@ class Experiment(ExperimentManager):
     def create_callbacks(self) -> None:
         """The project's, instead of the zoo's that evaluate at the training's epsilon."""
         assert self.run is not None
-        settings = self.settings
-        protocol = Protocol(
-            episodes=settings.eval_episodes,
-            epsilon=settings.eval_epsilon,
-            seed=settings.seed,
-        )
+        settings, protocol = self.settings, self.protocol
         record = GameRecord(self.run.path, self.run.facts["frame_skip"])
         evaluation = FixedEpsilonEvaluation(
             self.run, settings.eval_freq, protocol, lambda: self.stop.requested

@@ -24,11 +24,16 @@ def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0
     :return: exit status: 0, or 128 + the signal that ended it
     :raises NonFiniteError: the NaN guard ended it; checkpoints stay
     """
+    assert experiment.lock is not None
+    with experiment.lock:
+        return _train(experiment, model, report_episodes)
+
+
+def _train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int) -> int:
     run = experiment.run
     assert run is not None
     started = time.monotonic()
-    assert experiment.lock is not None
-    with experiment.lock, stopping_on_signals(experiment.stop) as received:
+    with stopping_on_signals(experiment.stop) as received:
         try:
             say("training; Ctrl-C stops it and saves the agent")
             experiment.learn(model)

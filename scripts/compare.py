@@ -8,6 +8,7 @@ from pathlib import Path
 from custom.console import say
 from custom.errors import UserError
 from custom.games import Game, find_game
+from custom.tracking.wish import project_named
 from scripts import options
 
 
@@ -16,7 +17,10 @@ def parser() -> options.Parser:
     made = options.shared_parser("scripts.compare", __doc__, "game")
     made.add_argument("--games", default="", help="more games, for scores over all of them")
     made.add_argument("--recipes", default="dqn", help="names of recipes, e.g. 'dqn dqn-rmsprop'")
-    made.add_argument("--source", choices=["logs"], default="logs", help="where the runs are read")
+    made.add_argument(
+        "--source", choices=["logs", "wandb"], default="logs", help="where the runs are read"
+    )
+    made.add_argument("--project", default="", help="of W&B: entity/name; default: WANDB_PROJECT")
     made.add_argument("--out", type=Path, help="folder; default: LOGS/compare/GAME")
     return made
 
@@ -24,8 +28,9 @@ def parser() -> options.Parser:
 def command(args: argparse.Namespace) -> None:
     """Collect, compare, write, print the tables."""
     # Statistics take seconds to import: nobody else shall wait for them.
-    from custom.compare.collect import from_logs
     from custom.compare.comparison import compare
+    from custom.compare.from_logs import from_logs
+    from custom.compare.from_wandb import from_wandb
     from custom.compare.output import whole_folder, write_all
     from custom.compare.tables import short
 
@@ -33,9 +38,13 @@ def command(args: argparse.Namespace) -> None:
     if not recipes:
         raise UserError("RECIPES is empty; write for one RECIPES='dqn dqn-rmsprop'")
     out = args.out or args.logs / "compare" / "-".join(game.folder_name for game in games)
-    runs, left_out = from_logs(args.logs, games, recipes)
-    say(f"comparing {len(runs)} runs; each pair of recipes takes some seconds")
+    project = project_named(args.project)
     with whole_folder(out) as folder:
+        if args.source == "wandb":
+            runs, left_out = from_wandb(project, games, recipes, args.logs, folder)
+        else:
+            runs, left_out = from_logs(args.logs, games, recipes)
+        say(f"comparing {len(runs)} runs; each pair of recipes takes some seconds")
         data = compare(runs, left_out, args.source)
         write_all(data, folder)
     print(short(data))

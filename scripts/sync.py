@@ -27,7 +27,7 @@ def command(args: argparse.Namespace) -> int:
     """Look for what is not uploaded yet, ask who uploads, upload."""
     waiting, running = sync.pending(_runs(args))
     for run in running:
-        say(f"{run.path}: is still trained; left for later")
+        say(f"{run.path}: is still written; left for later")
     if not waiting:
         say("nothing to upload")
         return 0

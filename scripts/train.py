@@ -34,7 +34,7 @@ def command(args: argparse.Namespace) -> int:
         save_freq=args.save_freq,
         keep_checkpoints=args.keep_checkpoints,
         engine=engine_of(args),
-        tracking=tracking(args.track, args.track_videos, args.track_model),
+        tracking=tracking(args.track, args.track_videos, args.track_model, args.project),
     )
     experiment, model = build(recipe, game, settings)
     say(game.explain())
@@ -127,6 +127,7 @@ def _tracking(made: options.Parser) -> None:
     group.add_argument(
         "--track", choices=CHOICES, default="off", help="live, or offline until make sync"
     )
+    group.add_argument("--project", default="", help="entity/name; default: WANDB_PROJECT")
     options.add_switch(group, "--track-videos", "a film of a game after each evaluation")
     options.add_switch(group, "--track-model", "the agent at the end, as an artifact")
 

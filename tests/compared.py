@@ -11,10 +11,18 @@ import numpy as np
 import pytest
 import yaml
 
-from custom.games import find_game
+from custom.evaluation import EPSILON
+from custom.games import MAX_FRAMES, find_game
 from custom.runs import claim_folder, write_json
+from custom.wrappers import NOOP_MAX
 
 Write = Callable[..., Path]
+PROTOCOL = {
+    "epsilon": EPSILON,
+    "noop_max": NOOP_MAX,
+    "repeat_action_probability": 0.0,
+    "max_frames": MAX_FRAMES,
+}
 TRAINED = [("small", 1), ("small", 2), ("small", 3), ("small-fast", 1), ("small-fast", 2)]
 
 
@@ -44,7 +52,7 @@ def written(tmp_path: Path) -> Write:
             "n_timesteps": 2000,
             "steps": 2000,
             "state": "finished",
-            "command": "python -m scripts.train",
+            "eval_protocol": PROTOCOL | {"episodes": len(scores[0])},
             "wall_clock_seconds": 100.0,
             "hardware": {"cpus": 2, "gpu": None},
         }
@@ -60,7 +68,10 @@ def written(tmp_path: Path) -> Write:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Logs with five short runs of Pong, two recipes, and a film of one run of each."""
+    """Logs with five short runs of Pong, two recipes, and a film of one run of each.
+
+    All are tracked offline, one of them with films.
+    """
     from tests.conftest import SMALL, run  # which imports this module
 
     folder = tmp_path_factory.mktemp("trained")
@@ -69,9 +80,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.yml").write_text(yaml.safe_dump({"atari": SMALL | values}))
     shared = ["--game", "Pong", "--logs", folder / "logs", "--device", "cpu"]
     few = ["--eval-freq", 200, "--eval-episodes", 1, "--no-report", "--threads", 1]
-    for name, seed in TRAINED:
-        file = folder / f"{name}.yml"
-        run("scripts.train", *shared, *few, "--recipe", file, "--seed", seed)
-        if seed == 1:
-            run("scripts.record", *shared, "--recipe", file)
+    few += ["--track", "offline"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("WANDB_MODE", raising=False)
+        for name, seed in TRAINED:
+            file = folder / f"{name}.yml"
+            more = ["--track-videos"] if (name, seed) == ("small", 1) else []
+            run("scripts.train", *shared, *few, *more, "--recipe", file, "--seed", seed)
+            if seed == 1:
+                run("scripts.record", *shared, "--recipe", file)
     return folder / "logs"

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from custom.compare.collect import from_logs
 from custom.compare.comparison import compare
+from custom.compare.from_logs import from_logs
 from custom.compare.output import whole_folder, write_all
 from custom.compare.page import page
 from custom.compare.tables import markdown
@@ -112,7 +112,7 @@ def test_one_recipe_alone_has_no_pairs(written: Write, tmp_path: Path) -> None:
     written()
     data = compared(tmp_path / "logs", "dqn")
     assert data["games"][0]["pairs"] == []
-    assert "Is the difference real?" in page(data)
+    assert "Is the difference real?" in page(data, tmp_path)
 
 
 def test_other_budgets_stand_beside_and_are_not_compared(written: Write, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_markdown_cells_cannot_break_the_table(written: Write, tmp_path: Path) -
 
 def test_a_film_that_is_too_large_is_not_in_the_page(written: Write, tmp_path: Path) -> None:
     (written() / "replay.mp4").write_bytes(bytes(6_000_001))
-    assert "<video" not in page(compared(tmp_path / "logs", "dqn"))
+    assert "<video" not in page(compared(tmp_path / "logs", "dqn"), tmp_path)
 
 
 def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ VARIABLES = {
     "RECIPES": "dqn",
     "GAMES": "-",
     "SOURCE": "logs",
+    "PROJECT": "-",
     "OUT": "-",
     "REPO": "-",
     "REVISION": "-",
@@ -128,7 +129,7 @@ def test_make_alone_needs_no_venv(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "flags"),
     [
-        ("train", "game recipe steps seed device logs episodes engine buffer envs track"),
+        ("train", "game recipe steps seed device logs episodes engine buffer envs track project"),
         ("evaluate", "game recipe run logs episodes seed device"),
         ("baselines", "game recipe logs episodes seed"),
         ("record", "game recipe run logs seed device"),
@@ -138,7 +139,7 @@ def test_make_alone_needs_no_venv(checkout: Path) -> None:
         ("pull", "repo revision logs trust"),
         ("leaderboard", "game logs"),
         ("runs", "logs"),
-        ("compare", "game games recipes source out logs"),
+        ("compare", "game games recipes source project out logs"),
         ("sync", "run logs"),
     ],
 )

@@ -68,7 +68,6 @@ def trained(folder: Path, mode: str, then: Any = None, **wanted: Any) -> tuple[R
     dumps = Dumps(then)
     made.callbacks.insert(0, dumps)
     assert train(made, model) == 0
-    made._lock.close()  # as the end of the process does
     assert made.run is not None
     return made.run, dumps
 
@@ -361,3 +360,13 @@ def test_sync_without_a_server_says_so_and_keeps_what_there_is(
     assert "does not answer; nothing was uploaded" in output
     assert output.count("\n") == 1
     assert len(unsent(run_folder)) == 1
+
+
+def test_sync_leaves_a_run_alone_that_is_still_written(
+    wandb_server: WandbServer, tmp_path: Path
+) -> None:
+    run_folder, _ = trained(tmp_path, "offline")
+    with run_folder.lock():
+        output = run("scripts.sync", "--logs", tmp_path / "logs")
+    assert f"{run_folder.path}: is still written; left for later" in output
+    assert wandb_server.store.runs == {}

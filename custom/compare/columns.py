@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from custom.compare.collect import FloatArray, Measured
+from custom.compare.measured import FloatArray, Measured
 
 Traits = dict[str, str]
 WORDS = {
@@ -66,17 +66,23 @@ def columns_of(runs: list[Measured]) -> tuple[list[Column], list[str]]:
 
 def traits(run: Measured) -> Traits:
     """All that has to be the same within a column, in words."""
-    every = sorted({int(step) for step in np.diff(run.steps, prepend=0)})
-    at = f"evaluated every {every[0]:,} steps" if len(every) == 1 else f"evaluated at {run.steps}"
     return {
         "recipe": run.recipe,
         "algo": run.algo,
         "budget": _frames(run.budget),
+        "engine": ", ".join(f"{name} {value}" for name, value in run.engine.items()),
         **{name: WORDS[name].format(f"{value:g}") for name, value in run.protocol.items()},
         "frames a step": f"{run.frame_skip} frames a step",
-        "evaluations": at,
+        "evaluations": _evaluated(run.steps),
         "hyperparams": json.dumps(run.hyperparams, sort_keys=True, default=str),
     }
+
+
+def _evaluated(steps: FloatArray) -> str:
+    every = {int(step) for step in np.diff(steps, prepend=0)}
+    if len(every) == 1:
+        return f"evaluated {len(steps)} times, every {every.pop():,} steps"
+    return f"evaluated at {', '.join(f'{step:,.0f}' for step in steps)} steps"
 
 
 def why_not(x: Column, y: Column) -> str:
@@ -122,7 +128,7 @@ def _label(run: Measured, others: list[Measured]) -> str:
     seen = [traits(other) for other in others]
     same_recipe = [t for t in seen if t["recipe"] == own["recipe"]]
     parts = [
-        own[name]
+        own[name] or f"usual {name}"
         for name in own
         if name not in ("recipe", "algo", "hyperparams", "evaluations")
         and len({t[name] for t in seen}) > 1

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from custom.compare import statistics
-from custom.compare.collect import FloatArray, Measured
 from custom.compare.columns import Column, columns_of, flat, why_not
 from custom.compare.levels import clock, levels_of, reached
+from custom.compare.measured import FloatArray, Measured
 from custom.scores import human_normalised
 
 Data = dict[str, Any]

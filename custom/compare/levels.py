@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from custom.compare.collect import Measured
 from custom.compare.columns import Column
+from custom.compare.measured import Measured
 from custom.scores import DQN_ZOO, NATURE, SB3_ZOO, reference
 
 

@@ -16,8 +16,9 @@ from custom.compare.pictures import draw_all
 from custom.compare.tables import markdown, write_csv
 from custom.errors import UserError
 
+FILMS = "films"  # what was fetched from elsewhere
 OWN = re.compile(
-    r"scores\.csv|compare\.json|table\.md|report\.html|"
+    rf"{FILMS}|scores\.csv|compare\.json|table\.md|report\.html|"
     r"((curves|scores|pairs)-[\w-]+|profiles)\.(png|svg)"
 )
 
@@ -29,7 +30,7 @@ def write_all(data: Data, folder: Path) -> None:
     text = json.dumps(data, indent=1, allow_nan=False)
     (folder / "compare.json").write_text(text + "\n", encoding="utf-8")
     (folder / "table.md").write_text(markdown(data), encoding="utf-8")
-    (folder / "report.html").write_text(page(data), encoding="utf-8")
+    (folder / "report.html").write_text(page(data, folder), encoding="utf-8")
 
 
 @contextmanager

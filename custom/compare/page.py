@@ -19,9 +19,12 @@ from custom.compare.tables import READING, Table, over_games_table, pairs_of, ta
 LARGEST_VIDEO = 6_000_000  # bytes; in the page it takes a third more
 
 
-def page(data: Data) -> str:
-    """The whole page."""
-    parts = [f"<section>{_game(game)}</section>" for game in data["games"]]
+def page(data: Data, folder: Path) -> str:
+    """The whole page.
+
+    :param folder: of the comparison, where paths of films begin
+    """
+    parts = [f"<section>{_game(game, folder)}</section>" for game in data["games"]]
     if data["over_games"]:
         parts.append(f"<section>{_over_games(data['over_games'])}</section>")
     if data["notes"]:
@@ -39,10 +42,10 @@ def page(data: Data) -> str:
     return "".join(filled[piece] if i % 2 else piece for i, piece in enumerate(pieces))
 
 
-def _game(game: Data) -> str:
+def _game(game: Data, folder: Path) -> str:
     parts = [f"<h2>{escape(game['env_id'])}</h2>", _chart(game["env_id"])]
     parts += [_table(table) for table in tables_of(game)]
-    parts += [_videos(game), _hyperparameters(game)]
+    parts += [_videos(game, folder), _hyperparameters(game)]
     return "\n".join(parts)
 
 
@@ -104,12 +107,12 @@ def _table(table: Table, kind: str = "sortable") -> str:
     )
 
 
-def _videos(game: Data) -> str:
+def _videos(game: Data, folder: Path) -> str:
     """One game of one run of each column, where there is a film and it is not too large."""
     parts = []
     for column in game["columns"]:
         for run in column["runs"]:
-            content = _video(run["video"])
+            content = _video(run["video"] and folder / run["video"])
             if content:
                 caption = f"{column['label']}, seed {run['seed']}: {run['mean'][-1]:.1f}"
                 parts.append(
@@ -120,12 +123,12 @@ def _videos(game: Data) -> str:
     return f"<h3>One game of each</h3><div class='videos'>{''.join(parts)}</div>" if parts else ""
 
 
-def _video(name: str | None) -> str:
+def _video(file: Path | None) -> str:
     """A film as data URI; empty where there is none that fits."""
     try:
-        if name is None or Path(name).stat().st_size > LARGEST_VIDEO:
+        if file is None or file.stat().st_size > LARGEST_VIDEO:
             return ""
-        return "data:video/mp4;base64," + base64.b64encode(Path(name).read_bytes()).decode()
+        return "data:video/mp4;base64," + base64.b64encode(file.read_bytes()).decode()
     except OSError:  # gone meanwhile
         return ""
 

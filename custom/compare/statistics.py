@@ -14,7 +14,7 @@ import numpy as np
 from rliable import library, metrics
 from scipy.stats import trim_mean
 
-from custom.compare.collect import FloatArray
+from custom.compare.measured import FloatArray
 
 REPS = 2000  # rliable's own number for profiles
 CHANCE = 0.05

@@ -25,7 +25,8 @@ from custom.tracking.wish import Tracking
 from custom.tracking.writer import RowWriter
 
 PACKAGES = ("ale-py", "gymnasium", "numpy", "rl_zoo3", "sb3_contrib", "stable_baselines3", "torch")
-NOT_CONFIG = ("packages", "state", "steps", "wandb")  # of run.json
+AT_THE_END = ("state", "steps", "wall_clock_seconds")  # of run.json: what only then is known
+NOT_CONFIG = ("packages", "wandb", *AT_THE_END)
 
 
 class Tracker(BaseCallback):
@@ -39,7 +40,7 @@ class Tracker(BaseCallback):
         self.run = run
         self.tracking = tracking
         self.protocol = protocol
-        self.session = Session(run, tracking, config_of(run, protocol))
+        self.session = Session(run, tracking, config_of(run))
         self._writer = RowWriter(self._log, run.facts["frame_skip"], self._flush)
         self._games: list[dict[str, Any]] = []
         self._filmed_at = 0
@@ -95,6 +96,8 @@ class Tracker(BaseCallback):
         """Send what a run folder has at the end; then the session ends, in a bounded time."""
         if not self.session.is_open:
             return
+        facts = self.run.facts
+        self.session.summarize(**{key: facts[key] for key in AT_THE_END if key in facts})
         evaluation = self.run.path / "evaluation.json"
         if evaluation.is_file():
             self.session.summarize(final_evaluation=json.loads(evaluation.read_text()))
@@ -103,14 +106,13 @@ class Tracker(BaseCallback):
         self.session.finish(exit_code)
 
 
-def config_of(run: Run, protocol: Protocol) -> dict[str, Any]:
+def config_of(run: Run) -> dict[str, Any]:
     """The resolved recipe and all that is needed to repeat the run."""
     facts = {key: value for key, value in run.facts.items() if key not in NOT_CONFIG}
     packages = run.facts["packages"]
     return {
         **facts,
         "hyperparams": run.hyperparams,
-        "protocol": protocol.describe(run.game, run.hyperparams),
         "versions": {name: packages[name] for name in PACKAGES if name in packages},
     }
 

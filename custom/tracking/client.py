@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import wandb
+    from wandb.apis.public import Run
 
 ANSWER = 5.0  # seconds in which a server says who asks
 START = 5.0  # and in which it makes a run
@@ -89,6 +90,18 @@ def _answer_within(seconds: float) -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
+
+
+def runs(project: str, config: dict[str, Any]) -> Iterable[Run]:
+    """The runs of a project that have these values in their configuration, the oldest first.
+
+    :param project: ``entity/name``, or the name of one of one's own
+    """
+    import wandb
+
+    filters = {f"config.{name}": value for name, value in config.items()}
+    found: Iterable[Run] = wandb.Api().runs(project, filters, order="+created_at", lazy=False)
+    return found
 
 
 def last_step(path: str) -> int:

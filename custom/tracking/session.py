@@ -15,7 +15,7 @@ from custom.console import say
 from custom.runs import Run
 from custom.tracking import client
 from custom.tracking.files import first_step, mark_uploaded, stretches, unsent
-from custom.tracking.wish import Tracking, project
+from custom.tracking.wish import Tracking
 
 if TYPE_CHECKING:
     import wandb
@@ -82,8 +82,10 @@ class Session:
 
         facts = self.run.facts
         game, recipe = facts["game"], facts["recipe"]
+        entity, _, name = self.tracking.project.rpartition("/")
         return wandb.init(
-            project=project(),
+            entity=entity or None,
+            project=name,
             id=facts["wandb"]["id"],
             name=f"{recipe} {game} seed {facts['seed']}",
             group=f"{game}/{recipe}"[:128],

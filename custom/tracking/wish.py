@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -19,11 +20,13 @@ class Tracking:
     :param mode: ``off``; ``online``: live on the server; ``offline``: in files for ``make sync``
     :param videos: a film of one game after each evaluation
     :param model: the agent at the end of the training, as an artifact
+    :param project: ``entity/name``, or the name of one of one's own
     """
 
     mode: str = "off"
     videos: bool = False
     model: bool = False
+    project: str = PROJECT
 
     @property
     def is_on(self) -> bool:
@@ -31,10 +34,11 @@ class Tracking:
         return self.mode != "off"
 
 
-def tracking(asked: str, videos: bool = False, model: bool = False) -> Tracking:
+def tracking(asked: str, videos: bool = False, model: bool = False, project: str = "") -> Tracking:
     """What is asked for here and by W&B's own ``WANDB_MODE``; the more silent of the two wins.
 
     :param asked: one of `CHOICES`
+    :param project: empty: as `project_named` says
     :raises UserError: it cannot be had here
     """
     if asked == "off":
@@ -47,9 +51,16 @@ def tracking(asked: str, videos: bool = False, model: bool = False) -> Tracking:
     if find_spec("wandb") is None:
         raise UserError(f"TRACK={asked}: the package wandb is not installed here; leave TRACK out")
     is_offline = asked == "offline" or named in ("offline", "dryrun")
-    return Tracking("offline" if is_offline else "online", videos, model)
+    mode = "offline" if is_offline else "online"
+    return Tracking(mode, videos, model, project_named(project))
 
 
-def project() -> str:
-    """The project of all runs; W&B's own ``WANDB_PROJECT``, where it is set."""
-    return os.environ.get("WANDB_PROJECT") or PROJECT
+def project_named(asked: str) -> str:
+    """The project that is asked for; else W&B's own ``WANDB_PROJECT``; else `PROJECT`.
+
+    :raises UserError: this is no name of a project
+    """
+    named = asked or os.environ.get("WANDB_PROJECT") or PROJECT
+    if not re.fullmatch(r"[^/\s]+(/[^/\s]+)?", named):
+        raise UserError(f"PROJECT: {named!r} is not entity/name or the name of a project")
+    return named

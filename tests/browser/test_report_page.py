@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from custom.compare.collect import from_logs
 from custom.compare.comparison import compare
+from custom.compare.from_logs import from_logs
 from custom.compare.page import page
 from custom.games import find_game
 from tests.compared import Write
@@ -134,7 +134,7 @@ def test_what_files_hold_is_text_in_the_page(written: Write, tmp_path: Path) -> 
         written(recipe="dqn", seed=seed)
     data = compare(*from_logs(tmp_path / "logs", [find_game("Pong")], [nasty, "dqn"]))
     file = tmp_path / "report.html"
-    file.write_text(page(data))
+    file.write_text(page(data, tmp_path))
     for seen in opened(file):
         assert seen.page.locator("img").count() == 0
         assert seen.page.locator("script").count() == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,22 +12,33 @@ import pytest
 from tests.servers.wandb_server import WandbServer
 
 
+@contextmanager
+def a_wandb(folder: Path) -> Iterator[WandbServer]:
+    """A W&B without runs, and the client's settings turned to it, here and in processes started.
+
+    :param folder: for the client's own files
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("WANDB_")]:
+            patch.delenv(name)
+        server = WandbServer()
+        for name, value in server.env.items():
+            patch.setenv(name, value)
+        for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+            patch.setenv(name, str(folder / "wandb_home"))
+        patch.setenv("NETRC", str(folder / "netrc"))
+        server.start()
+        _forget()
+        yield server
+        _forget()
+        server.stop()
+
+
 @pytest.fixture
-def wandb_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
-    """A W&B without runs, and the client's settings turned to it, here and in processes started."""
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    server = WandbServer()
-    for name, value in server.env.items():
-        monkeypatch.setenv(name, value)
-    for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / "wandb_home"))
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    server.start()
-    _forget()
-    yield server
-    _forget()
-    server.stop()
+def wandb_server(tmp_path: Path) -> Iterator[WandbServer]:
+    """A W&B of its own for a test."""
+    with a_wandb(tmp_path) as server:
+        yield server
 
 
 def _forget() -> None:

@@ -103,10 +103,10 @@ def history_page(server: WandbServer, variables: Variables) -> Data:
 
 
 def keys_page(server: WandbServer, variables: Variables) -> Data:
-    """Some columns between two steps, of the rows that have them all."""
+    """Some columns from one step to another, which counts, of the rows that have them all."""
     spec = json.loads(variables["spec"])
-    low, high, keys = spec.get("minStep", 0), spec.get("maxStep", float("inf")), spec["keys"]
-    rows = server.store.rows(variables["run"], low, high)
+    low, last, keys = spec.get("minStep", 0), spec.get("maxStep", float("inf")), spec["keys"]
+    rows = server.store.rows(variables["run"], low, last + 1)
     kept = [{key: row[key] for key in keys} for row in rows if all(key in row for key in keys)]
     return _of_project({"sampledHistory": [kept]})
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from custom.baselines import baselines_file, write_baselines
-from custom.compare.collect import Measured, from_logs
 from custom.compare.columns import Column, columns_of, why_not
+from custom.compare.from_logs import from_logs
 from custom.compare.levels import clock, levels_of, reached
+from custom.compare.measured import Measured
 from custom.errors import UserError
 from custom.games import find_game
-from tests.compared import Write
+from tests.compared import PROTOCOL, Write
 
 PONG = find_game("Pong")
 
@@ -64,6 +66,18 @@ def test_a_damaged_run_is_left_out_by_name(written: Write, tmp_path: Path, name:
     assert "PongNoFrameskip-v4_2" in reason
 
 
+def test_a_run_of_which_nobody_knows_the_protocol_is_left_out(
+    written: Write, tmp_path: Path
+) -> None:
+    written(seed=1)
+    folder = written(seed=2)
+    facts = json.loads((folder / "run.json").read_text())
+    del facts["eval_protocol"]
+    (folder / "run.json").write_text(json.dumps(facts))
+    _, [reason] = collected(tmp_path / "logs")
+    assert reason == f"{folder}: nothing says how it was evaluated during its training"
+
+
 def test_scores_that_are_not_finite_are_left_out(written: Write, tmp_path: Path) -> None:
     written(seed=1)
     written(seed=2, scores=[[0, 1], [np.nan, 1]])
@@ -77,7 +91,7 @@ def test_scores_that_are_not_finite_are_left_out(written: Write, tmp_path: Path)
         {"n_timesteps": None},
         {"n_timesteps": 0},
         {"wall_clock_seconds": float("nan")},
-        {"command": "'"},
+        {"eval_protocol": {"epsilon": 0.05}},
         {"hardware": 1},
     ],
 )
@@ -85,7 +99,7 @@ def test_facts_that_make_no_sense_are_left_out(written: Write, tmp_path: Path, w
     written(seed=1)
     written(seed=2, **wrong)
     _, [reason] = collected(tmp_path / "logs")
-    assert "run.json is damaged" in reason
+    assert "what is known of it is damaged" in reason
 
 
 def test_a_seed_twice_counts_once_and_that_is_said(written: Write, tmp_path: Path) -> None:
@@ -99,8 +113,9 @@ def test_a_seed_twice_counts_once_and_that_is_said(written: Write, tmp_path: Pat
     ("other", "label"),
     [
         ({"n_timesteps": 4000}, "dqn (0.016M frames)"),
-        ({"command": "train --eval-epsilon 0.01"}, "dqn (epsilon 0.01)"),
-        ({"command": "train --eval-epsilon=0"}, "dqn (epsilon 0)"),
+        ({"eval_protocol": PROTOCOL | {"episodes": 2, "epsilon": 0.01}}, "dqn (epsilon 0.01)"),
+        ({"eval_protocol": PROTOCOL | {"episodes": 2, "epsilon": 0}}, "dqn (epsilon 0)"),
+        ({"engine": {"precision": "bf16", "threads": 2}}, "dqn (precision bf16)"),
         ({"scores": [[1], [2]]}, "dqn (1-game evaluations)"),
         ({"evaluated": (500, 2000)}, None),
         ({"values": {"learning_rate": 1e-3}}, "dqn (variant 2)"),
@@ -122,7 +137,10 @@ def test_what_differs_in_more_than_its_seed_has_a_column_of_its_own(
     ("other", "reason"),
     [
         ({"n_timesteps": 4000}, "0.008M frames beside 0.016M frames"),
-        ({"command": "train --eval-epsilon 0.01"}, "epsilon 0.05 beside epsilon 0.01"),
+        (
+            {"eval_protocol": PROTOCOL | {"episodes": 2, "epsilon": 0.01}},
+            "epsilon 0.05 beside epsilon 0.01",
+        ),
         ({"evaluated": (500, 1500)}, "last evaluated after 0.008M frames beside 0.006M frames"),
         ({"evaluated": (500, 2000)}, ""),
         ({"values": {"learning_rate": 1e-3}}, ""),
@@ -196,3 +214,15 @@ def test_a_level_is_reached_at_the_first_evaluation_there(written: Write, tmp_pa
     assert reached(column, {"name": "x", "score": 5.5})["median_frames"] is None
     assert clock(column)["frames_per_second"] == 100  # 8000 frames in 80 s
     assert clock(column)["hardware"] == ["2 CPUs"]
+
+
+def test_a_run_that_lacks_its_last_evaluation_has_a_column_of_its_own(
+    written: Write, tmp_path: Path
+) -> None:
+    written(seed=1)
+    written(seed=2, evaluated=(1000,), scores=[[1, 3]])
+    labels = [column.label for column in columns(tmp_path)]
+    assert labels == [
+        "dqn (evaluated 2 times, every 1,000 steps)",
+        "dqn (evaluated 1 times, every 1,000 steps)",
+    ]

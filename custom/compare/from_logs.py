@@ -1,0 +1,77 @@
+"""Runs to compare, from the folders of this machine."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+import numpy as np
+
+from custom.baselines import baselines_of
+from custom.compare.measured import Measured, measured
+from custom.curves import evaluations
+from custom.errors import UserError
+from custom.games import Game
+from custom.overview import state_of
+from custom.recipes import FOLDER, recipe_name
+from custom.runs import open_run
+
+NONE = np.empty(0)
+
+
+def from_logs(
+    logs: Path, games: list[Game], recipes: list[str]
+) -> tuple[list[Measured], list[str]]:
+    """The runs of games and recipes below a folder.
+
+    :return: runs, those of a recipe by their number; and why others are left out, a line each
+    :raises UserError: a recipe that is unknown, or has no run that can be compared
+    """
+    found: list[Measured] = []
+    left_out: list[str] = []
+    for name in dict.fromkeys(map(recipe_name, recipes)):
+        usable, reasons = len(found), len(left_out)
+        if not (logs / name).is_dir() and not (FOLDER / f"{name}.yml").is_file():
+            raise UserError(f"RECIPES: {name!r} is neither in hyperparams/ nor in {logs}")
+        for folder in _folders(logs / name, games):
+            try:
+                found.append(_read(folder))
+            except UserError as error:
+                left_out.append(str(error))
+        if len(found) == usable:
+            raise UserError(nothing(name, games, str(logs), left_out[reasons:]))
+    return found, left_out
+
+
+def nothing(recipe: str, games: list[Game], place: str, left_out: list[str]) -> str:
+    """That a recipe has no run to compare, and why."""
+    named = ", ".join(game.env_id for game in games)
+    if not left_out:
+        return f"no run of {named} with {recipe} in {place}; train one with make train"
+    return f"no run of {named} with {recipe} can be compared: {'; '.join(left_out)}"
+
+
+def _folders(parent: Path, games: list[Game]) -> list[Path]:
+    """Run folders of a recipe, game by game in the order of their numbers."""
+    folders: list[tuple[int, int, Path]] = []
+    for place, game in enumerate(games):
+        for path in parent.glob(f"*/{glob.escape(game.folder_name)}_*"):
+            number = path.name.rpartition("_")[2]
+            if number.isdecimal() and (path / "run.json").is_file():
+                folders.append((place, int(number), path))
+    return [path for _, _, path in sorted(folders)]
+
+
+def _read(folder: Path) -> Measured:
+    run = open_run(folder)
+    found = evaluations(run) or {"timesteps": NONE, "results": NONE}
+    video = run.path / "replay.mp4"
+    return measured(
+        str(folder),
+        {**run.facts, "state": state_of(run)},
+        run.hyperparams,
+        found["timesteps"],
+        found["results"],
+        video=video if video.is_file() else None,
+        baselines=baselines_of(run),
+    )

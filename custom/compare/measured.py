@@ -1,0 +1,110 @@
+"""What is compared of a run, wherever it was read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from custom.errors import UserError
+from custom.games import Game, find_game
+
+FloatArray = npt.NDArray[np.float64]
+PROTOCOL = ("epsilon", "episodes", "noop_max", "repeat_action_probability", "max_frames")
+ENGINE = {"pixels": "exact", "precision": "float32", "overlap": False}  # may change what is learnt
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A run that was trained to its end.
+
+    :param name: what it is called in tables: its folder, or its address on W&B
+    :param budget: of the training, in frames
+    :param protocol: of its evaluations, the values that `PROTOCOL` names
+    :param engine: what the engine had of `ENGINE` other than the usual
+    :param steps: (N,), of its evaluations
+    :param scores: (N, games), raw points
+    :param seconds: the training took, None where nobody knows
+    :param video: of the agent; a path that is not absolute begins at the comparison's folder
+    :param baselines: what `make baselines` measured for the game and recipe
+    """
+
+    name: str
+    game: Game
+    recipe: str
+    algo: str
+    seed: int
+    budget: int
+    frame_skip: int
+    protocol: dict[str, float]
+    engine: dict[str, Any]
+    hyperparams: dict[str, Any]
+    steps: FloatArray
+    scores: FloatArray
+    seconds: float | None = None
+    hardware: str = "unknown"
+    video: Path | None = None
+    baselines: dict[str, Any] | None = None
+
+    @property
+    def frames(self) -> FloatArray:
+        """(N,), of its evaluations."""
+        return self.steps * self.frame_skip
+
+    @property
+    def means(self) -> FloatArray:
+        """(N,), mean raw score of each evaluation."""
+        means: FloatArray = self.scores.mean(axis=1)
+        return means
+
+
+def measured(
+    name: str,
+    facts: dict[str, Any],
+    hyperparams: dict[str, Any],
+    steps: FloatArray,
+    scores: FloatArray,
+    **found: Any,
+) -> Measured:
+    """A run by what its run.json says and its evaluations.
+
+    :param found: video and baselines
+    :raises UserError: it is not to be compared: not finished, not evaluated, or damaged
+    """
+    if facts.get("state") != "finished":
+        raise UserError(f"{name}: {facts.get('state')}, not finished")
+    if "eval_protocol" not in facts:
+        raise UserError(f"{name}: nothing says how it was evaluated during its training")
+    if not scores.size:
+        raise UserError(f"{name}: has no evaluation during its training")
+    if not (np.isfinite([*steps, *scores.flat]).all() and (np.diff(steps, prepend=0) > 0).all()):
+        raise UserError(f"{name}: its evaluations have numbers that are not finite, or no order")
+    try:
+        return _of_facts(name, facts, hyperparams=hyperparams, steps=steps, scores=scores, **found)
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise UserError(f"{name}: what is known of it is damaged ({error!r})") from None
+
+
+def _of_facts(name: str, facts: dict[str, Any], **found: Any) -> Measured:
+    seconds, budget = facts.get("wall_clock_seconds"), int(facts["n_timesteps"])
+    if budget <= 0 or not math.isfinite(seconds or 0):
+        raise ValueError(f"{budget} steps in {seconds} s")
+    engine, hardware = facts.get("engine") or {}, facts.get("hardware") or {}
+    return Measured(
+        name=name,
+        game=find_game(facts["env_id"]),
+        recipe=facts["recipe"],
+        algo=facts["algo"],
+        seed=int(facts["seed"]),
+        budget=budget * int(facts["frame_skip"]),
+        frame_skip=int(facts["frame_skip"]),
+        protocol={key: float(facts["eval_protocol"][key]) for key in PROTOCOL},
+        engine={k: engine[k] for k, usual in ENGINE.items() if engine.get(k, usual) != usual},
+        seconds=None if seconds is None else float(seconds),
+        hardware=str(hardware.get("gpu") or f"{hardware.get('cpus', '?')} CPUs"),
+        **found,
+    )

@@ -1,0 +1,168 @@
+"""Runs that were trained here, uploaded to a W&B of this machine, and compared from there."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from custom.compare.from_logs import from_logs
+from custom.compare.from_wandb import from_wandb
+from custom.compare.measured import Measured
+from custom.games import find_game
+from tests.conftest import run
+from tests.servers.wandb_fixtures import a_wandb
+from tests.servers.wandb_runs import RunStore
+from tests.servers.wandb_server import WandbServer
+
+Refused = Callable[..., str]
+PONG = find_game("Pong")
+RECIPES = ["small", "small-fast"]
+PROJECT = "tester/sb3-atari-dqn"
+OF_THE_SOURCE = ("name", "video")  # of a run in compare.json
+
+
+@pytest.fixture(scope="module")
+def store(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    """What a W&B holds once all runs have been uploaded."""
+    logs = tmp_path_factory.mktemp("synced") / "logs"
+    shutil.copytree(trained, logs)
+    with a_wandb(logs.parent) as server:
+        run("scripts.sync", "--logs", logs)
+        return server.store
+
+
+@pytest.fixture
+def uploaded(trained: Path, store: RunStore, wandb_server: WandbServer) -> Path:
+    """Logs whose runs are all on the server, too."""
+    wandb_server.store.runs = copy.deepcopy(store.runs)
+    wandb_server.store.files = store.files
+    return trained
+
+
+def compared(out: Path, *flags: object) -> dict[str, Any]:
+    """What the command writes, but for what differs between the sources."""
+    shared = ["--game", "Pong", "--recipes", " ".join(RECIPES), "--out", out]
+    run("scripts.compare", *shared, *flags)
+    data: dict[str, Any] = json.loads((out / "compare.json").read_text())
+    del data["source"]
+    for column in data["games"][0]["columns"]:
+        column["runs"] = [
+            {key: value for key, value in run.items() if key not in OF_THE_SOURCE}
+            for run in column["runs"]
+        ]
+    return data
+
+
+def collected(tmp_path: Path) -> tuple[list[Measured], list[str]]:
+    return from_wandb(PROJECT, [PONG], RECIPES, tmp_path / "logs", tmp_path)
+
+
+def test_a_comparison_from_wandb_is_that_from_the_logs(uploaded: Path, tmp_path: Path) -> None:
+    here = compared(tmp_path / "here", "--logs", uploaded)
+    there = compared(tmp_path / "there", "--source", "wandb", "--logs", tmp_path / "nowhere")
+    assert there == here
+    assert [column["seeds"] for column in there["games"][0]["columns"]] == [[1, 2, 3], [1, 2]]
+
+
+def test_the_last_film_of_a_run_is_on_the_page(uploaded: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    compared(out, "--source", "wandb", "--project", PROJECT, "--logs", uploaded)
+    [film] = (out / "films").iterdir()
+    data = json.loads((out / "compare.json").read_text())
+    shown = [run["video"] for column in data["games"][0]["columns"] for run in column["runs"]]
+    assert [name for name in shown if name] == [f"films/{film.name}"]
+    made = sorted(uploaded.glob("small/dqn/PongNoFrameskip-v4_1/videos/*.mp4"))
+    assert film.read_bytes() == made[-1].read_bytes()
+    assert (out / "report.html").read_text().count("data:video/mp4;base64,") == 1
+    compared(out, "--source", "wandb", "--logs", uploaded)  # over what is there
+
+
+def test_runs_of_others_and_runs_that_go_on_are_left_out_by_name(
+    uploaded: Path, wandb_server: WandbServer, tmp_path: Path
+) -> None:
+    first, second, _, third, _ = wandb_server.store.runs.values()
+    first["config"].pop("hyperparams")
+    del second["summary"]["state"]
+    second["state"] = "crashed"
+    third["config"]["seed"]["value"] = "many"
+    runs, left_out = collected(tmp_path)
+    assert len(runs) == 2
+    assert [line.partition(": ")[0] for line in left_out] == [
+        f"{PROJECT}/{name['name']}" for name in (first, second, third)
+    ]
+    assert "was not tracked by this project" in left_out[0]
+    assert left_out[1].endswith(": crashed, not finished")
+    assert "is damaged" in left_out[2]
+
+
+def test_an_evaluation_that_is_there_twice_counts_as_it_was_last(
+    uploaded: Path, wandb_server: WandbServer, tmp_path: Path
+) -> None:
+    history = next(iter(wandb_server.store.runs.values()))["history"]
+    row = next(row for row in history if "eval/scores" in row)
+    history.append({**row, "_step": history[-1]["_step"] + 1, "eval/scores": [7.0]})
+    [changed, *_] = collected(tmp_path)[0]
+    assert changed.scores[0].tolist() == [7.0]
+    assert len(changed.steps) == 2
+
+
+@pytest.mark.parametrize("scores", [[1.0, 2.0], ["x"], 5.0, [None]])
+def test_scores_that_are_none_are_left_out(
+    uploaded: Path, wandb_server: WandbServer, tmp_path: Path, scores: object
+) -> None:
+    history = next(iter(wandb_server.store.runs.values()))["history"]
+    next(row for row in history if "eval/scores" in row)["eval/scores"] = scores
+    runs, [reason] = collected(tmp_path)
+    assert len(runs) == 4
+    assert "evaluations" in reason
+
+
+def test_runs_of_other_games_and_recipes_are_not_asked_for(
+    uploaded: Path, wandb_server: WandbServer, tmp_path: Path
+) -> None:
+    first, second, *_ = wandb_server.store.runs.values()
+    first["config"]["env_id"]["value"] = "BreakoutNoFrameskip-v4"
+    second["config"]["recipe"]["value"] = "other"
+    runs, left_out = collected(tmp_path)
+    assert (len(runs), left_out) == (3, [])
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("dead", "does not answer"),
+        ("key", "refuses the API key"),
+        ("no project", "no run of PongNoFrameskip-v4 with small in tester/other on W&B"),
+        ("no name", "PROJECT: 'a/b/c' is not entity/name"),
+        ("storm", "PROJECT tester/sb3-atari-dqn: cannot be read"),
+    ],
+)
+def test_a_project_that_cannot_be_read_is_refused_in_a_line(
+    wandb_server: WandbServer, tmp_path: Path, refused: Refused, fault: str, said: str
+) -> None:
+    if fault == "dead":
+        wandb_server.stop()
+    elif fault == "key":
+        wandb_server.key = "y" * 40
+    elif fault == "storm":
+        wandb_server.fail("Runs", 400)
+    project = {"no project": "tester/other", "no name": "a/b/c"}.get(fault, PROJECT)
+    flags = ["--game", "Pong", "--recipes", "small", "--out", tmp_path / "out"]
+    error = refused("scripts.compare", *flags, "--source", "wandb", "--project", project)
+    assert said in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_logs_and_wandb_give_equal_runs(uploaded: Path, tmp_path: Path) -> None:
+    here, _ = from_logs(uploaded, [PONG], RECIPES)
+    there, _ = collected(tmp_path)
+    for a, b in zip(here, there, strict=True):
+        assert a.hyperparams == b.hyperparams
+        assert a.scores.tolist() == b.scores.tolist()
+        assert (a.seconds, a.hardware, a.protocol) == (b.seconds, b.hardware, b.protocol)
