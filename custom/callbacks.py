@@ -177,6 +177,11 @@ class FixedEpsilonEvaluation(PeriodicCallback):
             self.best = scores.mean
         return True
 
+    @property
+    def means(self) -> list[float]:
+        """Mean score of each evaluation so far."""
+        return [scores.mean for _, scores, _ in self._done]
+
     def _write(self) -> None:
         steps, scores, values = zip(*self._done, strict=True)
         with atomic_file(self.run.path / "evaluations.npz") as file:

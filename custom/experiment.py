@@ -80,6 +80,7 @@ class Experiment(ExperimentManager):
         self.folder: Path | None = None
         self.run: Run | None = None
         self.tracker: Tracker | None = None
+        self.evaluation: FixedEpsilonEvaluation | None = None
         self.lock: IO[str] | None = None
 
     def _zoo_args(self, logs: Path) -> Namespace:
@@ -177,7 +178,7 @@ class Experiment(ExperimentManager):
         assert self.run is not None
         settings, protocol = self.settings, self.protocol
         record = GameRecord(self.run.path, self.run.facts["frame_skip"])
-        evaluation = FixedEpsilonEvaluation(
+        self.evaluation = evaluation = FixedEpsilonEvaluation(
             self.run, settings.eval_freq, protocol, lambda: self.stop.requested
         )
         self.callbacks += [

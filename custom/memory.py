@@ -91,6 +91,12 @@ def gpu_has_room(size: int, device: th.device) -> bool:
     return device.type == "cuda" and th.cuda.mem_get_info(device)[0] - RESERVE > size
 
 
+def largest_replay(observation_space: spaces.Box, hyperparams: dict[str, Any]) -> int:
+    """Steps of the largest `FrameReplayBuffer` that fits into the memory of this machine."""
+    a_step = buffers.bytes_per_step(observation_space, int(hyperparams["frame_stack"]))
+    return max(available_memory() - RESERVE, 0) // a_step
+
+
 def check_replay(
     observation_space: spaces.Box,
     hyperparams: dict[str, Any],

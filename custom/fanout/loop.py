@@ -1,0 +1,47 @@
+"""Keeps as many tasks running as there are slots."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from custom.fanout.task import Handle, Launcher, Task
+
+POLL = 0.2  # seconds
+
+
+def run_all(
+    launcher: Launcher,
+    slots: int,
+    next_task: Callable[[], Task | None],
+    ended: Callable[[Task, int], None],
+    is_over: Callable[[], bool],
+) -> None:
+    """Start tasks whenever a slot is free, until all is over.
+
+    Whatever ends this ends the tasks, too, after they have saved what they have.
+
+    :param next_task: what to start next; None: nothing now
+    :param ended: told of each task that ended and of its status
+    :param is_over: whether nothing will be left to start once nothing runs
+    """
+    running: dict[int, tuple[Task, Handle]] = {}
+    count = 0
+    try:
+        while True:
+            for key, (task, handle) in list(running.items()):
+                status = handle.status()
+                if status is not None:
+                    del running[key]
+                    ended(task, status)
+            while len(running) < slots and (task_or_none := next_task()) is not None:
+                count += 1
+                running[count] = task_or_none, launcher.start(task_or_none)
+            if not running and is_over():
+                return
+            time.sleep(POLL)
+    finally:
+        for _, handle in running.values():
+            handle.stop()
+        for _, handle in running.values():
+            handle.end()

@@ -1,0 +1,294 @@
+"""What `make tune` searches: for each family of recipes, ranges around the recipe's own values.
+
+A dimension that stands at the recipe's own value changes nothing, so the first trial is the recipe
+itself. What is not searched (optimizer, network, schedules) stays as the recipe has it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import BaseTrial
+
+from custom.errors import UserError
+
+Values = dict[str, Any]
+ADAM, RMSPROP = "torch.optim.Adam", "custom.optimizers.DeepMindRMSprop"
+RMSPROP_EPS = 0.01 / 32**2  # as in dqn-rmsprop: Mnih et al. 2015 divide a sum over 32, we a mean
+LARGEST_RATE = 0.01
+SMALLEST_REPLAY = 1000
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One number or choice that is searched.
+
+    :param own: the recipe's value
+    :param apply: puts another value into hyperparameters
+    :param when: of the values chosen before, whether this one is asked for at all
+    """
+
+    name: str
+    distribution: BaseDistribution
+    own: Any
+    apply: Callable[[Values, Any], None]
+    when: Callable[[Values], bool] = lambda chosen: True
+
+
+@dataclass(frozen=True)
+class Space:
+    """Dimensions around a recipe.
+
+    :param hyperparams: of the recipe, its budget that of a trial
+    """
+
+    hyperparams: Values
+    dimensions: tuple[Dimension, ...]
+
+    def own(self) -> Values:
+        """The recipe's own point."""
+        chosen: Values = {}
+        for dimension in self.dimensions:
+            if dimension.when(chosen):
+                chosen[dimension.name] = dimension.own
+        return chosen
+
+    def suggest(self, trial: BaseTrial) -> Values:
+        """Ask a trial for a value of each dimension that applies, in a fixed order."""
+        chosen: Values = {}
+        for dimension in self.dimensions:
+            if dimension.when(chosen):
+                chosen[dimension.name] = _suggest(trial, dimension)
+        return chosen
+
+    def resolve(self, chosen: Values) -> Values:
+        """The recipe's hyperparameters with chosen values."""
+        values = copy.deepcopy(self.hyperparams)
+        for dimension in self.dimensions:
+            if dimension.name in chosen and chosen[dimension.name] != dimension.own:
+                dimension.apply(values, chosen[dimension.name])
+        return values
+
+
+def space_of(hyperparams: Values, algo: str, largest_buffer: int, names: list[str]) -> Space:
+    """The search space of a recipe.
+
+    :param hyperparams: with the budget of a trial
+    :param largest_buffer: steps of replay that fit into the memory of one trial
+    :param names: dimensions that are searched; empty: all
+    :raises UserError: an unknown name, or none is left
+    """
+    found = [made for build in FAMILIES[algo] for made in build(hyperparams, algo, largest_buffer)]
+    known = [dimension.name for dimension in found]
+    for name in names:
+        if name not in known:
+            raise UserError(f"SEARCH: {name} is none of this recipe's: {', '.join(known)}")
+    kept = [d for d in found if not names or d.name in names]
+    kept_names = {d.name for d in kept}
+    if names and not kept_names - {"adam_eps", "rmsprop_eps"}:
+        raise UserError("SEARCH: an epsilon is searched with optimizer; add it")
+    return Space(hyperparams, tuple(kept))
+
+
+def _suggest(trial: BaseTrial, dimension: Dimension) -> Any:
+    found = dimension.distribution
+    if isinstance(found, FloatDistribution):
+        return trial.suggest_float(dimension.name, found.low, found.high, log=found.log)
+    if isinstance(found, IntDistribution):
+        return trial.suggest_int(dimension.name, found.low, found.high, log=found.log)
+    assert isinstance(found, CategoricalDistribution)
+    return trial.suggest_categorical(dimension.name, found.choices)
+
+
+def _set(key: str) -> Callable[[Values, Any], None]:
+    def apply(values: Values, value: Any) -> None:
+        values[key] = value
+
+    return apply
+
+
+def _choices(own: Any, *usual: Any) -> CategoricalDistribution:
+    return CategoricalDistribution(sorted({own, *usual}))
+
+
+def _learning_rate(values: Values, algo: str, largest: int) -> list[Dimension]:
+    """Ten times less to ten times more; a schedule stays one."""
+    own = values.get("learning_rate", 1e-4)
+    prefix, rate = ("lin_", float(own[4:])) if isinstance(own, str) else ("", float(own))
+
+    def apply(into: Values, value: float) -> None:
+        into["learning_rate"] = f"{prefix}{value}" if prefix else value
+
+    high = max(min(10 * rate, LARGEST_RATE), rate)
+    return [Dimension("learning_rate", FloatDistribution(rate / 10, high, log=True), rate, apply)]
+
+
+def _optimizer(values: Values, algo: str, largest: int) -> list[Dimension]:
+    """Adam or DeepMind's RMSProp, each with an epsilon of its own; another optimizer stays."""
+    kwargs = values.get("policy_kwargs") or {}
+    own_class, own_kwargs = kwargs.get("optimizer_class", ADAM), kwargs.get("optimizer_kwargs", {})
+    if own_class not in (ADAM, RMSPROP):
+        return []
+    own = "adam" if own_class == ADAM else "rmsprop"
+    usual = {"adam": 0.01 / 32 if algo == "qrdqn" else 1e-8, "rmsprop": RMSPROP_EPS}
+    if "eps" in own_kwargs:
+        usual[own] = float(own_kwargs["eps"])
+
+    def choose(into: Values, value: str) -> None:
+        new: Values = {"optimizer_class": ADAM if value == "adam" else RMSPROP}
+        extra = {"alpha": 0.95} if value == "rmsprop" else {}
+        new["optimizer_kwargs"] = {**extra, "eps": usual[value]}
+        into["policy_kwargs"] = {**(into.get("policy_kwargs") or {}), **new}
+
+    def epsilon(into: Values, value: float) -> None:
+        of = into["policy_kwargs"] = dict(into.get("policy_kwargs") or {})
+        if algo == "qrdqn":  # or sb3-contrib's would replace it
+            of.setdefault("optimizer_class", ADAM)
+        of["optimizer_kwargs"] = {**of.get("optimizer_kwargs", {}), "eps": value}
+
+    made = [Dimension("optimizer", CategoricalDistribution(["adam", "rmsprop"]), own, choose)]
+    for kind, low, high in (("adam", 1e-8, 1e-2), ("rmsprop", 1e-7, 1e-2)):
+        made.append(
+            Dimension(
+                f"{kind}_eps",
+                FloatDistribution(min(low, usual[kind]), max(high, usual[kind]), log=True),
+                usual[kind],
+                epsilon,
+                lambda chosen, kind=kind: chosen.get("optimizer", own) == kind,  # type: ignore[misc]
+            )
+        )
+    return made
+
+
+def _batches(values: Values, algo: str, largest: int) -> list[Dimension]:
+    own = values.get("batch_size", 32)
+    return [Dimension("batch_size", _choices(own, 16, 32, 64, 128), own, _set("batch_size"))]
+
+
+def _target(values: Values, algo: str, largest: int) -> list[Dimension]:
+    """A tenth to ten times the period, in steps."""
+    own = values.get("target_update_interval", 10_000)
+    found = IntDistribution(max(own // 10, 1), own * 10, log=True)
+    return [Dimension("target_update_interval", found, own, _set("target_update_interval"))]
+
+
+def _train_freq(values: Values, algo: str, largest: int) -> list[Dimension]:
+    own = values.get("train_freq", 4)
+    if not isinstance(own, int):
+        return []
+    return [Dimension("train_freq", _choices(own, 1, 2, 4, 8), own, _set("train_freq"))]
+
+
+def _exploration(values: Values, algo: str, largest: int) -> list[Dimension]:
+    """Length and floor; noisy networks and an exponential decay keep their own."""
+    final = values.get("exploration_final_eps", 0.05)
+    made = []
+    if values.get("exploration_initial_eps", 1.0) > final and not values.get("exploration_decay"):
+        share = values.get("exploration_fraction", 0.1)
+        found = FloatDistribution(share / 4, min(4 * share, 1.0), log=True)
+        name = "exploration_fraction"
+        made.append(Dimension(name, found, share, _set(name)))
+    if final > 0:
+        found = FloatDistribution(min(final, 0.001), max(final, 0.1), log=True)
+        name = "exploration_final_eps"
+        made.append(Dimension(name, found, final, _set(name)))
+    return made
+
+
+def _discount(values: Values, algo: str, largest: int) -> list[Dimension]:
+    """How far ahead: 10 to 1,000 steps, as 1 - gamma."""
+    own = 1 - values.get("gamma", 0.99)
+
+    def apply(into: Values, value: float) -> None:
+        into["gamma"] = 1 - value
+
+    found = FloatDistribution(min(own, 0.001), max(own, 0.1), log=True)
+    return [Dimension("one_minus_gamma", found, own, apply)] if own > 0 else []
+
+
+def _returns(values: Values, algo: str, largest: int) -> list[Dimension]:
+    own = values.get("n_steps", 1)
+    if "replay_buffer_class" in values or values.get("optimize_memory_usage"):
+        return []
+    return [Dimension("n_steps", IntDistribution(1, max(own, 10)), own, _set("n_steps"))]
+
+
+def _replay(values: Values, algo: str, largest: int) -> list[Dimension]:
+    """A tenth of what a trial can fill up to all of it, within the memory."""
+    most = min(values["n_timesteps"], largest)
+    own = min(values.get("buffer_size", 1_000_000), most)
+    low = min(max(most // 10, SMALLEST_REPLAY), own)
+    if low >= most:
+        return []
+    found = IntDistribution(low, most, log=True)
+    return [Dimension("buffer_size", found, own, _set("buffer_size"))]
+
+
+def _priorities(values: Values, algo: str, largest: int) -> list[Dimension]:
+    """The exponents of a recipe that has them."""
+    own = values.get("prioritized_replay")
+    if own is None:
+        return []
+
+    def apply(name: str) -> Callable[[Values, Any], None]:
+        def put(into: Values, value: float) -> None:
+            into["prioritized_replay"] = {**into["prioritized_replay"], name: value}
+
+        return put
+
+    return [
+        Dimension(
+            f"prioritized_{name}", FloatDistribution(0.0, 1.0), own.get(name, usual), apply(name)
+        )
+        for name, usual in (("alpha", 0.6), ("beta", 0.4))  # Schaul et al. 2016
+    ]
+
+
+def _width(values: Values, algo: str, largest: int) -> list[Dimension]:
+    """Units of the last dense layer before the values."""
+    kwargs = values.get("policy_kwargs") or {}
+    extractor = kwargs.get("features_extractor_kwargs") or {}
+    if kwargs.get("net_arch"):
+        *before, own = kwargs["net_arch"]
+        place = ["net_arch"]
+    elif extractor.get("hidden"):
+        *before, own = extractor["hidden"]
+        place = ["features_extractor_kwargs", "hidden"]
+    elif "features_extractor_class" in kwargs or values["policy"] != "CnnPolicy":
+        return []
+    else:
+        before, own = [], extractor.get("features_dim", 512)
+        place = ["features_extractor_kwargs", "features_dim"]
+
+    def apply(into: Values, value: int) -> None:
+        *above, last = ["policy_kwargs", *place]
+        for name in above:
+            into = into.setdefault(name, {})
+        into[last] = value if last == "features_dim" else [*before, value]
+
+    return [Dimension("width", _choices(own, 256, 512, 1024), own, apply)]
+
+
+Build = Callable[[Values, str, int], list[Dimension]]
+SHARED: tuple[Build, ...] = (
+    _learning_rate,
+    _optimizer,
+    _batches,
+    _target,
+    _train_freq,
+    _exploration,
+    _discount,
+    _returns,
+    _replay,
+    _width,
+)
+FAMILIES: dict[str, tuple[Build, ...]] = {"dqn": (*SHARED, _priorities), "qrdqn": SHARED}

@@ -1,0 +1,119 @@
+"""The search: as many trials as asked for, several at once, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from custom.console import say
+from custom.errors import UserError
+from custom.fanout.loop import run_all
+from custom.fanout.task import Launcher, Resources, Task
+from custom.tuning.study import give_on, has_result, progress, reason_of
+from custom.tuning.storage import alone
+from custom.tuning.trial import DONE, NOTHING_LEFT
+
+MODULE = "custom.tuning.trial"
+CRASHES = 3  # in a row that end a search: something else is wrong than a trial
+LOOK_AGAIN = 5.0  # seconds, while trials of others run
+
+
+class Search:
+    """A search on this machine, beside which others may be at the same study.
+
+    :param n_trials: with a result, of all machines together
+    :param folder: of the study on this machine
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        url: str,
+        n_trials: int,
+        folder: Path,
+        device: str,
+        resources: Resources,
+    ) -> None:
+        self.study = study
+        self.url = url
+        self.n_trials = n_trials
+        self.folder = folder
+        self.device = device
+        self.resources = resources
+        self._crashes = 0
+        self._said = {t.number for t in self._trials() if t.state.is_finished()}
+        self._look_at = 0.0
+
+    def run(self, launcher: Launcher, jobs: int) -> None:
+        """Search until there are so many results.
+
+        :raises UserError: trials cannot be started
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        run_all(launcher, jobs, self._next, self._ended, self._is_over)
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    def _next(self) -> Task | None:
+        """A process for a trial that nobody has claimed, if there is one."""
+        if time.monotonic() < self._look_at:
+            return None
+        with alone(self.url):
+            give_on(self.study)
+        now = progress(self.study)
+        if not now.waiting and now.done + now.running >= self.n_trials:
+            self._look_at = time.monotonic() + LOOK_AGAIN
+            return None
+        asked = {
+            "url": self.url,
+            "study": self.study.study_name,
+            "n_trials": self.n_trials,
+            "logs": str(self.folder),
+            "device": self.device,
+            "threads": self.resources.cpus,
+        }
+        log = self.folder / "trials.log"
+        return Task("a trial", MODULE, (), json.dumps(asked), log, self.resources)
+
+    def _ended(self, task: Task, status: int) -> None:
+        self._look_at = 0.0
+        if status < 0:
+            say(f"the process of a trial was killed (signal {-status}); the trial is given on")
+        self._crashes = self._crashes + 1 if status not in (DONE, NOTHING_LEFT) else 0
+        self._tell()
+        if self._crashes >= CRASHES:
+            raise UserError(f"{CRASHES} trials in a row crashed: {last_line(task.log)}")
+
+    def _tell(self) -> None:
+        """A line for each trial that came to its end, here or elsewhere."""
+        for trial in self._trials():
+            if trial.state.is_finished() and trial.number not in self._said:
+                self._said.add(trial.number)
+                say(f"trial {trial.number}: {self._outcome(trial)}")
+
+    def _outcome(self, trial: FrozenTrial) -> str:
+        if trial.state is TrialState.FAIL:
+            again = "" if has_result(trial) else "; it is done again"
+            return f"failed: {reason_of(trial)}{again}"
+        if trial.state is TrialState.PRUNED:
+            at = max(trial.intermediate_values, default=0)
+            return f"pruned after evaluation {at}, at {trial.intermediate_values.get(at, 0):.1f}"
+        found = f"{trial.value:.1f}"
+        best = self.study.best_trial
+        where = "the best so far" if best.number == trial.number else f"best: {best.value:.1f}"
+        return f"{found} ({where}); {progress(self.study).done} of {self.n_trials} done"
+
+    def _is_over(self) -> bool:
+        self._tell()
+        return progress(self.study).done >= self.n_trials
+
+
+def last_line(log: Path | None) -> str:
+    """What a task said last."""
+    lines = log.read_text(errors="replace").splitlines() if log and log.is_file() else []
+    return f"{lines[-1] if lines else 'it said nothing'} ({log})"

@@ -1,0 +1,113 @@
+"""Search spaces: their first point is the recipe, and every point is a recipe that is valid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+import pytest
+
+from custom.errors import UserError
+from custom.games import find_game
+from custom.recipe_schema import check_entry
+from custom.recipes import FOLDER, load_recipe
+from custom.search_spaces import Space, space_of
+
+PONG = find_game("Pong")
+RECIPES = sorted(path.stem for path in FOLDER.glob("*.yml"))
+STEPS = 20_000
+
+
+def space(name: str, *search: str, largest: int = 10**6) -> tuple[Space, dict[str, Any], str]:
+    recipe = load_recipe(name, PONG).with_budget(STEPS)
+    made = space_of(recipe.hyperparams, recipe.algo, largest, list(search))
+    return made, recipe.hyperparams, recipe.algo
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_first_point_is_the_recipe_itself(name: str) -> None:
+    made, values, _ = space(name)
+    trial = optuna.trial.FixedTrial(made.own())
+    chosen = made.suggest(trial)  # refuses what lies outside of its range
+    assert chosen == made.own()
+    assert made.resolve(chosen) == values
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_point_is_a_valid_recipe(name: str) -> None:
+    made, _, algo = space(name)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(50):
+        check_entry(made.resolve(made.suggest(study.ask())), algo)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_point_differs_from_the_recipe_in_what_it_names(name: str) -> None:
+    made, values, _ = space(name)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    for dimension in made.dimensions:
+        own = made.own() | {dimension.name: _other(study, dimension)}
+        if own[dimension.name] != dimension.own:
+            assert made.resolve(own) != values, dimension.name
+
+
+def _other(study: optuna.Study, dimension: Any) -> Any:
+    trial = study.ask({dimension.name: dimension.distribution})
+    return trial.params[dimension.name]
+
+
+def test_an_epsilon_is_asked_for_with_its_optimizer_alone() -> None:
+    made, _, _ = space("dqn")
+    own = made.own()
+    assert own["optimizer"] == "adam"
+    assert "adam_eps" in own
+    assert "rmsprop_eps" not in own
+    fixed = {**own, "optimizer": "rmsprop", "rmsprop_eps": 1e-5}
+    chosen = made.suggest(optuna.trial.FixedTrial(fixed))
+    assert "adam_eps" not in chosen
+    kwargs = made.resolve(chosen)["policy_kwargs"]
+    assert kwargs["optimizer_class"] == "custom.optimizers.DeepMindRMSprop"
+    assert kwargs["optimizer_kwargs"] == {"alpha": 0.95, "eps": 1e-5}
+
+
+def test_a_recipes_own_optimizer_keeps_what_is_not_searched() -> None:
+    made, values, _ = space("dqn-rmsprop")
+    kwargs = made.resolve({**made.own(), "rmsprop_eps": 1e-4})["policy_kwargs"]
+    assert kwargs["optimizer_kwargs"] == {"alpha": 0.95, "eps": 1e-4}
+    assert (
+        made.resolve({**made.own(), "batch_size": 64})["policy_kwargs"] == values["policy_kwargs"]
+    )
+
+
+def test_the_network_of_a_recipe_stays_but_for_its_width() -> None:
+    made, values, _ = space("best")
+    kwargs = made.resolve({**made.own(), "width": 256})["policy_kwargs"]
+    assert kwargs["features_extractor_kwargs"] == {"width": 1, "hidden": [256]}
+    assert {**kwargs, "features_extractor_kwargs": {"width": 1, "hidden": [512]}} == values[
+        "policy_kwargs"
+    ]
+
+
+def test_exponents_are_searched_where_there_are_priorities() -> None:
+    assert "prioritized_alpha" in {d.name for d in space("prioritized_dqn")[0].dimensions}
+    assert "prioritized_alpha" not in {d.name for d in space("dqn")[0].dimensions}
+
+
+def test_a_replay_is_searched_within_the_budget_and_the_memory() -> None:
+    [whole] = space("dqn", "buffer_size")[0].dimensions
+    assert (whole.distribution.low, whole.distribution.high) == (2000, STEPS)
+    [less] = space("dqn", "buffer_size", largest=5000)[0].dimensions
+    assert (less.distribution.high, less.own) == (5000, 5000)
+
+
+def test_noisy_networks_keep_their_exploration() -> None:
+    names = {d.name for d in space("rainbow")[0].dimensions}
+    assert names.isdisjoint({"exploration_fraction", "exploration_final_eps"})
+
+
+def test_only_what_is_named_is_searched() -> None:
+    assert [d.name for d in space("dqn", "one_minus_gamma")[0].dimensions] == ["one_minus_gamma"]
+    with pytest.raises(UserError, match="SEARCH: gama is none of this recipe's: learning_rate, "):
+        space("dqn", "gama")
+    with pytest.raises(UserError, match="an epsilon is searched with optimizer"):
+        space("dqn", "adam_eps")
