@@ -1,4 +1,5 @@
-"""What tracking costs a training: none, a live W&B, one that dies in the middle, one that is dead.
+"""What tracking costs a training: none, a live W&B, one that dies in the middle, one that is
+dead, and one that takes requests and never answers.
 
     python -m benchmarks.tracking --rounds 5 --out benchmarks/results/tracking.json
 
@@ -25,14 +26,17 @@ from zipfile import ZipFile
 from benchmarks.throughput import hardware, spread
 from tests.servers.wandb_server import WandbServer
 
-SIDES = ("off", "live", "dies", "dead")
+SIDES = ("off", "live", "dies", "dead", "silent")
 
 
 def run(side: str, args: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Train once; what its clock says, and a digest of the weights."""
     server = WandbServer()
-    if side in ("live", "dies"):
-        server.start()
+    server.start()
+    if side == "dead":
+        server.stop()
+    elif side == "silent":
+        server.freeze()
     with tempfile.TemporaryDirectory() as folder:
         own = dict.fromkeys(("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"), folder)
         environment = {**os.environ, **server.env, **own}
@@ -50,6 +54,7 @@ def run(side: str, args: argparse.Namespace, seed: int) -> dict[str, Any]:
             server.stop()
         output, _ = process.communicate()
         whole = time.monotonic() - started
+        server.mend()
         server.stop()
         if process.returncode:
             sys.exit(f"{side}: exit status {process.returncode}\n{output[-2000:]}")
@@ -74,7 +79,7 @@ def report(found: list[dict[str, Any]]) -> None:
     """Print the table."""
     off = [run for run in found if run["side"] == "off"]
     print(
-        f"\n{'':5} {'steps/s':24} {'ratio to off':20} {'whole process s':24} {'warnings':9} weights"
+        f"\n{'':6} {'steps/s':24} {'ratio to off':20} {'whole process s':24} {'warnings':9} weights"
     )
     for side in SIDES:
         runs = [run for run in found if run["side"] == side]
@@ -87,7 +92,7 @@ def report(found: list[dict[str, Any]]) -> None:
         same = all(a["weights_sha256"] == b["weights_sha256"] for a, b in pairs)
         warned = "-".join(map(str, sorted({run["warnings"] for run in runs})))
         print(
-            f"{side:5} {spread(speeds):24} {spread(ratios, 3):20} {spread(whole):24} {warned:9}"
+            f"{side:6} {spread(speeds):24} {spread(ratios, 3):20} {spread(whole):24} {warned:9}"
             f" {'equal' if same else 'DIFFERENT'}"
         )
 
@@ -105,7 +110,7 @@ def main() -> None:
     for seed in range(args.rounds):
         for side in SIDES:
             found.append(run(side, args, seed))
-            print(f"{side:5} {found[-1]['steps_per_second']:8.1f} steps/s", flush=True)
+            print(f"{side:6} {found[-1]['steps_per_second']:8.1f} steps/s", flush=True)
     report(found)
     if args.out:
         facts = {"command": sys.argv[1:], "hardware": hardware(), "runs": found}

@@ -151,7 +151,9 @@ def test_an_offline_run_is_the_same_once_it_is_uploaded_and_is_uploaded_once(
     assert "nothing to upload" in run("scripts.sync", "--logs", tmp_path / "logs")
 
 
-@pytest.mark.parametrize("fault", ["dead", "storm", "key", "no key", "bad key", "init", "dns"])
+@pytest.mark.parametrize(
+    "fault", ["dead", "silent", "silent init", "storm", "key", "no key", "bad key", "init", "dns"]
+)
 def test_without_a_server_the_training_is_the_same_and_goes_up_later(
     wandb_server: WandbServer,
     tmp_path: Path,
@@ -182,6 +184,10 @@ def spoil(server: WandbServer, monkeypatch: pytest.MonkeyPatch, fault: str) -> s
         server.stop()
     elif fault == "storm":
         server.fail("", 500)
+    elif fault == "silent":
+        server.freeze()
+    elif fault == "silent init":
+        server.freeze("UpsertBucket")
     elif fault == "init":
         server.fail("UpsertBucket", 500)
     elif fault == "dns":
@@ -208,7 +214,7 @@ def holds(folder: Path, secret: str) -> bool:
     return any(secret.encode() in path.read_bytes() for path in files)
 
 
-@pytest.mark.parametrize("fault", ["killed", "storm", "refused", "client killed"])
+@pytest.mark.parametrize("fault", ["killed", "silent", "storm", "refused", "client killed"])
 def test_a_server_lost_in_mid_run_changes_nothing_and_gets_the_rest_later(
     wandb_server: WandbServer,
     tmp_path: Path,
@@ -221,6 +227,7 @@ def test_a_server_lost_in_mid_run_changes_nothing_and_gets_the_rest_later(
     monkeypatch.setenv("WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL", "0.05")
     happens = {
         "killed": wandb_server.stop,
+        "silent": wandb_server.freeze,
         "storm": lambda: wandb_server.fail("", 500),
         "refused": lambda: wandb_server.fail("", 401),
         "client killed": kill_client,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +24,7 @@ ANSWER = 5.0  # seconds in which a server says who asks
 START = 5.0  # and in which it makes a run
 FINISH = 30.0  # and in which it takes the rest of one
 CONFIRM = 5.0  # and in which it shows what it took
+TIDY = 2.0  # in which the client ends when all is done
 LOG_IN = "run .venv/bin/wandb login, or set WANDB_API_KEY"
 
 
@@ -70,12 +73,33 @@ def log_in() -> None:
     raise RefusedError(f"there is no W&B API key: {LOG_IN}")
 
 
-def forget() -> None:
-    """End the client's process, which goes on with what it was asked for; it may have gone."""
+def forget(patience: float = 0.0) -> None:
+    """End the client's process.
+
+    By itself it goes on with what it was asked for, however long a server takes that does not
+    answer; and so would the end of this process, which waits for it.
+
+    :param patience: seconds that it has to end by itself
+    """
     import wandb
 
-    with suppress(Exception):
-        wandb.teardown()
+    process = _process()
+    end = threading.Timer(patience, process.kill if process else lambda: None)
+    end.start()
+    try:
+        with suppress(Exception, SystemExit):  # it exits as its process did
+            wandb.teardown()
+    finally:
+        end.cancel()
+
+
+def _process() -> subprocess.Popen[bytes] | None:
+    """The client's process, which the client shows nobody; what it was given is in its file."""
+    from wandb.sdk import wandb_setup
+
+    connection = getattr(wandb_setup._singleton, "_connection", None)
+    process = getattr(getattr(connection, "_proc", None), "_process", None)
+    return process if isinstance(process, subprocess.Popen) else None
 
 
 @contextmanager

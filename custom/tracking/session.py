@@ -157,10 +157,12 @@ class Session:
             self._warn(f"the upload was stopped; {LATER}")
         except Exception as error:
             self._warn(f"not all of the run was uploaded ({client.reason(error)}); {LATER}")
+        finally:
+            client.forget(client.TIDY)
 
     def _give_up(self, error: Exception) -> None:
         self._run = None
-        client.forget()  # or it raises at the end of this process
+        client.forget(client.TIDY)  # or it raises at the end of this process
         self._warn(f"the run is no longer tracked ({client.reason(error)}); training goes on")
 
     def _warn(self, text: str) -> None:

@@ -31,6 +31,7 @@ class WandbServer:
         self.key, self.entity, self.store = KEY, ENTITY, RunStore()
         self.requests: list[tuple[str, str, str]] = []
         self._faults: list[Fault] = []
+        self._silent = ""
         self._server = Server(port, self.answer)
         self._is_open = False
         self.port = self._server.server_port
@@ -68,9 +69,14 @@ class WandbServer:
         answer = Answer({"errors": [{"message": f"W&B says {status}"}]}, status)
         self._faults.append(Fault("", pattern, times, answer))
 
+    def freeze(self, pattern: str = "/") -> None:
+        """Take requests and never answer, those whose path or operation is this."""
+        self._silent = pattern
+
     def mend(self) -> None:
         """Nothing goes wrong any more."""
         self._faults.clear()
+        self._silent = ""
 
     def run(self, run_id: str) -> Run:
         """A run by its id."""
@@ -101,6 +107,8 @@ class WandbServer:
         asked = request.fields() if request.path == "/graphql" else {}
         found = re.search(r"(?:query|mutation)\s+(\w+)", asked.get("query", ""))
         operation = found[1] if found else ""
+        while self._silent and re.search(self._silent, f"{request.path} {operation}"):
+            time.sleep(0.05)
         with self.store.lock:
             self.requests.append((request.method, request.path, operation))
             named = Request("", f"{request.path} {operation}", {}, {}, b"", "")
