@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+import optuna
+from gymnasium import spaces
 
 from custom.console import say
 from custom.engine import Engine
 from custom.envs import make_games
 from custom.errors import UserError
-from custom.fanout.task import Resources, ThisMachine
+from custom.fanout.task import Launcher, Resources, ThisMachine
 from custom.games import Game
 from custom.memory import largest_replay
 from custom.native_env import cores
 from custom.recipes import Recipe, load_recipe
+from custom.tuning.best import write_ranking
+from custom.tuning.files import write_files
+from custom.tuning.finalists import beside_the_recipe, finalists, matrix_of, rank
 from custom.tuning.plan import OBJECTIVES, PRUNERS, Plan
 from scripts import options
 
@@ -31,9 +38,42 @@ def command(args: argparse.Namespace) -> None:
     begun = study.begin(url, name, plan)
     say(describe(plan, name, url, args.trials))
     resources = Resources(cpus=max(cores() // args.jobs, 1))
+    launcher = ThisMachine()
     search = Search(begun, url, args.trials, folder, args.device, resources)
-    search.run(ThisMachine(), args.jobs)
+    search.run(launcher, args.jobs)
+    write_files(begun, folder)
+    if args.finalists:
+        train_finalists(begun, plan, folder, args, launcher, resources)
     say(f"Study: {folder}")
+
+
+def train_finalists(
+    study: optuna.Study,
+    plan: Plan,
+    folder: Path,
+    args: argparse.Namespace,
+    launcher: Launcher,
+    resources: Resources,
+) -> None:
+    """Train the best trials and the recipe itself on fresh seeds, and rank them."""
+    from custom.compare.output import whole_folder, write_all
+    from custom.compare.tables import short
+
+    found = finalists(study, plan, args.finalists)
+    how = {"device": args.device, "resources": resources}
+    say(f"{len(found) - 1} best trials and the recipe itself, on {args.seeds} fresh seeds")
+    failed = matrix_of(found, plan, folder, args.seeds, **how).train(launcher, args.jobs)
+    if failed:
+        say(f"without a ranking: {', '.join(failed)} did not finish; the same command goes on")
+        raise SystemExit(1)
+    data, names = rank(found, plan, folder)
+    verdicts = [beside_the_recipe(data, name) for name in names]
+    write_ranking(data, names, verdicts, folder)
+    with whole_folder(folder / "report") as report:
+        write_all(data, report)
+    say(short(data))
+    for place, (name, verdict) in enumerate(zip(names, verdicts, strict=True), start=1):
+        say(f"{place}. {name}: {verdict}")
 
 
 def plan_of(args: argparse.Namespace, game: Game, recipe: Recipe) -> Plan:
@@ -44,8 +84,10 @@ def plan_of(args: argparse.Namespace, game: Game, recipe: Recipe) -> Plan:
     if args.evaluations > recipe.n_timesteps:
         raise UserError(f"--evaluations {args.evaluations}: more than {recipe.n_timesteps} STEPS")
     env = make_games(game, recipe.hyperparams, 1, 0)
-    largest = largest_replay(env.observation_space, recipe.hyperparams) // args.jobs
+    space = env.observation_space
     env.close()
+    assert isinstance(space, spaces.Box)
+    largest = largest_replay(space, recipe.hyperparams) // args.jobs
     plan = Plan(
         env_id=game.env_id,
         recipe=recipe.name,
@@ -93,6 +135,8 @@ def parser() -> options.Parser:
     add("--evaluations", type=several, default=5, help="of each trial")
     add("--eval-episodes", type=several, default=10, help="full games of each of them")
     add("--pruner", choices=PRUNERS, default="median", help="what ends trials early")
+    add("--finalists", type=options.whole(0), default=3, help="best trials that are trained anew")
+    add("--seeds", type=several, default=3, help="fresh seeds of each of them")
     add("--engine", choices=("sb3", "native"), default="sb3", help="what plays the game")
     add("--envs", type=options.whole(1, 1024), help="games at once in each trial")
     return made

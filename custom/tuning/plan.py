@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class Plan:
     pruner: str = "median"
     search: tuple[str, ...] = ()
     largest_buffer: int = 1_000_000
-    engine: Engine = Engine()
+    engine: Engine = field(default_factory=Engine)
 
     @property
     def game(self) -> Game:
@@ -72,7 +72,8 @@ class Plan:
     def recipe_of(self, name: str, chosen: dict[str, Any]) -> Recipe:
         """The recipe at a point of the space."""
         values = check_entry(self.space.resolve(chosen), self.algo)
-        return Recipe(name, self.algo, Path(f"{name}.yml"), values)
+        recipe = Recipe(name, self.algo, Path(f"{name}.yml"), values)
+        return recipe.with_budget(self.steps)  # as make train reads it from a file
 
     def trial_seed(self, number: int) -> int:
         """Of a trial, or of one of the finalists' runs, from `FINALISTS` on."""

@@ -13,8 +13,8 @@ from custom.console import say
 from custom.errors import UserError
 from custom.fanout.loop import run_all
 from custom.fanout.task import Launcher, Resources, Task
-from custom.tuning.study import give_on, has_result, progress, reason_of
 from custom.tuning.storage import alone
+from custom.tuning.study import give_on, has_result, progress, reason_of
 from custom.tuning.trial import DONE, NOTHING_LEFT
 
 MODULE = "custom.tuning.trial"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import optuna
@@ -43,6 +41,7 @@ def begin(url: str, name: str, plan: Plan) -> optuna.Study:
 
     :raises UserError: the one that is there is about something else
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # trials are told of in our words
     storage = open_storage(url)
     with alone(url):
         study = optuna.create_study(
@@ -85,7 +84,8 @@ def progress(study: optuna.Study) -> Progress:
 def has_result(trial: FrozenTrial) -> bool:
     """Whether a trial counts: one that was killed does so only when it is not tried again."""
     if trial.state is TrialState.FAIL:
-        return REASON in trial.user_attrs or trial.user_attrs.get(DEATHS, 0) >= REPEATS
+        killed: int = trial.user_attrs.get(DEATHS, 0)
+        return bool(REASON in trial.user_attrs or killed >= REPEATS)
     return trial.state in OVER
 
 
@@ -173,7 +173,11 @@ def sampler(plan: Plan, asked: int) -> optuna.samplers.BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, group=True, constant_liar=True, warn_independent_sampling=False
+            seed=seed,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+            warn_independent_sampling=False,
         )
 
 
@@ -188,26 +192,4 @@ def pruner(plan: Plan) -> optuna.pruners.BasePruner:
 
 def reason_of(trial: FrozenTrial) -> str:
     """Why a trial failed."""
-    return str(trial.user_attrs.get(REASON) or "its process was killed")
-
-
-def facts_of(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial as it is written into files."""
-    return json.loads(
-        json.dumps(
-            {
-                "number": trial.number,
-                "state": trial.state.name,
-                "value": trial.value,
-                "params": trial.params,
-                "evaluations": trial.intermediate_values,
-                "reason": reason_of(trial) if trial.state is TrialState.FAIL else None,
-                "repeats": trial.user_attrs.get(REPEATED),
-                "run": trial.user_attrs.get("run"),
-                "seed": trial.user_attrs.get("seed"),
-                "started": trial.datetime_start,
-                "seconds": None if trial.duration is None else trial.duration.total_seconds(),
-            },
-            default=str,
-        )
-    )
+    return str(trial.user_attrs.get(REASON) or "its process ended before it did")

@@ -72,7 +72,9 @@ def train_trial(trial: Trial, plan: Plan, logs: Path, device: str) -> float:
     )
     trial.set_user_attr("seed", seed)
     try:
-        experiment, model = build(replace(recipe, file=Path(f"trial {number}")), plan.game, settings)
+        experiment, model = build(
+            replace(recipe, file=Path(f"trial {number}")), plan.game, settings
+        )
         assert experiment.run is not None
         trial.set_user_attr("run", str(experiment.run.path))
         report = Report(trial, plan, experiment)

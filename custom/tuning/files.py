@@ -1,0 +1,93 @@
+"""What a study leaves as files: all trials as CSV and JSON, and pictures; no pickle."""
+
+from __future__ import annotations
+
+import csv
+import json
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial, TrialState
+
+from custom.console import say
+from custom.runs import atomic_file
+from custom.tuning.storage import REPEATED
+from custom.tuning.study import has_result, plan_of, reason_of
+
+PICTURES = {
+    "history": "plot_optimization_history",
+    "importances": "plot_param_importances",
+    "slices": "plot_slice",
+    "parallel": "plot_parallel_coordinate",
+    "timeline": "plot_timeline",
+    "curves": "plot_intermediate_values",
+}
+FACTS = ("number", "state", "value", "counts", "seed", "seconds", "repeats", "reason", "run")
+
+
+def write_files(study: optuna.Study, folder: Path) -> None:
+    """Write ``trials.csv``, ``trials.json`` and ``plots/``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trials = [facts_of(trial) for trial in study.get_trials(deepcopy=False)]
+    plan = json.loads(plan_of(study).to_json())
+    with atomic_file(folder / "trials.json", "w") as file:
+        json.dump({"study": study.study_name, "plan": plan, "trials": trials}, file, indent=1)
+    names = [dimension.name for dimension in plan_of(study).space.dimensions]
+    with atomic_file(folder / "trials.csv", "w") as file:
+        writer = csv.writer(file)
+        writer.writerow([*FACTS, *names])
+        for facts in trials:
+            own = [facts[name] for name in FACTS]
+            writer.writerow([*own, *(facts["params"].get(name) for name in names)])
+    draw(study, folder / "plots")
+
+
+def facts_of(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial in plain values."""
+    return {
+        "number": trial.number,
+        "state": trial.state.name,
+        "value": trial.value if trial.state is TrialState.COMPLETE else None,
+        "counts": has_result(trial),
+        "seed": trial.user_attrs.get("seed"),
+        "seconds": None if trial.duration is None else trial.duration.total_seconds(),
+        "repeats": trial.user_attrs.get(REPEATED),
+        "reason": reason_of(trial) if trial.state is TrialState.FAIL else None,
+        "run": trial.user_attrs.get("run"),
+        "evaluations": {str(k): v for k, v in trial.intermediate_values.items()},
+        "params": trial.params,
+    }
+
+
+def draw(study: optuna.Study, folder: Path) -> None:
+    """Each picture as HTML, which needs no network, and as PNG."""
+    folder.mkdir(exist_ok=True)
+    for name, function in PICTURES.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            warnings.simplefilter("ignore", UserWarning)  # of pictures of few trials
+            _draw(study, getattr(optuna.visualization, function), folder / f"{name}.html")
+            _draw(study, getattr(optuna.visualization.matplotlib, function), folder / f"{name}.png")
+
+
+def _draw(study: optuna.Study, plot: Callable[..., Any], file: Path) -> None:
+    """One picture; some need more trials, or more that differ, than there are."""
+    with suppress(FileNotFoundError):
+        file.unlink()  # of an earlier time
+    try:
+        made = plot(study)
+        if file.suffix == ".html":
+            made.write_html(file, include_plotlyjs=True)
+        else:
+            axes = made.flat[0] if hasattr(made, "flat") else made
+            axes.figure.savefig(file, dpi=120, bbox_inches="tight")
+    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+        say(f"no picture {file.name}: {' '.join(str(error).split())}")
+    finally:
+        plt.close("all")
