@@ -83,6 +83,7 @@ class GameRecord(BaseCallback):
         self._file = (self.folder / GAMES_FILE).open("a", newline="")
         if self._file.tell() == 0:
             csv.writer(self._file).writerow(["steps", "frames", "score", "game_frames"])
+            self._file.flush()
 
     def _on_step(self) -> bool:
         assert self._file is not None

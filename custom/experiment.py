@@ -190,7 +190,9 @@ class Experiment(ExperimentManager):
             Progress(self.n_timesteps, lambda: list(record.last_scores), lambda: evaluation.best),
         ]
         if settings.tracking.is_on:
-            self.tracker = Tracker(self.run, settings.tracking, protocol)
+            self.tracker = Tracker(
+                self.run, settings.tracking, protocol, lambda: self.stop.requested
+            )
             self.callbacks.append(self.tracker)
 
     def save_trained_model(self, model: BaseAlgorithm) -> None:

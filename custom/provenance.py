@@ -14,6 +14,8 @@ from typing import Any
 
 import torch as th
 
+# Those that can change what is learnt.
+PACKAGES = ("ale-py", "gymnasium", "numpy", "rl_zoo3", "sb3_contrib", "stable_baselines3", "torch")
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -42,6 +44,11 @@ def installed_packages() -> dict[str, str]:
     """Name and version of every installed package."""
     found = ((d.metadata["Name"], d.version) for d in metadata.distributions())
     return dict(sorted((name, version) for name, version in found if name))
+
+
+def versions_of(packages: dict[str, str]) -> dict[str, str]:
+    """Of all that is installed, the versions of `PACKAGES`."""
+    return {name: packages[name] for name in PACKAGES if name in packages}
 
 
 def git_revision() -> str | None:

@@ -14,7 +14,7 @@ from custom.evaluation import Protocol
 from custom.experiment import Experiment
 from custom.provenance import now
 from custom.runs import Run
-from custom.signals import SIGNAL_STATUS, came, stopping_on_signals
+from custom.signals import SIGNAL_STATUS, came, end_on_signals, stopping_on_signals
 
 
 def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0) -> int:
@@ -53,6 +53,8 @@ def _train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int) -
     if report_episodes and not received:
         report(run, report_episodes, str(model.device))
     status = SIGNAL_STATUS + received[0] if received else 0
+    if received:
+        end_on_signals()  # one more breaks off the upload
     _end_tracking(experiment, status)
     say(f"Run: {run.path}")
     return status

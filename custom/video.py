@@ -70,17 +70,27 @@ def record_run(
     return film, gif, scores.mean
 
 
-def film_game(run: Run, act: Act, seed: int, film: Path) -> float:
+def film_game(run: Run, act: Act, seed: int, film: Path, should_stop: Callable[[], bool]) -> float:
     """Film one full game of any rule that maps observations to actions.
 
+    :param should_stop: asked at every step
     :return: the raw score
+    :raises KeyboardInterrupt: it was stopped; there is no film
     """
     with _encoder(film) as show:
-        return _film_game(run, act, seed, show, []).mean
+        scores = _film_game(run, act, seed, show, [], should_stop)
+        if not scores.scores:
+            raise KeyboardInterrupt
+        return scores.mean
 
 
 def _film_game(
-    run: Run, act: Act, seed: int, show: Callable[[Frame], None], pictures: list[Frame]
+    run: Run,
+    act: Act,
+    seed: int,
+    show: Callable[[Frame], None],
+    pictures: list[Frame],
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Scores:
     camera = _Camera(show, pictures)
     env = make_games(
@@ -91,7 +101,7 @@ def _film_game(
         tap=lambda bare: FrameTap(bare, camera),
     )
     try:
-        return play_games(act, env, 1)
+        return play_games(act, env, 1, should_stop)
     finally:
         env.close()
 

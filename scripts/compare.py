@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from pathlib import Path
 
 from custom.console import say
@@ -10,6 +11,8 @@ from custom.errors import UserError
 from custom.games import Game, find_game
 from custom.tracking.wish import project_named
 from scripts import options
+
+MANY = 3  # games, whose names together would be too long for a folder
 
 
 def parser() -> options.Parser:
@@ -37,10 +40,10 @@ def command(args: argparse.Namespace) -> None:
     games, recipes = games_of(args), args.recipes.split()
     if not recipes:
         raise UserError("RECIPES is empty; write for one RECIPES='dqn dqn-rmsprop'")
-    out = args.out or args.logs / "compare" / "-".join(game.folder_name for game in games)
-    project = project_named(args.project)
+    out = args.out or args.logs / "compare" / folder_of(games)
     with whole_folder(out) as folder:
         if args.source == "wandb":
+            project = project_named(args.project)
             runs, left_out = from_wandb(project, games, recipes, args.logs, folder)
         else:
             runs, left_out = from_logs(args.logs, games, recipes)
@@ -49,6 +52,14 @@ def command(args: argparse.Namespace) -> None:
         write_all(data, folder)
     print(short(data))
     print(f"Report: {out / 'report.html'}")
+
+
+def folder_of(games: list[Game]) -> str:
+    """The name of a comparison's folder."""
+    names = "-".join(game.folder_name for game in games)
+    if len(games) <= MANY:
+        return names
+    return f"{len(games)}-games-{hashlib.sha256(names.encode()).hexdigest()[:8]}"
 
 
 def games_of(args: argparse.Namespace) -> list[Game]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from custom.console import say
 from custom.errors import UserError
 from custom.games import find_game
-from custom.overview import all_runs
 from custom.runs import Run, open_run
 from custom.tracking import sync
 from scripts import options
@@ -25,15 +24,19 @@ def parser() -> options.Parser:
 
 def command(args: argparse.Namespace) -> int:
     """Look for what is not uploaded yet, ask who uploads, upload."""
-    waiting, running = sync.pending(_runs(args))
+    runs, damaged = _runs(args)
+    waiting, running = sync.pending(runs)
     for run in running:
         say(f"{run.path}: is still written; left for later")
+    for line in damaged:
+        say(line)
     if not waiting:
         say("nothing to upload")
-        return 0
+        return 1 if damaged else 0
     sync.check()
-    failed = 0
+    failed = len(damaged)
     for run in waiting:
+        say(f"{run.path}: uploading")
         try:
             number = sync.upload(run)
             said = f"uploaded to {sync.address(run)}"
@@ -44,11 +47,11 @@ def command(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _runs(args: argparse.Namespace) -> list[Run]:
+def _runs(args: argparse.Namespace) -> tuple[list[Run], list[str]]:
     if args.run is not None:
-        return [open_run(args.run)]
+        return [open_run(args.run)], []
     game = find_game(args.game).env_id if args.game else ""
-    return [line.run for line in all_runs(args.logs, game, args.recipe)[0]]
+    return sync.all_runs(args.logs, game, args.recipe)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def written(tmp_path: Path) -> Write:
             "hardware": {"cpus": 2, "gpu": None},
         }
         write_json(folder / "run.json", usual | facts)
-        entry = SMALL | (values or {})
+        entry = SMALL | {"n_timesteps": facts.get("n_timesteps") or 2000} | (values or {})
         (folder / "recipe.yml").write_text(json.dumps({env.env_id: entry}))  # JSON is YAML
         if evaluated:
             np.savez(folder / "evaluations.npz", timesteps=evaluated, results=np.array(scores))

@@ -17,8 +17,17 @@ from tests.compared import trained, written
 from tests.foreign import zoo_agents
 from tests.servers.fixtures import hub, hub_xet
 from tests.servers.wandb_fixtures import wandb_server
+from tests.tracked import untracked
 
-__all__ = ["hub", "hub_xet", "trained", "wandb_server", "written", "zoo_agents"]  # fixtures
+__all__ = [
+    "hub",
+    "hub_xet",
+    "trained",
+    "untracked",
+    "wandb_server",
+    "written",
+    "zoo_agents",
+]  # fixtures
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
     "env_wrapper": ["stable_baselines3.common.atari_wrappers.AtariWrapper"],

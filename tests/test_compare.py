@@ -21,6 +21,7 @@ from custom.compare.page import page
 from custom.compare.tables import markdown
 from custom.errors import UserError
 from custom.games import find_game
+from scripts.compare import folder_of
 from tests.compared import Write
 from tests.conftest import run
 
@@ -142,6 +143,48 @@ def test_over_games_scores_are_human_normalised(written: Write, tmp_path: Path) 
     with whole_folder(tmp_path / "out") as folder:
         write_all(data, folder)
     assert (tmp_path / "out" / "profiles.svg").is_file()
+
+
+def test_variants_are_not_mixed_over_games(written: Write, tmp_path: Path) -> None:
+    for game, rates in (("Pong", (0.1, 0.2)), ("Breakout", (0.2, 0.1))):
+        for rate in rates:
+            written(game=game, values={"learning_rate": rate})
+    data = compared(tmp_path / "logs", "dqn", games=("Pong", "Breakout"))
+    assert data["over_games"] is None
+    assert any("dqn (variant 1): left out, which variants" in note for note in data["notes"])
+
+
+def test_what_differs_between_games_is_said(written: Write, tmp_path: Path) -> None:
+    written()
+    written(game="Breakout", n_timesteps=3000)
+    data = compared(tmp_path / "logs", "dqn", games=("Pong", "Breakout"))
+    assert data["notes"] == ["over games, dqn: its games differ in n_timesteps"]
+
+
+def test_games_of_different_engines_are_not_one_column(written: Write, tmp_path: Path) -> None:
+    written(engine={"pixels": "grey"})
+    written(game="Breakout")
+    data = compared(tmp_path / "logs", "dqn", games=("Pong", "Breakout"))
+    assert data["over_games"] is None
+    assert data["notes"] == [
+        "over games, dqn: left out, its games were trained with different engines"
+    ]
+
+
+def test_recipes_of_different_wrappers_are_compared_with_a_remark(
+    written: Write, tmp_path: Path
+) -> None:
+    written()
+    written(recipe="other", values={"env_wrapper": [{"custom.wrappers.DeepMindAtariWrapper": {}}]})
+    [game] = compared(tmp_path / "logs", "dqn", "other")["games"]
+    assert len(game["pairs"]) == 1
+    assert game["remarks"] == ["dqn and other play in different wrappers, evaluated too"]
+
+
+def test_many_games_have_a_folder_with_a_short_name() -> None:
+    games = [find_game(name) for name in ("Pong", "Breakout", "Seaquest", "Qbert")]
+    assert len(folder_of(games)) < 30
+    assert folder_of(games) != folder_of(games[::-1])
 
 
 def test_a_recipe_without_one_of_the_games_is_not_in_the_aggregate(

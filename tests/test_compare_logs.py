@@ -109,6 +109,31 @@ def test_a_seed_twice_counts_once_and_that_is_said(written: Write, tmp_path: Pat
     assert notes == [f"{old}: left out, {new} has the same seed 1"]
 
 
+def test_of_one_seed_the_run_counts_that_was_started_later(written: Write, tmp_path: Path) -> None:
+    written(seed=1, scores=[[0, 0], [9, 9]], started="2026-02-02T00:00:00+00:00")
+    written(seed=1, started="2026-01-01T00:00:00+00:00")
+    [column], _ = columns_of(collected(tmp_path / "logs")[0])
+    assert column.final.tolist() == [9.0]
+
+
+def test_whole_numbers_are_the_same_with_and_without_a_point(
+    written: Write, tmp_path: Path
+) -> None:
+    written(seed=1, values={"max_grad_norm": 10})
+    written(seed=2, values={"max_grad_norm": 10.0})
+    assert len(columns(tmp_path)) == 1
+
+
+def test_runs_of_different_code_share_a_column_and_that_is_said(
+    written: Write, tmp_path: Path
+) -> None:
+    written(seed=1, git_revision="a", packages={"torch": "2.12"})
+    written(seed=2, git_revision="b", packages={"torch": "2.13"})
+    [column], notes = columns_of(collected(tmp_path / "logs")[0])
+    assert len(column.runs) == 2
+    assert notes == ["PongNoFrameskip-v4, dqn: runs of different git_revision, torch"]
+
+
 @pytest.mark.parametrize(
     ("other", "label"),
     [

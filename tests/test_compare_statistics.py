@@ -5,11 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from rliable import library, metrics
+from scipy.stats import permutation_test
 
 from custom.compare import statistics
 
 LOW = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
 HIGH = LOW + 10
+
+
+def judged(x: np.ndarray, y: np.ndarray) -> dict:
+    """A pair that is alone in its table."""
+    found = statistics.pair(x.reshape(len(x), -1), y.reshape(len(y), -1))
+    statistics.judge([found])
+    return found
+
+
+def made_up(p: float) -> dict:
+    """A pair whose interval is clear."""
+    return {"p": p, "smallest_p": 0.0001, "difference_95": [1.0, 2.0]}
 
 
 def test_mean_median_and_interquartile_mean_are_those_by_hand() -> None:
@@ -62,19 +75,20 @@ def test_the_probability_of_improvement_counts_pairs_and_half_of_ties() -> None:
 
 
 def test_runs_far_apart_are_better_and_worse() -> None:
-    assert statistics.pair(HIGH[:, None], LOW[:, None])["verdict"] == "better"
-    assert statistics.pair(LOW[:, None], HIGH[:, None])["verdict"] == "worse"
+    assert judged(HIGH, LOW)["verdict"] == "better"
+    assert judged(LOW, HIGH)["verdict"] == "worse"
+    assert judged(HIGH, LOW)["p"] == pytest.approx(2 / 252)  # 2 of comb(10, 5)
 
 
 def test_a_difference_within_noise_is_called_that() -> None:
-    found = statistics.pair(LOW[:, None], LOW[:, None] + 0.5)
+    found = judged(LOW, LOW + 0.5)
     assert found["difference"] == -0.5
     assert found["difference_95"][0] < 0 < found["difference_95"][1]
     assert found["verdict"] == "within noise"
 
 
 def test_nothing_can_be_said_about_seeds_with_one() -> None:
-    found = statistics.pair(LOW[:1, None], HIGH[:, None])
+    found = judged(LOW[:1], HIGH)
     assert found["verdict"] == "one seed: nothing can be said about seeds"
     assert found["difference_95"] is None
     assert found["probability_95"] is None
@@ -83,7 +97,7 @@ def test_nothing_can_be_said_about_seeds_with_one() -> None:
 @pytest.mark.parametrize(("n", "percent"), [(2, "33 %"), (3, "10 %")])
 def test_few_seeds_are_too_few_however_far_they_are_apart(n: int, percent: str) -> None:
     # 2 of comb(4, 2) = 6 orders have no overlap, 2 of comb(6, 3) = 20.
-    found = statistics.pair(HIGH[:n, None], LOW[:n, None])
+    found = judged(HIGH[:n], LOW[:n])
     assert found["difference_95"][0] > 0
     assert found["verdict"].startswith("too few seeds")
     assert percent in found["verdict"]
@@ -91,7 +105,49 @@ def test_few_seeds_are_too_few_however_far_they_are_apart(n: int, percent: str) 
 
 def test_two_seeds_on_three_games_are_enough() -> None:
     x, y = np.array([[8.0] * 3, [9.0] * 3]), np.array([[1.0] * 3, [2.0] * 3])
-    assert statistics.pair(x, y)["verdict"] == "better"  # 2 / 6³
+    assert judged(x, y)["verdict"] == "better"  # 2 / 6³
+
+
+def test_chance_is_what_scipys_permutation_test_says() -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=4), rng.normal(size=6) + 0.8
+    expected = permutation_test(
+        (x, y),
+        lambda a, b: abs(a.mean() - b.mean()),
+        n_resamples=10**6,
+        vectorized=False,
+        alternative="greater",
+    )
+    assert statistics.chance(x[:, None], y[:, None]) == pytest.approx(expected.pvalue)
+
+
+def test_chance_over_games_deals_within_each_game() -> None:
+    # With two runs of each, 2 of 6 deals of a game are as they were or turned: of two games 2 / 36.
+    x, y = np.array([[9.0, 900.0], [8.0, 800.0]]), np.array([[1.0, 100.0], [2.0, 200.0]])
+    assert statistics.chance(x, y) == pytest.approx(2 / 36, abs=0.01)
+
+
+def test_overlapping_runs_of_few_seeds_are_within_noise() -> None:
+    found = judged(np.array([5.0, 6.0, 7.0, 8.0]), np.array([2.0, 3.0, 4.0, 6.5]))
+    assert found["difference_95"][0] > 0  # a bootstrap alone would call it real
+    assert found["verdict"] == "within noise"
+
+
+@pytest.mark.parametrize(("n_x", "n_y"), [(4, 4), (5, 5), (2, 10), (3, 5)])
+def test_no_difference_is_found_where_there_is_none(n_x: int, n_y: int) -> None:
+    rng = np.random.default_rng(0)
+    runs = rng.normal(size=(400, n_x + n_y, 1))
+    found = [statistics.chance(both[:n_x], both[n_x:]) for both in runs]
+    assert np.mean([p is not None and p <= 0.05 for p in found]) < 0.08  # 3 sigma above 0.05
+
+
+def test_p_is_adjusted_for_the_number_of_pairs() -> None:
+    pairs = [made_up(p) for p in (0.02, 0.001, 0.04)]
+    statistics.judge(pairs)
+    assert [pair["p_adjusted"] for pair in pairs] == pytest.approx([0.04, 0.003, 0.04])
+    pairs = [made_up(p) for p in (0.03, 0.03)]
+    statistics.judge(pairs)
+    assert [pair["verdict"] for pair in pairs] == ["apart by itself, not among 2 pairs"] * 2
 
 
 def test_the_median_over_games_is_of_their_means() -> None:

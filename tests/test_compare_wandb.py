@@ -101,6 +101,36 @@ def test_runs_of_others_and_runs_that_go_on_are_left_out_by_name(
     assert "is damaged" in left_out[2]
 
 
+def test_of_one_seed_the_run_counts_that_was_started_later_whenever_it_was_uploaded(
+    uploaded: Path, wandb_server: WandbServer, tmp_path: Path
+) -> None:
+    first, second, third, *_ = wandb_server.store.runs.values()
+    third["config"]["started"]["value"] = "2000-01-01T00:00:00+00:00"
+    runs, _ = collected(tmp_path)
+    assert [run.name.rpartition("/")[2] for run in runs[:3]] == [
+        third["name"],
+        first["name"],
+        second["name"],
+    ]
+
+
+def test_many_runs_and_long_histories_are_read_to_their_end(
+    uploaded: Path, wandb_server: WandbServer, tmp_path: Path
+) -> None:
+    runs = wandb_server.store.runs
+    first = next(iter(runs.values()))
+    rows = [row for row in first["history"] if "eval/scores" in row]
+    for step in range(1, 1100):
+        row = {**rows[-1], "_step": first["history"][-1]["_step"] + 1}
+        first["history"].append({**row, "steps": 400 + step, "eval/scores": [float(step)]})
+    for i in range(60):
+        runs[f"more{i}"] = {**copy.deepcopy(runs[list(runs)[1]]), "name": f"more{i}"}
+    found, _ = collected(tmp_path)
+    assert len(found) == 65
+    assert max(len(run.steps) for run in found) == 1101
+    assert max(float(run.scores[-1, 0]) for run in found) == 1099.0
+
+
 def test_an_evaluation_that_is_there_twice_counts_as_it_was_last(
     uploaded: Path, wandb_server: WandbServer, tmp_path: Path
 ) -> None:

@@ -26,10 +26,12 @@ class Column:
     """Runs of one game that differ in their seed alone, in its order.
 
     :param label: the recipe, and whatever sets it apart from other columns
+    :param is_variant: its game has the recipe with other hyperparameters, too
     """
 
     label: str
     runs: tuple[Measured, ...]
+    is_variant: bool = False
 
     @property
     def first(self) -> Measured:
@@ -59,8 +61,9 @@ def columns_of(runs: list[Measured]) -> tuple[list[Column], list[str]]:
     for group in groups.values():
         kept, doubles = _one_per_seed(group)
         game = [g[0] for g in groups.values() if g[0].game == group[0].game]
-        columns.append(Column(_label(group[0], game), tuple(kept)))
-        notes += doubles
+        label, is_variant = _label(group[0], game)
+        columns.append(Column(label, tuple(kept), is_variant))
+        notes += doubles + _made_differently(columns[-1])
     return columns, notes + _split(columns)
 
 
@@ -74,7 +77,7 @@ def traits(run: Measured) -> Traits:
         **{name: WORDS[name].format(f"{value:g}") for name, value in run.protocol.items()},
         "frames a step": f"{run.frame_skip} frames a step",
         "evaluations": _evaluated(run.steps),
-        "hyperparams": json.dumps(run.hyperparams, sort_keys=True, default=str),
+        "hyperparams": json.dumps(_values_of(run), sort_keys=True, default=str),
     }
 
 
@@ -107,6 +110,21 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return found
 
 
+def plain(value: Any) -> Any:
+    """A value of a recipe without what JSON may lose on its way: 10.0 is 10."""
+    if isinstance(value, dict):
+        return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _values_of(run: Measured) -> dict[str, Any]:
+    """Hyperparameters but for the budget, which is a trait of its own."""
+    values: dict[str, Any] = plain(run.hyperparams)
+    return {name: value for name, value in values.items() if name != "n_timesteps"}
+
+
 def _frames(frames: float) -> str:
     return f"{frames / 1e6:g}M frames"
 
@@ -122,8 +140,8 @@ def _one_per_seed(group: list[Measured]) -> tuple[list[Measured], list[str]]:
     return [latest[seed] for seed in sorted(latest)], notes
 
 
-def _label(run: Measured, others: list[Measured]) -> str:
-    """The recipe, and in what a column differs from those of its game."""
+def _label(run: Measured, others: list[Measured]) -> tuple[str, bool]:
+    """The recipe, and in what a column differs from those of its game; whether it is a variant."""
     own = traits(run)
     seen = [traits(other) for other in others]
     same_recipe = [t for t in seen if t["recipe"] == own["recipe"]]
@@ -138,7 +156,18 @@ def _label(run: Measured, others: list[Measured]) -> str:
     variants = list(dict.fromkeys((t["algo"], t["hyperparams"]) for t in same_recipe))
     if len(variants) > 1:
         parts.append(f"variant {variants.index((own['algo'], own['hyperparams'])) + 1}")
-    return f"{run.recipe} ({', '.join(parts)})" if parts else run.recipe
+    label = f"{run.recipe} ({', '.join(parts)})" if parts else run.recipe
+    return label, len(variants) > 1
+
+
+def _made_differently(column: Column) -> list[str]:
+    """A line where runs of a column come from different code or machines."""
+    names = dict.fromkeys(name for run in column.runs for name in run.made_with)
+    found = {name: {run.made_with.get(name) for run in column.runs} for name in names}
+    different = [name for name, values in found.items() if len(values) > 1]
+    if not different:
+        return []
+    return [f"{column.first.game.env_id}, {column.label}: runs of different {', '.join(different)}"]
 
 
 def _split(columns: list[Column]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from custom.compare import statistics
-from custom.compare.columns import Column, columns_of, flat, why_not
+from custom.compare.columns import Column, columns_of, flat, plain, why_not
 from custom.compare.levels import clock, levels_of, reached
 from custom.compare.measured import FloatArray, Measured
 from custom.scores import human_normalised
@@ -38,20 +38,24 @@ def compare(runs: list[Measured], left_out: list[str], source: str = "logs") -> 
 
 def _game(env_id: str, columns: list[Column]) -> Data:
     levels = levels_of([run for column in columns for run in column.runs])
-    pairs, apart = [], []
+    pairs: list[Data] = []
+    remarks = []
     for x, y in combinations(columns, 2):
         reason = why_not(x, y)
         if reason:
-            apart.append(f"{x.label} and {y.label} are not compared: {reason}")
-        else:
-            found = statistics.pair(x.final[:, None], y.final[:, None])
-            pairs.append({"x": x.label, "y": y.label, **found})
+            remarks.append(f"{x.label} and {y.label} are not compared: {reason}")
+            continue
+        found = statistics.pair(x.final[:, None], y.final[:, None])
+        pairs.append({"x": x.label, "y": y.label, **found})
+        if x.first.hyperparams.get("env_wrapper") != y.first.hyperparams.get("env_wrapper"):
+            remarks.append(f"{x.label} and {y.label} play in different wrappers, evaluated too")
+    statistics.judge(pairs)
     return {
         "env_id": env_id,
         "levels": levels,
         "columns": [_column(column, levels) for column in columns],
         "pairs": pairs,
-        "not_compared": apart,
+        "remarks": remarks,
         "hyperparameters": _hyperparameters(columns),
     }
 
@@ -93,7 +97,7 @@ def _run(run: Measured) -> Data:
 
 def _hyperparameters(columns: list[Column]) -> list[Data]:
     """Each hyperparameter with its value in each column, those that differ first."""
-    values = [flat(column.first.hyperparams) for column in columns]
+    values = [flat(plain(column.first.hyperparams)) for column in columns]
     names = sorted({name for own in values for name in own})
     rows: list[Data] = [
         {"name": name, "values": [own.get(name) for own in values]} for name in names
@@ -111,7 +115,11 @@ def _over_games(games: dict[str, list[Column]]) -> tuple[Data | None, list[str]]
     for label in labels:
         found = [c for columns in games.values() for c in columns if c.label == label]
         scores = [_normalised(c) for c in found]
-        if len(found) < len(games):
+        if any(column.is_variant for column in found):
+            reason = "which variants of its games belong together nobody knows"
+        elif len({(c.first.algo, str(c.first.engine)) for c in found}) > 1:
+            reason = "its games were trained with different engines"
+        elif len(found) < len(games):
             missing = set(games) - {c.first.game.env_id for c in found}
             reason = f"it has no such column in {', '.join(sorted(missing))}"
         elif any(score is None for score in scores):
@@ -122,11 +130,20 @@ def _over_games(games: dict[str, list[Column]]) -> tuple[Data | None, list[str]]
             rows = min(len(c.runs) for c in found)
             if rows < max(len(c.runs) for c in found):
                 notes.append(f"over games, {label}: the first {rows} seeds of each game count")
+            notes += _different_in(label, found)
             matrices[label] = np.stack([s[:rows] for s in scores if s is not None], axis=1)
             protocols[label] = [str(c.first.protocol) + str(c.first.budget) for c in found]
             continue
         notes.append(f"over games, {label}: left out, {reason}")
     return (_aggregates(matrices, protocols, list(games)) if matrices else None), notes
+
+
+def _different_in(label: str, columns: list[Column]) -> list[str]:
+    """A line on hyperparameters that are not the same in every game."""
+    values = [flat(plain(column.first.hyperparams)) for column in columns]
+    names = sorted({name for own in values for name in own})
+    found = [name for name in names if len({own.get(name) for own in values}) > 1]
+    return [f"over games, {label}: its games differ in {', '.join(found)}"] if found else []
 
 
 def _aggregates(
@@ -139,6 +156,7 @@ def _aggregates(
         for x, y in combinations(matrices, 2)
         if protocols[x] == protocols[y]
     ]
+    statistics.judge(pairs)
     return {
         "games": games,
         "thresholds": thresholds.tolist(),

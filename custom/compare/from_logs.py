@@ -24,7 +24,7 @@ def from_logs(
 ) -> tuple[list[Measured], list[str]]:
     """The runs of games and recipes below a folder.
 
-    :return: runs, those of a recipe by their number; and why others are left out, a line each
+    :return: runs, those of a recipe `in_order`; and why others are left out, a line each
     :raises UserError: a recipe that is unknown, or has no run that can be compared
     """
     found: list[Measured] = []
@@ -40,7 +40,13 @@ def from_logs(
                 left_out.append(str(error))
         if len(found) == usable:
             raise UserError(nothing(name, games, str(logs), left_out[reasons:]))
+        found[usable:] = in_order(found[usable:], games)
     return found, left_out
+
+
+def in_order(runs: list[Measured], games: list[Game]) -> list[Measured]:
+    """Runs of one recipe: game by game, in the order in which they were started."""
+    return sorted(runs, key=lambda run: (games.index(run.game), run.started))
 
 
 def nothing(recipe: str, games: list[Game], place: str, left_out: list[str]) -> str:

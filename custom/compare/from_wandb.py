@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from custom.baselines import baselines_file, read_baselines
-from custom.compare.from_logs import nothing
+from custom.compare.from_logs import in_order, nothing
 from custom.compare.measured import FloatArray, Measured, measured
 from custom.compare.output import FILMS
 from custom.compare.page import LARGEST_VIDEO
@@ -36,7 +36,7 @@ def from_wandb(
     :param project: ``entity/name``, or the name of one of one's own
     :param logs: where measured baselines are
     :param out: a folder that takes films, in `FILMS`
-    :return: runs, those of a recipe in the order of their trainings; and why others are left out
+    :return: runs, those of a recipe `in_order`; and why others are left out, a line each
     :raises UserError: W&B does not answer, or a recipe has no run that can be compared
     """
     found: list[Measured] = []
@@ -54,6 +54,7 @@ def from_wandb(
                         left_out.append(str(error))
             if len(found) == usable:
                 raise UserError(nothing(name, games, f"{project} on W&B", left_out[reasons:]))
+            found[usable:] = in_order(found[usable:], games)
     return found, left_out
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from custom.errors import UserError
 from custom.games import Game, find_game
+from custom.provenance import versions_of
 
 FloatArray = npt.NDArray[np.float64]
 PROTOCOL = ("epsilon", "episodes", "noop_max", "repeat_action_probability", "max_frames")
@@ -28,6 +29,8 @@ class Measured:
     :param engine: what the engine had of `ENGINE` other than the usual
     :param steps: (N,), of its evaluations
     :param scores: (N, games), raw points
+    :param started: when, as ISO 8601 writes it: of two runs with one seed the later counts
+    :param made_with: revision, versions and machine, which may differ within a column
     :param seconds: the training took, None where nobody knows
     :param video: of the agent; a path that is not absolute begins at the comparison's folder
     :param baselines: what `make baselines` measured for the game and recipe
@@ -45,6 +48,8 @@ class Measured:
     hyperparams: dict[str, Any]
     steps: FloatArray
     scores: FloatArray
+    started: str = ""
+    made_with: dict[str, str] = field(default_factory=dict)
     seconds: float | None = None
     hardware: str = "unknown"
     video: Path | None = None
@@ -94,6 +99,9 @@ def _of_facts(name: str, facts: dict[str, Any], **found: Any) -> Measured:
     if budget <= 0 or not math.isfinite(seconds or 0):
         raise ValueError(f"{budget} steps in {seconds} s")
     engine, hardware = facts.get("engine") or {}, facts.get("hardware") or {}
+    machine = str(hardware.get("gpu") or f"{hardware.get('cpus', '?')} CPUs")
+    versions = facts.get("versions") or versions_of(facts.get("packages") or {})
+    made_with = {"git_revision": facts.get("git_revision"), **versions, "machine": machine}
     return Measured(
         name=name,
         game=find_game(facts["env_id"]),
@@ -104,7 +112,9 @@ def _of_facts(name: str, facts: dict[str, Any], **found: Any) -> Measured:
         frame_skip=int(facts["frame_skip"]),
         protocol={key: float(facts["eval_protocol"][key]) for key in PROTOCOL},
         engine={k: engine[k] for k, usual in ENGINE.items() if engine.get(k, usual) != usual},
+        started=str(facts.get("started", "")),
+        made_with={name: str(value) for name, value in made_with.items()},
         seconds=None if seconds is None else float(seconds),
-        hardware=str(hardware.get("gpu") or f"{hardware.get('cpus', '?')} CPUs"),
+        hardware=machine,
         **found,
     )

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from custom.compare.comparison import Data
 
-# Okabe and Ito's colours, which the colour-blind can tell apart; the page has the same.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000")
+# Okabe and Ito's colours, which the colour-blind can tell apart, but for black and yellow, which
+# not every paper shows; the page has the same.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#a6761d")
 DASHES = ("-", "--", "-.", ":")
 ENDINGS = ("png", "svg")
 REFERENCES = {"random": ":", "best action": "--", "nature": "-."}

@@ -34,7 +34,7 @@
   function draw(figure, chart) {
     add(figure, "div", { class: "note" }, chart.title);
     const legend = add(figure, "div", { class: "legend" });
-    const svg = add(figure, "svg", { viewBox: `0 0 ${W} ${H}`, role: "img" });
+    const svg = add(figure, "svg", { viewBox: `0 0 ${W} ${H}`, role: "img", tabindex: 0 });
     svg.setAttribute("aria-label", chart.title);
     const numbers = (name) => chart.lines.flatMap((line) => line[name] || []);
     const heights = [...numbers("y"), ...numbers("low"), ...numbers("high")];
@@ -98,8 +98,10 @@
   // The measured point nearest to the pointer, and what every visible line has there.
   function hover(figure, svg, chart, x) {
     const cross = add(svg, "line", { class: "cross hidden", y1: TOP, y2: H - BOTTOM });
-    const tip = add(figure, "div", { class: "tip hidden", role: "status" });
+    const tip = add(figure, "div", { class: "tip hidden", "aria-hidden": "true" });
     const every = [...new Set(chart.lines.flatMap((line) => line.x))];
+    every.sort((a, b) => a - b);
+    let current = -1;
     const hide = () => [cross, tip].forEach((part) => part.classList.add("hidden"));
     svg.addEventListener("pointerleave", hide);
     svg.addEventListener("pointermove", (event) => {
@@ -107,6 +109,18 @@
       const pointer = (event.clientX - box.left) / box.width * W;
       const near = every.reduce((a, b) =>
         Math.abs(x(b) - pointer) < Math.abs(x(a) - pointer) ? b : a);
+      show(near);
+    });
+    svg.addEventListener("blur", hide);
+    svg.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      show(every[Math.min(Math.max(current + step, 0), every.length - 1)]);
+    });
+    function show(near) {
+      current = every.indexOf(near);
+      const box = svg.getBoundingClientRect();
       const lines = chart.lines.filter((line) => !line.group.classList.contains("hidden"));
       tip.replaceChildren();
       add(tip, "strong", {}, `${shown(near)} ${chart.unit}`);
@@ -124,7 +138,7 @@
       const left = x(near) / W * box.width;
       const beside = left > box.width / 2 ? left - tip.offsetWidth - 12 : left + 12;
       tip.style.left = `${Math.max(beside, 0)}px`;
-    });
+    }
   }
 
   // By the number that a cell begins with; what begins with none comes last, by its text.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from itertools import combinations
 from math import comb
 from typing import Any
 
@@ -18,6 +19,7 @@ from custom.compare.measured import FloatArray
 
 REPS = 2000  # rliable's own number for profiles
 CHANCE = 0.05
+DEALS = 10_000  # of a permutation test; more ways than that are drawn from
 Interval = list[float] | None
 
 
@@ -110,30 +112,69 @@ def pair(x: FloatArray, y: FloatArray) -> dict[str, Any]:
         return np.array([gain, metrics.probability_of_improvement(a, b)])
 
     found = _named(("difference", "probability"), both, x, y)
-    return {**found, "verdict": verdict(found, len(x), len(y), x.shape[1])}
+    return {
+        **found,
+        "p": chance(x, y),
+        "smallest_p": 2 / comb(len(x) + len(y), len(x)) ** x.shape[1],
+    }
 
 
-def verdict(found: dict[str, Any], n_x: int, n_y: int, games: int = 1) -> str:
-    """``better``, ``worse``, or why neither can be said.
+def chance(x: FloatArray, y: FloatArray) -> float | None:
+    """Probability of a difference of means as large as this one where there is none.
 
-    With few seeds a bootstrap is too sure of itself: two runs that are both above two others make
-    an interval without zero, which chance alone brings in one of three cases.
+    A permutation test: in each game every way to deal the runs to the two is as likely. Unlike a
+    bootstrap it keeps its error rate with few runs. Exact for one game with up to `DEALS` ways.
 
-    :param found: difference and probability with their intervals
-    :param n_x: runs of the one, `n_y` of the other, in each of so many games
+    :param x: (runs, games)
+    :param y: (other runs, the same games)
+    :return: two-sided; None where one of them is a single run
     """
-    if min(n_x, n_y) == 1:
+    if min(len(x), len(y)) == 1:
+        return None
+    pooled, n = np.concatenate([x, y]), len(x)
+    if x.shape[1] == 1 and comb(len(pooled), n) <= DEALS:
+        deals = np.array([pooled[list(d)].sum() for d in combinations(range(len(pooled)), n)])
+        means = deals / n - (pooled.sum() - deals) / len(y)
+        extra = 0
+    else:
+        rng = np.random.default_rng(0)
+        dealt = (rng.permuted(pooled, axis=0) for _ in range(DEALS))
+        means = np.array([deal[:n].mean() - deal[n:].mean() for deal in dealt])
+        extra = 1  # the deal that was seen
+    seen = abs(x.mean() - y.mean())
+    as_large = np.abs(means) >= seen - 1e-9 * max(seen, 1.0)
+    return float((as_large.sum() + extra) / (len(means) + extra))
+
+
+def judge(pairs: list[dict[str, Any]]) -> None:
+    """Give each pair of a table its verdict: ``better``, ``worse``, or why neither can be said.
+
+    Among many pairs some are apart by chance, so p is adjusted for their number (Holm 1979).
+
+    :param pairs: as `pair` makes them; each gets `p_adjusted` and `verdict`
+    """
+    known = sorted((found for found in pairs if found["p"] is not None), key=lambda one: one["p"])
+    highest = 0.0
+    for place, found in enumerate(known):
+        highest = max(highest, min((len(known) - place) * found["p"], 1.0))
+        found["p_adjusted"] = highest
+    for found in pairs:
+        found.setdefault("p_adjusted", None)
+        found["verdict"] = _verdict(found, len(known))
+
+
+def _verdict(found: dict[str, Any], n_pairs: int) -> str:
+    if found["p"] is None:
         return "one seed: nothing can be said about seeds"
-    chance = 2 / comb(n_x + n_y, n_x) ** games  # of no overlap in any game, either way round
-    if chance > CHANCE:
-        return f"too few seeds: chance alone separates {chance * 100:.0f} % of such pairs"
+    if found["smallest_p"] > CHANCE:
+        share = found["smallest_p"] * 100
+        return f"too few seeds: chance alone separates {share:.0f} % of such pairs"
     low, high = found["difference_95"]
-    p_low, p_high = found["probability_95"]
-    if low > 0 and p_low > 0.5:
-        return "better"
-    if high < 0 and p_high < 0.5:
-        return "worse"
-    return "within noise"
+    if found["p"] > CHANCE or low <= 0 <= high:
+        return "within noise"
+    if found["p_adjusted"] > CHANCE:
+        return f"apart by itself, not among {n_pairs} pairs"
+    return "better" if low > 0 else "worse"
 
 
 def _named(names: tuple[str, ...], func: Any, *scores: FloatArray) -> dict[str, Any]:

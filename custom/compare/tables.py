@@ -7,13 +7,16 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from custom.compare.comparison import Data
 
 READING = (
-    "A run's score is the mean of its last evaluation. IQM: mean of the middle half of the runs."
+    "A run's score is the mean of its last evaluation. IQM: mean of the middle half of the runs,"
+    " of two or three runs that of all."
     " Intervals: 95 %, stratified bootstrap over seeds. P: probability that a run of the first"
-    " beats a run of the second. Intervals are of each pair by itself: among many pairs some are"
-    " apart by chance."
+    " beats a run of the second. p: two-sided permutation test of the means, and the same adjusted"
+    " for the number of pairs (Holm). Intervals are of each pair by itself."
 )
 
 
@@ -32,7 +35,7 @@ class Table:
 
 def tables_of(game: Data) -> list[Table]:
     """Final scores, pairs, frames to levels, wall clock of one game."""
-    return [final_scores(game), pairs_of(game["pairs"], game["not_compared"]), *_costs(game)]
+    return [final_scores(game), pairs_of(game["pairs"], game["remarks"]), *_costs(game)]
 
 
 def final_scores(game: Data) -> Table:
@@ -67,7 +70,7 @@ def protocol_line(game: Data) -> str:
     )
 
 
-def pairs_of(pairs: list[Data], not_compared: list[str], form: str = "{:,.1f}") -> Table:
+def pairs_of(pairs: list[Data], remarks: list[str], form: str = "{:,.1f}") -> Table:
     """Which of two columns is better, if that can be said.
 
     :param form: of a difference
@@ -79,12 +82,20 @@ def pairs_of(pairs: list[Data], not_compared: list[str], form: str = "{:,.1f}") 
             interval(pair["difference_95"], form),
             f"{pair['probability']:.2f}",
             interval(pair["probability_95"], "{:.2f}"),
+            chance(pair["p"]),
+            chance(pair["p_adjusted"]),
             said(pair),
         ]
         for pair in pairs
     ]
-    head = ["first and second", "difference", "95 %", "P(first > second)", "95 % of P", "verdict"]
-    return Table("Is the difference real?", head, rows, " ".join(f"{x}." for x in not_compared))
+    head = ["first and second", "difference", "95 %", "P(first > second)", "95 % of P"]
+    head += ["p", "p of so many pairs", "verdict"]
+    return Table("Is the difference real?", head, rows, " ".join(f"{x}." for x in remarks))
+
+
+def chance(p: float | None) -> str:
+    """A probability, as tests give it."""
+    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def said(pair: Data) -> str:
@@ -159,7 +170,7 @@ def short(data: Data) -> str:
     parts = []
     for game in data["games"]:
         scores = replace(final_scores(game), note=protocol_line(game))
-        pairs = pairs_of(game["pairs"], game["not_compared"])
+        pairs = pairs_of(game["pairs"], game["remarks"])
         parts += [game["env_id"], _aligned(scores), _aligned(pairs)]
     if data["over_games"]:
         parts += ["all games", _aligned(over_games_table(data["over_games"]))]
@@ -198,8 +209,10 @@ def interval(ends: list[float] | None, form: str = "{:,.1f}") -> str:
 
 
 def hours(value: float | None) -> str:
-    """Hours with three digits."""
-    return "-" if value is None else f"{value:.3g}"
+    """Hours with three digits, as a sorted table reads them."""
+    if value is None:
+        return "-"
+    return np.format_float_positional(value, precision=3, unique=False, fractional=False, trim="-")
 
 
 def _hours(seconds: float | None) -> float | None:

@@ -10,6 +10,8 @@ import json
 import os
 import resource
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.console import say
 from custom.evaluation import Protocol, epsilon_greedy, evaluation_seed
+from custom.provenance import versions_of
 from custom.runs import Run
 from custom.tracking.session import Session
 from custom.tracking.wish import Tracking
 from custom.tracking.writer import RowWriter
 
-PACKAGES = ("ale-py", "gymnasium", "numpy", "rl_zoo3", "sb3_contrib", "stable_baselines3", "torch")
 AT_THE_END = ("state", "steps", "wall_clock_seconds")  # of run.json: what only then is known
 NOT_CONFIG = ("packages", "wandb", *AT_THE_END)
 
@@ -33,13 +35,17 @@ class Tracker(BaseCallback):
     """Tracks a training; it changes nothing in it.
 
     :param protocol: of the evaluations during training
+    :param should_stop: asked at every step of a film
     """
 
-    def __init__(self, run: Run, tracking: Tracking, protocol: Protocol) -> None:
+    def __init__(
+        self, run: Run, tracking: Tracking, protocol: Protocol, should_stop: Callable[[], bool]
+    ) -> None:
         super().__init__()
         self.run = run
         self.tracking = tracking
         self.protocol = protocol
+        self._should_stop = should_stop
         self.session = Session(run, tracking, config_of(run))
         self._writer = RowWriter(self._log, run.facts["frame_skip"], self._flush)
         self._games: list[dict[str, Any]] = []
@@ -53,7 +59,7 @@ class Tracker(BaseCallback):
 
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
-            if "episode" in info:
+            if "episode" in info and self.session.is_open:
                 score, length = float(info["episode"]["r"]), int(info["episode"]["l"])
                 row = {"training/score": score, "training/game_frames": length}
                 self._games.append(row | self._writer.at(self.num_timesteps))
@@ -61,6 +67,7 @@ class Tracker(BaseCallback):
             self._filmed_at = self._writer.evaluated_at
             if self.session.is_open:
                 self._film()
+                self._writer.restart_clock()
         return True
 
     def _on_training_end(self) -> None:
@@ -86,7 +93,9 @@ class Tracker(BaseCallback):
         film = self.run.path / "videos" / f"{steps}_steps.mp4"
         try:
             film.parent.mkdir(exist_ok=True)
-            score = film_game(self.run, act, seed, film)
+            score = film_game(self.run, act, seed, film, self._should_stop)
+        except KeyboardInterrupt:  # a stopped training stops its film
+            return
         except Exception as error:  # a film is not worth a lost run
             say(f"step {steps:,}: no film ({error}); training goes on")
             return
@@ -99,7 +108,7 @@ class Tracker(BaseCallback):
         facts = self.run.facts
         self.session.summarize(**{key: facts[key] for key in AT_THE_END if key in facts})
         evaluation = self.run.path / "evaluation.json"
-        if evaluation.is_file():
+        with suppress(OSError, ValueError):  # there is none, or half of one
             self.session.summarize(final_evaluation=json.loads(evaluation.read_text()))
         if self.tracking.model and self.run.final_model.is_file():
             self.session.save_model(self.run.final_model)
@@ -109,11 +118,10 @@ class Tracker(BaseCallback):
 def config_of(run: Run) -> dict[str, Any]:
     """The resolved recipe and all that is needed to repeat the run."""
     facts = {key: value for key, value in run.facts.items() if key not in NOT_CONFIG}
-    packages = run.facts["packages"]
     return {
         **facts,
         "hyperparams": run.hyperparams,
-        "versions": {name: packages[name] for name in PACKAGES if name in packages},
+        "versions": versions_of(run.facts["packages"]),
     }
 
 

@@ -7,6 +7,7 @@ which holds the connection, asks again by itself, and writes all it is given to 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def settings(**changed: Any) -> wandb.Settings:
         disable_code=True,
         disable_git=True,  # the revision is in the configuration
         x_save_requirements=False,  # as are the versions
+        x_disable_meta=True,  # as is the machine, without its name and paths
         init_timeout=START,
         finish_timeout=FINISH,
         finish_timeout_raises=True,
@@ -141,14 +144,31 @@ def last_step(path: str) -> int:
         return -1
 
 
-def has_row(path: str, step: int) -> bool:
-    """Whether the server has this row of a run; it may take a moment to show it."""
+def has_all(path: str, step: int, files: list[str]) -> bool:
+    """Whether the server has this row of a run and these files; it may take a moment to show them.
+
+    :param files: what their names end with, but for their suffix
+    """
     end = time.monotonic() + CONFIRM
-    while last_step(path) < step:
+    while last_step(path) < step or not _has_files(path, files):
         if time.monotonic() > end:
             return False
         time.sleep(0.5)
     return True
+
+
+def _has_files(path: str, files: list[str]) -> bool:
+    import wandb
+
+    if not files:
+        return True
+    stems = [Path(file.name).stem for file in wandb.Api(timeout=int(ANSWER)).run(path).files()]
+    return all(any(stem.endswith(name) for stem in stems) for name in files)
+
+
+def digest(file: Path) -> str:
+    """What W&B ends the name of an uploaded file with, ahead of the suffix."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:20]
 
 
 def reason(error: BaseException) -> str:

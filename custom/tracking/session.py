@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from custom.console import say
 from custom.runs import Run
 from custom.tracking import client
-from custom.tracking.files import first_step, mark_uploaded, stretches, unsent
+from custom.tracking.files import mark_uploaded, stretches, unsent
 from custom.tracking.wish import Tracking
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Session:
         self.config = config
         self._run: wandb.Run | None = None
         self._warned = False
+        self._files: list[str] = []  # films that were handed over
+        self._is_whole = True
 
     @property
     def is_open(self) -> bool:
@@ -107,7 +109,11 @@ class Session:
         """Hand over a film, with a row's other values."""
         import wandb
 
-        self._tell(lambda run: run.log({**row, "eval/video": wandb.Video(str(film))}))
+        def send(run: wandb.Run) -> None:
+            run.log({**row, "eval/video": wandb.Video(str(film))})
+            self._files.append(client.digest(film))
+
+        self._tell(send)
 
     def define_axes(self) -> None:
         """Draw everything over steps; frames are in each row, to be chosen as the axis."""
@@ -122,9 +128,16 @@ class Session:
         def save(run: wandb.Run) -> None:
             artifact = wandb.Artifact(f"model-{run.id}", type="model")
             artifact.add_file(str(file))
-            run.log_artifact(artifact)
+            logged = run.log_artifact(artifact)
+            if not run.offline:
+                logged.wait(int(client.FINISH))
 
-        self._tell(save)
+        try:
+            if self._run is not None:
+                save(self._run)
+        except Exception as error:
+            self._is_whole = False
+            self._warn(f"the agent was not uploaded ({client.reason(error)}); {LATER}")
 
     def summarize(self, **values: Any) -> None:
         """Set what is said of the whole run."""
@@ -143,17 +156,16 @@ class Session:
             return
         run, self._run = self._run, None
         try:
-            rows = run.step  # of this stretch
+            last = run.step - 1
             run.finish(exit_code)
             if run.offline:
                 return
-            file = stretches(self.run)[-1]
-            last = (first_step(file) or 0) + rows - 1
-            if client.has_row(f"{run.entity}/{run.project}/{run.id}", last):
-                mark_uploaded(file)
+            path = f"{run.entity}/{run.project}/{run.id}"
+            if self._is_whole and client.has_all(path, last, self._files):
+                mark_uploaded(stretches(self.run)[-1])
             else:
                 self._warn(f"{run.url} has only a part of the run; {LATER}")
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):  # asked to end, by whatever signal
             self._warn(f"the upload was stopped; {LATER}")
         except Exception as error:
             self._warn(f"not all of the run was uploaded ({client.reason(error)}); {LATER}")

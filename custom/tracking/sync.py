@@ -8,14 +8,36 @@ import sys
 from pathlib import Path
 
 from custom.errors import UserError
-from custom.runs import Run
+from custom.runs import Run, open_run
 from custom.tracking import client
 from custom.tracking.files import first_step, is_offline, mark_uploaded, unsent
 from custom.tracking.record_file import without_rows
 
+PATIENCE = 600  # seconds for one stretch, films and agent included
+BOUNDS = {  # of the client, which else asks for hours
+    "WANDB_X_FILE_STREAM_RETRY_MAX": "4",
+    "WANDB_X_FILE_STREAM_RETRY_WAIT_MAX_SECONDS": "5",
+    "WANDB_X_FILE_TRANSFER_RETRY_MAX": "4",
+    "WANDB_X_GRAPHQL_RETRY_MAX": "4",
+}
+
+
+def all_runs(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Run], list[str]]:
+    """Every run below a folder, and what is wrong with folders that were tracked and are none."""
+    runs, damaged = [], []
+    for file in sorted(logs.glob("*/*/*/run.json")):
+        try:
+            run = open_run(file.parent)
+            if game in ("", run.facts["env_id"]) and recipe in ("", run.facts["recipe"]):
+                runs.append(run)
+        except UserError as error:
+            if (file.parent / "wandb").is_dir():
+                damaged.append(str(error))
+    return runs, damaged
+
 
 def pending(runs: list[Run]) -> tuple[list[Run], list[Run]]:
-    """Runs that have something to upload, and of these, apart, those that are still trained."""
+    """Runs that have something to upload, and of these, apart, those that are still written."""
     waiting = [run for run in runs if unsent(run)]
     return [r for r in waiting if not r.is_locked()], [r for r in waiting if r.is_locked()]
 
@@ -37,12 +59,13 @@ def upload(run: Run) -> int:
     :return: how many
     :raises UserError: not all of them arrived; the same command goes on later
     """
-    files = unsent(run)
-    for file in files:
-        try:
-            _upload(run, file)
-        except Exception as error:
-            raise UserError(f"RUN {run.path}: not uploaded ({client.reason(error)})") from None
+    with run.lock():  # another sync may have been faster
+        files = unsent(run)
+        for file in files:
+            try:
+                _upload(run, file)
+            except Exception as error:
+                raise UserError(f"RUN {run.path}: not uploaded ({client.reason(error)})") from None
     return len(files)
 
 
@@ -70,14 +93,18 @@ def _upload(run: Run, file: Path) -> None:
 
 def _send(run: Run, file: Path) -> None:
     command = [sys.executable, "-m", "wandb", "sync", "--include-online", "--yes", str(file)]
-    done = subprocess.run(
-        command,
-        cwd=run.path,  # where the client also leaves its log
-        env={**os.environ, "WANDB_MODE": "online", "WANDB_DIR": str(run.path)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            cwd=run.path,  # where the client also leaves its log
+            env={**os.environ, **BOUNDS, "WANDB_MODE": "online", "WANDB_DIR": str(run.path)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        raise client.RefusedError(f"no end after {PATIENCE // 60} minutes") from None
     if not file.with_name(f"{file.name}.synced").exists():
         lines = [line for line in done.stderr.splitlines() if "ERROR" in line or "WARN" in line]
         raise client.RefusedError(lines[-1] if lines else f"status {done.returncode}")

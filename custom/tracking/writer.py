@@ -51,6 +51,11 @@ class RowWriter(KVWriter):
         """Where a row stands."""
         return {"steps": step, "frames": step * self.frame_skip}
 
+    def restart_clock(self) -> None:
+        """What took time since the last row was no training."""
+        if self._since is not None:
+            self._since = time.monotonic(), self._since[1]
+
     def _rate(self, step: int, after_evaluation: bool) -> dict[str, float]:
         """Steps per second since the last row, of training alone."""
         now, before = time.monotonic(), self._since

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tests.servers.wandb_runs import now
+
 if TYPE_CHECKING:
     from tests.servers.wandb_server import WandbServer
 
@@ -44,3 +46,32 @@ def files(server: WandbServer, variables: dict[str, Any]) -> dict[str, Any]:
 def commit(server: WandbServer, variables: dict[str, Any]) -> dict[str, Any]:
     """The artifact is whole."""
     return {"commitArtifact": {"artifact": {"id": variables["artifactID"], "digest": ""}}}
+
+
+def by_id(server: WandbServer, variables: dict[str, Any]) -> dict[str, Any]:
+    """A committed artifact."""
+    number = variables["id"]
+    made = server.store.artifacts[int(number.rpartition("-")[2]) - 1]
+    owner = {"id": "1", "internalId": "1", "name": made["projectName"]}
+    project = {**owner, "entity": {"name": made["entityName"]}}
+    name = (made.get("artifactCollectionNames") or ["model"])[0]
+    sequence = {"__typename": "ArtifactSequence", "name": name, "project": project}
+    known = {
+        "__typename": "Artifact",
+        "id": number,
+        "artifactSequence": sequence,
+        "versionIndex": 0,
+        "artifactType": {"name": made["artifactTypeName"]},
+        "metadata": "{}",
+        "tags": [],
+        "state": "COMMITTED",
+        "size": 1,
+        "ttlDurationSeconds": -2,  # no limit
+        "ttlIsInherited": True,
+        "digest": made["digest"],
+        "fileCount": 1,
+        "createdAt": now(),
+        "aliases": [],
+    }
+    empty = ("description", "historyStep", "commitHash")
+    return {"artifact": {**dict.fromkeys((*empty, "updatedAt", "digestAlgorithm")), **known}}

@@ -160,4 +160,5 @@ OPERATIONS: dict[str, Callable[[WandbServer, Variables], Data]] = {
     "CreateArtifactManifest": wandb_artifacts.manifest,
     "CreateArtifactFiles": wandb_artifacts.files,
     "CommitArtifact": wandb_artifacts.commit,
+    "ArtifactByID": wandb_artifacts.by_id,
 }

@@ -1,0 +1,110 @@
+"""A small training that is tracked, and what becomes of it; used by the tests of tracking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch as th
+import wandb
+import yaml
+from stable_baselines3 import DQN
+from stable_baselines3.common.callbacks import BaseCallback
+
+from custom.experiment import Experiment, build
+from custom.games import find_game
+from custom.recipes import load_recipe
+from custom.runs import Run
+from custom.settings import Settings
+from custom.tracking import sync
+from custom.tracking.wish import Tracking
+from custom.training import train
+
+PONG = find_game("Pong")
+NEVER = 10**9
+
+
+class Dumps(BaseCallback):
+    """Dumps the logger as the end of every fourth game would, and keeps what it held."""
+
+    def __init__(self, then: Any = None) -> None:
+        super().__init__()
+        self.then = then
+        self.held: list[dict[str, Any]] = []
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps % 30 == 0:
+            held = dict(self.logger.name_to_value)
+            self.held.append({**held, "steps": self.num_timesteps})
+            self.logger.dump(self.num_timesteps)
+            if self.then is not None and len(self.held) == 2:
+                self.then()
+        return True
+
+
+def experiment(folder: Path, mode: str, **wanted: Any) -> tuple[Experiment, DQN]:
+    """A small experiment on Pong, of 120 steps."""
+    from tests.conftest import SMALL  # which imports this module
+
+    file = folder / "small.yml"
+    file.write_text(yaml.safe_dump({"atari": {**SMALL, "learning_starts": 12}}))
+    recipe = load_recipe(str(file), PONG).with_budget(120)
+    asked = Settings(seed=0, logs=folder / "logs", eval_freq=NEVER, eval_episodes=1)
+    asked = Settings(**{**vars(asked), **wanted, "tracking": Tracking(mode)})
+    return build(recipe, PONG, asked)
+
+
+def trained(folder: Path, mode: str, then: Any = None, **wanted: Any) -> tuple[Run, Dumps]:
+    """Its run folder, and what SB3's logger dumped."""
+    made, model = experiment(folder, mode, **wanted)
+    dumps = Dumps(then)
+    made.callbacks.insert(0, dumps)
+    assert train(made, model) == 0
+    assert made.run is not None
+    return made.run, dumps
+
+
+def weights(run: Run) -> list[th.Tensor]:
+    return list(DQN.load(run.final_model, device="cpu").policy.state_dict().values())
+
+
+@pytest.fixture(scope="session")
+def untracked(tmp_path_factory: pytest.TempPathFactory) -> list[th.Tensor]:
+    """Weights of the same training without W&B."""
+    return weights(trained(tmp_path_factory.mktemp("untracked"), "off")[0])
+
+
+def same(run: Run, expected: list[th.Tensor]) -> bool:
+    return all(th.equal(a, b) for a, b in zip(weights(run), expected, strict=True))
+
+
+def read_back(run: Run) -> tuple[Any, list[dict[str, Any]]]:
+    """A run and its rows as the API gives them, without what W&B adds."""
+    api = wandb.Api(timeout=10)
+    found = api.run(f"tester/sb3-atari-dqn/{run.facts['wandb']['id']}")
+    rows = [dict(row) for row in found.scan_history()]
+    return found, [{k: v for k, v in row.items() if not k.startswith("_")} for row in rows]
+
+
+def has_all(rows: list[dict[str, Any]], dumps: Dumps) -> bool:
+    """Whether the rows are the dumps, to the bit."""
+    kept = [{k: row.get(k) for k in dump} for dump, row in zip(dumps.held, rows, strict=True)]
+    return kept == dumps.held and all("train/loss" in row for row in rows)
+
+
+def upload(run: Run) -> int:
+    """As `make sync`; how many stretches were uploaded."""
+    sync.check()
+    waiting, _ = sync.pending([run])
+    return sum(sync.upload(run) for run in waiting)
+
+
+def warnings(output: str) -> list[str]:
+    return [line for line in output.splitlines() if line.startswith("warning")]
+
+
+def holds(folder: Path, secret: str) -> bool:
+    """Whether a file in a folder has these letters in it."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return any(secret.encode() in path.read_bytes() for path in files)
