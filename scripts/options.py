@@ -15,6 +15,7 @@ import torch as th
 from custom import signals
 from custom.errors import UserError
 from custom.evaluation import EPSILON
+from custom.fanout.choose import CLUSTERS
 from custom.games import Game, find_game
 from custom.recipes import recipe_name
 from custom.runs import Run, latest_run, open_run
@@ -84,6 +85,28 @@ def add_switch(made: argparse._ActionsContainer, flag: str, explanation: str) ->
     made.add_argument(
         flag, type=switch, nargs="?", const=True, default=False, metavar="1", help=explanation
     )
+
+
+def add_fanout(made: Parser) -> None:
+    """Flags of commands that train many agents."""
+    group = made.add_argument_group("many at once", "docs/scale.md")
+    add = group.add_argument
+    add("--jobs", type=whole(1, 4096), default=1, help="trainings at once")
+    add("--cluster", choices=CLUSTERS, default="auto", help="auto: Ray where RAY_ADDRESS is set")
+    add("--cpus", type=whole(1, 1024), help="cores of each; default: those here, divided by jobs")
+    add("--gpus", type=share, default=0.0, help="share of a GPU that each takes, on a cluster")
+    add("--memory", type=positive, default=0.0, help="gigabytes that each takes, on a cluster")
+
+
+def positive(text: str) -> float:
+    """A type for `argparse`: a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 < value < MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
 
 
 def device(text: str) -> str:

@@ -12,7 +12,8 @@ from custom.console import say
 from custom.engine import Engine
 from custom.envs import make_games
 from custom.errors import UserError
-from custom.fanout.task import Launcher, Resources, ThisMachine
+from custom.fanout.choose import launcher
+from custom.fanout.task import Launcher, Resources
 from custom.games import Game
 from custom.memory import largest_replay
 from custom.native_env import cores
@@ -37,13 +38,13 @@ def command(args: argparse.Namespace) -> None:
     url = storage.address(args.storage, folder / "study.db")
     begun = study.begin(url, name, plan)
     say(describe(plan, name, url, args.trials))
-    resources = Resources(cpus=max(cores() // args.jobs, 1))
-    launcher = ThisMachine()
+    resources = Resources(args.cpus or max(cores() // args.jobs, 1), args.gpus, args.memory)
+    where = launcher(args.cluster, folder)
     search = Search(begun, url, args.trials, folder, args.device, resources)
-    search.run(launcher, args.jobs)
+    search.run(where, args.jobs)
     write_files(begun, folder)
     if args.finalists:
-        train_finalists(begun, plan, folder, args, launcher, resources)
+        train_finalists(begun, plan, folder, args, where, resources)
     say(f"Study: {folder}")
 
 
@@ -52,7 +53,7 @@ def train_finalists(
     plan: Plan,
     folder: Path,
     args: argparse.Namespace,
-    launcher: Launcher,
+    where: Launcher,
     resources: Resources,
 ) -> None:
     """Train the best trials and the recipe itself on fresh seeds, and rank them."""
@@ -62,7 +63,7 @@ def train_finalists(
     found = finalists(study, plan, args.finalists)
     how = {"device": args.device, "resources": resources}
     say(f"{len(found) - 1} best trials and the recipe itself, on {args.seeds} fresh seeds")
-    failed = matrix_of(found, plan, folder, args.seeds, **how).train(launcher, args.jobs)
+    failed = matrix_of(found, plan, folder, args.seeds, **how).train(where, args.jobs)
     if failed:
         say(f"without a ranking: {', '.join(failed)} did not finish; the same command goes on")
         raise SystemExit(1)
@@ -127,7 +128,6 @@ def parser() -> options.Parser:
     add = made.add_argument
     add("--trials", type=several, default=50, help="of the study, all machines together")
     add("--steps", type=several, default=1_000_000, help="of each trial")
-    add("--jobs", type=options.whole(1, 1024), default=1, help="trials at once on this machine")
     add("--storage", default="", help="a file, or postgresql://USER@HOST/DATABASE")
     add("--study", default="", help="name; default: RECIPE-ENVIRONMENT")
     add("--search", default="", help="what is searched, e.g. 'learning_rate batch_size'")
@@ -139,6 +139,7 @@ def parser() -> options.Parser:
     add("--seeds", type=several, default=3, help="fresh seeds of each of them")
     add("--engine", choices=("sb3", "native"), default="sb3", help="what plays the game")
     add("--envs", type=options.whole(1, 1024), help="games at once in each trial")
+    options.add_fanout(made)
     return made
 
 

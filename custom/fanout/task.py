@@ -74,7 +74,7 @@ def environment(task: Task) -> dict[str, str]:
 
 def command_of(task: Task) -> list[str]:
     """What starts a task."""
-    return [sys.executable, "-m", task.module, *task.arguments]
+    return [sys.executable, "-m", "custom.fanout.child", task.module, *task.arguments]
 
 
 class Process:
@@ -104,6 +104,10 @@ class Process:
     def status(self) -> int | None:
         """Its exit status, None while it runs."""
         return self._process.poll()
+
+    def wait(self) -> int:
+        """Wait for its end, however long; its exit status."""
+        return self._process.wait()
 
     def stop(self) -> None:
         """Ask it to end."""

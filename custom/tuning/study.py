@@ -114,14 +114,16 @@ def give_on(study: optuna.Study) -> list[int]:
 
 def _has_gone(trial: FrozenTrial) -> bool:
     host, pid, began = trial.user_attrs.get(PROCESS, ("", 0, ""))
-    return host == socket.gethostname() and began != start_of(pid)
+    gone: bool = host == socket.gethostname() and began != start_of(pid)
+    return gone
 
 
 def start_of(pid: int) -> str:
     """When a process began, by which it is told from a later one of the same number."""
     try:
         with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[19]
+            state, *rest = file.read().rpartition(")")[2].split()
+            return "" if state == "Z" else rest[18]
     except FileNotFoundError:
         return ""
     except OSError:  # a system without /proc

@@ -1,0 +1,27 @@
+"""Which launcher a user asks for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from custom.fanout.task import Launcher, ThisMachine
+
+CLUSTERS = ("auto", "none", "ray", "slurm")
+
+
+def launcher(cluster: str, folder: Path) -> Launcher:
+    """Where tasks run.
+
+    :param cluster: one of `CLUSTERS`; ``auto``: Ray where ``RAY_ADDRESS`` is set
+    :param folder: for what comes back
+    """
+    if cluster == "ray" or (cluster == "auto" and os.environ.get("RAY_ADDRESS")):
+        from custom.fanout.on_ray import OnRay
+
+        return OnRay(folder)
+    if cluster == "slurm":
+        from custom.fanout.on_slurm import OnSlurm
+
+        return OnSlurm(folder)
+    return ThisMachine()

@@ -1,0 +1,83 @@
+"""Tasks on Ray: embedded on this machine, or on the cluster that ``RAY_ADDRESS`` names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from custom.errors import UserError
+from custom.fanout.remote import Outcome, run_task, shared_mark, unpack
+from custom.fanout.task import ROOT, Handle, Task
+
+KILLED = -9
+
+
+class OnRay:
+    """Ray queues tasks until a machine has what they need.
+
+    :param folder: on this machine, for what comes back
+    :raises UserError: Ray is not installed, or its cluster does not answer
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise UserError(
+                "CLUSTER=ray needs Ray; .venv/bin/pip install -c constraints.txt -e '.[cluster]'"
+            ) from None
+        self._ray = ray
+        self.mark = shared_mark(folder)
+        if ray.is_initialized():
+            return
+        where: dict[str, Any] = {"include_dashboard": False}
+        if os.environ.get("RAY_ADDRESS"):  # other machines: what they run is this folder
+            where = {"runtime_env": {"working_dir": str(ROOT), "excludes": ["logs", ".venv"]}}
+        try:
+            ray.init(log_to_driver=False, logging_level="ERROR", **where)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"RAY_ADDRESS: no Ray cluster answers ({reason[:200]})") from None
+
+    def start(self, task: Task) -> Handle:
+        """Queue a task."""
+        needs = task.resources
+        remote = self._ray.remote(run_task).options(
+            num_cpus=needs.cpus,
+            num_gpus=needs.gpus,
+            memory=int(needs.memory_gb * 1e9) or None,
+            max_retries=0,  # whoever started it knows what is done already
+            name=task.name,
+        )
+        return RayHandle(self._ray, remote.remote(task, str(self.mark)))
+
+
+class RayHandle:
+    """A task that Ray has."""
+
+    def __init__(self, ray: Any, result: Any) -> None:
+        self._ray = ray
+        self._result = result
+
+    def status(self) -> int | None:
+        """Its exit status, `KILLED` where its worker has gone, None while it runs."""
+        done, _ = self._ray.wait([self._result], timeout=0)
+        if not done:
+            return None
+        try:
+            outcome: Outcome = self._ray.get(self._result)
+        except self._ray.exceptions.RayError:
+            return KILLED
+        unpack(outcome)
+        return outcome.status
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        self._ray.cancel(self._result)
+
+    def end(self) -> None:
+        """Wait for its end for a minute, then end it."""
+        done, _ = self._ray.wait([self._result], timeout=60)
+        if not done:
+            self._ray.cancel(self._result, force=True)

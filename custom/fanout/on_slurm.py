@@ -1,0 +1,72 @@
+"""Tasks as jobs of SLURM, by `submitit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from custom.errors import UserError
+from custom.fanout.remote import Outcome, run_task, shared_mark, unpack
+from custom.fanout.task import Handle, Task
+
+KILLED = -9
+MINUTES = 3 * 24 * 60  # of a job
+
+
+class OnSlurm:
+    """SLURM queues tasks; partition, account and the like come from its own ``SBATCH_`` variables.
+
+    :param folder: on a disk that all machines have
+    :param cluster: of submitit; ``local`` for processes of this machine
+    :raises UserError: submitit or SLURM is not here
+    """
+
+    def __init__(self, folder: Path, cluster: str = "slurm") -> None:
+        try:
+            import submitit
+        except ImportError:
+            raise UserError(
+                "CLUSTER=slurm needs submitit; .venv/bin/pip install -c constraints.txt"
+                " -e '.[cluster]'"
+            ) from None
+        self.mark = shared_mark(folder)
+        try:
+            self._executor = submitit.AutoExecutor(folder / "slurm", cluster=cluster)
+        except RuntimeError as error:
+            raise UserError(f"CLUSTER=slurm: {' '.join(str(error).split())}") from None
+
+    def start(self, task: Task) -> Handle:
+        """Queue a task."""
+        needs = task.resources
+        self._executor.update_parameters(
+            name=task.name.replace(" ", "_"),
+            cpus_per_task=needs.cpus,
+            gpus_per_node=int(needs.gpus),
+            mem_gb=needs.memory_gb or None,
+            timeout_min=MINUTES,
+        )
+        return SlurmHandle(self._executor.submit(run_task, task, str(self.mark)))
+
+
+class SlurmHandle:
+    """A job of SLURM."""
+
+    def __init__(self, job: Any) -> None:
+        self._job = job
+
+    def status(self) -> int | None:
+        """Its exit status, `KILLED` where it has none, None while it runs."""
+        if not self._job.done():
+            return None
+        if self._job.exception() is not None:
+            return KILLED
+        outcome: Outcome = self._job.result()
+        unpack(outcome)
+        return outcome.status
+
+    def stop(self) -> None:
+        """Cancel it."""
+        self._job.cancel()
+
+    def end(self) -> None:
+        """It is cancelled: nothing is waited for."""
