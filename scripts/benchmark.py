@@ -10,7 +10,7 @@ from custom.engine import Engine
 from custom.errors import UserError
 from custom.fanout.choose import launcher
 from custom.fanout.task import Resources
-from custom.games import find_game
+from custom.games import Game, find_game
 from custom.matrix import Cell, Matrix
 from custom.native_env import cores
 from custom.recipes import load_recipe
@@ -29,7 +29,7 @@ def command(args: argparse.Namespace) -> int:
     if failed:
         say(f"{len(failed)} runs did not finish: {', '.join(failed)}; the same command goes on")
         return 1
-    games = list(dict.fromkeys(cell.game for cell in matrix.cells))
+    games = unique([cell.game for cell in matrix.cells])
     recipes = list(dict.fromkeys(cell.recipe.name for cell in matrix.cells))
     out: Path = args.out or args.logs / "compare" / "benchmark"
     with whole_folder(out) as folder:
@@ -45,7 +45,7 @@ def matrix_of(args: argparse.Namespace) -> Matrix:
 
     :raises UserError: nothing, or a recipe that is wrong for one of the games
     """
-    games = [find_game(name) for name in args.games.split()]
+    games = unique([find_game(name) for name in args.games.split()])
     recipes = args.recipes.split()
     for name, given in (("GAMES", games), ("RECIPES", recipes)):
         if not given:
@@ -53,7 +53,7 @@ def matrix_of(args: argparse.Namespace) -> Matrix:
     cells = [
         Cell(game, load_recipe(recipe, game).with_budget(args.steps), seed)
         for seed in range(args.first_seed, args.first_seed + args.seeds)  # whole rounds first
-        for game in dict.fromkeys(games)
+        for game in games
         for recipe in dict.fromkeys(recipes)
     ]
     cpus = args.cpus or max(cores() // args.jobs, 1)
@@ -66,6 +66,11 @@ def matrix_of(args: argparse.Namespace) -> Matrix:
         args.device,
         Resources(cpus, args.gpus, args.memory),
     )
+
+
+def unique(games: list[Game]) -> list[Game]:
+    """Each game once."""
+    return list({game.env_id: game for game in games}.values())
 
 
 def parser() -> options.Parser:

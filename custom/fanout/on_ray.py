@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class OnRay:
         if os.environ.get("RAY_ADDRESS"):  # other machines: what they run is this folder
             where = {"runtime_env": {"working_dir": str(ROOT), "excludes": ["logs", ".venv"]}}
         try:
-            ray.init(log_to_driver=False, logging_level="ERROR", **where)
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"RAY_ADDRESS: no Ray cluster answers ({reason[:200]})") from None

@@ -179,7 +179,6 @@ def sampler(plan: Plan, asked: int) -> optuna.samplers.BaseSampler:
             multivariate=True,
             group=True,
             constant_liar=True,
-            warn_independent_sampling=False,
         )
 
 

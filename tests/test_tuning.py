@@ -1,0 +1,318 @@
+"""Studies: what is claimed, repeated, counted and named the winner; trainings are doubles here."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import yaml
+from optuna.trial import Trial, TrialState
+
+from custom.errors import UserError
+from custom.fanout.task import Handle, Task
+from custom.games import find_game
+from custom.recipes import load_recipe
+from custom.runs import claim_folder, write_json
+from custom.tuning.best import write_best, write_ranking
+from custom.tuning.files import write_files
+from custom.tuning.finalists import RECIPE, beside_the_recipe, finalists, matrix_of, rank
+from custom.tuning.plan import Plan
+from custom.tuning.storage import REPEATS, address, open_storage
+from custom.tuning.study import REASON, begin, give_on, load, number_of, progress, run_one
+from tests.compared import PROTOCOL
+from tests.conftest import ROOT, SMALL
+
+PONG = find_game("Pong")
+OPTIMUM = 3e-4
+
+
+def plan_of(**changed: Any) -> Plan:
+    values = {**SMALL, "n_timesteps": 1000, "learning_rate": 1e-4, "batch_size": 32}
+    known = {"env_id": PONG.env_id, "recipe": "small", "algo": "dqn", "hyperparams": values}
+    return Plan(**{**known, "search": ("learning_rate",), "pruner": "none", **changed})
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return address("", tmp_path / "study.db")
+
+
+def score(rate: float) -> float:
+    """Best, 100, at `OPTIMUM`; the recipe's own 1e-4 is at 88.6."""
+    return 100 - 50 * (math.log10(rate) - math.log10(OPTIMUM)) ** 2
+
+
+def double(trial: Trial) -> float:
+    """What a training would come to, with noise that its seed decides."""
+    plan = plan_of()
+    rate = plan.space.suggest(trial)["learning_rate"]
+    noise = np.random.default_rng(plan.trial_seed(number_of(trial))).normal(scale=2)
+    return score(rate) + float(noise)
+
+
+def search(url: str, plan: Plan, n_trials: int, train: Callable[[Trial], float]) -> optuna.Study:
+    study = begin(url, "s", plan)
+    while run_one(study, url, n_trials, train):
+        pass
+    return study
+
+
+def test_the_first_trial_is_the_recipe_and_no_more_are_made_than_asked_for(url: str) -> None:
+    study = search(url, plan_of(), 5, double)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 5
+    assert study.trials[0].params == {"learning_rate": 1e-4}
+    assert len({trial.params["learning_rate"] for trial in study.trials}) == 5
+    assert len(search(url, plan_of(), 5, double).trials) == 5
+    assert len(search(url, plan_of(), 6, double).trials) == 6
+
+
+def test_the_same_seed_gives_the_same_trials_however_often_it_is_begun_anew(
+    tmp_path: Path,
+) -> None:
+    def params(name: str, *numbers: int, seed: int = 0) -> list[dict[str, Any]]:
+        own = address("", tmp_path / name)
+        for n in numbers:
+            study = search(own, plan_of(seed=seed), n, double)
+        return [trial.params for trial in study.trials]
+
+    once = params("a.db", 14)
+    assert params("b.db", 14) == once
+    assert params("c.db", 3, 9, 14) == once
+    assert params("d.db", 14, seed=1)[1:] != once[1:]
+
+
+def test_a_trial_of_a_killed_process_is_done_again_with_its_own_seed(url: str) -> None:
+    begin(url, "s", plan_of())
+    code = (
+        "import sys, os, signal\n"
+        "from tests.test_tuning import *\n"
+        "def train(trial):\n"
+        "    plan_of().space.suggest(trial)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"run_one(load({url!r}, 's'), {url!r}, 3, train)\n"
+    )
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT)
+        assert done.returncode == -signal.SIGKILL
+    seen: list[int] = []
+
+    def train(trial: Trial) -> float:
+        seen.append(number_of(trial))
+        return double(trial)
+
+    study = search(url, plan_of(), 3, train)
+    states = [trial.state for trial in study.trials]
+    assert states.count(TrialState.COMPLETE) == 3
+    assert states.count(TrialState.RUNNING) == 0
+    assert seen[0] == 0
+    assert [t.params for t in study.trials[:3]] == [{"learning_rate": 1e-4}] * 3
+    assert progress(study).done == 3
+
+
+def test_a_trial_that_kills_its_process_each_time_counts_as_failed(url: str) -> None:
+    study = begin(url, "s", plan_of())
+    for _ in range(REPEATS + 1):
+        trial = study.ask()
+        trial.set_user_attr("process", [os.uname().nodename, 2**22 + 1, "0"])
+        assert give_on(study) == [trial.number]
+    assert progress(study).done == 1
+    assert progress(study).waiting == 0
+
+
+def test_a_trial_of_this_machine_that_lives_is_left_alone(url: str) -> None:
+    study = begin(url, "s", plan_of())
+
+    def train(trial: Trial) -> float:
+        assert give_on(load(url, "s")) == []
+        return 1.0
+
+    assert run_one(study, url, 1, train)
+
+
+def test_a_stopped_trial_is_done_again_and_not_counted_as_killed(url: str) -> None:
+    def stopped(trial: Trial) -> float:
+        plan_of().space.suggest(trial)
+        raise KeyboardInterrupt
+
+    for _ in range(REPEATS + 2):
+        with pytest.raises(KeyboardInterrupt):
+            search(url, plan_of(), 1, stopped)
+    study = search(url, plan_of(), 1, double)
+    assert progress(study).done == 1
+    assert number_of(study.trials[-1]) == 0
+
+
+def test_a_trial_that_fails_for_a_reason_counts_and_is_not_repeated(url: str) -> None:
+    def diverges(trial: Trial) -> float:
+        trial.set_user_attr(REASON, "the loss is not finite")
+        raise UserError("the loss is not finite")
+
+    study = search(url, plan_of(), 2, diverges)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL] * 2
+
+
+def test_two_processes_share_a_study_without_a_trial_too_many(url: str) -> None:
+    begin(url, "s", plan_of())
+    code = (
+        "from tests.test_tuning import *\n"
+        f"study = load({url!r}, 's')\n"
+        f"while run_one(study, {url!r}, 8, double): pass\n"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    trials = load(url, "s").trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 8
+    assert len({str(trial.params) for trial in trials}) == 8
+
+
+@pytest.mark.parametrize("changed", [{"seed": 3}, {"objective": "area"}, {"search": ()}])
+def test_another_plan_under_the_same_name_is_refused(url: str, changed: dict[str, Any]) -> None:
+    begin(url, "s", plan_of())
+    begin(url, "s", plan_of(largest_buffer=5))  # another machine
+    [name] = changed
+    with pytest.raises(UserError, match=f"STUDY s was begun with {name} .*STUDY="):
+        begin(url, "s", plan_of(**changed))
+
+
+def test_a_plan_comes_back_from_json_as_it_was() -> None:
+    plan = plan_of(search=("learning_rate", "batch_size"), seed=7)
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("mysql://a@b/c", "STORAGE: mysql is not known"),
+        ("sqlite:////proc/nowhere/study.db", "cannot be used"),
+    ],
+)
+def test_a_storage_that_cannot_be_had_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        open_storage(address(text, tmp_path))
+
+
+def test_a_file_that_is_no_storage_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_text("no database, but long enough to be taken for one" * 50)
+    with pytest.raises(UserError, match=r"STORAGE sqlite:.*cannot be used"):
+        open_storage(address("", tmp_path / "study.db"))
+
+
+class Doubles:
+    """Writes the run folder that a training would leave."""
+
+    def start(self, task: Task) -> Handle:
+        flags = dict(re.fullmatch(r"--([\w-]+)=(.*)", a).groups() for a in task.arguments[:-1])  # type: ignore[union-attr]
+        recipe = load_recipe(flags["recipe"], PONG)
+        seed, steps = int(flags["seed"]), int(flags["steps"])
+        folder = claim_folder(Path(flags["logs"]) / recipe.name / "dqn", PONG.folder_name)
+        (folder / "recipe.yml").write_text(recipe.to_yaml(PONG.env_id))
+        end = score(recipe.hyperparams["learning_rate"]) + np.random.default_rng(seed).normal()
+        every, games = int(flags["eval-freq"]), int(flags["eval-episodes"])
+        times = list(range(every, steps + 1, every))
+        results = np.full((len(times), games), end)
+        np.savez(folder / "evaluations.npz", timesteps=times, results=results)
+        facts = {"env_id": PONG.env_id, "recipe": recipe.name, "algo": "dqn", "seed": seed}
+        facts |= {"frame_skip": 4, "n_timesteps": steps, "state": "finished"}
+        protocol = PROTOCOL | {"episodes": games}
+        write_json(folder / "run.json", facts | {"eval_protocol": protocol, "steps": steps})
+        return Ended()
+
+
+class Ended:
+    def status(self) -> int:
+        return 0
+
+    def stop(self) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
+def test_the_search_the_fresh_seeds_and_the_report_name_the_true_winner(
+    url: str, tmp_path: Path
+) -> None:
+    plan, folder = plan_of(), tmp_path / "study"
+    study = search(url, plan, 30, double)
+    found = finalists(study, plan, 2)
+    assert found[0].name == RECIPE
+    assert matrix_of(found, plan, folder, 5).train(Doubles(), 2) == []
+    data, names = rank(found, plan, folder)
+    verdicts = [beside_the_recipe(data, name) for name in names]
+    assert names[-1] == RECIPE
+    assert verdicts == ["better", "better", "it is the recipe itself: nothing better was found"]
+    write_ranking(data, names, verdicts, folder)
+    said = write_best(study, plan, folder, tmp_path / "best.yml")
+    assert "Beside the recipe itself: better" in said
+    rate = load_recipe(str(tmp_path / "best.yml"), PONG).hyperparams["learning_rate"]
+    assert abs(math.log10(rate) - math.log10(OPTIMUM)) < 0.15
+    assert score(rate) > score(1e-4) + 10
+
+
+def test_where_nothing_is_better_the_recipe_wins(url: str, tmp_path: Path) -> None:
+    plan, folder = plan_of(), tmp_path / "study"
+    study = search(url, plan, 3, lambda trial: 0.0 * double(trial))
+    found = finalists(study, plan, 1)
+    tie = [f if f.trial is None else found[0].__class__(f.name, f.trial, f.recipe) for f in found]
+    matrix_of(tie, plan, folder, 2).train(Doubles(), 1)
+    for file in folder.glob("finalists/*/dqn/*/evaluations.npz"):
+        np.savez(file, timesteps=[200, 400, 600, 800, 1000], results=np.full((5, 10), -21.0))
+    data, names = rank(found, plan, folder)
+    assert names[0] == RECIPE
+    write_ranking(data, names, [beside_the_recipe(data, n) for n in names], folder)
+    said = write_best(study, plan, folder, tmp_path / "best.yml")
+    assert "Nothing better than the recipe was found" in said
+    assert load_recipe(str(tmp_path / "best.yml"), PONG).hyperparams == plan.hyperparams
+
+
+def test_finished_runs_of_a_matrix_are_not_trained_again(url: str, tmp_path: Path) -> None:
+    plan = plan_of()
+    found = finalists(search(url, plan, 1, double), plan, 0)
+    matrix = matrix_of(found, plan, tmp_path, 3)
+    started: list[str] = []
+
+    class Counting(Doubles):
+        def start(self, task: Task) -> Handle:
+            started.append(task.name)
+            return super().start(task)
+
+    assert matrix.train(Counting(), 2) == []
+    assert len(started) == 3
+    assert matrix.train(Counting(), 2) == []
+    assert len(started) == 3
+
+
+def test_the_files_of_a_study_hold_every_trial(url: str, tmp_path: Path) -> None:
+    study = search(url, plan_of(), 4, double)
+    write_files(study, tmp_path)
+    trials = json.loads((tmp_path / "trials.json").read_text())["trials"]
+    assert [trial["value"] for trial in trials] == [trial.value for trial in study.trials]
+    assert len((tmp_path / "trials.csv").read_text().splitlines()) == 5
+    drawn = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert {"history.html", "history.png", "timeline.png", "slices.html"} <= drawn
+    page = (tmp_path / "plots" / "history.html").read_text()
+    assert not re.search(r"<script[^>]+src=", page)
+    assert not list(tmp_path.rglob("*.pkl"))
+
+
+def test_tune_best_does_not_write_over_what_is_not_its_own(url: str, tmp_path: Path) -> None:
+    study = search(url, plan_of(), 2, double)
+    out = tmp_path / "mine.yml"
+    out.write_text(yaml.safe_dump({"atari": {}}))
+    with pytest.raises(UserError, match="is there already"):
+        write_best(study, plan_of(), tmp_path, out)
+    empty = begin(url, "other", plan_of())
+    with pytest.raises(UserError, match="no trial is complete yet"):
+        write_best(empty, plan_of(), tmp_path, tmp_path / "new.yml")
+    assert not (tmp_path / "new.yml").exists()
