@@ -46,7 +46,8 @@ class PeriodicCallback(BaseCallback):
         try:
             return self.on_period()
         except OSError as error:  # a full disk may have room again the next time
-            say(f"step {self.num_timesteps:,}: {error}; training goes on")
+            what = type(self).__name__
+            say(f"step {self.num_timesteps:,}: {what} not written: {error}; training goes on")
             return True
 
     def on_period(self) -> bool:

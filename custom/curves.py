@@ -20,7 +20,8 @@ def training_games(run: Run) -> pd.DataFrame:
 
     :raises UserError: the file is damaged
     """
-    if not (run.path / GAMES_FILE).is_file():
+    file = run.path / GAMES_FILE
+    if not file.is_file() or not file.stat().st_size:  # its first line is on its way
         none: pd.DataFrame = pd.DataFrame(columns=["steps", "frames", "score"], dtype=float)
         return none
     try:

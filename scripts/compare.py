@@ -40,6 +40,8 @@ def command(args: argparse.Namespace) -> None:
     games, recipes = games_of(args), args.recipes.split()
     if not recipes:
         raise UserError("RECIPES is empty; write for one RECIPES='dqn dqn-rmsprop'")
+    if args.source == "logs" and not args.logs.is_dir():
+        raise UserError(f"LOGS {args.logs}: there is no such folder")
     out = args.out or args.logs / "compare" / folder_of(games)
     with whole_folder(out) as folder:
         if args.source == "wandb":
@@ -48,7 +50,7 @@ def command(args: argparse.Namespace) -> None:
         else:
             runs, left_out = from_logs(args.logs, games, recipes)
         say(f"comparing {len(runs)} runs; each pair of recipes takes some seconds")
-        data = compare(runs, left_out, args.source)
+        data = compare(runs, left_out, args.source, say)
         write_all(data, folder)
     print(short(data))
     print(f"Report: {out / 'report.html'}")

@@ -148,10 +148,37 @@ def test_over_games_scores_are_human_normalised(written: Write, tmp_path: Path) 
 def test_variants_are_not_mixed_over_games(written: Write, tmp_path: Path) -> None:
     for game, rates in (("Pong", (0.1, 0.2)), ("Breakout", (0.2, 0.1))):
         for rate in rates:
-            written(game=game, values={"learning_rate": rate})
+            more = {"loss": "mse", "gamma": 0.9, "double_q": True} if rate == 0.1 else {}
+            written(game=game, values={"learning_rate": rate, **more})
     data = compared(tmp_path / "logs", "dqn", games=("Pong", "Breakout"))
     assert data["over_games"] is None
     assert any("dqn (variant 1): left out, which variants" in note for note in data["notes"])
+
+
+def test_a_game_without_a_run_is_named(written: Write, tmp_path: Path) -> None:
+    written()
+    data = compared(tmp_path / "logs", "dqn", games=("Pong", "Freeway"))
+    assert data["notes"] == ["FreewayNoFrameskip-v4, dqn: no run"]
+
+
+def test_large_numbers_leave_a_run_out(written: Write, tmp_path: Path) -> None:
+    written()
+    written(n_timesteps=10**400)
+    written(scores=[[1e308, 0], [0, 0]])
+    data = compared(tmp_path / "logs", "dqn")
+    assert len(data["notes"]) == 2
+    assert [len(column["runs"]) for column in data["games"][0]["columns"]] == [1]
+
+
+def test_a_recipe_file_that_is_not_there_is_refused(
+    written: Write, tmp_path: Path, refused: Refused
+) -> None:
+    written()
+    flags = ["--game", "Pong", "--recipes", "/nonexistent/dqn.yml", "--logs", tmp_path / "logs"]
+    assert "RECIPES '/nonexistent/dqn.yml': there is no such file" in refused(
+        "scripts.compare", *flags
+    )
+    assert "LOGS" in refused("scripts.compare", "--logs", tmp_path / "nowhere")
 
 
 def test_what_differs_between_games_is_said(written: Write, tmp_path: Path) -> None:

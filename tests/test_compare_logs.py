@@ -143,7 +143,9 @@ def test_runs_of_different_code_share_a_column_and_that_is_said(
         ({"engine": {"precision": "bf16", "threads": 2}}, "dqn (precision bf16)"),
         ({"scores": [[1], [2]]}, "dqn (1-game evaluations)"),
         ({"evaluated": (500, 2000)}, None),
-        ({"values": {"learning_rate": 1e-3}}, "dqn (variant 2)"),
+        ({"values": {"learning_rate": 1e-3}}, "dqn (learning_rate 0.001)"),
+        ({"values": {"learning_rate": 1e-3, "loss": "mse", "gamma": 0.9}}, "dqn (variant 2)"),
+        ({"engine": {"env": "native"}}, "dqn (env native)"),
     ],
 )
 def test_what_differs_in_more_than_its_seed_has_a_column_of_its_own(

@@ -85,6 +85,16 @@ def test_a_server_that_takes_no_rows_ends_a_sync_in_a_line(
     assert has_all(read_back(run_folder)[1], dumps)
 
 
+def test_a_damaged_file_is_told_from_one_that_can_go_on(
+    wandb_server: WandbServer, tmp_path: Path
+) -> None:
+    run_folder, _ = trained(tmp_path, "offline")
+    [file] = unsent(run_folder)
+    file.write_bytes(b"\0" * 100)
+    with pytest.raises(UserError, match="is damaged; delete its folder"):
+        upload(run_folder)
+
+
 def test_a_damaged_run_that_was_tracked_is_named(wandb_server: WandbServer, tmp_path: Path) -> None:
     run_folder, _ = trained(tmp_path, "offline")
     (run_folder.path / "recipe.yml").write_text("{")

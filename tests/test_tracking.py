@@ -137,5 +137,12 @@ def test_wandbs_own_variable_is_honoured(monkeypatch: pytest.MonkeyPatch) -> Non
     assert tracking("wandb").mode == "offline"
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert not tracking("wandb").is_on
+    monkeypatch.setenv("WANDB_MODE", "nonsense")
+    with pytest.raises(UserError, match="WANDB_MODE 'nonsense' is unknown"):
+        tracking("wandb")
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("WANDB_BASE_URL", "notaurl")
+    with pytest.raises(UserError, match="WANDB_BASE_URL 'notaurl' is no address"):
+        tracking("wandb")
     with pytest.raises(UserError, match="need TRACK=wandb"):
         tracking("off", videos=True)

@@ -18,6 +18,7 @@ WORDS = {
     "repeat_action_probability": "sticky actions {}",
     "max_frames": "games of up to {} frames",
 }
+SHORT = 40  # letters
 SAME_END = 0.01  # of the budget: last evaluations so close are of one age
 
 
@@ -26,7 +27,7 @@ class Column:
     """Runs of one game that differ in their seed alone, in its order.
 
     :param label: the recipe, and whatever sets it apart from other columns
-    :param is_variant: its game has the recipe with other hyperparameters, too
+    :param is_variant: its label does not say in what it differs from others of its recipe
     """
 
     label: str
@@ -146,18 +147,30 @@ def _label(run: Measured, others: list[Measured]) -> tuple[str, bool]:
     seen = [traits(other) for other in others]
     same_recipe = [t for t in seen if t["recipe"] == own["recipe"]]
     parts = [
-        own[name] or f"usual {name}"
+        own[name]
         for name in own
-        if name not in ("recipe", "algo", "hyperparams", "evaluations")
+        if own[name]
+        and name not in ("recipe", "algo", "hyperparams", "evaluations")
         and len({t[name] for t in seen}) > 1
     ]
     if len({t["evaluations"] for t in same_recipe}) > 1:
         parts.append(own["evaluations"])
     variants = list(dict.fromkeys((t["algo"], t["hyperparams"]) for t in same_recipe))
     if len(variants) > 1:
-        parts.append(f"variant {variants.index((own['algo'], own['hyperparams'])) + 1}")
+        number = variants.index((own["algo"], own["hyperparams"])) + 1
+        parts.append(_variant(number, run, [o for o in others if o.recipe == run.recipe]))
     label = f"{run.recipe} ({', '.join(parts)})" if parts else run.recipe
-    return label, len(variants) > 1
+    return label, bool(parts) and parts[-1].startswith("variant ")
+
+
+def _variant(number: int, run: Measured, others: list[Measured]) -> str:
+    """What is different in a run's hyperparameters, where that can be said in a word or two."""
+    values = [flat(_values_of(other)) for other in others]
+    names = sorted({name for own in values for name in own})
+    different = [name for name in names if len({own.get(name) for own in values}) > 1]
+    own = flat(_values_of(run))
+    said = ", ".join(f"{name} {own.get(name, 'default')}" for name in different)
+    return said if 0 < len(said) <= SHORT else f"variant {number}"
 
 
 def _made_differently(column: Column) -> list[str]:

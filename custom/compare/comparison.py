@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -14,13 +15,20 @@ from custom.compare.measured import FloatArray, Measured
 from custom.scores import human_normalised
 
 Data = dict[str, Any]
+TELL = 5  # pairs, of which each takes a second or more
 THRESHOLDS = 81  # of a performance profile
 
 
-def compare(runs: list[Measured], left_out: list[str], source: str = "logs") -> Data:
+def compare(
+    runs: list[Measured],
+    left_out: list[str],
+    source: str = "logs",
+    tell: Callable[[str], None] = lambda text: None,
+) -> Data:
     """Compare runs.
 
     :param left_out: lines on runs that are not among them
+    :param tell: takes a line where many pairs take their time
     :return: numbers, texts, lists and dictionaries only, as they are written into compare.json
     """
     columns, notes = columns_of(runs)
@@ -30,17 +38,20 @@ def compare(runs: list[Measured], left_out: list[str], source: str = "logs") -> 
     over_games, reasons = _over_games(games) if len(games) > 1 else (None, [])
     return {
         "source": source,
-        "games": [_game(env_id, own) for env_id, own in games.items()],
+        "games": [_game(env_id, own, tell) for env_id, own in games.items()],
         "over_games": over_games,
         "notes": [*left_out, *notes, *reasons],
     }
 
 
-def _game(env_id: str, columns: list[Column]) -> Data:
+def _game(env_id: str, columns: list[Column], tell: Callable[[str], None]) -> Data:
     levels = levels_of([run for column in columns for run in column.runs])
     pairs: list[Data] = []
     remarks = []
-    for x, y in combinations(columns, 2):
+    both = list(combinations(columns, 2))
+    for number, (x, y) in enumerate(both):
+        if number and number % TELL == 0:
+            tell(f"{env_id}: pair {number} of {len(both)}")
         reason = why_not(x, y)
         if reason:
             remarks.append(f"{x.label} and {y.label} are not compared: {reason}")
@@ -150,7 +161,8 @@ def _aggregates(
     matrices: dict[str, FloatArray], protocols: dict[str, list[str]], games: list[str]
 ) -> Data:
     highest = max(float(scores.max()) for scores in matrices.values())
-    thresholds = np.linspace(0, max(highest, 0.1), THRESHOLDS)
+    lowest = min(float(scores.min()) for scores in matrices.values())
+    thresholds = np.linspace(min(lowest, 0), max(highest, 0.1), THRESHOLDS)
     pairs = [
         {"x": x, "y": y, **statistics.pair(matrices[x], matrices[y])}
         for x, y in combinations(matrices, 2)

@@ -29,7 +29,7 @@ def from_logs(
     """
     found: list[Measured] = []
     left_out: list[str] = []
-    for name in dict.fromkeys(map(recipe_name, recipes)):
+    for name in dict.fromkeys(map(named, recipes)):
         usable, reasons = len(found), len(left_out)
         if not (logs / name).is_dir() and not (FOLDER / f"{name}.yml").is_file():
             raise UserError(f"RECIPES: {name!r} is neither in hyperparams/ nor in {logs}")
@@ -40,8 +40,19 @@ def from_logs(
                 left_out.append(str(error))
         if len(found) == usable:
             raise UserError(nothing(name, games, str(logs), left_out[reasons:]))
+        left_out += missing(name, games, found[usable:])
         found[usable:] = in_order(found[usable:], games)
     return found, left_out
+
+
+def named(recipe: str) -> str:
+    """The name of a recipe that may be given as a file.
+
+    :raises UserError: there is no such file
+    """
+    if recipe.endswith((".yml", ".yaml")) and not Path(recipe).is_file():
+        raise UserError(f"RECIPES {recipe!r}: there is no such file")
+    return recipe_name(recipe)
 
 
 def in_order(runs: list[Measured], games: list[Game]) -> list[Measured]:
@@ -55,6 +66,12 @@ def nothing(recipe: str, games: list[Game], place: str, left_out: list[str]) -> 
     if not left_out:
         return f"no run of {named} with {recipe} in {place}; train one with make train"
     return f"no run of {named} with {recipe} can be compared: {'; '.join(left_out)}"
+
+
+def missing(recipe: str, games: list[Game], runs: list[Measured]) -> list[str]:
+    """A line for each game of which a recipe has no run, though others have."""
+    have = {run.game.env_id for run in runs}
+    return [f"{game.env_id}, {recipe}: no run" for game in games if game.env_id not in have]
 
 
 def _folders(parent: Path, games: list[Game]) -> list[Path]:

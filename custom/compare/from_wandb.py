@@ -13,14 +13,13 @@ from urllib.parse import quote
 import numpy as np
 
 from custom.baselines import baselines_file, read_baselines
-from custom.compare.from_logs import in_order, nothing
+from custom.compare.from_logs import in_order, missing, named, nothing
 from custom.compare.measured import FloatArray, Measured, measured
 from custom.compare.output import FILMS
 from custom.compare.page import LARGEST_VIDEO
 from custom.console import say
 from custom.errors import UserError
 from custom.games import Game
-from custom.recipes import recipe_name
 from custom.tracking import client
 from custom.tracking.callback import AT_THE_END
 
@@ -43,7 +42,7 @@ def from_wandb(
     left_out: list[str] = []
     with _asking(project):
         client.log_in()
-        for name in dict.fromkeys(map(recipe_name, recipes)):
+        for name in dict.fromkeys(map(named, recipes)):
             usable, reasons = len(found), len(left_out)
             for game in games:
                 for run in client.runs(project, {"env_id": game.env_id, "recipe": name}):
@@ -54,6 +53,7 @@ def from_wandb(
                         left_out.append(str(error))
             if len(found) == usable:
                 raise UserError(nothing(name, games, f"{project} on W&B", left_out[reasons:]))
+            left_out += missing(name, games, found[usable:])
             found[usable:] = in_order(found[usable:], games)
     return found, left_out
 
@@ -65,6 +65,8 @@ def _asking(project: str) -> Iterator[None]:
         yield
     except (UserError, OSError):  # of ours, or of a disk
         raise
+    except client.RefusedError as error:  # nothing wrong with the project
+        raise UserError(f"W&B: {error}") from None
     except Exception as error:  # the client raises what its libraries raise
         raise UserError(f"PROJECT {project}: cannot be read ({client.reason(error)})") from None
 

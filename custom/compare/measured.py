@@ -16,7 +16,13 @@ from custom.provenance import versions_of
 
 FloatArray = npt.NDArray[np.float64]
 PROTOCOL = ("epsilon", "episodes", "noop_max", "repeat_action_probability", "max_frames")
-ENGINE = {"pixels": "exact", "precision": "float32", "overlap": False}  # may change what is learnt
+LARGEST = 1e12  # nobody scores or trains as much
+ENGINE = {
+    "env": "sb3",
+    "pixels": "exact",
+    "precision": "float32",
+    "overlap": False,
+}  # may change what is learnt
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +92,8 @@ def measured(
         raise UserError(f"{name}: nothing says how it was evaluated during its training")
     if not scores.size:
         raise UserError(f"{name}: has no evaluation during its training")
-    if not (np.isfinite([*steps, *scores.flat]).all() and (np.diff(steps, prepend=0) > 0).all()):
+    numbers = np.array([*steps, *scores.flat])
+    if not ((np.abs(numbers) < LARGEST).all() and (np.diff(steps, prepend=0) > 0).all()):
         raise UserError(f"{name}: its evaluations have numbers that are not finite, or no order")
     try:
         return _of_facts(name, facts, hyperparams=hyperparams, steps=steps, scores=scores, **found)
@@ -96,7 +103,9 @@ def measured(
 
 def _of_facts(name: str, facts: dict[str, Any], **found: Any) -> Measured:
     seconds, budget = facts.get("wall_clock_seconds"), int(facts["n_timesteps"])
-    if budget <= 0 or not math.isfinite(seconds or 0):
+    if not facts["eval_protocol"].get("full_games", True):
+        raise ValueError("not evaluated on full games")
+    if not 0 < budget < LARGEST or not math.isfinite(seconds or 0):
         raise ValueError(f"{budget} steps in {seconds} s")
     engine, hardware = facts.get("engine") or {}, facts.get("hardware") or {}
     machine = str(hardware.get("gpu") or f"{hardware.get('cpus', '?')} CPUs")

@@ -78,7 +78,13 @@ def _charts(data: Data) -> Data:
         ]
         title = "performance profiles: share of runs above a human-normalised score"
         x = {"x": "human-normalised score", "unit": ""}
-        charts["profiles"] = {"title": title, **x, "lines": lines, "references": []}
+        charts["profiles"] = {
+            "title": title,
+            "range": [0, 1.02],
+            **x,
+            "lines": lines,
+            "references": [],
+        }
     return charts
 
 

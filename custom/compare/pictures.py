@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def draw_curves(game: Data) -> Figure:
     for i, column in enumerate(game["columns"]):
         curve, style = column["curve"], _style(i)
         frames = [frame / 1e6 for frame in curve["frames"]]
-        label = f"{plain(column['label'])}, {_seeds(column)}"
+        label = f"{short(column['label'])}, {_seeds(column)}"
         axes.plot(frames, curve["iqm"], marker="o", ms=3, label=label, **style)
         if curve["low"]:
             axes.fill_between(frames, curve["low"], curve["high"], color=style["color"], alpha=0.18)
@@ -76,7 +77,7 @@ def draw_scores(game: Data) -> Figure:
         means = [run["mean"][-1] for run in column["runs"]]
         axes.plot(means, [i] * len(means), "o", color=colour, alpha=0.4, ms=5)
         _interval(axes, column["iqm"], column["iqm_95"], i, colour)
-    _rows(axes, [f"{plain(column['label'])}\n{_seeds(column)}" for column in columns])
+    _rows(axes, [f"{short(column['label'])}\n{_seeds(column)}" for column in columns])
     return figure
 
 
@@ -87,7 +88,8 @@ def draw_pairs(pairs: list[Data], title: str) -> Figure:
         _interval(axes, pair["probability"], pair["probability_95"], i, COLOURS[0])
     axes.axvline(0.5, color="0.45", ls=":", lw=1)
     axes.set_xlim(-0.02, 1.02)
-    _rows(axes, [f"{plain(p['x'])} > {plain(p['y'])}\n{p['verdict'].split(':')[0]}" for p in pairs])
+    labels = [f"{short(p['x'])} > {short(p['y'])}\n{p['verdict'].split(':')[0]}" for p in pairs]
+    _rows(axes, labels)
     return figure
 
 
@@ -97,9 +99,10 @@ def draw_profiles(over_games: Data) -> Figure:
     figure, axes = _figure(title, "human-normalised score τ", "share of runs with score > τ")
     for i, column in enumerate(over_games["columns"]):
         profile, style, at = column["profile"], _style(i), over_games["thresholds"]
-        axes.plot(at, profile["share"], label=plain(column["label"]), **style)
+        axes.plot(at, profile["share"], label=short(column["label"]), **style)
         if profile["low"]:
             axes.fill_between(at, profile["low"], profile["high"], color=style["color"], alpha=0.18)
+    axes.set_ylim(-0.02, 1.02)
     axes.legend(loc="best", fontsize="x-small")
     return figure
 
@@ -107,6 +110,11 @@ def draw_profiles(over_games: Data) -> Figure:
 def plain(text: str) -> str:
     """Text in which matplotlib finds no formula."""
     return text.replace("$", r"\$")
+
+
+def short(label: str) -> str:
+    """A label in lines that leave room for what it names."""
+    return plain(textwrap.fill(label, 36))
 
 
 def _figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
@@ -120,7 +128,7 @@ def _figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def _style(i: int) -> dict[str, Any]:
-    dash = DASHES[i // len(COLOURS) % len(DASHES)]
+    dash = DASHES[i % len(DASHES)]  # or equal curves would hide each other
     return {"color": COLOURS[i % len(COLOURS)], "ls": dash, "lw": 1.8}
 
 
@@ -133,7 +141,8 @@ def _interval(axes: Axes, point: float, ends: list[float] | None, row: int, colo
 def _rows(axes: Axes, labels: list[str]) -> None:
     axes.set_yticks(range(len(labels)), labels, fontsize="small")
     axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.figure.set_figheight(1.3 + 0.6 * len(labels))  # type: ignore[union-attr]
+    lines = sum(label.count("\n") + 1 for label in labels)
+    axes.figure.set_figheight(1.3 + 0.1 * len(labels) + 0.22 * lines)  # type: ignore[union-attr]
 
 
 def _seeds(column: Data) -> str:

@@ -40,7 +40,7 @@
     const heights = [...numbers("y"), ...numbers("low"), ...numbers("high")];
     const levels = chart.references.map((reference) => reference.score);
     const [x0, x1] = [Math.min(0, ...numbers("x")), extent(numbers("x"), 0.02)[1]];
-    const [y0, y1] = extent([...heights, ...levels], 0.05);
+    const [y0, y1] = chart.range || extent([...heights, ...levels], 0.05);
     const x = (v) => LEFT + (v - x0) / (x1 - x0) * (W - LEFT - RIGHT);
     const y = (v) => H - BOTTOM - (v - y0) / (y1 - y0) * (H - TOP - BOTTOM);
     axes(svg, chart, { x, y, x0, x1, y0, y1 });
@@ -56,7 +56,7 @@
     };
     chart.lines.forEach((line, i) => {
       line.colour = colours[i % colours.length];
-      const dash = DASHES[Math.floor(i / colours.length) % DASHES.length];
+      const dash = DASHES[i % DASHES.length];
       line.group = add(svg, "g", { "data-line": line.label });
       toggle(line.label, [line.group], line.colour);
       const at = (values) => values.map((v, j) => `${x(line.x[j])},${y(v)}`);

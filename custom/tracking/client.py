@@ -119,6 +119,14 @@ def _answer_within(seconds: float) -> Iterator[None]:
             os.environ[name] = before
 
 
+def entity() -> str | None:
+    """Under whose name the server keeps runs where nobody is named."""
+    import wandb
+
+    found: str | None = os.environ.get("WANDB_ENTITY") or wandb.Api().default_entity
+    return found
+
+
 def runs(project: str, config: dict[str, Any]) -> Iterable[Run]:
     """The runs of a project that have these values in their configuration, the oldest first.
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from custom.runs import Run
 
+MAGIC = b":W&B"
+
 
 def stretches(run: Run) -> list[Path]:
     """The files of all stretches, the first one first."""
@@ -21,6 +23,12 @@ def stretches(run: Run) -> list[Path]:
 def unsent(run: Run) -> list[Path]:
     """Those that the server does not have, or not all of."""
     return [file for file in stretches(run) if not _mark(file).exists()]
+
+
+def is_sound(file: Path) -> bool:
+    """Whether a stretch's file begins as the client writes it."""
+    with file.open("rb") as opened:
+        return opened.read(len(MAGIC)) == MAGIC
 
 
 def mark_uploaded(file: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from custom.errors import UserError
 from custom.runs import Run, open_run
 from custom.tracking import client
-from custom.tracking.files import first_step, is_offline, mark_uploaded, unsent
+from custom.tracking.files import first_step, is_offline, is_sound, mark_uploaded, unsent
 from custom.tracking.record_file import without_rows
 
 PATIENCE = 600  # seconds for one stretch, films and agent included
@@ -66,6 +66,8 @@ def upload(run: Run) -> int:
                 _upload(run, file)
             except Exception as error:
                 raise UserError(f"RUN {run.path}: not uploaded ({client.reason(error)})") from None
+        if files and not run.facts["wandb"].get("entity"):  # it was offline when it began
+            run.update(wandb={**run.facts["wandb"], "entity": client.entity()})
     return len(files)
 
 
@@ -74,6 +76,8 @@ def _upload(run: Run, file: Path) -> None:
 
     The client puts all rows of a file behind those that are there; what had arrived stays out.
     """
+    if not is_sound(file):
+        raise client.RefusedError(f"{file} is damaged; delete its folder, no upload can mend it")
     seen, last = first_step(file), -1
     if seen is not None:
         last = client.last_step(address(run))

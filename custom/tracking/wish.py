@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from custom.errors import UserError
 
 PROJECT = "sb3-atari-dqn"
+MODES = ("", "online", "offline", "disabled", "shared", "dryrun", "run")  # of WANDB_MODE
 CHOICES = ("off", "online", "wandb", "offline")  # wandb: another word for online
 
 
@@ -50,6 +51,11 @@ def tracking(asked: str, videos: bool = False, model: bool = False, project: str
         return Tracking()
     if find_spec("wandb") is None:
         raise UserError(f"TRACK={asked}: the package wandb is not installed here; leave TRACK out")
+    address = os.environ.get("WANDB_BASE_URL", "https://")
+    if not re.match(r"https?://", address):
+        raise UserError(f"WANDB_BASE_URL {address!r} is no address; write http://... or unset it")
+    if named not in MODES:
+        raise UserError(f"WANDB_MODE {named!r} is unknown; write one of {', '.join(MODES[1:])}")
     is_offline = asked == "offline" or named in ("offline", "dryrun")
     mode = "offline" if is_offline else "online"
     return Tracking(mode, videos, model, project_named(project))
