@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,9 +74,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     All are tracked offline, one of them with films.
     """
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "trained"
+    with Path(f"{folder}.lock").open("w") as lock:  # one process trains for all
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            _train(folder)
+    return folder / "logs"
+
+
+def _train(folder: Path) -> None:
     from tests.conftest import SMALL, run  # which imports this module
 
-    folder = tmp_path_factory.mktemp("trained")
+    folder.mkdir()
     changes = {"small": {}, "small-fast": {"learning_rate": 1e-3, "target_update_interval": 50}}
     for name, values in changes.items():
         (folder / f"{name}.yml").write_text(yaml.safe_dump({"atari": SMALL | values}))
@@ -89,4 +101,3 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             run("scripts.train", *shared, *few, *more, "--recipe", file, "--seed", seed)
             if seed == 1:
                 run("scripts.record", *shared, "--recipe", file)
-    return folder / "logs"

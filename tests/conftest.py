@@ -9,6 +9,8 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share the cores
+
 import pytest
 import torch as th
 import yaml

@@ -225,6 +225,7 @@ def test_a_recipe_without_one_of_the_games_is_not_in_the_aggregate(
     data = compared(tmp_path / "logs", "dqn", "double_dqn", games=("Pong", "Breakout"))
     assert [column["label"] for column in data["over_games"]["columns"]] == ["dqn"]
     assert data["notes"] == [
+        "BreakoutNoFrameskip-v4, double_dqn: no run",
         "over games, dqn: the first 2 seeds of each game count",
         "over games, double_dqn: left out, it has no such column in BreakoutNoFrameskip-v4",
     ]
@@ -282,7 +283,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
         (["--games", "Pnog"], "did you mean Pong"),
         (["--out", "/proc/nothing"], "OUT /proc/nothing: cannot be written"),
         (["--out", __file__], "cannot be written (Not a directory)"),
-        (["--logs", "/nowhere"], "no run of PongNoFrameskip-v4 with dqn in /nowhere"),
+        (["--logs", "/nowhere"], "LOGS /nowhere: there is no such folder"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -144,7 +144,7 @@ def test_runs_of_different_code_share_a_column_and_that_is_said(
         ({"scores": [[1], [2]]}, "dqn (1-game evaluations)"),
         ({"evaluated": (500, 2000)}, None),
         ({"values": {"learning_rate": 1e-3}}, "dqn (learning_rate 0.001)"),
-        ({"values": {"learning_rate": 1e-3, "loss": "mse", "gamma": 0.9}}, "dqn (variant 2)"),
+        ({"values": {"learning_rate": 1e-3, "loss": "mse", "double_q": True}}, "dqn (variant 2)"),
         ({"engine": {"env": "native"}}, "dqn (env native)"),
     ],
 )
