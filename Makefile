@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup train evaluate baselines record plot enjoy runs compare sync push pull leaderboard test lint clean FORCE
+.PHONY: help setup train evaluate baselines record plot enjoy runs compare sync tune tune-best dashboard benchmark push pull leaderboard test lint clean FORCE
 
 # The stamp is written last, and only by an installation that succeeded. It is void when the
 # interpreter has gone, as realpath tells: it finds nothing at the end of a dangling link.
@@ -67,6 +67,22 @@ sync: $(ready)
 enjoy: $(ready)
 	$(call run,enjoy,game recipe run logs seed device)
 
+## search for better hyperparameters than a recipe's
+tune: $(ready)
+	$(call run,tune,game recipe trials steps seed jobs study logs device engine envs cluster)
+
+## write what make tune found as a recipe
+tune-best: $(ready)
+	$(call run,tune_best,game recipe study logs out)
+
+## show a study of make tune in the browser
+dashboard: $(ready)
+	$(call run,dashboard,game recipe study logs)
+
+## train games x recipes x seeds, going on where it ended, and compare them
+benchmark: $(ready)
+	$(call run,benchmark,games recipes seeds steps jobs logs device engine envs cluster out)
+
 ## publish a run's agent on the Hugging Face Hub, scored, filmed and described
 push: $(ready)
 	$(call run,push,game recipe run logs episodes device repo private dry_run)
@@ -129,6 +145,18 @@ RECIPES ?= dqn
 GAMES ?=
 ## where compare reads the runs: logs, or wandb with PROJECT
 SOURCE ?= logs
+## trials of a study, all machines together; empty: 50
+TRIALS ?=
+## trainings at once, of tune and benchmark; empty: 1
+JOBS ?=
+## where a study is kept (read from the environment: it may hold a password): a file, or postgresql://USER@HOST/DATABASE; empty: in LOGS/tune
+STORAGE ?=
+## name of a study; empty: RECIPE-ENVIRONMENT
+STUDY ?=
+## seeds of each game and recipe in a benchmark; empty: 5
+SEEDS ?=
+## where trainings of tune and benchmark run: none, ray, slurm; empty: ray if RAY_ADDRESS is set
+CLUSTER ?=
 ## project on W&B: entity/name; empty: WANDB_PROJECT, or sb3-atari-dqn
 PROJECT ?=
 ## folder that compare writes; empty: LOGS/compare/GAME
@@ -153,7 +181,7 @@ PYTHON ?= python3
 # where the shell expands it once and inside quotes. The same for unknown names on the command line,
 # which make exports, too. (No $(shell) above this: make 4.4 exports to that as well.)
 variables := GAME RECIPE STEPS SEED DEVICE LOGS RUN EPISODES ENGINE BUFFER ENVS TRACK \
-  RECIPES GAMES SOURCE PROJECT OUT REPO \
+  RECIPES GAMES SOURCE PROJECT OUT TRIALS JOBS STORAGE STUDY SEEDS CLUSTER REPO \
   REVISION PRIVATE DRY_RUN TRUST ARGS PYTHON
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 unknown := $(filter-out $(variables) SHELL,$(given))
@@ -183,6 +211,11 @@ flag_recipes = $${RECIPES:+--recipes="$$RECIPES"}
 flag_games = $${GAMES:+--games="$$GAMES"}
 flag_source = $${SOURCE:+--source="$$SOURCE"}
 flag_project = $${PROJECT:+--project="$$PROJECT"}
+flag_trials = $${TRIALS:+--trials="$$TRIALS"}
+flag_jobs = $${JOBS:+--jobs="$$JOBS"}
+flag_study = $${STUDY:+--study="$$STUDY"}
+flag_seeds = $${SEEDS:+--seeds="$$SEEDS"}
+flag_cluster = $${CLUSTER:+--cluster="$$CLUSTER"}
 flag_out = $${OUT:+--out="$$OUT"}
 flag_repo = $${REPO:+--repo="$$REPO"}
 flag_revision = $${REVISION:+--revision="$$REVISION"}

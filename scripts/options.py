@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import errno
 import gc
+import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +87,27 @@ def add_switch(made: argparse._ActionsContainer, flag: str, explanation: str) ->
     made.add_argument(
         flag, type=switch, nargs="?", const=True, default=False, metavar="1", help=explanation
     )
+
+
+def add_study(made: Parser) -> None:
+    """Flags of commands that are about a study."""
+    made.add_argument(
+        "--storage",
+        default=os.environ.get("STORAGE", ""),  # a flag is seen by all who list processes
+        help="a file, or postgresql://USER@HOST/DATABASE; default: $STORAGE, then a file in LOGS",
+    )
+    made.add_argument("--study", default="", help="name; default: RECIPE-ENVIRONMENT")
+
+
+def study_of(args: argparse.Namespace) -> tuple[str, Path]:
+    """The name of the study that a command is about, and its folder on this machine.
+
+    :raises UserError: a name that is none
+    """
+    name = args.study or f"{recipe_name(args.recipe)}-{game_of(args).folder_name}"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UserError(f"STUDY {name!r}: use letters, digits, '-', '_' and '.'")
+    return name, args.logs / "tune" / name
 
 
 def add_fanout(made: Parser) -> None:

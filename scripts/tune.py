@@ -33,8 +33,7 @@ def command(args: argparse.Namespace) -> None:
     game = options.game_of(args)
     recipe = load_recipe(args.recipe, game).with_budget(args.steps)
     plan = plan_of(args, game, recipe)
-    name = args.study or f"{recipe.name}-{game.folder_name}"
-    folder = args.logs / "tune" / name
+    name, folder = options.study_of(args)
     url = storage.address(args.storage, folder / "study.db")
     begun = study.begin(url, name, plan)
     say(describe(plan, name, url, args.trials))
@@ -128,8 +127,6 @@ def parser() -> options.Parser:
     add = made.add_argument
     add("--trials", type=several, default=50, help="of the study, all machines together")
     add("--steps", type=several, default=1_000_000, help="of each trial")
-    add("--storage", default="", help="a file, or postgresql://USER@HOST/DATABASE")
-    add("--study", default="", help="name; default: RECIPE-ENVIRONMENT")
     add("--search", default="", help="what is searched, e.g. 'learning_rate batch_size'")
     add("--objective", choices=OBJECTIVES, default="final", help="last evaluation, or area")
     add("--evaluations", type=several, default=5, help="of each trial")
@@ -139,6 +136,7 @@ def parser() -> options.Parser:
     add("--seeds", type=several, default=3, help="fresh seeds of each of them")
     add("--engine", choices=("sb3", "native"), default="sb3", help="what plays the game")
     add("--envs", type=options.whole(1, 1024), help="games at once in each trial")
+    options.add_study(made)
     options.add_fanout(made)
     return made
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from custom.console import say
-from custom.recipes import FOLDER, recipe_name
+from custom.recipes import FOLDER
 from custom.tuning import storage, study
 from custom.tuning.best import write_best
 from scripts import options
@@ -14,9 +14,7 @@ from scripts import options
 
 def command(args: argparse.Namespace) -> None:
     """Find the study, write the file, say how to train with it."""
-    game = options.game_of(args)
-    name = args.study or f"{recipe_name(args.recipe)}-{game.folder_name}"
-    folder = args.logs / "tune" / name
+    name, folder = options.study_of(args)
     found = study.load(storage.address(args.storage, folder / "study.db"), name)
     plan = study.plan_of(found)
     out = args.out or FOLDER / f"{plan.recipe}-tuned-{plan.game.name}.yml"
@@ -28,8 +26,7 @@ def command(args: argparse.Namespace) -> None:
 def parser() -> options.Parser:
     """Flags of the command."""
     made = options.shared_parser("scripts.tune_best", __doc__, "game", "recipe")
-    made.add_argument("--storage", default="", help="a file, or postgresql://USER@HOST/DATABASE")
-    made.add_argument("--study", default="", help="name; default: RECIPE-ENVIRONMENT")
+    options.add_study(made)
     made.add_argument("--out", type=Path, help="file; default: hyperparams/RECIPE-tuned-GAME.yml")
     return made
 

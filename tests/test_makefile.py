@@ -34,6 +34,12 @@ VARIABLES = {
     "GAMES": "-",
     "SOURCE": "logs",
     "PROJECT": "-",
+    "TRIALS": "-",
+    "JOBS": "-",
+    "STORAGE": "-",
+    "STUDY": "-",
+    "SEEDS": "-",
+    "CLUSTER": "-",
     "OUT": "-",
     "REPO": "-",
     "REVISION": "-",
@@ -111,7 +117,7 @@ def a_stub_pip(root: Path, then: str) -> None:
 
 
 def test_make_alone_describes_every_target() -> None:
-    described = re.findall(r"^  ([a-z]+) +\w.{8,}", make(ROOT).stdout, re.MULTILINE)
+    described = re.findall(r"^  ([a-z-]+) +\w.{8,}", make(ROOT).stdout, re.MULTILINE)
     assert set(described) == TARGETS | {"help", "clean"}
 
 
@@ -141,6 +147,13 @@ def test_make_alone_needs_no_venv(checkout: Path) -> None:
         ("runs", "logs"),
         ("compare", "game games recipes source project out logs"),
         ("sync", "run logs"),
+        (
+            "tune",
+            "game recipe trials steps seed jobs study logs device engine envs cluster",
+        ),
+        ("tune-best", "game recipe study logs out"),
+        ("dashboard", "game recipe study logs"),
+        ("benchmark", "games recipes seeds steps jobs logs device engine envs cluster out"),
     ],
 )
 def test_a_target_takes_its_variables_and_ignores_the_others(
@@ -149,7 +162,8 @@ def test_a_target_takes_its_variables_and_ignores_the_others(
     make(checkout, target, *(f"{name}=value of {name}" for name in VARIABLES))
     expected = [f"--{flag}=value of {flag.upper().replace('-', '_')}" for flag in flags.split()]
     expected += ["value", "of", "ARGS"]
-    assert arguments(checkout) == ["-m", f"scripts.{target}", *expected]
+    module = f"scripts.{target.replace('-', '_')}"
+    assert arguments(checkout) == ["-m", module, *expected]
 
 
 def test_an_empty_variable_passes_no_flag(checkout: Path) -> None:

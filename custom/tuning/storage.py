@@ -52,7 +52,7 @@ def open_storage(url: str) -> RDBStorage:
     """
     try:
         if url.startswith("sqlite"):
-            _file(url).parent.mkdir(parents=True, exist_ok=True)
+            file_of(url).parent.mkdir(parents=True, exist_ok=True)
         with alone(url), warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             return RDBStorage(
@@ -96,7 +96,7 @@ def alone(url: str) -> Iterator[None]:
     The lock ends with the process that holds it, however that ends.
     """
     if url.startswith("sqlite"):
-        with _file(url).with_suffix(".lock").open("w") as file:
+        with file_of(url).with_suffix(".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
         return
@@ -106,5 +106,6 @@ def alone(url: str) -> Iterator[None]:
         yield
 
 
-def _file(url: str) -> Path:
+def file_of(url: str) -> Path:
+    """The file of a storage that is one."""
     return Path(str(sqlalchemy.make_url(url).database))

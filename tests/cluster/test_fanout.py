@@ -1,0 +1,107 @@
+"""`make benchmark` on a Ray of this machine, and tasks by submitit. .ci/run installs both."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from custom.fanout.on_slurm import OnSlurm
+from custom.fanout.remote import Outcome, run_task, unpack
+from custom.fanout.task import Resources, Task
+from custom.overview import all_runs
+from tests.conftest import SMALL, run, start
+
+GAMES, SEEDS = ("Pong", "Breakout"), 2
+
+
+@pytest.fixture
+def flags(tmp_path: Path) -> list[object]:
+    for name, rate in (("one", 1e-4), ("two", 1e-3)):
+        values = {**SMALL, "learning_rate": rate}
+        (tmp_path / f"{name}.yml").write_text(yaml.safe_dump({"atari": values}))
+    recipes = f"{tmp_path / 'one.yml'} {tmp_path / 'two.yml'}"
+    return [
+        *("--games", " ".join(GAMES), "--recipes", recipes, "--seeds", SEEDS, "--steps", 300),
+        *("--evaluations", 2, "--eval-episodes", 1, "--engine", "native", "--jobs", 2),
+        *("--cpus", 1, "--logs", tmp_path / "logs", "--out", tmp_path / "report"),
+    ]
+
+
+def test_all_runs_finish_though_a_worker_of_ray_is_killed(
+    flags: list[object], tmp_path: Path
+) -> None:
+    process = start("scripts.benchmark", *flags, "--cluster", "ray")
+    os.kill(_a_busy_worker(tmp_path / "logs"), signal.SIGKILL)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert output.count("it is tried again") == 1
+    lines, _ = all_runs(tmp_path / "logs")
+    finished = [line for line in lines if line.state == "finished"]
+    of = {
+        (line.run.game.name, line.run.facts["recipe"], line.run.facts["seed"]) for line in finished
+    }
+    assert len(finished) == len(of) == 8
+    assert [line.state for line in lines if line not in finished] == ["failed"]
+    data = json.loads((tmp_path / "report" / "compare.json").read_text())
+    assert [column["label"] for column in data["over_games"]["columns"]] == ["one", "two"]
+    output = run("scripts.benchmark", *flags, "--cluster", "ray")
+    assert "8 runs, 8 of them finished before" in output
+
+
+def _a_busy_worker(logs: Path) -> int:
+    """A worker of Ray whose task has made a run folder."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        if list(logs.glob("*/dqn/*/training_games.csv")):
+            for folder in Path("/proc").glob("[0-9]*"):
+                command = (folder / "cmdline").read_bytes() if folder.is_dir() else b""
+                if re.match(rb"ray::.*Pong|ray::.*Breakout|ray::run_task", command):
+                    return int(folder.name)
+        time.sleep(0.2)
+    raise TimeoutError("no task runs")
+
+
+def test_a_run_comes_back_from_a_machine_with_a_disk_of_its_own(tmp_path: Path) -> None:
+    run_folder = tmp_path / "there" / "dqn" / "Pong_1"
+    (run_folder / "tensorboard").mkdir(parents=True)
+    (run_folder / "run.json").write_text("{}")
+    log = tmp_path / "log"
+    log.write_text(f"Run: {run_folder}\n")
+    outcome = run_task(Task("nothing", "scripts", log=log), str(tmp_path / "no such mark"))
+    assert outcome.status != 0  # a package cannot be run
+    outcome = run_task(Task("nothing", "this", log=log), str(tmp_path / "no such mark"))
+    assert outcome.status == 0
+    assert outcome.files == b""  # the last line is no run's
+    made = Outcome(0, str(run_folder), _packed(run_folder))
+    unpack(made)
+    for path in (run_folder / "run.json", run_folder / "tensorboard"):
+        path.unlink() if path.is_file() else path.rmdir()
+    run_folder.rmdir()
+    unpack(made)
+    assert [path.name for path in run_folder.iterdir()] == ["run.json"]
+
+
+def _packed(folder: Path) -> bytes:
+    from custom.fanout import remote
+
+    return remote._packed(folder)
+
+
+def test_submitit_runs_a_task_and_says_how_it_ended(tmp_path: Path) -> None:
+    launcher = OnSlurm(tmp_path, cluster="local")
+    handles = [
+        launcher.start(Task(name, name, log=tmp_path / name, resources=Resources()))
+        for name in ("this", "nonsense")
+    ]
+    end = time.monotonic() + 120
+    while any(handle.status() is None for handle in handles) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert handles[0].status() == 0
+    assert handles[1].status() not in (0, None)

@@ -1,0 +1,103 @@
+"""`make tune` on a real PostgreSQL. Needs Debian's package; .ci/run installs it and runs this."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from optuna.trial import TrialState
+
+from custom.tuning.storage import address, shown
+from custom.tuning.study import load, progress
+from tests.conftest import ROOT, SMALL, run, start
+from tests.servers.postgresql import postgresql
+
+NAME = "small-PongNoFrameskip-v4"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with postgresql(tmp_path_factory.mktemp("server") / "postgresql") as url:
+        yield url
+
+
+def test_two_processes_begin_a_study_on_an_empty_database_together(server: str) -> None:
+    url = address(server, Path())
+    code = (
+        "import sys\n"
+        "from tests.test_tuning import *\n"
+        "sys.stdin.readline()\n"
+        "study = begin(sys.argv[1], 's', plan_of())\n"
+        "while run_one(study, sys.argv[1], 6, double): pass\n"
+    )
+    command = [sys.executable, "-c", code, url]
+    both = [
+        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    errors = [process.communicate()[1].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0, 0], errors
+    trials = load(url, "s").trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 6
+    assert trials[0].params == {"learning_rate": 1e-4}
+
+
+def test_a_password_is_not_shown(server: str) -> None:
+    assert server.split(":")[2].split("@")[0] not in shown(address(server, Path()))
+
+
+@pytest.mark.parametrize("kind", ["file", "postgresql"])
+def test_a_search_survives_a_killed_trial_and_its_winner_trains(
+    kind: str, tmp_path: Path, server: str
+) -> None:
+    (tmp_path / "small.yml").write_text(yaml.safe_dump({"atari": SMALL}))
+    storage = server if kind == "postgresql" else str(tmp_path / "study.db")
+    shared = ["--game", "Pong", "--recipe", tmp_path / "small.yml", "--logs", tmp_path / "logs"]
+    shared += ["--storage", storage]
+    few = ["--evaluations", 2, "--eval-episodes", 1, "--engine", "native", "--seeds", 1]
+    size = ["--trials", 8, "--steps", 300, "--jobs", 2, "--finalists", 1]
+    process = start("scripts.tune", *shared, *few, *size)
+    url = address(storage, Path())
+    victim = _a_running_trial(url)
+    os.kill(victim, signal.SIGKILL)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert "was killed (signal 9); the trial is given on" in output
+    output = run("scripts.tune", *shared, *few, *size)  # nothing is left to do
+    trials = load(url, NAME).trials
+    states = [trial.state for trial in trials]
+    assert progress(load(url, NAME)).done == 8
+    assert sum(state in (TrialState.COMPLETE, TrialState.PRUNED) for state in states) == 8
+    assert states.count(TrialState.RUNNING) == 0
+    done = [trial for trial in trials if trial.state is not TrialState.FAIL]
+    assert len({str(trial.params) for trial in done}) == 8
+    best = tmp_path / "best.yml"
+    assert f"RECIPE={best}" in run("scripts.tune_best", *shared, "--out", best)
+    train = ["--game", "Pong", "--recipe", best, "--logs", tmp_path / "logs", "--steps", 60]
+    run("scripts.train", *train, "--eval-freq", 10**9, "--no-report")
+
+
+def _a_running_trial(url: str) -> int:
+    """The process of a trial that is being trained."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        try:
+            trials = load(url, NAME).get_trials(states=(TrialState.RUNNING,))
+        except Exception:  # not begun yet
+            trials = []
+        for trial in trials:
+            if "run" in trial.user_attrs:
+                return int(trial.user_attrs["process"][1])
+        time.sleep(0.2)
+    raise TimeoutError("no trial runs")
