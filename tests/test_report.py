@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from custom.baselines import baselines_file, write_baselines
+from custom.curves import training_games
 from custom.errors import UserError
 from custom.games import find_game
 from custom.report import draw, plot_run
@@ -81,6 +82,11 @@ def test_a_run_without_a_finished_game_has_nothing_to_plot(run: Run) -> None:
 
 @pytest.mark.parametrize("name", ["training_games.csv", "evaluations.npz"])
 def test_a_damaged_file_is_named(run: Run, name: str) -> None:
-    (run.path / name).write_bytes(b"")
+    (run.path / name).write_bytes(b"\0")
     with pytest.raises(UserError, match=name):
         plot_run(run)
+
+
+def test_a_run_whose_first_line_is_on_its_way_has_no_games_yet(run: Run) -> None:
+    (run.path / "training_games.csv").write_bytes(b"")
+    assert training_games(run).empty

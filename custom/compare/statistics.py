@@ -168,7 +168,7 @@ def _verdict(found: dict[str, Any], n_pairs: int) -> str:
         return "one seed: nothing can be said about seeds"
     if found["smallest_p"] > CHANCE:
         share = found["smallest_p"] * 100
-        return f"too few seeds: chance alone separates {share:.0f} % of such pairs"
+        return f"too few seeds: chance alone separates {share:.0f} %"
     low, high = found["difference_95"]
     if found["p"] > CHANCE or low <= 0 <= high:
         return "within noise"

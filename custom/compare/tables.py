@@ -78,18 +78,18 @@ def pairs_of(pairs: list[Data], remarks: list[str], form: str = "{:,.1f}") -> Ta
     rows = [
         [
             f"{pair['x']} and {pair['y']}",
+            said(pair),
             form.format(pair["difference"]),
             interval(pair["difference_95"], form),
             f"{pair['probability']:.2f}",
             interval(pair["probability_95"], "{:.2f}"),
             chance(pair["p"]),
             chance(pair["p_adjusted"]),
-            said(pair),
         ]
         for pair in pairs
     ]
-    head = ["first and second", "difference", "95 %", "P(first > second)", "95 % of P"]
-    head += ["p", "p of so many pairs", "verdict"]
+    head = ["first and second", "verdict", "difference", "95 %"]
+    head += ["P(first > second)", "95 % of P", "p", "p adjusted"]
     return Table("Is the difference real?", head, rows, " ".join(f"{x}." for x in remarks))
 
 

@@ -116,8 +116,9 @@ class Store:
         """The commit that a branch or (the first letters of) a commit's name stands for."""
         with self.lock:
             if revision in ("main", "HEAD", "refs/heads/main"):
-                return repo["commits"][-1]
-            named = [c for c in repo["commits"] if c["id"].startswith(revision)]
+                newest: Commit = repo["commits"][-1]
+                return newest
+            named: list[Commit] = [c for c in repo["commits"] if c["id"].startswith(revision)]
         if len(revision) < SHORTEST_SHA or not named:
             raise RefusedError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         return named[0]

@@ -28,7 +28,8 @@ class Request:
         """The body, which is JSON or a form; every field of a form is a list."""
         if "form" in self.headers.get("Content-Type", ""):
             return parse_qs(self.body.decode())
-        return json.loads(self.body)
+        content: dict[str, Any] = json.loads(self.body)
+        return content
 
 
 @dataclass
