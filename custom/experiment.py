@@ -167,6 +167,7 @@ class Experiment(ExperimentManager):
             "notes": list(self.recipe.notes),
             "engine": asdict(self.settings.engine),
             "frame_skip": frame_skip(self.recipe.hyperparams),
+            "eval_freq": self.settings.eval_freq,
             "eval_protocol": self.protocol.describe(self.game, self.recipe.hyperparams),
             "steps": 0,
             "state": "running",

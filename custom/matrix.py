@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from custom.console import say
 from custom.engine import Engine
@@ -65,12 +67,22 @@ class Matrix:
                     state_of(run) == "finished"
                     and run.facts["seed"] == cell.seed
                     and run.hyperparams == recipe.hyperparams
-                    and run.facts.get("eval_protocol", {}).get("episodes") == self.episodes
+                    and run.facts["engine"] == self._engine
+                    and run.facts["eval_protocol"]["episodes"] == self.episodes
+                    and run.facts["eval_freq"] == self._eval_freq(recipe)
                 ):
                     return True
-            except UserError:
-                continue  # damaged: it is trained again
+            except (UserError, LookupError, TypeError):
+                continue  # damaged, or of an earlier version: it is trained again
         return False
+
+    @property
+    def _engine(self) -> dict[str, Any]:
+        """As run.json has it."""
+        return dataclasses.asdict(replace(self.engine, threads=self.resources.cpus))
+
+    def _eval_freq(self, recipe: Recipe) -> int:
+        return max(recipe.n_timesteps // self.evaluations, 1)
 
     def task(self, cell: Cell) -> Task:
         """The command that trains a run."""
@@ -84,7 +96,7 @@ class Matrix:
             "device": self.device,
             "engine": engine.env,
             "threads": self.resources.cpus,
-            "eval-freq": max(steps // self.evaluations, 1),
+            "eval-freq": self._eval_freq(cell.recipe),
             "eval-episodes": self.episodes,
         }
         if engine.n_envs:

@@ -36,6 +36,7 @@ def command(args: argparse.Namespace) -> None:
     name, folder = options.study_of(args)
     url = storage.address(args.storage, folder / "study.db")
     begun = study.begin(url, name, plan)
+    plan = study.plan_of(begun)  # another machine may have begun it
     say(describe(plan, name, url, args.trials))
     resources = Resources(args.cpus or max(cores() // args.jobs, 1), args.gpus, args.memory)
     where = launcher(args.cluster, folder)

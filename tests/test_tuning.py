@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 import yaml
 from optuna.trial import Trial, TrialState
 
+from custom.engine import Engine
 from custom.errors import UserError
 from custom.fanout.task import Handle, Task
 from custom.games import find_game
@@ -223,7 +225,8 @@ class Doubles:
         results = np.full((len(times), games), end)
         np.savez(folder / "evaluations.npz", timesteps=times, results=results)
         facts = {"env_id": PONG.env_id, "recipe": recipe.name, "algo": "dqn", "seed": seed}
-        facts |= {"frame_skip": 4, "n_timesteps": steps, "state": "finished"}
+        facts |= {"frame_skip": 4, "n_timesteps": steps, "state": "finished", "eval_freq": every}
+        facts |= {"engine": asdict(Engine(env=flags["engine"], threads=int(flags["threads"])))}
         protocol = PROTOCOL | {"episodes": games}
         write_json(folder / "run.json", facts | {"eval_protocol": protocol, "steps": steps})
         return Ended()
