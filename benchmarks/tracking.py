@@ -5,8 +5,9 @@ dead, and one that takes requests and never answers.
 
 The W&B is that of the tests, in this process. Trainings alternate, each in a process of its own
 from one seed; ratios are taken round by round, so that they hold where the machine's speed drifts.
-Seconds are those of the training with the start of its session, and of the whole process, which
-waits at its end for the upload.
+Steps a second are those of the second half, with one evaluation of a game; `seconds` those of the
+training with the start of its session; `whole_seconds` those of the process, which waits at its end
+for the upload.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def run(side: str, args: argparse.Namespace, seed: int) -> dict[str, Any]:
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         if side == "dies":
-            server.wait_for_rows(1, seconds=600)
+            while process.poll() is None and not any(map(server.rows, server.store.runs)):
+                time.sleep(1)
             server.stop()
         output, _ = process.communicate()
         whole = time.monotonic() - started
@@ -67,10 +69,10 @@ def _of_folder(folder: Path) -> dict[str, Any]:
     facts = json.loads((folder / "run.json").read_text())
     with ZipFile(folder / f"{facts['env_id']}.zip") as agent:
         weights = hashlib.sha256(agent.read("policy.pth")).hexdigest()
-    seconds = facts["wall_clock_seconds"]
+    first, last = sorted(file.stat().st_mtime for file in folder.glob("rl_model_*_steps.zip"))
     return {
-        "seconds": seconds,
-        "steps_per_second": facts["steps"] / seconds,
+        "seconds": facts["wall_clock_seconds"],
+        "steps_per_second": facts["steps"] / 2 / (last - first),
         "weights_sha256": weights,
     }
 

