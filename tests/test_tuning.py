@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import signal
 import subprocess
@@ -29,9 +28,11 @@ from custom.runs import claim_folder, write_json
 from custom.tuning.best import write_best, write_ranking
 from custom.tuning.files import write_files
 from custom.tuning.finalists import RECIPE, beside_the_recipe, finalists, matrix_of, rank
+from custom.tuning.ledger import GRACE, REPEATS, Watch, begin_process, results, settle
+from custom.tuning.ledger import progress as progress_of
 from custom.tuning.plan import Plan
-from custom.tuning.storage import REPEATS, address, open_storage
-from custom.tuning.study import REASON, begin, give_on, load, number_of, progress, run_one
+from custom.tuning.storage import address, open_storage, shown
+from custom.tuning.study import TrialFailedError, begin, load, run_one
 from tests.compared import PROTOCOL
 from tests.conftest import ROOT, SMALL
 
@@ -55,15 +56,21 @@ def score(rate: float) -> float:
     return 100 - 50 * (math.log10(rate) - math.log10(OPTIMUM)) ** 2
 
 
-def double(trial: Trial) -> float:
+def progress(study: optuna.Study) -> Any:
+    return progress_of(study.trials)
+
+
+def double(trial: Trial, original: int) -> float:
     """What a training would come to, with noise that its seed decides."""
     plan = plan_of()
     rate = plan.space.suggest(trial)["learning_rate"]
-    noise = np.random.default_rng(plan.trial_seed(number_of(trial))).normal(scale=2)
+    noise = np.random.default_rng(plan.trial_seed(original)).normal(scale=2)
     return score(rate) + float(noise)
 
 
-def search(url: str, plan: Plan, n_trials: int, train: Callable[[Trial], float]) -> optuna.Study:
+def search(
+    url: str, plan: Plan, n_trials: int, train: Callable[[Trial, int], float]
+) -> optuna.Study:
     study = begin(url, "s", plan)
     while run_one(study, url, n_trials, train):
         pass
@@ -99,7 +106,7 @@ def test_a_trial_of_a_killed_process_is_done_again_with_its_own_seed(url: str) -
     code = (
         "import sys, os, signal\n"
         "from tests.test_tuning import *\n"
-        "def train(trial):\n"
+        "def train(trial, original):\n"
         "    plan_of().space.suggest(trial)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         f"run_one(load({url!r}, 's'), {url!r}, 3, train)\n"
@@ -109,15 +116,15 @@ def test_a_trial_of_a_killed_process_is_done_again_with_its_own_seed(url: str) -
         assert done.returncode == -signal.SIGKILL
     seen: list[int] = []
 
-    def train(trial: Trial) -> float:
-        seen.append(number_of(trial))
-        return double(trial)
+    def train(trial: Trial, original: int) -> float:
+        seen.append(original)
+        return double(trial, original)
 
     study = search(url, plan_of(), 3, train)
     states = [trial.state for trial in study.trials]
     assert states.count(TrialState.COMPLETE) == 3
     assert states.count(TrialState.RUNNING) == 0
-    assert seen[0] == 0
+    assert seen == [0, 1, 2]
     assert [t.params for t in study.trials[:3]] == [{"learning_rate": 1e-4}] * 3
     assert progress(study).done == 3
 
@@ -125,43 +132,126 @@ def test_a_trial_of_a_killed_process_is_done_again_with_its_own_seed(url: str) -
 def test_a_trial_that_kills_its_process_each_time_counts_as_failed(url: str) -> None:
     study = begin(url, "s", plan_of())
     for _ in range(REPEATS + 1):
-        trial = study.ask()
-        trial.set_user_attr("process", [os.uname().nodename, 2**22 + 1, "0"])
-        assert give_on(study) == [trial.number]
+        study.ask().set_user_attr("process", ["another", 1, "0"])
+        running = {trial.number for trial in study.trials if trial.state is TrialState.RUNNING}
+        settle(study, silent=running)
     assert progress(study).done == 1
     assert progress(study).waiting == 0
 
 
+def test_a_trial_that_was_claimed_by_halves_is_done_again(url: str) -> None:
+    study = begin(url, "s", plan_of())
+    study.ask()  # and killed before it could say who it is
+    study = search(url, plan_of(), 2, double)
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert study.trials[1].params == {"learning_rate": 1e-4}
+
+
+def test_a_trial_that_failed_and_was_not_lined_up_again_is_so_later(url: str) -> None:
+    study = begin(url, "s", plan_of())
+    trial = study.ask()
+    plan_of().space.suggest(trial)
+    study.tell(trial, state=TrialState.FAIL)  # and killed before anything else
+    for _ in range(2):
+        settle(study)  # and a second one finds it done
+    assert progress(study).waiting == 1
+    study = search(url, plan_of(), 1, double)
+    assert len(results(study.trials)) == 1
+
+
 def test_a_trial_of_this_machine_that_lives_is_left_alone(url: str) -> None:
     study = begin(url, "s", plan_of())
-
-    def train(trial: Trial) -> float:
-        assert give_on(load(url, "s")) == []
-        return 1.0
-
-    assert run_one(study, url, 1, train)
+    trial = study.ask()
+    begin_process(trial)
+    settle(study)
+    assert [t.state for t in study.trials] == [TrialState.RUNNING]
 
 
-def test_a_stopped_trial_is_done_again_and_not_counted_as_killed(url: str) -> None:
-    def stopped(trial: Trial) -> float:
+def test_a_trial_of_another_machine_is_given_on_when_it_is_silent_for_long(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    study = begin(url, "s", plan_of())
+    trial = study.ask()
+    trial.set_user_attr("process", ["another", 1, "0"])
+    watch = Watch()
+    for beat in range(20):
+        now[0] += 20
+        trial.set_user_attr("beat", beat)
+        assert watch.silent(study.trials) == set()
+    for _ in range(int(GRACE / 20) + 1):
+        now[0] += 20
+        silent = watch.silent(study.trials)
+    assert silent == {0}
+    now[0] += 10 * GRACE  # we were away, perhaps with the storage
+    assert watch.silent(study.trials) == set()
+
+
+@pytest.mark.parametrize("how_often", [1, REPEATS + 3])
+def test_a_stopped_trial_is_done_again_as_often_as_it_is_stopped(url: str, how_often: int) -> None:
+    def stopped(trial: Trial, original: int) -> float:
         plan_of().space.suggest(trial)
         raise KeyboardInterrupt
 
-    for _ in range(REPEATS + 2):
+    for _ in range(how_often):
         with pytest.raises(KeyboardInterrupt):
             search(url, plan_of(), 1, stopped)
     study = search(url, plan_of(), 1, double)
     assert progress(study).done == 1
-    assert number_of(study.trials[-1]) == 0
+    assert study.trials[-1].params == {"learning_rate": 1e-4}
+
+
+def test_the_trials_are_the_same_where_one_was_stopped_in_its_middle(tmp_path: Path) -> None:
+    def params(name: str, stop_at: int | None) -> list[dict[str, Any]]:
+        own = address("", tmp_path / name)
+        left = [stop_at]
+
+        def train(trial: Trial, original: int) -> float:
+            value = double(trial, original)
+            if original == left[0]:
+                left[0] = None
+                raise KeyboardInterrupt
+            return value
+
+        if stop_at is not None:
+            with pytest.raises(KeyboardInterrupt):
+                search(own, plan_of(), 14, train)
+        return [trial.params for trial in results(search(own, plan_of(), 14, train).trials)]
+
+    once = params("once.db", None)
+    assert params("stopped.db", 12) == once
 
 
 def test_a_trial_that_fails_for_a_reason_counts_and_is_not_repeated(url: str) -> None:
-    def diverges(trial: Trial) -> float:
-        trial.set_user_attr(REASON, "the loss is not finite")
-        raise UserError("the loss is not finite")
+    def diverges(trial: Trial, original: int) -> float:
+        raise TrialFailedError("the loss is not finite")
 
     study = search(url, plan_of(), 2, diverges)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL] * 2
+    assert study.trials[0].user_attrs["reason"] == "the loss is not finite"
+
+
+def test_an_error_that_is_nobodys_reason_ends_the_process_and_loses_no_trial(url: str) -> None:
+    def broken(trial: Trial, original: int) -> float:
+        raise ValueError("a bug, or a full disk")
+
+    with pytest.raises(ValueError, match="a bug"):
+        search(url, plan_of(), 1, broken)
+    study = search(url, plan_of(), 1, double)
+    assert len(results(study.trials)) == 1
+    assert study.trials[-1].params == {"learning_rate": 1e-4}
+
+
+def test_a_study_of_somebody_else_is_left_alone(url: str) -> None:
+    optuna.create_study(storage=open_storage(url), study_name="s", direction="minimize")
+    with pytest.raises(UserError, match="STUDY s: is not of make tune"):
+        begin(url, "s", plan_of())
+
+
+@pytest.mark.parametrize("text", ["postgresql://u:secret@h/d", "postgresql://h/d?password=secret"])
+def test_no_password_is_shown(text: str) -> None:
+    assert "secret" not in shown(address(text, Path()))
 
 
 def test_two_processes_share_a_study_without_a_trial_too_many(url: str) -> None:
@@ -196,6 +286,7 @@ def test_a_plan_comes_back_from_json_as_it_was() -> None:
     ("text", "said"),
     [
         ("mysql://a@b/c", "STORAGE: mysql is not known"),
+        ("postgresql://a@b:port/c", "STORAGE: write postgresql://"),
         ("sqlite:////proc/nowhere/study.db", "cannot be used"),
     ],
 )
@@ -265,7 +356,7 @@ def test_the_search_the_fresh_seeds_and_the_report_name_the_true_winner(
 
 def test_where_nothing_is_better_the_recipe_wins(url: str, tmp_path: Path) -> None:
     plan, folder = plan_of(), tmp_path / "study"
-    study = search(url, plan, 3, lambda trial: 0.0 * double(trial))
+    study = search(url, plan, 3, lambda trial, original: 0.0 * double(trial, original))
     found = finalists(study, plan, 1)
     tie = [f if f.trial is None else found[0].__class__(f.name, f.trial, f.recipe) for f in found]
     matrix_of(tie, plan, folder, 2).train(Doubles(), 1)

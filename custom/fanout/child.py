@@ -1,6 +1,6 @@
 """A task's process: it ends with whoever started it, also where that was killed.
 
-    python -m custom.fanout.child MODULE [ARGUMENT ...]
+    python -m custom.fanout.child PARENT MODULE [ARGUMENT ...]
 
 Else a training would go on beside the one that takes its place.
 """
@@ -16,17 +16,19 @@ import sys
 PR_SET_PDEATHSIG = 1  # Linux: the signal that comes when the parent has gone
 
 
-def end_with_parent(number: int = signal.SIGTERM) -> None:
-    """Ask the system for a signal at the parent's end; elsewhere than on Linux there is none."""
+def end_with_parent(parent: int, number: int = signal.SIGTERM) -> None:
+    """Ask the system for a signal at the parent's end; elsewhere than on Linux there is none.
+
+    :param parent: its process, which may have gone already
+    """
     if not sys.platform.startswith("linux"):
         return
-    parent = os.getppid()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:  # it was faster
         os.kill(os.getpid(), number)
 
 
 if __name__ == "__main__":
-    end_with_parent()
-    sys.argv = sys.argv[1:]
+    end_with_parent(int(sys.argv[1]))
+    sys.argv = sys.argv[2:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -74,7 +74,8 @@ def environment(task: Task) -> dict[str, str]:
 
 def command_of(task: Task) -> list[str]:
     """What starts a task."""
-    return [sys.executable, "-m", "custom.fanout.child", task.module, *task.arguments]
+    me = str(os.getpid())
+    return [sys.executable, "-m", "custom.fanout.child", me, task.module, *task.arguments]
 
 
 class Process:
@@ -83,6 +84,8 @@ class Process:
     patience = 60.0  # seconds to save an agent in
 
     def __init__(self, task: Task) -> None:
+        if task.log:
+            task.log.parent.mkdir(parents=True, exist_ok=True)
         log = open(task.log, "ab") if task.log else None  # noqa: SIM115  # the process has it
         try:
             self._process = subprocess.Popen(

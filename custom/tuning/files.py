@@ -17,8 +17,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from custom.console import say
 from custom.runs import atomic_file
-from custom.tuning.storage import REPEATED
-from custom.tuning.study import has_result, plan_of, reason_of
+from custom.tuning.ledger import REPEATED, results
+from custom.tuning.search import reason_of
+from custom.tuning.study import plan_of
 
 PICTURES = {
     "history": "plot_optimization_history",
@@ -34,7 +35,9 @@ FACTS = ("number", "state", "value", "counts", "seed", "seconds", "repeats", "re
 def write_files(study: optuna.Study, folder: Path) -> None:
     """Write ``trials.csv``, ``trials.json`` and ``plots/``."""
     folder.mkdir(parents=True, exist_ok=True)
-    trials = [facts_of(trial) for trial in study.get_trials(deepcopy=False)]
+    found = study.get_trials(deepcopy=False)
+    counted = {trial.number for trial in results(found)}
+    trials = [{**facts_of(trial), "counts": trial.number in counted} for trial in found]
     plan = json.loads(plan_of(study).to_json())
     with atomic_file(folder / "trials.json", "w") as file:
         json.dump({"study": study.study_name, "plan": plan, "trials": trials}, file, indent=1)
@@ -54,7 +57,6 @@ def facts_of(trial: FrozenTrial) -> dict[str, Any]:
         "number": trial.number,
         "state": trial.state.name,
         "value": trial.value if trial.state is TrialState.COMPLETE else None,
-        "counts": has_result(trial),
         "seed": trial.user_attrs.get("seed"),
         "seconds": None if trial.duration is None else trial.duration.total_seconds(),
         "repeats": trial.user_attrs.get(REPEATED),

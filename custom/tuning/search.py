@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -13,13 +14,13 @@ from custom.console import say
 from custom.errors import UserError
 from custom.fanout.loop import run_all
 from custom.fanout.task import Launcher, Resources, Task
-from custom.tuning.storage import alone
-from custom.tuning.study import give_on, has_result, progress, reason_of
+from custom.tuning.ledger import REASON, Progress, Watch, progress, results, settle
+from custom.tuning.storage import alone, insist
 from custom.tuning.trial import DONE, NOTHING_LEFT
 
 MODULE = "custom.tuning.trial"
 CRASHES = 3  # in a row that end a search: something else is wrong than a trial
-LOOK_AGAIN = 5.0  # seconds, while trials of others run
+LOOK_AGAIN = 2.0  # seconds
 
 
 class Search:
@@ -45,8 +46,12 @@ class Search:
         self.device = device
         self.resources = resources
         self._crashes = 0
-        self._said = {t.number for t in self._trials() if t.state.is_finished()}
+        self._count = 0
+        self._watch = Watch()
+        self._trials: list[FrozenTrial] = []
         self._look_at = 0.0
+        self._look()
+        self._said = {t.number for t in self._trials if t.state.is_finished()}
 
     def run(self, launcher: Launcher, jobs: int) -> None:
         """Search until there are so many results.
@@ -56,18 +61,22 @@ class Search:
         self.folder.mkdir(parents=True, exist_ok=True)
         run_all(launcher, jobs, self._next, self._ended, self._is_over)
 
-    def _trials(self) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False)
+    def _look(self) -> Progress:
+        """How far the study is; asked for every few seconds alone."""
+        if time.monotonic() >= self._look_at:
+            insist(self._ask)
+            self._look_at = time.monotonic() + LOOK_AGAIN
+        return progress(self._trials)
+
+    def _ask(self) -> None:
+        with alone(self.url):
+            settle(self.study, self._watch.silent(self.study.get_trials(deepcopy=False)))
+            self._trials = self.study.get_trials(deepcopy=False)
 
     def _next(self) -> Task | None:
         """A process for a trial that nobody has claimed, if there is one."""
-        if time.monotonic() < self._look_at:
-            return None
-        with alone(self.url):
-            give_on(self.study)
-        now = progress(self.study)
-        if not now.waiting and now.done + now.running >= self.n_trials:
-            self._look_at = time.monotonic() + LOOK_AGAIN
+        now = self._look()
+        if now.done + now.running >= self.n_trials:
             return None
         asked = {
             "url": self.url,
@@ -77,40 +86,54 @@ class Search:
             "device": self.device,
             "threads": self.resources.cpus,
         }
-        log = self.folder / "trials.log"
+        self._count += 1
+        log = self.folder / "logs" / f"{os.getpid()}-{self._count}.log"
         return Task("a trial", MODULE, (), json.dumps(asked), log, self.resources)
 
     def _ended(self, task: Task, status: int) -> None:
         self._look_at = 0.0
         if status < 0:
             say(f"the process of a trial was killed (signal {-status}); the trial is given on")
-        self._crashes = self._crashes + 1 if status not in (DONE, NOTHING_LEFT) else 0
+        elif status not in (DONE, NOTHING_LEFT):
+            self._crashes += 1
+        else:
+            self._crashes = 0
+        self._look()
         self._tell()
         if self._crashes >= CRASHES:
             raise UserError(f"{CRASHES} trials in a row crashed: {last_line(task.log)}")
 
     def _tell(self) -> None:
         """A line for each trial that came to its end, here or elsewhere."""
-        for trial in self._trials():
+        for trial in self._trials:
             if trial.state.is_finished() and trial.number not in self._said:
                 self._said.add(trial.number)
                 say(f"trial {trial.number}: {self._outcome(trial)}")
 
     def _outcome(self, trial: FrozenTrial) -> str:
         if trial.state is TrialState.FAIL:
-            again = "" if has_result(trial) else "; it is done again"
-            return f"failed: {reason_of(trial)}{again}"
+            counts = trial.number in {result.number for result in results(self._trials)}
+            return f"failed: {reason_of(trial)}" + ("" if counts else "; it is done again")
         if trial.state is TrialState.PRUNED:
             at = max(trial.intermediate_values, default=0)
             return f"pruned after evaluation {at}, at {trial.intermediate_values.get(at, 0):.1f}"
         found = f"{trial.value:.1f}"
-        best = self.study.best_trial
+        best = max(
+            (t for t in self._trials if t.state is TrialState.COMPLETE),
+            key=lambda t: (t.value or 0.0, -t.number),
+        )
         where = "the best so far" if best.number == trial.number else f"best: {best.value:.1f}"
-        return f"{found} ({where}); {progress(self.study).done} of {self.n_trials} done"
+        return f"{found} ({where}); {progress(self._trials).done} of {self.n_trials} done"
 
     def _is_over(self) -> bool:
+        now = self._look()
         self._tell()
-        return progress(self.study).done >= self.n_trials
+        return now.done >= self.n_trials
+
+
+def reason_of(trial: FrozenTrial) -> str:
+    """Why a trial failed."""
+    return str(trial.user_attrs.get(REASON) or "its process ended before it did")
 
 
 def last_line(log: Path | None) -> str:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import fcntl
 import re
-import warnings
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
-import optuna
 import sqlalchemy
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from custom.errors import UserError
 
-HEARTBEAT = 15  # seconds between two signs of life of a trial
-GRACE = 120  # seconds without one until a trial of another machine is given to somebody else
-REPEATS = 2  # of a trial whose process was killed
-DEATHS, REPEATED = "deaths", "repeats"  # of a trial: how often it was killed, and which it repeats
+Answer = TypeVar("Answer")
 LOCK = 0x54554E45  # of PostgreSQL's advisory locks, which are numbers
+KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}  # seconds
+OUTAGE = 600.0  # seconds that a database may be away
 
 
 def address(text: str, default: Path) -> str:
@@ -33,7 +31,14 @@ def address(text: str, default: Path) -> str:
     """
     text = text or str(default)
     if re.match(r"postgres(ql)?(\+psycopg)?://", text):
-        return "postgresql+psycopg://" + text.partition("://")[2]
+        url = "postgresql+psycopg://" + text.partition("://")[2]
+        try:
+            sqlalchemy.make_url(url)
+        except (ValueError, sqlalchemy.exc.ArgumentError):
+            raise UserError(
+                "STORAGE: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+            ) from None
+        return url
     if "://" not in text or text.startswith("sqlite:///"):
         return f"sqlite:///{Path(text.removeprefix('sqlite:///')).absolute()}"
     kind = text.partition("://")[0]
@@ -41,8 +46,8 @@ def address(text: str, default: Path) -> str:
 
 
 def shown(url: str) -> str:
-    """An address without its password."""
-    return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    """An address without its password, which may also stand behind a question mark."""
+    return sqlalchemy.make_url(url).set(query={}).render_as_string(hide_password=True)
 
 
 def open_storage(url: str) -> RDBStorage:
@@ -53,15 +58,8 @@ def open_storage(url: str) -> RDBStorage:
     try:
         if url.startswith("sqlite"):
             file_of(url).parent.mkdir(parents=True, exist_ok=True)
-        with alone(url), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return RDBStorage(
-                url,
-                engine_kwargs={"pool_pre_ping": True},
-                heartbeat_interval=HEARTBEAT,
-                grace_period=GRACE,
-                heartbeat_stale_trial_callback=repeat,
-            )
+        with alone(url):
+            return RDBStorage(url, engine_kwargs=_engine_settings(url))
     except ImportError:
         raise UserError(
             "STORAGE: PostgreSQL needs a driver; .venv/bin/pip install -c constraints.txt"
@@ -72,21 +70,27 @@ def open_storage(url: str) -> RDBStorage:
         raise UserError(f"STORAGE {shown(url)}: cannot be used ({reason[:300]})") from None
 
 
-def repeat(study: optuna.Study, trial: FrozenTrial, deaths: int = 1) -> None:
-    """Let whoever asks next do a trial again whose process has gone, a few times.
+def insist(act: Callable[[], Answer]) -> Answer:
+    """Do something with a storage, again where its server is away for a while.
 
-    :param deaths: 0: it was stopped, which is nobody's fault
+    :raises UserError: it is away for longer than `OUTAGE`
     """
-    died = trial.user_attrs.get(DEATHS, 0) + deaths
-    if died > REPEATS:
-        return
-    again = create_trial(
-        state=TrialState.WAITING,
-        params=trial.params,
-        distributions=trial.distributions,
-        user_attrs={REPEATED: trial.user_attrs.get(REPEATED, trial.number), DEATHS: died},
-    )
-    study.add_trial(again)
+    end, pause = time.monotonic() + OUTAGE, 0.5
+    while True:
+        try:
+            return act()
+        except (sqlalchemy.exc.OperationalError, StorageInternalError) as error:
+            if time.monotonic() + pause > end:
+                reason = " ".join(str(error.__cause__ or error).split())[:300]
+                raise UserError(f"STORAGE: does not answer ({reason})") from None
+            time.sleep(pause)
+            pause = min(2 * pause, 30.0)
+
+
+def _engine_settings(url: str) -> dict[str, Any]:
+    if url.startswith("sqlite"):
+        return {}
+    return {"pool_pre_ping": True, "connect_args": KEEPALIVE}
 
 
 @contextmanager
@@ -100,7 +104,9 @@ def alone(url: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
         return
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
+    engine = sqlalchemy.create_engine(
+        url, poolclass=sqlalchemy.pool.NullPool, connect_args=KEEPALIVE
+    )
     with engine.connect() as connection:
         connection.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({LOCK})"))
         yield

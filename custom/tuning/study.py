@@ -1,39 +1,37 @@
-"""A study in its storage: begun once, its trials claimed one by one, those of the dead given on."""
+"""A study in its storage: begun once, its trials claimed one by one."""
 
 from __future__ import annotations
 
-import os
-import socket
+import threading
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from custom.errors import UserError
+from custom.tuning.ledger import (
+    BEAT,
+    REASON,
+    STOPPED,
+    begin_process,
+    next_original,
+    progress,
+    settle,
+)
 from custom.tuning.plan import Plan
-from custom.tuning.storage import DEATHS, REPEATED, REPEATS, alone, open_storage, repeat
+from custom.tuning.storage import alone, insist, open_storage
 
-PLAN, PROCESS, REASON, SEED_OF = "plan", "process", "reason", "seed_of"
-OVER = (TrialState.COMPLETE, TrialState.PRUNED)
+PLAN = "plan"
+BEATS = 15.0  # seconds between two signs of life of a trial
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a study is.
-
-    :param done: trials with a result: complete, pruned, or failed for reasons of their own
-    :param running: trials that a process is at
-    :param waiting: trials that wait for one
-    """
-
-    done: int
-    running: int
-    waiting: int
+class TrialFailedError(Exception):
+    """A trial has no score for a reason of its own, which the message says."""
 
 
 def begin(url: str, name: str, plan: Plan) -> optuna.Study:
@@ -48,8 +46,11 @@ def begin(url: str, name: str, plan: Plan) -> optuna.Study:
             storage=storage, study_name=name, direction="maximize", load_if_exists=True
         )
         if PLAN not in study.user_attrs:
-            study.enqueue_trial(plan.space.own(), user_attrs={"is": "the recipe itself"})
+            if study.trials or study.direction is not StudyDirection.MAXIMIZE:
+                raise UserError(f"STUDY {name}: is not of make tune; name another one with STUDY=")
             study.set_user_attr(PLAN, plan.to_json())
+        if not study.trials:
+            study.enqueue_trial(plan.space.own())
     plan.check_same(plan_of(study), name)
     return study
 
@@ -60,9 +61,12 @@ def load(url: str, name: str) -> optuna.Study:
     :raises UserError: it is not
     """
     try:
-        return optuna.load_study(study_name=name, storage=open_storage(url))
+        study = optuna.load_study(study_name=name, storage=open_storage(url))
     except KeyError:
         raise UserError(f"STUDY {name}: there is none of that name; make tune begins one") from None
+    if PLAN not in study.user_attrs:
+        raise UserError(f"STUDY {name}: is not of make tune")
+    return study
 
 
 def plan_of(study: optuna.Study) -> Plan:
@@ -70,108 +74,80 @@ def plan_of(study: optuna.Study) -> Plan:
     return Plan.from_json(study.user_attrs[PLAN])
 
 
-def progress(study: optuna.Study) -> Progress:
-    """How far a study is."""
-    trials = study.get_trials(deepcopy=False)
-    states = [trial.state for trial in trials]
-    return Progress(
-        sum(map(has_result, trials)),
-        states.count(TrialState.RUNNING),
-        states.count(TrialState.WAITING),
-    )
-
-
-def has_result(trial: FrozenTrial) -> bool:
-    """Whether a trial counts: one that was killed does so only when it is not tried again."""
-    if trial.state is TrialState.FAIL:
-        killed: int = trial.user_attrs.get(DEATHS, 0)
-        return bool(REASON in trial.user_attrs or killed >= REPEATS)
-    return trial.state in OVER
-
-
-def give_on(study: optuna.Study) -> list[int]:
-    """Give trials whose process has gone to whoever asks next.
-
-    A process of this machine is known to have gone at once; one of another after `GRACE` seconds
-    without a sign of life.
-
-    :return: their numbers
-    """
-    found = []
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if _has_gone(trial):
-            try:
-                study.tell(trial.number, state=TrialState.FAIL)
-            except (ValueError, RuntimeError, optuna.exceptions.OptunaError):
-                continue  # somebody else was faster
-            repeat(study, trial)
-            found.append(trial.number)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        optuna.storages.fail_stale_trials(study)
-    return found
-
-
-def _has_gone(trial: FrozenTrial) -> bool:
-    host, pid, began = trial.user_attrs.get(PROCESS, ("", 0, ""))
-    gone: bool = host == socket.gethostname() and began != start_of(pid)
-    return gone
-
-
-def start_of(pid: int) -> str:
-    """When a process began, by which it is told from a later one of the same number."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            state, *rest = file.read().rpartition(")")[2].split()
-            return "" if state == "Z" else rest[18]
-    except FileNotFoundError:
-        return ""
-    except OSError:  # a system without /proc
-        return ""
-
-
-def run_one(study: optuna.Study, url: str, n_trials: int, train: Callable[[Trial], float]) -> bool:
+def run_one(
+    study: optuna.Study, url: str, n_trials: int, train: Callable[[Trial, int], float]
+) -> bool:
     """Claim a trial and see to its end.
 
     :param n_trials: of the study; no more are begun
-    :param train: says its value; `optuna.TrialPruned` and errors as Optuna takes them
+    :param train: is given the trial and the number that its seeds follow from, and says its value
     :return: whether there was one to claim
     """
-    plan = plan_of(study)
-
-    def claimed(trial: Trial) -> float:
-        me = os.getpid()
-        trial.set_user_attr(PROCESS, (socket.gethostname(), me, start_of(me)))
-        claim.close()
-        try:
-            return train(trial)
-        except KeyboardInterrupt:
-            repeat(study, study.trials[trial.number], deaths=0)
-            raise
-
     with ExitStack() as claim:
         claim.enter_context(alone(url))
-        give_on(study)
-        now = progress(study)
-        if not now.waiting and now.done + now.running >= n_trials:
+        settle(study)
+        trials = study.get_trials(deepcopy=False)
+        now = progress(trials)
+        if now.done + now.running >= n_trials:
             return False
-        study.sampler = sampler(plan, len(study.get_trials(deepcopy=False)))
-        study.pruner = pruner(plan)
-        study.optimize(claimed, n_trials=1, catch=(Exception,))
-        return True
+        original, plan = next_original(trials), plan_of(study)
+        study.sampler, study.pruner = sampler(plan, original), pruner(plan)
+        trial = study.ask()
+        begin_process(trial)
+    with _beating(trial):
+        _see_to_its_end(study, trial, lambda: train(trial, original))
+    return True
 
 
-def number_of(trial: Trial | FrozenTrial) -> int:
-    """A trial's number, or that of the one that it repeats: its seeds follow from it."""
-    return int(trial.user_attrs.get(REPEATED, trial.number))
+def _see_to_its_end(study: optuna.Study, trial: Trial, train: Callable[[], float]) -> None:
+    """Train and tell the outcome; what is no outcome fails without a reason, and is repeated."""
+
+    def tell(value: float | None = None, state: TrialState | None = None) -> None:
+        insist(lambda: study.tell(trial, value, state, skip_if_finished=True))
+
+    try:
+        tell(train())
+    except optuna.TrialPruned:
+        tell(state=TrialState.PRUNED)
+    except TrialFailedError as error:
+        reason = " ".join(str(error).split())
+        insist(lambda: trial.set_user_attr(REASON, reason))
+        tell(state=TrialState.FAIL)
+    except (KeyboardInterrupt, SystemExit):
+        trial.set_user_attr(STOPPED, True)
+        tell(state=TrialState.FAIL)
+        raise
+    except Exception:
+        tell(state=TrialState.FAIL)
+        raise
 
 
-def sampler(plan: Plan, asked: int) -> optuna.samplers.BaseSampler:
-    """TPE; each trial has a seed of its own, whoever asks for it.
+@contextmanager
+def _beating(trial: Trial) -> Iterator[None]:
+    """Give signs of life, from a thread; where the storage is away, again when it is back."""
+    over = threading.Event()
 
-    :param asked: trials that there are
-    """
-    seed = int(np.random.SeedSequence([plan.seed, asked]).generate_state(1)[0])
+    def beat() -> None:
+        count = 0
+        while not over.wait(BEATS):
+            count += 1
+            try:
+                trial.set_user_attr(BEAT, count)
+            except Exception:  # the next one may arrive
+                continue
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def sampler(plan: Plan, original: int) -> optuna.samplers.BaseSampler:
+    """TPE; each trial has a seed of its own, whoever asks for it and however often."""
+    seed = int(np.random.SeedSequence([plan.seed, original]).generate_state(1)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return optuna.samplers.TPESampler(

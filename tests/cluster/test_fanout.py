@@ -48,7 +48,8 @@ def test_all_runs_finish_though_a_worker_of_ray_is_killed(
         (line.run.game.name, line.run.facts["recipe"], line.run.facts["seed"]) for line in finished
     }
     assert len(finished) == len(of) == 8
-    assert [line.state for line in lines if line not in finished] == ["failed"]
+    # Its training was told that its parent has gone, and had time to save.
+    assert {line.state for line in lines if line not in finished} <= {"failed", "interrupted"}
     data = json.loads((tmp_path / "report" / "compare.json").read_text())
     assert [column["label"] for column in data["over_games"]["columns"]] == ["one", "two"]
     output = run("scripts.benchmark", *flags, "--cluster", "ray")
