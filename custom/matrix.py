@@ -12,6 +12,7 @@ from typing import Any
 from custom.console import say
 from custom.engine import Engine
 from custom.errors import UserError
+from custom.evaluation import EPSILON
 from custom.fanout.loop import run_all
 from custom.fanout.task import Launcher, Resources, Task
 from custom.games import Game
@@ -36,7 +37,7 @@ class Cell:
     @property
     def name(self) -> str:
         """For lines and for the file of what it prints."""
-        return f"{self.recipe.name} {self.game.name} seed {self.seed}"
+        return f"{self.recipe.name} {self.game.folder_name} seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Matrix:
                     and run.hyperparams == recipe.hyperparams
                     and run.facts["engine"] == self._engine
                     and run.facts["eval_protocol"]["episodes"] == self.episodes
+                    and run.facts["eval_protocol"]["epsilon"] == EPSILON
                     and run.facts["eval_freq"] == self._eval_freq(recipe)
                 ):
                     return True
@@ -104,7 +106,12 @@ class Matrix:
         arguments = tuple(f"--{name}={value}" for name, value in flags.items())
         log = self.logs / "matrix" / f"{cell.name.replace(' ', '_')}.log"
         return Task(
-            cell.name, "scripts.train", (*arguments, "--no-report"), "", log, self.resources
+            cell.name,
+            "scripts.train",
+            (*arguments, "--no-report"),
+            files=((str(cell.recipe.file), cell.recipe.file.read_text()),),
+            log=log,
+            resources=self.resources,
         )
 
     def train(self, launcher: Launcher, jobs: int) -> list[str]:
@@ -134,11 +141,11 @@ class Matrix:
             if status == 0 and self.is_done(cell):
                 done += 1
                 say(f"{task.name}: finished in {minutes:.1f} min; {done} of {len(self.cells)}")
-            elif attempts[task.name] < ATTEMPTS:
+            elif status < 0 and attempts[task.name] < ATTEMPTS:  # it may be luckier elsewhere
                 waiting.append(cell)
                 say(f"{task.name}: ended with status {status}; it is tried again ({task.log})")
             else:
-                say(f"{task.name}: ended with status {status}, {ATTEMPTS} times ({task.log})")
+                say(f"{task.name}: ended with status {status}; look into {task.log}")
 
         run_all(launcher, jobs, next_task, ended, lambda: not waiting)
         return [cell.name for cell in by_name.values() if not self.is_done(cell)]

@@ -194,7 +194,11 @@ def _exploration(values: Values, algo: str, largest: int) -> list[Dimension]:
     made = []
     if values.get("exploration_initial_eps", 1.0) > final and not values.get("exploration_decay"):
         share = values.get("exploration_fraction", 0.1)
-        found = FloatDistribution(share / 4, min(4 * share, 1.0), log=True)
+        # Below twice the warm-up `Recipe.with_budget` lengthens it: there all would be one point.
+        warm_up = values.get("learning_starts", 100) / values["n_timesteps"]
+        found = FloatDistribution(
+            min(max(share / 4, 2 * warm_up), share), min(4 * share, 1.0), log=True
+        )
         name = "exploration_fraction"
         made.append(Dimension(name, found, share, _set(name)))
     if final > 0:

@@ -13,7 +13,7 @@ from custom.fanout.task import Resources
 from custom.games import Game, find_game
 from custom.matrix import Cell, Matrix
 from custom.native_env import cores
-from custom.recipes import load_recipe
+from custom.recipes import load_recipe, recipe_name
 from scripts import options
 
 
@@ -46,15 +46,18 @@ def matrix_of(args: argparse.Namespace) -> Matrix:
     :raises UserError: nothing, or a recipe that is wrong for one of the games
     """
     games = unique([find_game(name) for name in args.games.split()])
-    recipes = args.recipes.split()
+    recipes = list(dict.fromkeys(args.recipes.split()))
     for name, given in (("GAMES", games), ("RECIPES", recipes)):
         if not given:
             raise UserError(f"{name} is empty; write for one GAMES='Pong Breakout' RECIPES=dqn")
+    names = [recipe_name(recipe) for recipe in recipes]
+    if len(set(names)) < len(names):
+        raise UserError(f"RECIPES: two are named {max(names, key=names.count)}; rename a file")
     cells = [
         Cell(game, load_recipe(recipe, game).with_budget(args.steps), seed)
         for seed in range(args.first_seed, args.first_seed + args.seeds)  # whole rounds first
         for game in games
-        for recipe in dict.fromkeys(recipes)
+        for recipe in recipes
     ]
     cpus = args.cpus or max(cores() // args.jobs, 1)
     return Matrix(

@@ -18,9 +18,7 @@ def command(args: argparse.Namespace) -> None:
     from custom.tuning import storage, study
 
     name, folder = options.study_of(args)
-    url = storage.address(args.storage, folder / "study.db")
-    if url.startswith("sqlite") and not storage.file_of(url).is_file():
-        raise UserError(f"STUDY {name}: there is no {storage.file_of(url)}; make tune begins one")
+    url = storage.existing(args.storage, folder / "study.db")
     study.load(url, name)
     say(f"http://{HOST}:{args.port} shows {name}; Ctrl-C ends it")
     try:

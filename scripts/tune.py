@@ -20,7 +20,7 @@ from custom.native_env import cores
 from custom.recipes import Recipe, load_recipe
 from custom.tuning.best import write_ranking
 from custom.tuning.files import write_files
-from custom.tuning.finalists import beside_the_recipe, finalists, matrix_of, rank
+from custom.tuning.finalists import finalists, matrix_of, rank
 from custom.tuning.plan import OBJECTIVES, PRUNERS, Plan
 from scripts import options
 
@@ -58,7 +58,6 @@ def train_finalists(
 ) -> None:
     """Train the best trials and the recipe itself on fresh seeds, and rank them."""
     from custom.compare.output import whole_folder, write_all
-    from custom.compare.tables import short
 
     found = finalists(study, plan, args.finalists)
     how = {"device": args.device, "resources": resources}
@@ -67,14 +66,13 @@ def train_finalists(
     if failed:
         say(f"without a ranking: {', '.join(failed)} did not finish; the same command goes on")
         raise SystemExit(1)
-    data, names = rank(found, plan, folder)
-    verdicts = [beside_the_recipe(data, name) for name in names]
-    write_ranking(data, names, verdicts, folder)
+    data, ranking = rank(found, plan, folder)
+    write_ranking(study, ranking, folder)
     with whole_folder(folder / "report") as report:
         write_all(data, report)
-    say(short(data))
-    for place, (name, verdict) in enumerate(zip(names, verdicts, strict=True), start=1):
-        say(f"{place}. {name}: {verdict}")
+    say(f"ranking by {plan.objective} score; report: {folder / 'report' / 'report.html'}")
+    for place, one in enumerate(ranking, start=1):
+        say(f"{place}. {one['name']}: mean {one['mean']:.1f}, {one['verdict']}")
 
 
 def plan_of(args: argparse.Namespace, game: Game, recipe: Recipe) -> Plan:
@@ -89,11 +87,15 @@ def plan_of(args: argparse.Namespace, game: Game, recipe: Recipe) -> Plan:
     env.close()
     assert isinstance(space, spaces.Box)
     largest = largest_replay(space, recipe.hyperparams) // args.jobs
+    values = dict(recipe.hyperparams)
+    if values.get("buffer_size", 10**6) > largest < recipe.n_timesteps:
+        values["buffer_size"] = largest
+        say(f"buffer_size: {largest:,} steps are what fits {args.jobs} times into the memory")
     plan = Plan(
         env_id=game.env_id,
         recipe=recipe.name,
         algo=recipe.algo,
-        hyperparams=recipe.hyperparams,
+        hyperparams=values,
         seed=args.seed or 0,
         objective=args.objective,
         evaluations=args.evaluations,
@@ -134,7 +136,7 @@ def parser() -> options.Parser:
     add("--eval-episodes", type=several, default=10, help="full games of each of them")
     add("--pruner", choices=PRUNERS, default="median", help="what ends trials early")
     add("--finalists", type=options.whole(0), default=3, help="best trials that are trained anew")
-    add("--seeds", type=several, default=3, help="fresh seeds of each of them")
+    add("--seeds", type=several, default=5, help="fresh seeds of each of them")
     add("--engine", choices=("sb3", "native"), default="sb3", help="what plays the game")
     add("--envs", type=options.whole(1, 1024), help="games at once in each trial")
     options.add_study(made)

@@ -15,7 +15,7 @@ from scripts import options
 def command(args: argparse.Namespace) -> None:
     """Find the study, write the file, say how to train with it."""
     name, folder = options.study_of(args)
-    found = study.load(storage.address(args.storage, folder / "study.db"), name)
+    found = study.load(storage.existing(args.storage, folder / "study.db"), name)
     plan = study.plan_of(found)
     out = args.out or FOLDER / f"{plan.recipe}-tuned-{plan.game.name}.yml"
     say(write_best(found, plan, folder, out))

@@ -27,7 +27,7 @@ from custom.recipes import load_recipe
 from custom.runs import claim_folder, write_json
 from custom.tuning.best import write_best, write_ranking
 from custom.tuning.files import write_files
-from custom.tuning.finalists import RECIPE, beside_the_recipe, finalists, matrix_of, rank
+from custom.tuning.finalists import RECIPE, finalists, matrix_of, rank
 from custom.tuning.ledger import GRACE, REPEATS, Watch, begin_process, results, settle
 from custom.tuning.ledger import progress as progress_of
 from custom.tuning.plan import Plan
@@ -330,7 +330,7 @@ class Ended:
     def stop(self) -> None:
         pass
 
-    def end(self) -> None:
+    def end(self, seconds: float) -> None:
         pass
 
 
@@ -342,13 +342,14 @@ def test_the_search_the_fresh_seeds_and_the_report_name_the_true_winner(
     found = finalists(study, plan, 2)
     assert found[0].name == RECIPE
     assert matrix_of(found, plan, folder, 5).train(Doubles(), 2) == []
-    data, names = rank(found, plan, folder)
-    verdicts = [beside_the_recipe(data, name) for name in names]
-    assert names[-1] == RECIPE
-    assert verdicts == ["better", "better", "it is the recipe itself: nothing better was found"]
-    write_ranking(data, names, verdicts, folder)
+    _, ranking = rank(found, plan, folder)
+    assert ranking[-1]["name"] == RECIPE
+    assert [one["verdict"] for one in ranking] == ["better", "better", "the recipe itself"]
+    write_ranking(study, ranking, folder)
     said = write_best(study, plan, folder, tmp_path / "best.yml")
-    assert "Beside the recipe itself: better" in said
+    assert "better than the recipe itself" in said
+    winner = next(f for f in found if f.name == ranking[0]["name"])
+    assert load_recipe(str(tmp_path / "best.yml"), PONG).hyperparams == winner.recipe.hyperparams
     rate = load_recipe(str(tmp_path / "best.yml"), PONG).hyperparams["learning_rate"]
     assert abs(math.log10(rate) - math.log10(OPTIMUM)) < 0.15
     assert score(rate) > score(1e-4) + 10
@@ -358,16 +359,31 @@ def test_where_nothing_is_better_the_recipe_wins(url: str, tmp_path: Path) -> No
     plan, folder = plan_of(), tmp_path / "study"
     study = search(url, plan, 3, lambda trial, original: 0.0 * double(trial, original))
     found = finalists(study, plan, 1)
-    tie = [f if f.trial is None else found[0].__class__(f.name, f.trial, f.recipe) for f in found]
-    matrix_of(tie, plan, folder, 2).train(Doubles(), 1)
+    matrix_of(found, plan, folder, 2).train(Doubles(), 1)
     for file in folder.glob("finalists/*/dqn/*/evaluations.npz"):
         np.savez(file, timesteps=[200, 400, 600, 800, 1000], results=np.full((5, 10), -21.0))
-    data, names = rank(found, plan, folder)
-    assert names[0] == RECIPE
-    write_ranking(data, names, [beside_the_recipe(data, n) for n in names], folder)
+    _, ranking = rank(found, plan, folder)
+    assert ranking[0]["name"] == RECIPE
+    write_ranking(study, ranking, folder)
     said = write_best(study, plan, folder, tmp_path / "best.yml")
     assert "Nothing better than the recipe was found" in said
-    assert load_recipe(str(tmp_path / "best.yml"), PONG).hyperparams == plan.hyperparams
+    own = found[0].recipe.hyperparams
+    assert load_recipe(str(tmp_path / "best.yml"), PONG).hyperparams == own
+    study = search(url, plan, 4, lambda trial, original: 5.0 + 0.0 * double(trial, original))
+    said = write_best(study, plan, folder, tmp_path / "best.yml")
+    assert said.startswith("Trial 3, 5.0 in the search: one seed")  # the ranking is of three
+
+
+def test_what_is_higher_but_not_surely_better_does_not_win(url: str, tmp_path: Path) -> None:
+    plan, folder = plan_of(), tmp_path / "study"
+    study = search(url, plan, 20, double)
+    found = finalists(study, plan, 1)
+    matrix_of(found, plan, folder, 2).train(Doubles(), 1)
+    _, ranking = rank(found, plan, folder)
+    assert ranking[0]["trial"] is not None
+    assert ranking[0]["verdict"].startswith("too few seeds")
+    write_ranking(study, ranking, folder)
+    assert "Nothing better" in write_best(study, plan, folder, tmp_path / "best.yml")
 
 
 def test_finished_runs_of_a_matrix_are_not_trained_again(url: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from custom.fanout.task import Handle, Launcher, Task
 
 POLL = 0.2  # seconds
+PATIENCE = 60.0  # in which all of them save their agents
 
 
 def run_all(
@@ -43,5 +44,6 @@ def run_all(
     finally:
         for _, handle in running.values():
             handle.stop()
+        over = time.monotonic() + PATIENCE
         for _, handle in running.values():
-            handle.end()
+            handle.end(max(over - time.monotonic(), 0.0))

@@ -51,14 +51,15 @@ class OnRay:
             max_retries=0,  # whoever started it knows what is done already
             name=task.name,
         )
-        return RayHandle(self._ray, remote.remote(task, str(self.mark)))
+        return RayHandle(self._ray, task, remote.remote(task, str(self.mark)))
 
 
 class RayHandle:
     """A task that Ray has."""
 
-    def __init__(self, ray: Any, result: Any) -> None:
+    def __init__(self, ray: Any, task: Task, result: Any) -> None:
         self._ray = ray
+        self._task = task
         self._result = result
 
     def status(self) -> int | None:
@@ -68,17 +69,22 @@ class RayHandle:
             return None
         try:
             outcome: Outcome = self._ray.get(self._result)
+        except self._ray.exceptions.TaskCancelledError:
+            return KILLED
+        except self._ray.exceptions.RayTaskError as error:  # of ours, not of its process
+            reason = str(error.cause or error).splitlines()[-1]
+            raise UserError(f"{self._task.name}: cannot be started there ({reason})") from None
         except self._ray.exceptions.RayError:
             return KILLED
-        unpack(outcome)
+        unpack(self._task, outcome)
         return outcome.status
 
     def stop(self) -> None:
         """Ask it to end."""
         self._ray.cancel(self._result)
 
-    def end(self) -> None:
-        """Wait for its end for a minute, then end it."""
-        done, _ = self._ray.wait([self._result], timeout=60)
+    def end(self, seconds: float) -> None:
+        """Wait for its end for so long, then end it."""
+        done, _ = self._ray.wait([self._result], timeout=seconds)
         if not done:
             self._ray.cancel(self._result, force=True)

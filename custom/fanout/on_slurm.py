@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ class OnSlurm:
                 " -e '.[cluster]'"
             ) from None
         self.mark = shared_mark(folder)
+        self._folder = folder
         try:
             self._executor = submitit.AutoExecutor(folder / "slurm", cluster=cluster)
         except RuntimeError as error:
@@ -38,6 +41,13 @@ class OnSlurm:
     def start(self, task: Task) -> Handle:
         """Queue a task."""
         needs = task.resources
+        if needs.gpus % 1:
+            raise UserError(f"--gpus {needs.gpus}: SLURM gives whole ones; write 0 or 1")
+        if task.stdin:  # the job is a file that others may read
+            secret = self._folder / f"{secrets.token_hex(8)}.stdin"
+            secret.touch(mode=0o600)
+            secret.write_text(task.stdin)
+            task = replace(task, stdin="", stdin_file=str(secret))
         self._executor.update_parameters(
             name=task.name.replace(" ", "_"),
             cpus_per_task=needs.cpus,
@@ -45,13 +55,14 @@ class OnSlurm:
             mem_gb=needs.memory_gb or None,
             timeout_min=MINUTES,
         )
-        return SlurmHandle(self._executor.submit(run_task, task, str(self.mark)))
+        return SlurmHandle(task, self._executor.submit(run_task, task, str(self.mark)))
 
 
 class SlurmHandle:
     """A job of SLURM."""
 
-    def __init__(self, job: Any) -> None:
+    def __init__(self, task: Task, job: Any) -> None:
+        self._task = task
         self._job = job
 
     def status(self) -> int | None:
@@ -61,12 +72,12 @@ class SlurmHandle:
         if self._job.exception() is not None:
             return KILLED
         outcome: Outcome = self._job.result()
-        unpack(outcome)
+        unpack(self._task, outcome)
         return outcome.status
 
     def stop(self) -> None:
         """Cancel it."""
         self._job.cancel()
 
-    def end(self) -> None:
+    def end(self, seconds: float) -> None:
         """It is cancelled: nothing is waited for."""

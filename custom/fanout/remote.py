@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import secrets
 import tarfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from custom.fanout.loop import PATIENCE
 from custom.fanout.task import Process, Task
+from custom.runs import claim_folder
 
+POLL = 0.2  # seconds
 STAYS = ("tensorboard", "videos", "wandb")  # of a run folder
 
 
@@ -17,44 +23,58 @@ STAYS = ("tensorboard", "videos", "wandb")  # of a run folder
 class Outcome:
     """What comes back.
 
+    :param said: what it printed; empty: it lies on a disk that both have
     :param run: path of its run folder there
     :param files: that folder as a tar file; empty: it lies on a disk that both have
     """
 
     status: int
+    said: str = ""
     run: str = ""
     files: bytes = b""
 
 
 def run_task(task: Task, mark: str) -> Outcome:
-    """Run a task here and wait for its end.
+    """Run a task here and wait for its end; a cancelled one is stopped as by Ctrl-C.
 
     :param mark: a file that is here, too, where the disk is shared
     """
-    if task.log:
-        task.log.parent.mkdir(parents=True, exist_ok=True)
+    is_shared = Path(mark).exists()
+    for name, text in task.files:
+        if not Path(name).exists():
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).write_text(text)
     process = Process(task)
     try:
-        status = process.wait()
+        while (status := process.status()) is None:
+            time.sleep(POLL)  # not wait(), which no cancellation reaches
     except BaseException:
         process.stop()
-        process.end()
+        process.end(PATIENCE)
         raise
-    if status or Path(mark).exists() or not task.log:
+    if is_shared or task.log is None or not task.log.is_file():
         return Outcome(status)
-    last = task.log.read_text(errors="replace").splitlines()[-1]
-    run = Path(last.removeprefix("Run: "))
-    return Outcome(status, str(run), _packed(run)) if run.is_dir() else Outcome(status)
+    said = task.log.read_text(errors="replace")
+    run = Path((said.splitlines() or [""])[-1].removeprefix("Run: "))
+    if status == 0 and (run / "run.json").is_file():
+        return Outcome(status, said, str(run), _packed(run))
+    return Outcome(status, said)
 
 
-def unpack(outcome: Outcome) -> None:
-    """Put a run folder that came back where it was there, unless it is here."""
-    folder = Path(outcome.run)
-    if not outcome.files or folder.exists():
+def unpack(task: Task, outcome: Outcome) -> None:
+    """Put down here what came back: what the task said, and its run under a number that is free."""
+    if task.log is not None and outcome.said:
+        task.log.parent.mkdir(parents=True, exist_ok=True)
+        task.log.write_text(outcome.said)
+    if not outcome.files:
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(fileobj=io.BytesIO(outcome.files)) as archive:
-        archive.extractall(folder.parent, filter="data")
+    there = Path(outcome.run)
+    name = there.name.rpartition("_")[0]
+    there.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=there.parent, prefix=".") as folder:
+        with tarfile.open(fileobj=io.BytesIO(outcome.files)) as archive:
+            archive.extractall(folder, filter="data")
+        (Path(folder) / there.name).rename(claim_folder(there.parent, name))
 
 
 def shared_mark(folder: Path) -> Path:
@@ -62,6 +82,7 @@ def shared_mark(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     mark = folder.absolute() / f".shared-{secrets.token_hex(8)}"
     mark.touch()
+    atexit.register(mark.unlink, missing_ok=True)
     return mark
 
 

@@ -35,6 +35,8 @@ class Task:
     :param module: of this project, started as ``python -m``
     :param arguments: of the command line, which every user of the machine can see
     :param stdin: what nobody else is to see
+    :param stdin_file: a file with that instead; it is deleted once it was read
+    :param files: path and text of what it reads, for machines that do not have it
     :param log: file that takes what it prints, behind what is there
     """
 
@@ -42,6 +44,8 @@ class Task:
     module: str
     arguments: tuple[str, ...] = ()
     stdin: str = ""
+    stdin_file: str = ""
+    files: tuple[tuple[str, str], ...] = ()
     log: Path | None = None
     resources: Resources = field(default_factory=Resources)
 
@@ -55,8 +59,8 @@ class Handle(Protocol):
     def stop(self) -> None:
         """Ask it to end, as Ctrl-C does."""
 
-    def end(self) -> None:
-        """Wait for its end, for a bounded time; then end it."""
+    def end(self, seconds: float) -> None:
+        """Wait for its end for so long; then end it."""
 
 
 class Launcher(Protocol):
@@ -81,8 +85,6 @@ def command_of(task: Task) -> list[str]:
 class Process:
     """A task on this machine."""
 
-    patience = 60.0  # seconds to save an agent in
-
     def __init__(self, task: Task) -> None:
         if task.log:
             task.log.parent.mkdir(parents=True, exist_ok=True)
@@ -101,26 +103,26 @@ class Process:
             if log:
                 log.close()
         assert self._process.stdin is not None
-        self._process.stdin.write(task.stdin.encode())
+        text = task.stdin
+        if task.stdin_file:
+            text = Path(task.stdin_file).read_text()
+            Path(task.stdin_file).unlink()
+        self._process.stdin.write(text.encode())
         self._process.stdin.close()
 
     def status(self) -> int | None:
         """Its exit status, None while it runs."""
         return self._process.poll()
 
-    def wait(self) -> int:
-        """Wait for its end, however long; its exit status."""
-        return self._process.wait()
-
     def stop(self) -> None:
         """Ask it to end."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
 
-    def end(self) -> None:
-        """Wait for its end, then end it."""
+    def end(self, seconds: float) -> None:
+        """Wait for its end for so long, then end it."""
         try:
-            self._process.wait(self.patience)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

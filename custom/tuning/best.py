@@ -7,76 +7,99 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 
+from custom.compare.comparison import Data
 from custom.errors import UserError
 from custom.runs import atomic_file
 from custom.tuning.finalists import RECIPE, best_first
+from custom.tuning.ledger import results
 from custom.tuning.plan import Plan
 
 RANKING = "ranking.json"
 
 
+def write_ranking(study: optuna.Study, ranking: list[Data], folder: Path) -> None:
+    """What `write_best` reads, and of what it is."""
+    with atomic_file(folder / RANKING, "w") as file:
+        json.dump({**_of(study), "ranking": ranking}, file, indent=1)
+
+
 def write_best(study: optuna.Study, plan: Plan, folder: Path, out: Path) -> str:
-    """Write the winner.
+    """Write the winner: what is better than the recipe on fresh seeds, or else the recipe itself.
 
     :param folder: of the study on this machine, with the ranking where finalists were trained
     :return: what was written, in words
     :raises UserError: there is no trial yet, or `out` is there and not of this study
     """
-    lines, chosen = _winner(study, plan, folder)
-    mark = f"# The best of study {study.study_name}"
+    said, chosen = _winner(study, plan, folder)
+    mark = f"# The best of study {study.study_name}: "
     if out.is_file() and not out.read_text(errors="replace").startswith(mark):
         raise UserError(f"OUT {out}: is there already; name another file")
-    values: dict[str, Any] = dict(plan.space.resolve(chosen))
-    budget = f"# Unit: steps. Searched with {plan.steps:,} steps a trial; STEPS trains longer."
-    algo = {} if plan.algo == "dqn" else {"algo": plan.algo}
-    text = yaml.safe_dump({plan.env_id: {**algo, **values}}, sort_keys=True)
+    recipe = plan.recipe_of(out.stem, chosen)
+    engine = f"ENGINE={plan.engine.env}" + (
+        f" ENVS={plan.engine.n_envs}" * bool(plan.engine.n_envs)
+    )
+    head = [
+        f"{mark}{plan.recipe}, {plan.env_id}.",
+        f"# {said}",
+        f"# Objective: {plan.objective} score of {plan.steps:,} steps with {engine}; whoever trains"
+        " longer looks at learning_starts and exploration_fraction, which are of this budget.",
+    ]
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(out, "w") as file:
-        file.write("\n".join([f"{mark}: {plan.recipe}, {plan.env_id}.", *lines, budget, text]))
-    return "\n".join(line.removeprefix("# ") for line in lines)
+        file.write("\n".join([*head, recipe.to_yaml(plan.env_id)]))
+    return said
 
 
-def _winner(study: optuna.Study, plan: Plan, folder: Path) -> tuple[list[str], dict[str, Any]]:
-    """The header's lines, and the winner's point."""
-    space, trials = plan.space, study.get_trials(deepcopy=False)
-    file = folder / RANKING
-    if file.is_file():
-        first = json.loads(file.read_text())["ranking"][0]
-        where = first["iqm_95"]
-        interval = f" [{where[0]:.1f}, {where[1]:.1f}]" if where else ""
-        line = (
-            f"# Trained anew on {len(first['seeds'])} fresh seeds: mean {first['mean']:.1f}, IQM"
-            f" {first['iqm']:.1f}{interval} (95 %). Beside the recipe itself: {first['verdict']}."
+def _winner(study: optuna.Study, plan: Plan, folder: Path) -> tuple[str, dict[str, Any]]:
+    """What is said of the winner, and its point."""
+    ranking = _ranking(study, folder)
+    if ranking is None:
+        done = best_first(study)
+        if not done:
+            name = study.study_name
+            raise UserError(f"STUDY {name}: no trial is complete yet; go on with make tune")
+        found = (
+            f"Trial {done[0].number}, {done[0].value:.1f} in the search: one seed, nothing more."
         )
-        if first["trial"] is None:
-            return [
-                f"# Nothing better than the recipe was found: these are its values. {line[2:]}"
-            ], space.own()
-        trial = trials[first["trial"]]
-        return [f"# Trial {trial.number}, {trial.value:.1f} in the search.", line], trial.params
-    done = best_first(study)
-    if not done:
-        raise UserError(f"STUDY {study.study_name}: no trial is complete yet; go on with make tune")
-    best = done[0]
-    line = f"# Trial {best.number}, {best.value:.1f} in the search: one seed, not trained anew."
-    return [line], best.params
+        return found, done[0].params
+    for one in ranking:
+        if one["verdict"] == "better":
+            trial = study.trials[one["trial"]]
+            return (
+                f"Trial {trial.number}, {trial.value:.1f} in the search; trained anew:"
+                f" {_scores(one)}, better than the recipe itself.",
+                trial.params,
+            )
+    itself = next(one for one in ranking if one["name"] == RECIPE)
+    others = "; ".join(f"{one['name']}: {one['verdict']}" for one in ranking if one is not itself)
+    return (
+        "Nothing better than the recipe was found: these are its own values for this budget;"
+        f" trained anew: {_scores(itself)}. {others}",
+        plan.space.own(),
+    )
 
 
-def write_ranking(
-    data: dict[str, Any], names: list[str], verdicts: list[str], folder: Path
-) -> None:
-    """What `write_best` reads."""
-    columns = {column["label"]: column for column in data["games"][0]["columns"]}
-    ranking = [
-        {
-            "name": name,
-            "trial": None if name == RECIPE else int(name.rpartition("-")[2]),
-            "verdict": verdict,
-            **{key: columns[name][key] for key in ("seeds", "mean", "median", "iqm", "iqm_95")},
-        }
-        for name, verdict in zip(names, verdicts, strict=True)
-    ]
-    with atomic_file(folder / RANKING, "w") as file:
-        json.dump({"ranking": ranking}, file, indent=1)
+def _scores(one: Data) -> str:
+    ends = one["iqm_95"]
+    interval = f" [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else ""
+    return f"mean {one['mean']:.1f}, IQM {one['iqm']:.1f}{interval} over {one['seeds']} fresh seeds"
+
+
+def _ranking(study: optuna.Study, folder: Path) -> list[Data] | None:
+    """The ranking, where it is of all results that the study has."""
+    file = folder / RANKING
+    if not file.is_file():
+        return None
+    content: Data = json.loads(file.read_text())
+    ranking: list[Data] = content.pop("ranking")
+    return ranking if content == _of(study) else None
+
+
+def _of(study: optuna.Study) -> Data:
+    found = results(study.get_trials(deepcopy=False))
+    return {
+        "study": study.study_name,
+        "began": str(min((t.datetime_start for t in found if t.datetime_start), default="")),
+        "results": len(found),
+    }

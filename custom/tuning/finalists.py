@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from custom.compare import statistics
 from custom.compare.comparison import Data, compare
 from custom.compare.from_logs import from_logs
-from custom.errors import UserError
 from custom.matrix import Cell, Matrix
 from custom.recipes import Recipe
 from custom.runs import atomic_file
@@ -74,30 +75,30 @@ def matrix_of(found: list[Finalist], plan: Plan, folder: Path, n_seeds: int, **h
     return Matrix(ordered, logs, plan.evaluations, plan.episodes, plan.engine, **how)
 
 
-def rank(found: list[Finalist], plan: Plan, folder: Path) -> tuple[Data, list[str]]:
-    """Compare them.
+def rank(found: list[Finalist], plan: Plan, folder: Path) -> tuple[Data, list[Data]]:
+    """Compare them by the study's objective, each with the recipe.
 
-    :return: the comparison, and their names, the best first: by the mean over seeds
+    :return: the comparison of all of them, and the ranking, the best first: name, trial, seeds,
+        mean, IQM with its interval, and what can be said of it beside the recipe
     :raises UserError: one has no run
     """
-    data = compare(*from_logs(folder / "finalists", [plan.game], [f.name for f in found]))
-    columns = {column["label"]: column for column in data["games"][0]["columns"]}
-    if len(columns) != len(found):
-        raise UserError(f"{folder / 'finalists'}: holds runs of other settings; delete it")
+    runs, left_out = from_logs(folder / "finalists", [plan.game], [f.name for f in found])
+    scores = {
+        f.name: np.array([plan.value(list(run.means)) for run in runs if run.recipe == f.name])
+        for f in found
+    }
+    pairs = {
+        f.name: statistics.pair(scores[f.name][:, None], scores[RECIPE][:, None])
+        for f in found
+        if f.trial is not None
+    }
+    statistics.judge(list(pairs.values()))  # of these alone: they are what is asked
+    ranking = []
+    for finalist in found:
+        name = finalist.name
+        verdict = str(pairs[name]["verdict"]) if name in pairs else "the recipe itself"
+        own = {"name": name, "trial": finalist.trial, "seeds": len(scores[name])}
+        ranking.append({**own, "verdict": verdict, **statistics.summary(scores[name])})
     # A tie is the recipe's: nothing is better for being new.
-    names = [finalist.name for finalist in found]
-    names.sort(key=lambda name: (-columns[name]["mean"], name != RECIPE))
-    return data, names
-
-
-def beside_the_recipe(data: Data, name: str) -> str:
-    """What the comparison says of a finalist and the recipe."""
-    if name == RECIPE:
-        return "it is the recipe itself: nothing better was found"
-    for pair in data["games"][0]["pairs"]:
-        if {pair["x"], pair["y"]} == {name, RECIPE}:
-            if pair["verdict"] not in ("better", "worse"):
-                return str(pair["verdict"])
-            is_first = pair["x"] == name
-            return "better" if (pair["verdict"] == "better") == is_first else "worse"
-    return "not comparable"
+    ranking.sort(key=lambda one: (-one["mean"], one["trial"] is not None))
+    return compare(runs, left_out), ranking

@@ -88,7 +88,8 @@ class Search:
         }
         self._count += 1
         log = self.folder / "logs" / f"{os.getpid()}-{self._count}.log"
-        return Task("a trial", MODULE, (), json.dumps(asked), log, self.resources)
+        stdin = json.dumps(asked)  # which may hold a password
+        return Task("a trial", MODULE, stdin=stdin, log=log, resources=self.resources)
 
     def _ended(self, task: Task, status: int) -> None:
         self._look_at = 0.0

@@ -45,6 +45,17 @@ def address(text: str, default: Path) -> str:
     raise UserError(f"STORAGE: {kind} is not known; give a file or postgresql://USER@HOST/DATABASE")
 
 
+def existing(text: str, default: Path) -> str:
+    """As `address`, of a storage that is there.
+
+    :raises UserError: a file that is not
+    """
+    url = address(text, default)
+    if url.startswith("sqlite") and not file_of(url).is_file():
+        raise UserError(f"STORAGE {file_of(url)}: there is no such file; make tune begins a study")
+    return url
+
+
 def shown(url: str) -> str:
     """An address without its password, which may also stand behind a question mark."""
     return sqlalchemy.make_url(url).set(query={}).render_as_string(hide_password=True)

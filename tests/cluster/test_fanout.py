@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from custom.errors import UserError
 from custom.fanout.on_slurm import OnSlurm
-from custom.fanout.remote import Outcome, run_task, unpack
+from custom.fanout.remote import run_task, unpack
 from custom.fanout.task import Resources, Task
 from custom.overview import all_runs
 from tests.conftest import SMALL, run, start
@@ -69,40 +71,48 @@ def _a_busy_worker(logs: Path) -> int:
     raise TimeoutError("no task runs")
 
 
-def test_a_run_comes_back_from_a_machine_with_a_disk_of_its_own(tmp_path: Path) -> None:
-    run_folder = tmp_path / "there" / "dqn" / "Pong_1"
-    (run_folder / "tensorboard").mkdir(parents=True)
-    (run_folder / "run.json").write_text("{}")
-    log = tmp_path / "log"
-    log.write_text(f"Run: {run_folder}\n")
-    outcome = run_task(Task("nothing", "scripts", log=log), str(tmp_path / "no such mark"))
-    assert outcome.status != 0  # a package cannot be run
-    outcome = run_task(Task("nothing", "this", log=log), str(tmp_path / "no such mark"))
-    assert outcome.status == 0
-    assert outcome.files == b""  # the last line is no run's
-    made = Outcome(0, str(run_folder), _packed(run_folder))
-    unpack(made)
-    for path in (run_folder / "run.json", run_folder / "tensorboard"):
-        path.unlink() if path.is_file() else path.rmdir()
-    run_folder.rmdir()
-    unpack(made)
-    assert [path.name for path in run_folder.iterdir()] == ["run.json"]
-
-
-def _packed(folder: Path) -> bytes:
-    from custom.fanout import remote
-
-    return remote._packed(folder)
+def test_runs_come_back_from_machines_with_disks_of_their_own(tmp_path: Path) -> None:
+    text = yaml.safe_dump({"atari": SMALL})
+    there, here = tmp_path / "there", tmp_path / "here"
+    for seed in (1, 2):
+        recipe = there / "small.yml"
+        flags = (
+            "--game=Pong",
+            f"--recipe={recipe}",
+            "--steps=40",
+            f"--logs={here}",
+            f"--seed={seed}",
+        )
+        more = ("--eval-freq=1000000", "--no-report", "--engine=native")
+        log = tmp_path / f"{seed}.log"
+        task = Task("one", "scripts.train", (*flags, *more), files=((str(recipe), text),), log=log)
+        outcome = run_task(task, str(tmp_path / "no such mark"))
+        assert outcome.status == 0
+        shutil.move(outcome.run, tmp_path / "elsewhere")  # as if it had never been here
+        log.unlink()
+        if seed == 2:
+            (here / "small" / "dqn" / "PongNoFrameskip-v4_1").mkdir(parents=True, exist_ok=True)
+        unpack(task, outcome)
+        assert log.read_text().endswith(f"Run: {outcome.run}\n")
+        shutil.rmtree(tmp_path / "elsewhere")
+    lines, _ = all_runs(here)
+    assert [line.run.facts["seed"] for line in lines] == [1, 2]
+    assert not list(here.rglob("tensorboard"))
 
 
 def test_submitit_runs_a_task_and_says_how_it_ended(tmp_path: Path) -> None:
     launcher = OnSlurm(tmp_path, cluster="local")
     handles = [
-        launcher.start(Task(name, name, log=tmp_path / name, resources=Resources()))
+        launcher.start(Task(name, name, stdin="secret", log=tmp_path / name, resources=Resources()))
         for name in ("this", "nonsense")
     ]
+    pickles = list((tmp_path / "slurm").rglob("*.pkl"))
+    assert not any(b"secret" in path.read_bytes() for path in pickles)
     end = time.monotonic() + 120
     while any(handle.status() is None for handle in handles) and time.monotonic() < end:
         time.sleep(0.2)
     assert handles[0].status() == 0
     assert handles[1].status() not in (0, None)
+    assert not list(tmp_path.glob("*.stdin"))
+    with pytest.raises(UserError, match="SLURM gives whole ones"):
+        launcher.start(Task("this", "this", resources=Resources(gpus=0.5)))
