@@ -16,6 +16,7 @@ from scripts import setup
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = {"setup", "train", "evaluate", "baselines", "record", "plot", "enjoy", "push", "pull"}
 TARGETS |= {"leaderboard", "runs", "compare", "sync", "test", "lint"}
+TARGETS |= {"tune", "tune-best", "dashboard", "benchmark"}
 # Variables and their defaults; - where the default is empty.
 VARIABLES = {
     "GAME": "SpaceInvaders",
