@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from custom.compare.measured import Measured
 from custom.console import say
 from custom.engine import Engine
 from custom.errors import UserError
@@ -77,6 +78,15 @@ class Matrix:
             except (UserError, LookupError, TypeError):
                 continue  # damaged, or of an earlier version: it is trained again
         return False
+
+    def holds(self, run: Measured) -> bool:
+        """Whether a run is one of these, and not another one in the same folder."""
+        return any(
+            run.game.env_id == cell.game.env_id
+            and (run.recipe, run.seed) == (cell.recipe.name, cell.seed)
+            and run.hyperparams == self.engine.resolve(cell.recipe).hyperparams
+            for cell in self.cells
+        )
 
     @property
     def _engine(self) -> dict[str, Any]:

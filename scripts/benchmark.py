@@ -33,7 +33,8 @@ def command(args: argparse.Namespace) -> int:
     recipes = list(dict.fromkeys(cell.recipe.name for cell in matrix.cells))
     out: Path = args.out or args.logs / "compare" / "benchmark"
     with whole_folder(out) as folder:
-        data = compare(*from_logs(args.logs, games, recipes))
+        runs, left_out = from_logs(args.logs, games, recipes)
+        data = compare([run for run in runs if matrix.holds(run)], left_out)
         write_all(data, folder)
     print(short(data))
     print(f"Report: {out / 'report.html'}")
