@@ -7,7 +7,7 @@ from pathlib import Path
 
 from custom.curves import evaluations, training_games
 from custom.errors import UserError
-from custom.runs import Run, open_run
+from custom.runs import Run, open_runs
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,11 @@ def all_runs(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Line], 
     :param game: environment id; empty: any
     :param recipe: name; empty: any
     """
-    lines, damaged = [], []
-    for file in logs.glob("*/*/*/run.json"):
+    runs, refused = open_runs(logs, game, recipe)
+    lines, damaged = [], list(refused.values())
+    for run in runs:
         try:
-            run = open_run(file.parent)
-            if game in ("", run.facts["env_id"]) and recipe in ("", run.facts["recipe"]):
-                lines.append(line_of(run))
+            lines.append(line_of(run))
         except UserError as error:
             damaged.append(str(error))
     return sorted(lines, key=lambda line: str(line.run.facts.get("started", ""))), sorted(damaged)

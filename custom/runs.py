@@ -172,6 +172,23 @@ def open_run(path: Path) -> Run:
     return run
 
 
+def open_runs(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Run], dict[Path, str]]:
+    """Every run below a folder, by path; and what is wrong with folders that are none.
+
+    :param game: environment id; empty: any
+    :param recipe: name; empty: any
+    """
+    runs, damaged = [], {}
+    for file in sorted(logs.glob("*/*/*/run.json")):
+        try:
+            run = open_run(file.parent)
+            if game in ("", run.facts["env_id"]) and recipe in ("", run.facts["recipe"]):
+                runs.append(run)
+        except UserError as error:
+            damaged[file.parent] = str(error)
+    return runs, damaged
+
+
 def latest_run(logs: Path, recipe: str, game: Game) -> Run:
     """The run of a game and recipe with the highest number.
 

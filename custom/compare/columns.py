@@ -120,6 +120,17 @@ def plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def shown(run: Measured) -> dict[str, str]:
+    """A run's hyperparameters as `flat` gives them."""
+    return flat(plain(run.hyperparams))
+
+
+def differing(values: list[dict[str, str]]) -> list[str]:
+    """Names whose values are not the same in all of these."""
+    names = sorted({name for own in values for name in own})
+    return [name for name in names if len({own.get(name) for own in values}) > 1]
+
+
 def _values_of(run: Measured) -> dict[str, Any]:
     """Hyperparameters but for the budget, which is a trait of its own."""
     values: dict[str, Any] = plain(run.hyperparams)
@@ -165,10 +176,8 @@ def _label(run: Measured, others: list[Measured]) -> tuple[str, bool]:
 
 def _variant(number: int, run: Measured, others: list[Measured]) -> str:
     """What is different in a run's hyperparameters, where that can be said in a word or two."""
-    values = [flat(_values_of(other)) for other in others]
-    names = sorted({name for own in values for name in own})
-    different = [name for name in names if len({own.get(name) for own in values}) > 1]
     own = flat(_values_of(run))
+    different = differing([flat(_values_of(other)) for other in others])
     said = ", ".join(f"{name} {own.get(name, 'default')}" for name in different)
     return said if 0 < len(said) <= SHORT else f"variant {number}"
 

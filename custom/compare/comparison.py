@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from custom.compare import statistics
-from custom.compare.columns import Column, columns_of, flat, plain, why_not
+from custom.compare.columns import Column, columns_of, differing, shown, why_not
 from custom.compare.levels import clock, levels_of, reached
 from custom.compare.measured import FloatArray, Measured
 from custom.scores import human_normalised
@@ -108,13 +108,16 @@ def _run(run: Measured) -> Data:
 
 def _hyperparameters(columns: list[Column]) -> list[Data]:
     """Each hyperparameter with its value in each column, those that differ first."""
-    values = [flat(plain(column.first.hyperparams)) for column in columns]
-    names = sorted({name for own in values for name in own})
+    values = [shown(column.first) for column in columns]
+    different = differing(values)
     rows: list[Data] = [
-        {"name": name, "values": [own.get(name) for own in values]} for name in names
+        {
+            "name": name,
+            "values": [own.get(name) for own in values],
+            "differs": name in different,
+        }
+        for name in sorted({name for own in values for name in own})
     ]
-    for row in rows:
-        row["differs"] = len(set(row["values"])) > 1
     return sorted(rows, key=lambda row: not row["differs"])
 
 
@@ -151,9 +154,7 @@ def _over_games(games: dict[str, list[Column]]) -> tuple[Data | None, list[str]]
 
 def _different_in(label: str, columns: list[Column]) -> list[str]:
     """A line on hyperparameters that are not the same in every game."""
-    values = [flat(plain(column.first.hyperparams)) for column in columns]
-    names = sorted({name for own in values for name in own})
-    found = [name for name in names if len({own.get(name) for own in values}) > 1]
+    found = differing([shown(column.first) for column in columns])
     return [f"over games, {label}: its games differ in {', '.join(found)}"] if found else []
 
 

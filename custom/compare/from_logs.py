@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from custom.overview import state_of
 from custom.recipes import FOLDER, recipe_name
 from custom.runs import open_run
 
+Found = TypeVar("Found")
 NONE = np.empty(0)
 
 
@@ -27,22 +30,45 @@ def from_logs(
     :return: runs, those of a recipe `in_order`; and why others are left out, a line each
     :raises UserError: a recipe that is unknown, or has no run that can be compared
     """
-    found: list[Measured] = []
-    left_out: list[str] = []
-    for name in dict.fromkeys(map(named, recipes)):
-        usable, reasons = len(found), len(left_out)
+
+    def find(name: str) -> list[Path]:
         if not (logs / name).is_dir() and not (FOLDER / f"{name}.yml").is_file():
             raise UserError(f"RECIPES: {name!r} is neither in hyperparams/ nor in {logs}")
-        for folder in _folders(logs / name, games):
+        return _folders(logs / name, games)
+
+    return gather(games, recipes, str(logs), find, _read)
+
+
+def gather(
+    games: list[Game],
+    recipes: list[str],
+    place: str,
+    find: Callable[[str], Iterable[Found]],
+    read: Callable[[Found], Measured],
+) -> tuple[list[Measured], list[str]]:
+    """The runs of games and recipes, wherever they are.
+
+    :param place: where that is, in words
+    :param find: where runs of a recipe may be
+    :param read: reads one of these, or raises a `UserError`
+    :return: runs, those of a recipe `in_order`; and why others are left out, a line each
+    :raises UserError: a recipe has no run that can be compared
+    """
+    runs: list[Measured] = []
+    left_out: list[str] = []
+    for name in dict.fromkeys(map(named, recipes)):
+        own: list[Measured] = []
+        reasons: list[str] = []
+        for found in find(name):
             try:
-                found.append(_read(folder))
+                own.append(read(found))
             except UserError as error:
-                left_out.append(str(error))
-        if len(found) == usable:
-            raise UserError(nothing(name, games, str(logs), left_out[reasons:]))
-        left_out += missing(name, games, found[usable:])
-        found[usable:] = in_order(found[usable:], games)
-    return found, left_out
+                reasons.append(str(error))
+        if not own:
+            raise UserError(nothing(name, games, place, reasons))
+        runs += in_order(own, games)
+        left_out += [*reasons, *missing(name, games, own)]
+    return runs, left_out
 
 
 def named(recipe: str) -> str:

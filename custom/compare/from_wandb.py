@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from custom.baselines import baselines_file, read_baselines
-from custom.compare.from_logs import in_order, missing, named, nothing
+from custom.compare.from_logs import gather
 from custom.compare.measured import FloatArray, Measured, measured
 from custom.compare.output import FILMS
 from custom.compare.page import LARGEST_VIDEO
@@ -38,24 +38,19 @@ def from_wandb(
     :return: runs, those of a recipe `in_order`; and why others are left out, a line each
     :raises UserError: W&B does not answer, or a recipe has no run that can be compared
     """
-    found: list[Measured] = []
-    left_out: list[str] = []
+
+    def find(name: str) -> Iterator[tuple[Run, Path]]:
+        for game in games:
+            for run in client.runs(project, {"env_id": game.env_id, "recipe": name}):
+                yield run, baselines_file(logs, name, game)
+
+    def read(found: tuple[Run, Path]) -> Measured:
+        run, baselines = found
+        return _read(run, read_baselines(baselines), out)
+
     with _asking(project):
         client.log_in()
-        for name in dict.fromkeys(map(named, recipes)):
-            usable, reasons = len(found), len(left_out)
-            for game in games:
-                for run in client.runs(project, {"env_id": game.env_id, "recipe": name}):
-                    try:
-                        file = baselines_file(logs, name, game)
-                        found.append(_read(run, read_baselines(file), out))
-                    except UserError as error:
-                        left_out.append(str(error))
-            if len(found) == usable:
-                raise UserError(nothing(name, games, f"{project} on W&B", left_out[reasons:]))
-            left_out += missing(name, games, found[usable:])
-            found[usable:] = in_order(found[usable:], games)
-    return found, left_out
+        return gather(games, recipes, f"{project} on W&B", find, read)
 
 
 @contextmanager

@@ -57,9 +57,13 @@ class Measured:
     started: str = ""
     made_with: dict[str, str] = field(default_factory=dict)
     seconds: float | None = None
-    hardware: str = "unknown"
     video: Path | None = None
     baselines: dict[str, Any] | None = None
+
+    @property
+    def hardware(self) -> str:
+        """On which machine it was trained."""
+        return self.made_with.get("machine", "unknown")
 
     @property
     def frames(self) -> FloatArray:
@@ -124,6 +128,5 @@ def _of_facts(name: str, facts: dict[str, Any], **found: Any) -> Measured:
         started=str(facts.get("started", "")),
         made_with={name: str(value) for name, value in made_with.items()},
         seconds=None if seconds is None else float(seconds),
-        hardware=machine,
         **found,
     )

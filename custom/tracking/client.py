@@ -34,7 +34,7 @@ class RefusedError(Exception):
     """W&B cannot be used now; the message is the reason in a few words."""
 
 
-def settings(**changed: Any) -> wandb.Settings:
+def settings() -> wandb.Settings:
     """Of a run: it says nothing, stores nothing of code and git, and does not wait for ever."""
     import wandb
 
@@ -49,7 +49,6 @@ def settings(**changed: Any) -> wandb.Settings:
         finish_timeout=FINISH,
         finish_timeout_raises=True,
         use_dot_wandb=False,
-        **changed,
     )
 
 

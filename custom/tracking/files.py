@@ -22,7 +22,12 @@ def stretches(run: Run) -> list[Path]:
 
 def unsent(run: Run) -> list[Path]:
     """Those that the server does not have, or not all of."""
-    return [file for file in stretches(run) if not _mark(file).exists()]
+    return [file for file in stretches(run) if not is_uploaded(file)]
+
+
+def is_uploaded(file: Path) -> bool:
+    """Whether the server has all of a stretch, as the client or we have marked it."""
+    return _mark(file).exists()
 
 
 def is_sound(file: Path) -> bool:

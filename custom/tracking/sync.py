@@ -8,9 +8,16 @@ import sys
 from pathlib import Path
 
 from custom.errors import UserError
-from custom.runs import Run, open_run
+from custom.runs import Run, open_runs
 from custom.tracking import client
-from custom.tracking.files import first_step, is_offline, is_sound, mark_uploaded, unsent
+from custom.tracking.files import (
+    first_step,
+    is_offline,
+    is_sound,
+    is_uploaded,
+    mark_uploaded,
+    unsent,
+)
 from custom.tracking.record_file import without_rows
 
 PATIENCE = 600  # seconds for one stretch, films and agent included
@@ -24,16 +31,8 @@ BOUNDS = {  # of the client, which else asks for hours
 
 def all_runs(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Run], list[str]]:
     """Every run below a folder, and what is wrong with folders that were tracked and are none."""
-    runs, damaged = [], []
-    for file in sorted(logs.glob("*/*/*/run.json")):
-        try:
-            run = open_run(file.parent)
-            if game in ("", run.facts["env_id"]) and recipe in ("", run.facts["recipe"]):
-                runs.append(run)
-        except UserError as error:
-            if (file.parent / "wandb").is_dir():
-                damaged.append(str(error))
-    return runs, damaged
+    runs, damaged = open_runs(logs, game, recipe)
+    return runs, [text for folder, text in damaged.items() if (folder / "wandb").is_dir()]
 
 
 def pending(runs: list[Run]) -> tuple[list[Run], list[Run]]:
@@ -109,7 +108,7 @@ def _send(run: Run, file: Path) -> None:
         )
     except subprocess.TimeoutExpired:
         raise client.RefusedError(f"no end after {PATIENCE // 60} minutes") from None
-    if not file.with_name(f"{file.name}.synced").exists():
+    if not is_uploaded(file):
         lines = [line for line in done.stderr.splitlines() if "ERROR" in line or "WARN" in line]
         raise client.RefusedError(lines[-1] if lines else f"status {done.returncode}")
 
