@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup train evaluate baselines record plot enjoy runs compare sync tune tune-best dashboard benchmark push pull leaderboard test lint clean FORCE
+.PHONY: help setup train resume evaluate baselines record plot enjoy runs compare sync tune tune-best dashboard benchmark push pull leaderboard test lint clean FORCE
 
 # The stamp is written last, and only by an installation that succeeded. It is void when the
 # interpreter has gone, as realpath tells: it finds nothing at the end of a dangling link.
@@ -34,6 +34,10 @@ setup: $(ready)
 ## train an agent, then evaluate, film and plot it
 train: $(ready)
 	$(call run,train,game recipe steps seed device logs episodes engine buffer envs track project)
+
+## go on with a training that was broken off, where ARGS=--save-state kept its state
+resume: $(ready)
+	$(call run,resume,game recipe run logs device episodes)
 
 ## play full games with a run's agent and report the scores
 evaluate: $(ready)

@@ -127,6 +127,13 @@ class FrameReplayBuffer(ReplayBuffer):
         ended = self.dones[self.pos - 1].cpu().numpy() > 0
         self.ring.restart(ended if added else np.ones(self.n_envs, dtype=bool))
 
+    def cut_off(self) -> None:
+        """What is added next is of other games; the newest steps were not the end of theirs."""
+        if self.ring.added:
+            newest = self.facts[self.pos - 1]
+            newest[:, TIMEOUT] = th.where(newest[:, DONE] > 0, newest[:, TIMEOUT], 1.0)
+            self.ring.restart(np.ones(self.n_envs, dtype=bool))
+
     def reset(self) -> None:
         """Forget everything."""
         self.ring.end_of.fill_(-1)

@@ -1,4 +1,4 @@
-"""What happens during training besides learning: evaluations, checkpoints, a record of the games.
+"""What happens during training besides learning: checkpoints, a record of the games, its end.
 
 Every callback may be ended twice, as the zoo does. Periods are in steps.
 """
@@ -7,28 +7,16 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-import numpy as np
-import numpy.typing as npt
-import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from custom.agents import action_values, save_agent
-from custom.baselines import random_actions
+from custom.agents import save_agent
 from custom.console import say
-from custom.envs import make_games
-from custom.evaluation import N_ENVS, Protocol, Scores, evaluation_seed
-from custom.games import Game
 from custom.runs import Run, atomic_file
 
 GAMES_FILE = "training_games.csv"
-HELD_OUT_STATES = 512
-NOT_A_NUMBER = ("stdout", "log", "json", "csv", "tensorboard")  # what SB3 writes numbers to
 
 
 class PeriodicCallback(BaseCallback):
@@ -38,6 +26,10 @@ class PeriodicCallback(BaseCallback):
         super().__init__()
         self.freq = max(freq, 1)
         self._next = self.freq
+
+    def rewind(self, steps: int) -> None:
+        """Be as after that step."""
+        self._next = (steps // self.freq + 1) * self.freq
 
     def _on_step(self) -> bool:
         if self.num_timesteps < self._next:
@@ -61,9 +53,10 @@ class StopRequest(BaseCallback):
     def __init__(self) -> None:
         super().__init__()
         self.requested = False
+        self.waits = False  # for a state that is saved first
 
     def _on_step(self) -> bool:
-        return not self.requested
+        return self.waits or not self.requested
 
 
 class GameRecord(BaseCallback):
@@ -102,111 +95,15 @@ class GameRecord(BaseCallback):
         if self._file is not None:
             self._file.close()
 
-
-class HeldOutStates:
-    """A fixed set of states from random play (Mnih et al. 2015, Extended Data Fig. 2).
-
-    Their mean max-a Q rises smoothly while scores jump about. Random play and a seed of their own
-    make them the same whenever they are collected.
-
-    :param states: (N, frame_stack, height, width), uint8
-    """
-
-    def __init__(self, game: Game, hyperparams: dict[str, Any], seed: int) -> None:
-        env = make_games(game, hyperparams, N_ENVS, seed)
-        act = random_actions(int(env.action_space.n), seed)  # type: ignore[attr-defined]
-        kept: list[npt.NDArray[Any]] = []
-        obs = env.reset()
-        while sum(map(len, kept)) < HELD_OUT_STATES:
-            for _ in range(4):  # neighbouring states are nearly equal
-                obs, *_ = env.step(act(obs))  # type: ignore[arg-type]
-            kept.append(np.array(obs))
-        env.close()
-        self.states = np.concatenate(kept)[:HELD_OUT_STATES]
-
-    @th.no_grad()
-    def mean_max_q(self, model: OffPolicyAlgorithm) -> float:
-        """Mean over the states of the largest action value."""
-        model.policy.set_training_mode(False)
-        batches = np.array_split(self.states, len(self.states) // 128)
-        tensors = (th.as_tensor(batch, device=model.device) for batch in batches)
-        values = [action_values(model, tensor).max(dim=1).values for tensor in tensors]
-        return float(th.cat(values).mean())
-
-
-class FixedEpsilonEvaluation(PeriodicCallback):
-    """Evaluates by the protocol in environments of its own, and keeps the best agent.
-
-    The file ``evaluations.npz`` is the zoo's (`timesteps`, `results`, `ep_lengths`), with
-    `mean_max_q` added.
-
-    :param protocol: its seed moves on with the steps, so that no evaluation repeats another's games
-    """
-
-    model: OffPolicyAlgorithm
-
-    def __init__(
-        self,
-        run: Run,
-        freq: int,
-        protocol: Protocol,
-        should_stop: Callable[[], bool],
-    ) -> None:
-        super().__init__(freq)
-        self.run = run
-        self.protocol = protocol
-        self.should_stop = should_stop
-        self.best: float | None = None
-        self._done: list[tuple[int, Scores, float]] = []
-        self._held_out: HeldOutStates | None = None
-
-    def on_period(self) -> bool:
-        """Evaluate; a broken-off evaluation leaves nothing."""
-        if self._held_out is None:
-            states_seed = evaluation_seed(self.protocol.seed)
-            self._held_out = HeldOutStates(self.run.game, self.run.hyperparams, states_seed)
-        seed = evaluation_seed(self.protocol.seed, self.num_timesteps)
-        protocol = replace(self.protocol, seed=seed)
-        scores = protocol.play(self.model, self.run.game, self.run.hyperparams, self.should_stop)
-        if len(scores.scores) < protocol.episodes:
-            return True
-        mean_max_q = self._held_out.mean_max_q(self.model)
-        self._done.append((self.num_timesteps, scores, mean_max_q))
-        self._write()
-        self._log(scores, mean_max_q)
-        if self.best is None or scores.mean > self.best:
-            save_agent(self.model, self.run.path / "best_model.zip")
-            self.best = scores.mean
-        return True
-
-    @property
-    def means(self) -> list[float]:
-        """Mean score of each evaluation so far."""
-        return [scores.mean for _, scores, _ in self._done]
-
-    def _write(self) -> None:
-        steps, scores, values = zip(*self._done, strict=True)
-        with atomic_file(self.run.path / "evaluations.npz") as file:
-            np.savez(
-                file,
-                timesteps=np.array(steps),
-                results=np.array([s.scores for s in scores]),
-                ep_lengths=np.array([s.frames for s in scores]),
-                mean_max_q=np.array(values),
-            )
-
-    def _log(self, scores: Scores, mean_max_q: float) -> None:
-        self.logger.record("eval/mean_score", scores.mean)
-        self.logger.record("eval/std_score", scores.std)
-        self.logger.record("eval/median_score", float(np.median(scores.scores)))
-        self.logger.record("eval/mean_max_q", mean_max_q)
-        self.logger.record("eval/scores", scores.scores, exclude=NOT_A_NUMBER)
-        self.logger.dump(self.num_timesteps)
-        say(
-            f"step {self.num_timesteps:,}: evaluation {scores.mean:.1f} ± {scores.std:.1f} points"
-            f" (full games: {len(scores.scores)}, epsilon {self.protocol.epsilon}),"
-            f" mean max Q {mean_max_q:.3f}"
-        )
+    def rewind(self, steps: int) -> None:
+        """Be as after that step; later games are taken out of the file."""
+        file = self.folder / GAMES_FILE
+        with file.open(newline="") as opened:
+            head, *games = csv.reader(opened)
+        kept = [game for game in games if len(game) == len(head) and int(game[0]) <= steps]
+        with atomic_file(file, "w") as opened:
+            csv.writer(opened).writerows([head, *kept])
+        self.last_scores.extend(float(game[2]) for game in kept)
 
 
 class Checkpoints(PeriodicCallback):
@@ -226,3 +123,10 @@ class Checkpoints(PeriodicCallback):
         for old in self.run.checkpoints()[: -self.keep]:
             old.unlink()
         return True
+
+    def rewind(self, steps: int) -> None:
+        """Be as after that step; later agents are deleted."""
+        super().rewind(steps)
+        for path in self.run.checkpoints():
+            if int(path.name.split("_")[2]) > steps:
+                path.unlink()

@@ -10,6 +10,7 @@ import pandas as pd
 
 from custom.callbacks import GAMES_FILE
 from custom.errors import UserError
+from custom.evaluation_callback import EVALUATIONS_FILE
 from custom.runs import Run
 
 
@@ -38,7 +39,7 @@ def evaluations(run: Run) -> dict[str, Any] | None:
     :return: `timesteps`, (N,), and `results`, (N, games), raw scores
     :raises UserError: the file is damaged
     """
-    file = run.path / "evaluations.npz"
+    file = run.path / EVALUATIONS_FILE
     if not file.is_file():
         return None
     try:

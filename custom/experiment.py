@@ -25,11 +25,12 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from custom import register
 from custom.agents import save_agent
-from custom.callbacks import Checkpoints, FixedEpsilonEvaluation, GameRecord, StopRequest
+from custom.callbacks import Checkpoints, GameRecord, StopRequest
 from custom.console import say
 from custom.envs import frame_skip, native_games
 from custom.errors import UserError
 from custom.evaluation import Protocol
+from custom.evaluation_callback import FixedEpsilonEvaluation
 from custom.games import Game
 from custom.memory import check_replay, replay_size
 from custom.nan_guard import NanGuard
@@ -38,6 +39,7 @@ from custom.provenance import provenance
 from custom.recipe_classes import POLICY_CLASSES, class_named
 from custom.recipes import Recipe
 from custom.runs import Run, atomic_file, claim_folder, write_json
+from custom.saved_state import StateSaver, can_be_saved
 from custom.settings import Settings
 from custom.stacks import repeat_first_frame
 from custom.tracking.callback import Tracker
@@ -49,11 +51,18 @@ class Experiment(ExperimentManager):
     """Trains a recipe on a game.
 
     :param recipe: with its budget resolved
+    :param resumed: a run that is gone on with, and its lock; None: a new one
     :raises UserError: the engine cannot play the recipe, the replay does not fit into memory, or
         `logs` cannot be written
     """
 
-    def __init__(self, recipe: Recipe, game: Game, settings: Settings) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        game: Game,
+        settings: Settings,
+        resumed: tuple[Run, IO[str]] | None = None,
+    ) -> None:
         self.recipe = recipe = settings.engine.resolve(recipe)
         self.game = game
         self.settings = settings.resolved(recipe.n_timesteps)
@@ -77,8 +86,10 @@ class Experiment(ExperimentManager):
         self.protocol = Protocol(
             episodes=settings.eval_episodes, epsilon=settings.eval_epsilon, seed=settings.seed
         )
+        self.resumed = resumed
         self.folder: Path | None = None
         self.run: Run | None = None
+        self.saver: StateSaver | None = None
         self.tracker: Tracker | None = None
         self.evaluation: FixedEpsilonEvaluation | None = None
         self.lock: IO[str] | None = None
@@ -135,16 +146,28 @@ class Experiment(ExperimentManager):
     def create_log_folder(self) -> None:
         """Check the memory, then claim a folder and write down what is run."""
         self._check_memory()
-        self.folder = folder = claim_folder(Path(self.log_path), self.game.folder_name)
+        if self.resumed is None:
+            self.folder = claim_folder(Path(self.log_path), self.game.folder_name)
+            folder = self.folder
+        else:
+            self.run, self.lock = self.resumed
+            folder = self.run.path
+            self.monitor_kwargs["override_existing"] = False
         self.save_path = str(folder)
         self.params_path = str(folder / self.game.folder_name)
         self.tensorboard_log = str(folder / "tensorboard")
+        if self.resumed is not None:
+            return
         Path(self.params_path).mkdir()
         with atomic_file(folder / "recipe.yml", "w") as file:
             file.write(self.recipe.to_yaml(self.game.env_id))
         self.run = Run(folder, self._facts())
         self.lock = self.run.lock()
         write_json(folder / "run.json", self.run.facts)
+
+    def _save_config(self, saved_hyperparams: dict[str, Any]) -> None:
+        if self.resumed is None:  # else it is there
+            super()._save_config(saved_hyperparams)
 
     def _check_memory(self) -> None:
         env = self.create_envs(1, no_log=True)
@@ -153,6 +176,10 @@ class Experiment(ExperimentManager):
         assert isinstance(space, spaces.Box)
         engine, values = self.settings.engine, self.recipe.hyperparams
         frames = engine.buffer == "frames"
+        if self.settings.save_state and not can_be_saved(engine, values):
+            raise UserError(
+                "--save-state needs BUFFER=frames and a recipe without replay_buffer_class"
+            )
         check_replay(space, values, self.recipe.file, frames, self.device, engine.storage)
 
     def _facts(self) -> dict[str, Any]:
@@ -168,6 +195,8 @@ class Experiment(ExperimentManager):
             "engine": asdict(self.settings.engine),
             "frame_skip": frame_skip(self.recipe.hyperparams),
             "eval_freq": self.settings.eval_freq,
+            "save_freq": self.settings.save_freq,
+            "keep_checkpoints": self.settings.keep_checkpoints,
             "eval_protocol": self.protocol.describe(self.game, self.recipe.hyperparams),
             "steps": 0,
             "state": "running",
@@ -190,6 +219,10 @@ class Experiment(ExperimentManager):
             Checkpoints(self.run, settings.save_freq, settings.keep_checkpoints),
             Progress(self.n_timesteps, lambda: list(record.last_scores), lambda: evaluation.best),
         ]
+        if settings.save_state:
+            freq, stop = settings.save_freq, self.stop
+            self.saver = StateSaver(self.run, freq, stop, lambda: evaluation.was_broken_off)
+            self.callbacks.append(self.saver)
         if settings.tracking.is_on:
             self.tracker = Tracker(
                 self.run, settings.tracking, protocol, lambda: self.stop.requested
@@ -202,12 +235,18 @@ class Experiment(ExperimentManager):
         save_agent(model, self.run.final_model)
 
 
-def build(recipe: Recipe, game: Game, settings: Settings) -> tuple[Experiment, BaseAlgorithm]:
+def build(
+    recipe: Recipe,
+    game: Game,
+    settings: Settings,
+    resumed: tuple[Run, IO[str]] | None = None,
+) -> tuple[Experiment, BaseAlgorithm]:
     """An experiment and its model, ready to learn.
 
+    :param resumed: as of `Experiment`
     :raises UserError: it cannot be had; no run folder is left behind
     """
-    experiment = Experiment(recipe, game, settings)
+    experiment = Experiment(recipe, game, settings, resumed)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # the zoo prints regardless of verbose
             result = experiment.setup_experiment()

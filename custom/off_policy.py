@@ -13,8 +13,10 @@ import numpy.typing as npt
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import FloatSchedule
 
 from custom.buffers import FrameReplayBuffer, bytes_per_step
@@ -57,6 +59,7 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         self.prioritized_replay = prioritized_replay
         self.guard: Any = None  # called in each update of `AtariDQN`
         self._for_others = False  # while an agent is saved
+        self.goes_on = False  # `learn` continues what was broken off, up to its budget
         super().__init__(*args, **kwargs)
 
     def _setup_model(self) -> None:
@@ -91,6 +94,20 @@ class AtariOffPolicy(OffPolicyAlgorithm):
             return FrameReplayBuffer(self.buffer_size, *spaces_of, **settings)
         settings |= self.prioritized_replay
         return PrioritizedFrameReplayBuffer(self.buffer_size, *spaces_of, **settings)
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        """As SB3's; a training that goes on does so with its counters, games and log."""
+        if self.goes_on:
+            total_timesteps, reset_num_timesteps = total_timesteps - self.num_timesteps, False
+        more = reset_num_timesteps, tb_log_name, progress_bar
+        return super()._setup_learn(total_timesteps, callback, *more)
 
     def _store_transition(
         self,
@@ -165,7 +182,7 @@ class AtariOffPolicy(OffPolicyAlgorithm):
             self._for_others = False
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "engine", "guard", "_for_others"]
+        return [*super()._excluded_save_params(), "engine", "guard", "_for_others", "goes_on"]
 
 
 def _is_own(cls: type | None) -> bool:

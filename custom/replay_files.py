@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +24,54 @@ def save_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
 
     :raises OSError: no room or no permission; what was there before is unharmed
     """
-    partial, old = (folder.with_name(f".{folder.name}.{end}") for end in ("partial", "old"))
-    _restore(folder)
-    for leftover in (partial, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with replaced(folder) as partial:
         for name, tensor in buffer.tensors().items():
             _write(tensor[: _rows_of(buffer, name, buffer.ring.added)], partial / f"{name}.npy")
         (partial / "replay.json").write_text(
             json.dumps({"steps": buffer.ring.added, **buffer.shape()})
         )
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the place of another one once it is whole."""
+    partial, old = _beside(folder)
+    restore(folder)
+    for leftover in (partial, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
         if folder.exists():
             folder.rename(old)
         partial.rename(folder)
     except BaseException:
-        _restore(folder)
+        restore(folder)
         shutil.rmtree(partial, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(folder: Path) -> bool:
+    """Bring back what was broken off between the two renames of `replaced`.
+
+    :return: whether there is anything
+    """
+    _, old = _beside(folder)
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    return folder.exists()
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, and what was broken off beside it."""
+    for path in (folder, *_beside(folder)):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _beside(folder: Path) -> tuple[Path, Path]:
+    """Where a new one is written, and where the old one waits meanwhile."""
+    return folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
 
 
 def load_replay(buffer: FrameReplayBuffer, folder: Path, memory_map: bool = False) -> None:
@@ -51,7 +82,7 @@ def load_replay(buffer: FrameReplayBuffer, folder: Path, memory_map: bool = Fals
     :raises ValueError: the folder holds another kind of replay, or is damaged; the buffer is as
         before
     """
-    _restore(folder)
+    restore(folder)
     tensors, ring = buffer.tensors(), buffer.ring
     try:
         saved = dict(json.loads((folder / "replay.json").read_text()))
@@ -100,13 +131,6 @@ def _rows_of(buffer: FrameReplayBuffer, name: str, steps: int) -> int | None:
     if name == "frames":
         return buffer.ring.used_rows(steps)
     return min(max(steps, 1), length)
-
-
-def _restore(folder: Path) -> None:
-    """Bring back what a save that was broken off between its two renames left."""
-    old = folder.with_name(f".{folder.name}.old")
-    if old.exists() and not folder.exists():
-        old.rename(folder)
 
 
 def _rows(array: th.Tensor | npt.NDArray[np.generic]) -> int:

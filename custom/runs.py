@@ -10,17 +10,19 @@ Their layout is the zoo's, ``LOGS/<recipe>/<algo>/<env>_<n>/``::
     run.json              game, seed, command, versions, state
     training_games.csv    every finished game of the training
     evaluations.npz       the evaluations during training
+    state/                where a training that was broken off goes on, with --save-state
     videos/ and wandb/    films and files of Weights & Biases, where TRACK asked for them
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
+import math
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,6 +77,20 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         file.write("\n")
 
 
+def try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
+    """Lock an open file, if nobody has it; the lock ends when it is closed, and with the process.
+
+    :param kind: ``LOCK_SH`` for one that several may have
+    """
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system that knows no locks
+        return True
+    return True
+
+
 # What commands read from run.json.
 FACTS = {"algo": str, "env_id": str, "frame_skip": int, "recipe": str, "seed": int}
 
@@ -125,23 +141,30 @@ class Run:
                 return path
         raise UserError(f"RUN {self.path}: holds no {which} model; name another run with RUN=")
 
-    def lock(self) -> IO[str]:
-        """Hold the run as long as what is returned is open; it ends with the process, too."""
+    def lock(self, seconds: float = math.inf) -> IO[str]:
+        """Hold the run as long as what is returned is open; it ends with the process, too.
+
+        :param seconds: to wait for another that has it
+        :raises UserError: it has it still
+        """
         file = (self.path / "recipe.yml").open()  # never replaced, so always the same file
-        with contextlib.suppress(OSError):  # a file system that knows no locks
-            fcntl.flock(file, fcntl.LOCK_EX)  # another asks for a moment only
+        end = time.monotonic() + seconds
+        while not try_lock(file):
+            if time.monotonic() > end:
+                file.close()
+                raise UserError(f"RUN {self.path}: another process is at it; wait for its end")
+            time.sleep(0.1)
         return file
 
     def is_locked(self) -> bool:
         """Whether a process is training it."""
         with (self.path / "recipe.yml").open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            except OSError:  # a file system that knows no locks
-                return False
-            return False
+            return not try_lock(file, fcntl.LOCK_SH)
+
+    @property
+    def saved_state(self) -> Path:
+        """Folder of the state that a training that is broken off goes on from."""
+        return self.path / "state"
 
     def update(self, **facts: Any) -> None:
         """Change facts in run.json."""

@@ -16,6 +16,8 @@ class Settings:
 
     :param eval_freq: steps between evaluations; 0: a twentieth of the budget, 10,000 to 250,000
     :param save_freq: steps between checkpoints; 0: as `eval_freq`
+    :param save_state: with each checkpoint all that `custom.resume` needs, which is as large as the
+        replay
     """
 
     seed: int
@@ -26,6 +28,7 @@ class Settings:
     eval_epsilon: float = EPSILON
     save_freq: int = 0
     keep_checkpoints: int = 3
+    save_state: bool = False
     engine: Engine = field(default_factory=Engine)
     tracking: Tracking = field(default_factory=Tracking)
 

@@ -13,6 +13,7 @@ from custom.errors import UserError
 from custom.evaluation import Protocol
 from custom.experiment import Experiment
 from custom.provenance import now
+from custom.replay_files import remove, restore
 from custom.runs import Run
 from custom.signals import SIGNAL_STATUS, came, end_on_signals, stopping_on_signals
 
@@ -32,7 +33,8 @@ def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0
 def _train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int) -> int:
     run = experiment.run
     assert run is not None
-    started = time.monotonic()
+    saver = experiment.saver
+    started = time.monotonic() - (saver.seconds_before if saver else 0.0)
     with stopping_on_signals(experiment.stop) as received:
         try:
             say("training; Ctrl-C stops it and saves the agent")
@@ -50,6 +52,10 @@ def _train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int) -
         state = "finished" if whole else "interrupted"
         _close(run, model, started, state)
         say(f"{state} after {model.num_timesteps:,} steps; the agent is in {run.final_model}")
+        if whole:
+            remove(run.saved_state)
+        elif restore(run.saved_state):
+            say(f"make resume RUN={run.path} goes on")
     if report_episodes and not received:
         report(run, report_episodes, str(model.device))
     status = SIGNAL_STATUS + received[0] if received else 0

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from custom.console import say
-from custom.engine import Engine
+from custom.engine import PRECISIONS, Engine
 from custom.errors import UserError
 from custom.fanout.choose import launcher
 from custom.fanout.task import Resources
@@ -66,9 +66,10 @@ def matrix_of(args: argparse.Namespace) -> Matrix:
         args.logs,
         args.evaluations,
         args.eval_episodes,
-        Engine(env=args.engine, n_envs=args.envs or 0),
+        Engine(env=args.engine, n_envs=args.envs or 0, precision=args.precision),
         args.device,
         Resources(cpus, args.gpus, args.memory),
+        args.save_state,
     )
 
 
@@ -90,6 +91,7 @@ def parser() -> options.Parser:
     add("--eval-episodes", type=several, default=10, help="full games of each of them")
     add("--engine", choices=("sb3", "native"), default="sb3", help="what plays the game")
     add("--envs", type=options.whole(1, 1024), help="games at once in each run")
+    add("--precision", choices=PRECISIONS, default="float32", help="of the network")
     add("--out", type=Path, help="folder of the report; default: LOGS/compare/benchmark")
     options.add_fanout(made)
     return made

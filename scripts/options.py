@@ -82,10 +82,12 @@ def switch(text: str) -> bool:
     return known[text.lower()]
 
 
-def add_switch(made: argparse._ActionsContainer, flag: str, explanation: str) -> None:
+def add_switch(
+    made: argparse._ActionsContainer, flag: str, explanation: str, default: bool = False
+) -> None:
     """A flag that stands alone or has 1 or 0 behind it."""
     made.add_argument(
-        flag, type=switch, nargs="?", const=True, default=False, metavar="1", help=explanation
+        flag, type=switch, nargs="?", const=True, default=default, metavar="1", help=explanation
     )
 
 
@@ -119,6 +121,15 @@ def add_fanout(made: Parser) -> None:
     add("--cpus", type=whole(1, 1024), help="cores of each; default: those here, divided by jobs")
     add("--gpus", type=share, default=0.0, help="share of a GPU that each takes, on a cluster")
     add("--memory", type=positive, default=0.0, help="gigabytes that each takes, on a cluster")
+    explanation = "0: what is broken off begins anew; 1: it goes on, for the room of its replay"
+    add_switch(group, "--save-state", explanation, default=True)
+
+
+def add_report(made: Parser) -> None:
+    """The flag of commands that train."""
+    made.add_argument(
+        "--no-report", action="store_true", help="do not evaluate, film and plot at the end"
+    )
 
 
 def positive(text: str) -> float:

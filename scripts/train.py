@@ -33,6 +33,7 @@ def command(args: argparse.Namespace) -> int:
         eval_epsilon=args.eval_epsilon,
         save_freq=args.save_freq,
         keep_checkpoints=args.keep_checkpoints,
+        save_state=args.save_state,
         engine=engine_of(args),
         tracking=tracking(args.track, args.track_videos, args.track_model, args.project),
     )
@@ -91,11 +92,11 @@ def parser() -> options.Parser:
     made.add_argument("--eval-epsilon", type=options.share, default=EPSILON, help="their epsilon")
     made.add_argument("--save-freq", type=count, default=0, help="steps between checkpoints")
     made.add_argument("--keep-checkpoints", type=several, default=3, help="how many stay")
+    explanation = "with each checkpoint, for make resume; it takes the room of the replay"
+    options.add_switch(made, "--save-state", explanation)
     _engine(made)
     _tracking(made)
-    made.add_argument(
-        "--no-report", action="store_true", help="do not evaluate, film and plot at the end"
-    )
+    options.add_report(made)
     return made
 
 

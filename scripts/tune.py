@@ -9,7 +9,7 @@ import optuna
 from gymnasium import spaces
 
 from custom.console import say
-from custom.engine import Engine
+from custom.engine import PRECISIONS, Engine
 from custom.envs import make_games
 from custom.errors import UserError
 from custom.fanout.choose import launcher
@@ -40,7 +40,7 @@ def command(args: argparse.Namespace) -> None:
     say(describe(plan, name, url, args.trials))
     resources = Resources(args.cpus or max(cores() // args.jobs, 1), args.gpus, args.memory)
     where = launcher(args.cluster, folder)
-    search = Search(begun, url, args.trials, folder, args.device, resources)
+    search = Search(begun, url, args.trials, folder, args.device, resources, args.save_state)
     search.run(where, args.jobs)
     write_files(begun, folder)
     if args.finalists:
@@ -60,7 +60,7 @@ def train_finalists(
     from custom.compare.output import whole_folder, write_all
 
     found = finalists(study, plan, args.finalists)
-    how = {"device": args.device, "resources": resources}
+    how = {"device": args.device, "resources": resources, "save_state": args.save_state}
     say(f"{len(found) - 1} best trials and the recipe itself, on {args.seeds} fresh seeds")
     failed = matrix_of(found, plan, folder, args.seeds, **how).train(where, args.jobs)
     if failed:
@@ -103,7 +103,7 @@ def plan_of(args: argparse.Namespace, game: Game, recipe: Recipe) -> Plan:
         pruner=args.pruner,
         search=tuple(args.search.split()),
         largest_buffer=largest,
-        engine=Engine(env=args.engine, n_envs=args.envs or 0),
+        engine=Engine(env=args.engine, n_envs=args.envs or 0, precision=args.precision),
     )
     _ = plan.space  # or what is wrong with it would be said by every trial
     return plan
@@ -139,6 +139,7 @@ def parser() -> options.Parser:
     add("--seeds", type=several, default=5, help="fresh seeds of each of them")
     add("--engine", choices=("sb3", "native"), default="sb3", help="what plays the game")
     add("--envs", type=options.whole(1, 1024), help="games at once in each trial")
+    add("--precision", choices=PRECISIONS, default="float32", help="of the network")
     options.add_study(made)
     options.add_fanout(made)
     return made

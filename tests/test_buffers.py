@@ -322,3 +322,23 @@ def test_a_replay_is_found_whose_save_was_killed_between_its_renames(
     again, _ = both(3)
     load_replay(again, tmp_path / "replay")
     assert_same_samples(again, theirs)
+
+
+def test_no_return_goes_from_a_game_that_was_broken_off_into_another() -> None:
+    first, other = recorded("Pong", 20), recorded("Breakout", 20)
+    whole = FrameReplayBuffer(SIZE, *SPACES, device="cpu", n_steps=5)
+    for step in first:
+        whole.add(*step)
+    whole.cut_off()
+    newest = whole.gather(th.tensor([19, 17]), th.tensor([0, 0]))
+    for step in other:
+        whole.add(*step)
+    later = whole.gather(th.tensor([19, 17]), th.tensor([0, 0]))
+    for before, after in zip(newest, later, strict=True):
+        assert before is not None
+        assert after is not None
+        assert th.equal(before, after)
+    assert not later.dones.any()  # what would have come is still worth something
+    assert later.next_observations[0, -1].numpy().tobytes() == first[-1][1][0, -1].tobytes()
+    start = whole.gather(th.tensor([20]), th.tensor([0])).observations[0]
+    assert not start[:-1].any()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from custom.fanout.task import Handle, Launcher, Task
 
 POLL = 0.2  # seconds
-PATIENCE = 60.0  # in which all of them save their agents
+PATIENCE = 300.0  # in which all of them save what they have
 
 
 def run_all(

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from custom.console import say
 from custom.runs import atomic_file
-from custom.tuning.ledger import REPEATED, results
+from custom.tuning.ledger import REPEATED, RUN, results
 from custom.tuning.search import reason_of
 from custom.tuning.study import plan_of
 
@@ -61,7 +61,7 @@ def facts_of(trial: FrozenTrial) -> dict[str, Any]:
         "seconds": None if trial.duration is None else trial.duration.total_seconds(),
         "repeats": trial.user_attrs.get(REPEATED),
         "reason": reason_of(trial) if trial.state is TrialState.FAIL else None,
-        "run": trial.user_attrs.get("run"),
+        "run": trial.user_attrs.get(RUN),
         "evaluations": {str(k): v for k, v in trial.intermediate_values.items()},
         "params": trial.params,
     }

@@ -20,9 +20,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 REPEATS = 2  # of a trial whose process was killed
 GRACE = 120.0  # seconds without a sign of life until a trial of another machine is given on
-# Attributes of a trial: who trains it and its signs of life; why it failed, or that somebody
+# Attributes of a trial: who trains it, its signs of life and its run folder; why it failed, or that somebody
 # stopped it; of a repeat: the trial before it, the first of them, and how often it was killed.
-PROCESS, BEAT = "process", "beat"
+PROCESS, BEAT, RUN = "process", "beat", "run"
 REASON, STOPPED = "reason", "stopped"
 REPEATED, ORIGINAL, DEATHS = "repeats", "original", "deaths"
 FIXED = ("fixed_params",)  # Optuna's, of a trial that was enqueued
@@ -82,6 +82,12 @@ def original_of(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
     if ORIGINAL in trial.user_attrs:
         return int(trial.user_attrs[ORIGINAL])
     return sum(REPEATED not in t.user_attrs for t in trials if t.number < trial.number)
+
+
+def run_before(trial: Trial, trials: list[FrozenTrial]) -> str:
+    """Run folder of the trial that one repeats, on the machine that trained it; or nothing."""
+    number = trial.user_attrs.get(REPEATED)
+    return "" if number is None else str(trials[number].user_attrs.get(RUN, ""))
 
 
 def next_original(trials: list[FrozenTrial]) -> int:

@@ -38,6 +38,7 @@ class Search:
         folder: Path,
         device: str,
         resources: Resources,
+        save_state: bool = True,
     ) -> None:
         self.study = study
         self.url = url
@@ -45,6 +46,7 @@ class Search:
         self.folder = folder
         self.device = device
         self.resources = resources
+        self.save_state = save_state
         self._crashes = 0
         self._count = 0
         self._watch = Watch()
@@ -85,6 +87,7 @@ class Search:
             "logs": str(self.folder),
             "device": self.device,
             "threads": self.resources.cpus,
+            "save_state": self.save_state,
         }
         self._count += 1
         log = self.folder / "logs" / f"{os.getpid()}-{self._count}.log"

@@ -16,18 +16,26 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 import optuna
 import torch as th
 from optuna.trial import Trial
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from custom import signals
+from custom.console import say
 from custom.errors import NonFiniteError, UserError
 from custom.experiment import Experiment, build
 from custom.recipe_values import RecipeError
+from custom.replay_files import remove
+from custom.resume import can_go_on, resume
+from custom.runs import open_run
+from custom.saved_state import can_be_saved
 from custom.settings import Settings
 from custom.training import train
+from custom.tuning.ledger import RUN, run_before
 from custom.tuning.plan import Plan
 from custom.tuning.storage import insist
 from custom.tuning.study import TrialFailedError, load, plan_of, run_one
@@ -59,48 +67,78 @@ class Report(BaseCallback):
         return not self.pruned
 
 
-def train_trial(trial: Trial, original: int, plan: Plan, logs: Path, device: str) -> float:
+def train_trial(trial: Trial, plan: Plan, settings: Settings, earlier: str) -> float:
     """Train at a trial's point; the value of the objective.
 
-    :param original: its seeds follow from it
+    :param earlier: run folder of the trial that this one repeats, if any
     :raises TrialFailedError: numbers that are not finite, no memory, values that are refused
     :raises optuna.TrialPruned: it was ended early
     :raises KeyboardInterrupt: it was stopped, and is to be done again
     """
-    seed = plan.trial_seed(original)
-    settings = Settings(
-        seed=seed,
-        logs=logs,
-        device=device,
-        eval_freq=plan.steps // plan.evaluations,
-        eval_episodes=plan.episodes,
-        save_freq=plan.steps,
-        keep_checkpoints=1,
-        engine=plan.engine,
-    )
-    trial.set_user_attr("seed", seed)
     chosen = plan.space.suggest(trial)
     with _failing():
         recipe = replace(plan.recipe_of(RUNS, chosen), file=Path(f"trial {trial.number}"))
-        experiment, model = build(recipe, plan.game, settings)
-    assert experiment.run is not None
-    trial.set_user_attr("run", str(experiment.run.path))
+        begun = _gone_on_with(earlier, settings.device)
+        experiment, model = begun or build(recipe, plan.game, settings)
+    run = experiment.run
+    assert run is not None
+    trial.set_user_attr("seed", run.facts["seed"])
+    trial.set_user_attr(RUN, str(run.path))
     report = Report(trial, plan, experiment)
     experiment.callbacks.append(report)
-    with _failing():
-        try:
-            status = train(experiment, model)
-        except UserError as error:
-            if isinstance(error, NonFiniteError):
-                raise
-            raise RuntimeError(str(error)) from None  # a full disk, say: nothing of the trial's
+    try:
+        status = _train(experiment, model)
+    except TrialFailedError:
+        remove(run.saved_state)
+        raise
     if status:
         raise KeyboardInterrupt
     if report.pruned:
+        remove(run.saved_state)
         raise optuna.TrialPruned
     if len(report.means) < plan.evaluations:
         raise RuntimeError(f"{len(report.means)} of {plan.evaluations} evaluations were made")
     return plan.value(report.means)
+
+
+def settings_of(plan: Plan, asked: dict[str, Any], original: int) -> Settings:
+    """How a trial is trained.
+
+    :param asked: what the process was told
+    :param original: its seeds follow from it
+    """
+    return Settings(
+        seed=plan.trial_seed(original),
+        logs=Path(asked["logs"]),
+        device=asked["device"],
+        eval_freq=plan.steps // plan.evaluations,
+        eval_episodes=plan.episodes,
+        keep_checkpoints=1,
+        save_state=asked["save_state"] and can_be_saved(plan.engine, plan.hyperparams),
+        engine=replace(plan.engine, threads=asked["threads"]),
+    )
+
+
+def _gone_on_with(earlier: str, device: str) -> tuple[Experiment, BaseAlgorithm] | None:
+    """The training that was broken off, where it lies on a disk of this machine."""
+    if not earlier or not (Path(earlier) / "run.json").is_file():
+        return None
+    try:
+        run = open_run(Path(earlier))
+        return resume(run, device) if can_go_on(run) else None
+    except UserError as error:
+        say(f"it begins anew: {error}")
+        return None
+
+
+def _train(experiment: Experiment, model: BaseAlgorithm) -> int:
+    with _failing():
+        try:
+            return train(experiment, model)
+        except UserError as error:
+            if isinstance(error, NonFiniteError):
+                raise
+            raise RuntimeError(str(error)) from None  # a full disk, say: nothing of the trial's
 
 
 @contextmanager
@@ -119,14 +157,14 @@ def main(text: str) -> int:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = load(asked["url"], asked["study"])
     plan = plan_of(study)
-    plan = replace(plan, engine=replace(plan.engine, threads=asked["threads"]))
     logs = Path(asked["logs"])
     logs.mkdir(parents=True, exist_ok=True)
     with TemporaryFile(dir=logs):  # or every trial would fail for what is no fault of its own
         pass
 
     def objective(trial: Trial, original: int) -> float:
-        return train_trial(trial, original, plan, logs, asked["device"])
+        earlier = run_before(trial, study.get_trials(deepcopy=False))
+        return train_trial(trial, plan, settings_of(plan, asked, original), earlier)
 
     claimed = run_one(study, asked["url"], asked["n_trials"], objective)
     return DONE if claimed else NOTHING_LEFT

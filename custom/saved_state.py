@@ -1,0 +1,186 @@
+"""All that a training is between two rollouts, in a folder: from there it goes on exactly.
+
+The learner with its optimizer and counters, the replay, random numbers, and the games themselves
+(on the native engine, whose emulators do not tell where they are, new games are begun). Nothing is
+pickled but tensors and plain values, which are read without running code.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.vec_env import VecEnv
+
+from custom.buffers import FrameReplayBuffer
+from custom.callbacks import PeriodicCallback, StopRequest
+from custom.console import say
+from custom.engine import Engine
+from custom.off_policy import AtariOffPolicy
+from custom.replay_files import load_replay, replaced, save_replay
+from custom.runs import Run, atomic_file
+from custom.saved_games import Plain, games_state, restore_games, to_numpy, to_plain
+
+LEARNER, REPLAY, BEST = "learner.pt", "replay", "best_model.zip"
+FORMAT = 1
+COUNTERS = (
+    "num_timesteps",
+    "_n_updates",
+    "_n_calls",
+    "_episode_num",
+    "_pending",
+    "_current_progress_remaining",
+    "exploration_rate",
+)
+
+
+class StateSaver(PeriodicCallback):
+    """Saves the state between two rollouts, with each checkpoint and where the training is stopped.
+
+    :param is_broken_off: whether what the last step asked for was not done, so that there is no
+        going on behind it
+    """
+
+    model: AtariOffPolicy
+
+    def __init__(
+        self, run: Run, freq: int, stop: StopRequest, is_broken_off: Callable[[], bool]
+    ) -> None:
+        super().__init__(freq)
+        self.run = run
+        self.stop = stop
+        self.is_broken_off = is_broken_off
+        self.seconds_before = 0.0  # in which the run was trained before it went on
+        self.random: dict[str, Plain] | None = None  # to begin with
+        self._is_due = False
+
+    def _on_training_start(self) -> None:
+        self.stop.waits = True
+        self._started = time.monotonic() - self.seconds_before
+
+    def on_period(self) -> bool:
+        """A checkpoint was saved; the step itself is not over yet."""
+        self._is_due = True
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self.random is not None:
+            set_random_state(self.model, self.random)
+            self.random = None
+        elif (self._is_due or self.stop.requested) and not self.is_broken_off():
+            self._save()
+        self._is_due = False
+        self.stop.waits = not self.stop.requested
+
+    def _save(self) -> None:
+        try:
+            seconds = time.monotonic() - self._started
+            save_state(self.model, self.run.saved_state, self.run.path / BEST, seconds)
+        except OSError as error:  # a full disk may have room again the next time
+            steps = self.model.num_timesteps
+            say(f"step {steps:,}: state not saved: {error}; training goes on")
+
+
+def can_be_saved(engine: Engine, hyperparams: dict[str, Any]) -> bool:
+    """Whether the replay is one that is written to files."""
+    return engine.buffer == "frames" and "replay_buffer_class" not in hyperparams
+
+
+def save_state(model: AtariOffPolicy, folder: Path, best: Path, seconds: float) -> None:
+    """Write the state between two rollouts; an earlier one stays until this one is whole.
+
+    :param best: the agent of the best evaluation, which is kept with it, if there is one
+    :param seconds: in which it was trained
+    :raises OSError: no room or no permission; what was there before is unharmed
+    """
+    env, replay = _env_and_replay(model)
+    content = {
+        "seconds": seconds,
+        "format": FORMAT,
+        "parameters": model.get_parameters(),
+        "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
+        "recent": to_plain([*(model.ep_info_buffer or ())]),
+        "observation": to_plain(model._last_obs),
+        "games": games_state(env),
+        "random": random_state(model),
+    }
+    with replaced(folder) as partial:
+        with atomic_file(partial / LEARNER) as file:
+            th.save(content, file)
+        save_replay(replay, partial / REPLAY)
+        if best.is_file():
+            shutil.copyfile(best, partial / BEST)
+
+
+def load_state(model: AtariOffPolicy, folder: Path) -> dict[str, Plain]:
+    """Make a model, new and of the same recipe, that of a saved state.
+
+    :return: all that was saved; random numbers are for `set_random_state`, when all else is ready
+    :raises ValueError: the state is damaged, or of another recipe
+    """
+    env, replay = _env_and_replay(model)
+    try:
+        content = th.load(folder / LEARNER, map_location="cpu", weights_only=True)
+        if content["format"] != FORMAT:
+            raise ValueError(f"its format is {content['format']}, not {FORMAT}")
+        model.set_parameters(content["parameters"], device=model.device)
+        for name, value in content["counters"].items():
+            setattr(model, name, value)
+        size = model._stats_window_size
+        model.ep_info_buffer = deque(to_numpy(content["recent"]), maxlen=size)
+        model.ep_success_buffer = deque(maxlen=size)
+        load_replay(replay, folder / REPLAY)
+        if content["games"] is None:
+            _begin_games(model, env, replay)
+        else:
+            restore_games(env, content["games"])
+            model._last_obs = to_numpy(content["observation"])
+    except Exception as error:  # whatever damaged files make torch and NumPy raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{folder}: cannot be gone on with ({reason[:300]})") from None
+    model.goes_on = True
+    return dict(content)
+
+
+def _env_and_replay(model: AtariOffPolicy) -> tuple[VecEnv, FrameReplayBuffer]:
+    assert model.env is not None
+    assert isinstance(model.replay_buffer, FrameReplayBuffer)
+    return model.env, model.replay_buffer
+
+
+def _begin_games(model: AtariOffPolicy, env: VecEnv, replay: FrameReplayBuffer) -> None:
+    """New games; in the replay those that they take the place of are cut off, not ended."""
+    seeds = np.random.SeedSequence([model.seed or 0, model.num_timesteps])
+    env.seed(int(seeds.generate_state(1)[0]) >> 1)
+    model._last_obs = env.reset()  # type: ignore[assignment]  # of this project's games
+    replay.cut_off()
+
+
+def random_state(model: AtariOffPolicy) -> dict[str, Plain]:
+    """Of all generators that a training draws from."""
+    name, keys, *rest = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (name, th.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
+        "torch": th.get_rng_state(),
+        "cuda": th.cuda.get_rng_state_all() if th.cuda.is_available() else [],
+        "actions": model.action_space.np_random.bit_generator.state,
+    }
+
+
+def set_random_state(model: AtariOffPolicy, state: dict[str, Any]) -> None:
+    """What `random_state` gave."""
+    name, keys, *rest = state["numpy"]
+    random.setstate(state["python"])
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    th.set_rng_state(state["torch"])
+    if len(state["cuda"]) == th.cuda.device_count():
+        th.cuda.set_rng_state_all(state["cuda"])
+    model.action_space.np_random.bit_generator.state = state["actions"]

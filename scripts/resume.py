@@ -1,0 +1,30 @@
+"""`make resume`: go on with a training that was broken off."""
+
+from __future__ import annotations
+
+import argparse
+
+from custom.console import say
+from custom.resume import resume
+from custom.training import train
+from scripts import options
+
+
+def command(args: argparse.Namespace) -> int:
+    """Find the run, load its state, train the rest, report."""
+    experiment, model = resume(options.find_run(args), args.device)
+    steps, total = model.num_timesteps, experiment.recipe.n_timesteps
+    say(f"going on at step {steps:,} of {total:,}, on {model.device}")
+    return train(experiment, model, report_episodes=0 if args.no_report else args.episodes)
+
+
+def parser() -> options.Parser:
+    """Flags of the command."""
+    flags = ("game", "recipe", "run", "device", "episodes")
+    made = options.shared_parser("scripts.resume", __doc__, *flags)
+    options.add_report(made)
+    return made
+
+
+if __name__ == "__main__":
+    options.main(parser, command)

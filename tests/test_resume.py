@@ -1,0 +1,221 @@
+"""A training that was broken off goes on as if it had never been."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
+
+from custom.buffers import TIMEOUT, FrameReplayBuffer
+from custom.curves import evaluations, training_games
+from custom.engine import Engine
+from custom.errors import UserError
+from custom.experiment import build
+from custom.games import find_game
+from custom.recipe_schema import check_entry
+from custom.recipes import Recipe
+from custom.resume import resume
+from custom.runs import Run, open_run
+from custom.settings import Settings
+from custom.training import train
+from tests.conftest import SMALL, start
+
+STEPS, EVERY = 240, 60
+STOPPED, KILLED = {"stop": 131}, {"kill": 199}
+PAPER = {"env_wrapper": ["custom.wrappers.DeepMindAtariWrapper"]}
+RMSPROP = {
+    "features_extractor_kwargs": {"features_dim": 32},
+    "optimizer_class": "custom.optimizers.DeepMindRMSprop",
+    "optimizer_kwargs": {"alpha": 0.95, "eps": 1e-5},
+}
+NOISY = {"features_extractor_kwargs": {"features_dim": 32}, "noisy": True}
+EVALUATED = ("episodes",)  # the others not: full games take long
+OPTIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "lives and FIRE": ("dqn", "Breakout", {}),
+    "sticky, RMSProp": ("dqn", "ALE/Breakout-v5", {**PAPER, "policy_kwargs": RMSPROP}),
+    "priorities, returns": (
+        "dqn",
+        "Breakout",
+        {"prioritized_replay": {"alpha": 0.6, "beta": 0.4}, "n_steps": 3, "buffer_size": 150},
+    ),
+    "noise": (
+        "dqn",
+        "Pong",
+        {"policy": "custom.policies.AtariPolicy", "policy_kwargs": NOISY},
+    ),
+    "four games, first frames": (
+        "dqn",
+        "Breakout",
+        {"n_envs": 4, "frame_stack_padding": "first", "learning_rate": "lin_1e-4"},
+    ),
+    "quantiles": ("qrdqn", "Pong", {}),
+    "episodes": ("dqn", "Breakout", {"train_freq": [1, "episode"]}),
+}
+
+
+class Act(BaseCallback):
+    """Does something at a step."""
+
+    def __init__(self, step: int, act: Callable[[], None]) -> None:
+        super().__init__()
+        self.step, self.act = step, act
+
+    def _on_step(self) -> bool:
+        if 0 < self.step <= self.num_timesteps:
+            self.step = 0
+            self.act()
+        return True
+
+
+class KilledError(BaseException):
+    """As if the process had gone."""
+
+
+def trained(logs: Path, name: str, stop: int = 0, kill: int = 0, **more: Any) -> Run:
+    """A run of one of the `OPTIONS`, broken off at a step or whole."""
+    algo, game, options = OPTIONS[name]
+    values = {**SMALL, "n_timesteps": STEPS, **options}
+    recipe = Recipe("small", algo, Path("small.yml"), check_entry(values, algo))
+    eval_freq = 2 * EVERY if name in EVALUATED else STEPS + 1
+    how: dict[str, Any] = {"eval_freq": eval_freq, "eval_episodes": 1, "save_freq": EVERY, **more}
+    settings = Settings(seed=3, logs=logs, device="cpu", save_state=True, **how)
+    experiment, model = build(recipe, find_game(game), settings)
+
+    def killed() -> None:
+        raise KilledError
+
+    def asked() -> None:
+        experiment.stop.requested = True
+
+    experiment.callbacks += [Act(stop, asked), Act(kill, killed)]
+    with suppress(KilledError):
+        train(experiment, model)
+    assert experiment.run is not None
+    return open_run(experiment.run.path)
+
+
+def the_same(a: Run, b: Run) -> None:
+    """The weights bit for bit, and all that was written down but times."""
+    agents = [th.load(_policy(run), weights_only=True) for run in (a, b)]
+    assert all(th.equal(agents[0][name], agents[1][name]) for name in agents[0])
+    assert training_games(a).equals(training_games(b))
+    assert _monitored(a) == _monitored(b)
+    ours, theirs = evaluations(a) or {}, evaluations(b) or {}
+    assert list(ours) == list(theirs)
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+    assert [p.name for p in a.checkpoints()] == [p.name for p in b.checkpoints()]
+    assert a.facts["steps"] == b.facts["steps"]
+
+
+def _monitored(run: Run) -> list[list[str]]:
+    """Scores and lengths of the games in the files that the zoo's plots read."""
+    files = sorted(run.path.glob("*.monitor.csv"))
+    return [[line.rpartition(",")[0] for line in f.read_text().splitlines()[1:]] for f in files]
+
+
+def _policy(run: Run) -> Any:
+    return ZipFile(run.final_model).open("policy.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "how"), [(name, (STOPPED, KILLED)[i % 2]) for i, name in enumerate(OPTIONS)]
+)
+def test_a_resumed_training_is_the_same_to_the_bit(
+    name: str, how: dict[str, int], tmp_path: Path
+) -> None:
+    whole = trained(tmp_path / "whole", name)
+    assert whole.facts["state"] == "finished"
+    assert not whole.saved_state.exists()
+    first = trained(tmp_path / "first", name, **how)
+    assert first.facts["state"] == ("interrupted" if how is STOPPED else "failed")
+    th.rand(7)
+    np.random.rand(7)  # another process has other random numbers
+    experiment, model = resume(first, "cpu")
+    at = model.num_timesteps
+    assert 0 < at < STEPS
+    assert train(experiment, model) == 0
+    over = open_run(first.path)
+    the_same(whole, over)
+    assert (name in EVALUATED) == (evaluations(over) is not None)
+    assert [entry["steps"] for entry in over.facts["resumed"]] == [at]
+    assert not over.saved_state.exists()
+
+
+def test_the_native_engine_goes_on_with_new_games(tmp_path: Path) -> None:
+    name = "priorities, returns"
+    first = trained(tmp_path, name, **STOPPED, engine=Engine(env="native", n_envs=2))
+    before = training_games(first)
+    experiment, model = resume(first, "cpu")
+    at = model.num_timesteps
+    replay = model.replay_buffer
+    assert isinstance(replay, FrameReplayBuffer)
+    assert (replay.facts[replay.pos - 1, :, TIMEOUT] == 1).all()
+    assert train(experiment, model) == 0
+    over = open_run(first.path)
+    assert over.facts["state"] == "finished"
+    games = training_games(over)
+    assert games[games["steps"] <= at].equals(before[before["steps"] <= at])
+
+
+def test_a_killed_process_goes_on_by_the_command(small_recipe: Path, tmp_path: Path) -> None:
+    flags = ["--game", "Pong", "--recipe", small_recipe, "--logs", tmp_path]
+    more = ["--seed", 1, "--steps", 5000, "--save-freq", 50, "--eval-freq", 10**9, "--no-report"]
+    process = start("scripts.train", *flags, *more, "--save-state")
+    end = time.monotonic() + 120
+    while not list(tmp_path.glob("small/dqn/*/state")) and time.monotonic() < end:
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    process = start("scripts.resume", *flags, "--no-report")
+    while process.stdout and "going on at step" not in (line := process.stdout.readline()):
+        assert line, "it ended"
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM, output
+    folder = tmp_path / "small" / "dqn" / "PongNoFrameskip-v4_1"
+    assert f"make resume RUN={folder} goes on" in output
+    assert len(open_run(folder).facts["resumed"]) == 1
+
+
+def test_an_evaluation_that_was_broken_off_is_made_after_all(tmp_path: Path) -> None:
+    first = trained(tmp_path, "episodes", stop=2 * EVERY - 1)  # just before one is due
+    assert evaluations(first) is None
+    experiment, model = resume(first, "cpu")
+    assert model.num_timesteps < 2 * EVERY
+    assert train(experiment, model) == 0
+    found = evaluations(open_run(first.path))
+    assert found is not None
+    assert found["timesteps"].tolist() == [2 * EVERY, STEPS]
+
+
+def test_what_cannot_go_on_is_refused_and_left_as_it_is(
+    tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(tmp_path, "noise", **STOPPED)
+    files = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    monkeypatch.setattr("custom.resume.PATIENCE", 0.0)
+    with run.lock(), pytest.raises(UserError, match="another process is at it"):
+        resume(run)
+    learner = run.saved_state / "learner.pt"
+    learner.write_bytes(learner.read_bytes()[:1000])
+    assert "cannot be gone on with" in refused("scripts.resume", "--run", run.path)
+    learner.write_bytes(files[learner])
+    assert {path: path.read_bytes() for path in files} == files
+    shutil.rmtree(run.saved_state)
+    assert "holds no saved state" in refused("scripts.resume", "--run", run.path)
+    run.update(state="finished")
+    assert "is finished" in refused("scripts.resume", "--run", run.path)
+    flags = ["--game", "Pong", "--buffer", "sb3", "--steps", 100, "--logs", tmp_path / "none"]
+    assert "--save-state needs BUFFER=frames" in refused("scripts.train", *flags, "--save-state")
+    assert not (tmp_path / "none").exists()
