@@ -6,77 +6,19 @@ itself. What is not searched (optimizer, network, schedules) stays as the recipe
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.trial import BaseTrial
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from custom.errors import UserError
+from custom.tuning.space import Dimension, Space, Values
 
-Values = dict[str, Any]
 ADAM, RMSPROP = "torch.optim.Adam", "custom.optimizers.DeepMindRMSprop"
 RMSPROP_EPS = 0.01 / 32**2  # as in dqn-rmsprop: Mnih et al. 2015 divide a sum over 32, we a mean
-LARGEST_RATE = 0.01
+LARGEST_RATE = LARGEST_EPS = 0.01
 SMALLEST_REPLAY = 1000
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """One number or choice that is searched.
-
-    :param own: the recipe's value
-    :param apply: puts another value into hyperparameters
-    :param when: of the values chosen before, whether this one is asked for at all
-    """
-
-    name: str
-    distribution: BaseDistribution
-    own: Any
-    apply: Callable[[Values, Any], None]
-    when: Callable[[Values], bool] = lambda chosen: True
-
-
-@dataclass(frozen=True)
-class Space:
-    """Dimensions around a recipe.
-
-    :param hyperparams: of the recipe, its budget that of a trial
-    """
-
-    hyperparams: Values
-    dimensions: tuple[Dimension, ...]
-
-    def own(self) -> Values:
-        """The recipe's own point."""
-        chosen: Values = {}
-        for dimension in self.dimensions:
-            if dimension.when(chosen):
-                chosen[dimension.name] = dimension.own
-        return chosen
-
-    def suggest(self, trial: BaseTrial) -> Values:
-        """Ask a trial for a value of each dimension that applies, in a fixed order."""
-        chosen: Values = {}
-        for dimension in self.dimensions:
-            if dimension.when(chosen):
-                chosen[dimension.name] = _suggest(trial, dimension)
-        return chosen
-
-    def resolve(self, chosen: Values) -> Values:
-        """The recipe's hyperparameters with chosen values."""
-        values = copy.deepcopy(self.hyperparams)
-        for dimension in self.dimensions:
-            if dimension.name in chosen and chosen[dimension.name] != dimension.own:
-                dimension.apply(values, chosen[dimension.name])
-        return values
+WITH_NATURE_CNN = ("CnnPolicy", "custom.policies.AtariPolicy")  # where a recipe names no other
 
 
 def space_of(hyperparams: Values, algo: str, largest_buffer: int, names: list[str]) -> Space:
@@ -92,21 +34,11 @@ def space_of(hyperparams: Values, algo: str, largest_buffer: int, names: list[st
     for name in names:
         if name not in known:
             raise UserError(f"SEARCH: {name} is none of this recipe's: {', '.join(known)}")
-    kept = [d for d in found if not names or d.name in names]
-    kept_names = {d.name for d in kept}
-    if names and not kept_names - {"adam_eps", "rmsprop_eps"}:
-        raise UserError("SEARCH: an epsilon is searched with optimizer; add it")
-    return Space(hyperparams, tuple(kept))
-
-
-def _suggest(trial: BaseTrial, dimension: Dimension) -> Any:
-    found = dimension.distribution
-    if isinstance(found, FloatDistribution):
-        return trial.suggest_float(dimension.name, found.low, found.high, log=found.log)
-    if isinstance(found, IntDistribution):
-        return trial.suggest_int(dimension.name, found.low, found.high, log=found.log)
-    assert isinstance(found, CategoricalDistribution)
-    return trial.suggest_categorical(dimension.name, found.choices)
+    space = Space(hyperparams, tuple(d for d in found if not names or d.name in names))
+    never = set(names) - space.own().keys() if "optimizer" not in names else set()
+    if never:
+        raise UserError(f"SEARCH: {min(never)} is not of the recipe's optimizer; add optimizer")
+    return space
 
 
 def _set(key: str) -> Callable[[Values, Any], None]:
@@ -139,7 +71,7 @@ def _optimizer(values: Values, algo: str, largest: int) -> list[Dimension]:
     if own_class not in (ADAM, RMSPROP):
         return []
     own = "adam" if own_class == ADAM else "rmsprop"
-    usual = {"adam": 0.01 / 32 if algo == "qrdqn" else 1e-8, "rmsprop": RMSPROP_EPS}
+    usual = {"adam": _adams_epsilon(values, algo), "rmsprop": RMSPROP_EPS}
     if "eps" in own_kwargs:
         usual[own] = float(own_kwargs["eps"])
 
@@ -149,29 +81,46 @@ def _optimizer(values: Values, algo: str, largest: int) -> list[Dimension]:
         new["optimizer_kwargs"] = {**extra, "eps": usual[value]}
         into["policy_kwargs"] = {**(into.get("policy_kwargs") or {}), **new}
 
-    def epsilon(into: Values, value: float) -> None:
-        of = into["policy_kwargs"] = dict(into.get("policy_kwargs") or {})
-        if algo == "qrdqn":  # or sb3-contrib's would replace it
-            of.setdefault("optimizer_class", ADAM)
-        of["optimizer_kwargs"] = {**of.get("optimizer_kwargs", {}), "eps": value}
+    found = CategoricalDistribution(["adam", "rmsprop"])
+    return [
+        Dimension("optimizer", found, own, choose),
+        _epsilon("adam", 1e-8, usual["adam"], own),
+        _epsilon("rmsprop", 1e-7, usual["rmsprop"], own),
+    ]
 
-    made = [Dimension("optimizer", CategoricalDistribution(["adam", "rmsprop"]), own, choose)]
-    for kind, low, high in (("adam", 1e-8, 1e-2), ("rmsprop", 1e-7, 1e-2)):
-        made.append(
-            Dimension(
-                f"{kind}_eps",
-                FloatDistribution(min(low, usual[kind]), max(high, usual[kind]), log=True),
-                usual[kind],
-                epsilon,
-                lambda chosen, kind=kind: chosen.get("optimizer", own) == kind,  # type: ignore[misc]
-            )
-        )
-    return made
+
+def _adams_epsilon(values: Values, algo: str) -> float:
+    """Where a recipe says nothing: PyTorch's, or that of sb3-contrib's QR-DQN."""
+    return 0.01 / values.get("batch_size", 32) if algo == "qrdqn" else 1e-8
+
+
+def _epsilon(kind: str, low: float, usual: float, own_kind: str) -> Dimension:
+    """Of one kind of optimizer."""
+    found = FloatDistribution(min(low, usual), max(LARGEST_EPS, usual), log=True)
+    return Dimension(
+        f"{kind}_eps",
+        found,
+        usual,
+        _set_epsilon,
+        lambda chosen: chosen.get("optimizer", own_kind) == kind,
+    )
+
+
+def _set_epsilon(into: Values, value: float) -> None:
+    of = into["policy_kwargs"] = dict(into.get("policy_kwargs") or {})
+    of.setdefault("optimizer_class", ADAM)  # or sb3-contrib's QR-DQN would choose its epsilon
+    of["optimizer_kwargs"] = {**of.get("optimizer_kwargs", {}), "eps": value}
 
 
 def _batches(values: Values, algo: str, largest: int) -> list[Dimension]:
     own = values.get("batch_size", 32)
-    return [Dimension("batch_size", _choices(own, 16, 32, 64, 128), own, _set("batch_size"))]
+
+    def apply(into: Values, value: int) -> None:
+        if algo == "qrdqn" and "optimizer_class" not in (into.get("policy_kwargs") or {}):
+            _set_epsilon(into, _adams_epsilon(into, algo))  # or it would change with the batch
+        into["batch_size"] = value
+
+    return [Dimension("batch_size", _choices(own, 16, 32, 64, 128), own, apply)]
 
 
 def _target(values: Values, algo: str, largest: int) -> list[Dimension]:
@@ -267,7 +216,7 @@ def _width(values: Values, algo: str, largest: int) -> list[Dimension]:
     elif extractor.get("hidden"):
         *before, own = extractor["hidden"]
         place = ["features_extractor_kwargs", "hidden"]
-    elif "features_extractor_class" in kwargs or values["policy"] != "CnnPolicy":
+    elif "features_extractor_class" in kwargs or values["policy"] not in WITH_NATURE_CNN:
         return []
     else:
         before, own = [], extractor.get("features_dim", 512)

@@ -16,7 +16,7 @@ from scripts import setup
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = {"setup", "train", "evaluate", "baselines", "record", "plot", "enjoy", "push", "pull"}
 TARGETS |= {"leaderboard", "runs", "compare", "sync", "test", "lint"}
-TARGETS |= {"tune", "tune-best", "dashboard", "benchmark"}
+TARGETS |= {"tune", "tune-best", "dashboard", "benchmark", "resume"}
 # Variables and their defaults; - where the default is empty.
 VARIABLES = {
     "GAME": "SpaceInvaders",

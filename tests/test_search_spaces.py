@@ -6,12 +6,14 @@ from typing import Any
 
 import optuna
 import pytest
+import sb3_contrib
 
 from custom.errors import UserError
 from custom.games import find_game
 from custom.recipe_schema import check_entry
 from custom.recipes import FOLDER, load_recipe
-from custom.search_spaces import Space, space_of
+from custom.search_spaces import space_of
+from custom.tuning.space import Space
 
 PONG = find_game("Pong")
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.yml"))
@@ -109,5 +111,21 @@ def test_only_what_is_named_is_searched() -> None:
     assert [d.name for d in space("dqn", "one_minus_gamma")[0].dimensions] == ["one_minus_gamma"]
     with pytest.raises(UserError, match="SEARCH: gama is none of this recipe's: learning_rate, "):
         space("dqn", "gama")
-    with pytest.raises(UserError, match="an epsilon is searched with optimizer"):
-        space("dqn", "adam_eps")
+    assert [d.name for d in space("dqn", "adam_eps")[0].dimensions] == ["adam_eps"]
+    with pytest.raises(UserError, match="rmsprop_eps is not of the recipe's optimizer"):
+        space("dqn", "adam_eps", "rmsprop_eps")
+
+
+def test_another_batch_leaves_the_epsilon_of_qrdqn_as_it_was() -> None:
+    made, values, _ = space("qrdqn", "batch_size")
+    kwargs = made.resolve({"batch_size": 128})["policy_kwargs"]
+    assert "policy_kwargs" not in values
+    assert kwargs["optimizer_kwargs"] == {"eps": 0.01 / values["batch_size"]}
+    model = sb3_contrib.QRDQN("MlpPolicy", "CartPole-v1", batch_size=values["batch_size"])
+    assert model.policy.optimizer.defaults["eps"] == kwargs["optimizer_kwargs"]["eps"]
+
+
+def test_noisy_networks_have_a_width() -> None:
+    made, values, _ = space("noisy_dqn")
+    kwargs = made.resolve({**made.own(), "width": 256})["policy_kwargs"]
+    assert kwargs == {**values["policy_kwargs"], "features_extractor_kwargs": {"features_dim": 256}}

@@ -17,8 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from custom.console import say
 from custom.runs import atomic_file
-from custom.tuning.ledger import REPEATED, RUN, results
-from custom.tuning.search import reason_of
+from custom.tuning.ledger import REPEATED, RUN, reason_of, results
 from custom.tuning.study import plan_of
 
 PICTURES = {

@@ -20,8 +20,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 REPEATS = 2  # of a trial whose process was killed
 GRACE = 120.0  # seconds without a sign of life until a trial of another machine is given on
-# Attributes of a trial: who trains it, its signs of life and its run folder; why it failed, or that somebody
-# stopped it; of a repeat: the trial before it, the first of them, and how often it was killed.
+# Attributes of a trial: who trains it, its signs of life and its run folder; why it failed, or that
+# somebody stopped it; of a repeat: the trial before it, the first of them, how often it was killed.
 PROCESS, BEAT, RUN = "process", "beat", "run"
 REASON, STOPPED = "reason", "stopped"
 REPEATED, ORIGINAL, DEATHS = "repeats", "original", "deaths"
@@ -193,3 +193,8 @@ class Watch:
 
 def _is_here(trial: FrozenTrial) -> bool:
     return bool(trial.user_attrs.get(PROCESS, ("",))[0] == machine())
+
+
+def reason_of(trial: FrozenTrial) -> str:
+    """Why a trial failed."""
+    return str(trial.user_attrs.get(REASON) or "its process ended before it did")

@@ -16,7 +16,8 @@ from custom.errors import UserError
 from custom.games import Game, find_game
 from custom.recipe_schema import check_entry
 from custom.recipes import Recipe
-from custom.search_spaces import Space, space_of
+from custom.search_spaces import space_of
+from custom.tuning.space import Space
 
 OBJECTIVES = ("final", "area")
 PRUNERS = ("median", "hyperband", "none")

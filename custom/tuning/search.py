@@ -14,7 +14,7 @@ from custom.console import say
 from custom.errors import UserError
 from custom.fanout.loop import run_all
 from custom.fanout.task import Launcher, Resources, Task
-from custom.tuning.ledger import REASON, Progress, Watch, progress, results, settle
+from custom.tuning.ledger import Progress, Watch, progress, reason_of, results, settle
 from custom.tuning.storage import alone, insist
 from custom.tuning.trial import DONE, NOTHING_LEFT
 
@@ -133,11 +133,6 @@ class Search:
         now = self._look()
         self._tell()
         return now.done >= self.n_trials
-
-
-def reason_of(trial: FrozenTrial) -> str:
-    """Why a trial failed."""
-    return str(trial.user_attrs.get(REASON) or "its process ended before it did")
 
 
 def last_line(log: Path | None) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from custom.errors import UserError
 from custom.tuning.ledger import (
@@ -165,8 +165,3 @@ def pruner(plan: Plan) -> optuna.pruners.BasePruner:
     if plan.pruner == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=5, n_min_trials=3)
     return optuna.pruners.NopPruner()
-
-
-def reason_of(trial: FrozenTrial) -> str:
-    """Why a trial failed."""
-    return str(trial.user_attrs.get(REASON) or "its process ended before it did")
