@@ -73,7 +73,7 @@ enjoy: $(ready)
 
 ## search for better hyperparameters than a recipe's
 tune: $(ready)
-	$(call run,tune,game recipe trials steps seed jobs study logs device engine envs cluster)
+	$(call run,tune,game recipe trials steps seed jobs search study logs device engine envs cluster)
 
 ## write what make tune found as a recipe
 tune-best: $(ready)
@@ -153,6 +153,8 @@ SOURCE ?= logs
 TRIALS ?=
 ## trainings at once, of tune and benchmark; empty: 1
 JOBS ?=
+## what a search changes, e.g. "learning_rate gamma"; empty: all that the recipe has
+SEARCH ?=
 ## where a study is kept (read from the environment: it may hold a password): a file, or postgresql://USER@HOST/DATABASE; empty: in LOGS/tune
 STORAGE ?=
 ## name of a study; empty: RECIPE-ENVIRONMENT
@@ -185,7 +187,7 @@ PYTHON ?= python3
 # where the shell expands it once and inside quotes. The same for unknown names on the command line,
 # which make exports, too. (No $(shell) above this: make 4.4 exports to that as well.)
 variables := GAME RECIPE STEPS SEED DEVICE LOGS RUN EPISODES ENGINE BUFFER ENVS TRACK \
-  RECIPES GAMES SOURCE PROJECT OUT TRIALS JOBS STORAGE STUDY SEEDS CLUSTER REPO \
+  RECIPES GAMES SOURCE PROJECT OUT TRIALS JOBS SEARCH STORAGE STUDY SEEDS CLUSTER REPO \
   REVISION PRIVATE DRY_RUN TRUST ARGS PYTHON
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 unknown := $(filter-out $(variables) SHELL,$(given))
@@ -217,6 +219,7 @@ flag_source = $${SOURCE:+--source="$$SOURCE"}
 flag_project = $${PROJECT:+--project="$$PROJECT"}
 flag_trials = $${TRIALS:+--trials="$$TRIALS"}
 flag_jobs = $${JOBS:+--jobs="$$JOBS"}
+flag_search = $${SEARCH:+--search="$$SEARCH"}
 flag_study = $${STUDY:+--study="$$STUDY"}
 flag_seeds = $${SEEDS:+--seeds="$$SEEDS"}
 flag_cluster = $${CLUSTER:+--cluster="$$CLUSTER"}

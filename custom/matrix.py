@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from custom.compare.measured import Measured
 from custom.console import say
@@ -24,6 +23,7 @@ from custom.resume import can_go_on
 from custom.runs import Run, open_run, try_lock
 from custom.saved_state import can_be_saved
 
+ANY_THREADS = {"threads": 0}  # they change nothing but the time
 ATTEMPTS = 3  # at a run, each time that the command is given
 
 
@@ -81,7 +81,7 @@ class Matrix:
                 if (
                     run.facts["seed"] == cell.seed
                     and run.hyperparams == recipe.hyperparams
-                    and run.facts["engine"] == self._engine
+                    and run.facts["engine"] | ANY_THREADS == asdict(self.engine) | ANY_THREADS
                     and run.facts["eval_protocol"]["episodes"] == self.episodes
                     and run.facts["eval_protocol"]["epsilon"] == EPSILON
                     and run.facts["eval_freq"] == self._eval_freq(recipe)
@@ -98,11 +98,6 @@ class Matrix:
             and run.hyperparams == self.engine.resolve(cell.recipe).hyperparams
             for cell in self.cells
         )
-
-    @property
-    def _engine(self) -> dict[str, Any]:
-        """As run.json has it."""
-        return dataclasses.asdict(replace(self.engine, threads=self.resources.cpus))
 
     def _eval_freq(self, recipe: Recipe) -> int:
         return max(recipe.n_timesteps // self.evaluations, 1)

@@ -60,6 +60,9 @@ def matrix_of(args: argparse.Namespace) -> Matrix:
         for game in games
         for recipe in recipes
     ]
+    least = min(cell.recipe.n_timesteps for cell in cells)
+    if args.evaluations > least:
+        raise UserError(f"--evaluations {args.evaluations}: more than {least} STEPS")
     cpus = args.cpus or max(cores() // args.jobs, 1)
     return Matrix(
         tuple(cells),

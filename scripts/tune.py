@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 import optuna
@@ -35,11 +36,12 @@ def command(args: argparse.Namespace) -> None:
     plan = plan_of(args, game, recipe)
     name, folder = options.study_of(args)
     url = storage.address(args.storage, folder / "study.db")
-    begun = study.begin(url, name, plan)
-    plan = study.plan_of(begun)  # another machine may have begun it
-    say(describe(plan, name, url, args.trials))
-    resources = Resources(args.cpus or max(cores() // args.jobs, 1), args.gpus, args.memory)
     where = launcher(args.cluster, folder)
+    begun = study.begin(url, name, plan)
+    here, plan = plan.largest_buffer, study.plan_of(begun)  # another machine may have begun it
+    say(describe(plan, name, url, args.trials))
+    warn_of_memory(plan, here, args.jobs)
+    resources = Resources(args.cpus or max(cores() // args.jobs, 1), args.gpus, args.memory)
     search = Search(begun, url, args.trials, folder, args.device, resources, args.save_state)
     search.run(where, args.jobs)
     write_files(begun, folder)
@@ -62,11 +64,12 @@ def train_finalists(
     found = finalists(study, plan, args.finalists)
     how = {"device": args.device, "resources": resources, "save_state": args.save_state}
     say(f"{len(found) - 1} best trials and the recipe itself, on {args.seeds} fresh seeds")
-    failed = matrix_of(found, plan, folder, args.seeds, **how).train(where, args.jobs)
+    matrix = matrix_of(found, plan, folder, args.seeds, **how)
+    failed = matrix.train(where, args.jobs)
     if failed:
         say(f"without a ranking: {', '.join(failed)} did not finish; the same command goes on")
         raise SystemExit(1)
-    data, ranking = rank(found, plan, folder)
+    data, ranking = rank(found, plan, matrix)
     write_ranking(study, ranking, folder)
     with whole_folder(folder / "report") as report:
         write_all(data, report)
@@ -82,31 +85,46 @@ def plan_of(args: argparse.Namespace, game: Game, recipe: Recipe) -> Plan:
     """
     if args.evaluations > recipe.n_timesteps:
         raise UserError(f"--evaluations {args.evaluations}: more than {recipe.n_timesteps} STEPS")
-    env = make_games(game, recipe.hyperparams, 1, 0)
-    space = env.observation_space
-    env.close()
-    assert isinstance(space, spaces.Box)
-    largest = largest_replay(space, recipe.hyperparams) // args.jobs
-    values = dict(recipe.hyperparams)
-    if values.get("buffer_size", 10**6) > largest < recipe.n_timesteps:
-        values["buffer_size"] = largest
-        say(f"buffer_size: {largest:,} steps are what fits {args.jobs} times into the memory")
     plan = Plan(
         env_id=game.env_id,
         recipe=recipe.name,
         algo=recipe.algo,
-        hyperparams=values,
+        hyperparams=recipe.hyperparams,
         seed=args.seed or 0,
         objective=args.objective,
         evaluations=args.evaluations,
         episodes=args.eval_episodes,
         pruner=args.pruner,
-        search=tuple(args.search.split()),
-        largest_buffer=largest,
+        search=tuple(re.split(r"[,\s]+", args.search.strip())) if args.search.strip() else (),
+        largest_buffer=largest_buffer(game, recipe, args.jobs),
         engine=Engine(env=args.engine, n_envs=args.envs or 0, precision=args.precision),
     )
     _ = plan.space  # or what is wrong with it would be said by every trial
     return plan
+
+
+def largest_buffer(game: Game, recipe: Recipe, jobs: int) -> int:
+    """Steps of the largest replay that fits so many times into the memory of this machine."""
+    env = make_games(game, recipe.hyperparams, 1, 0)
+    space = env.observation_space
+    env.close()
+    assert isinstance(space, spaces.Box)
+    return largest_replay(space, recipe.hyperparams) // jobs
+
+
+def warn_of_memory(plan: Plan, here: int, jobs: int) -> None:
+    """Say what the memory has to do with the search.
+
+    :param here: steps of replay that this machine holds `jobs` times
+    """
+    largest = min(plan.largest_buffer, plan.steps)
+    if plan.is_cut:
+        say(f"buffer_size: {largest:,} steps at most, or replays would not fit into the memory")
+    if here < 0.9 * largest:  # what is free changes from minute to minute
+        say(
+            f"warning: replays of the study have up to {largest:,} steps, of which {here:,} fit"
+            f" {jobs} times into this machine; give a smaller JOBS"
+        )
 
 
 def describe(plan: Plan, name: str, url: str, n_trials: int) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from custom.console import say
 from custom.recipes import FOLDER
 from custom.tuning import storage, study
-from custom.tuning.best import write_best
+from custom.tuning.best import engine_flags, write_best
 from scripts import options
 
 
@@ -17,17 +18,23 @@ def command(args: argparse.Namespace) -> None:
     name, folder = options.study_of(args)
     found = study.load(storage.existing(args.storage, folder / "study.db"), name)
     plan = study.plan_of(found)
-    out = args.out or FOLDER / f"{plan.recipe}-tuned-{plan.game.name}.yml"
+    of = f"-{args.study}" if args.study else ""
+    out = args.out or FOLDER / f"{plan.recipe}-tuned-{plan.game.name}{of}.yml"
     say(write_best(found, plan, folder, out))
-    recipe = out.stem if out.parent == FOLDER else out
-    say(f"Recipe: {out}; make train GAME={plan.game.name} RECIPE={recipe}")
+    recipe = out.stem if out.parent == FOLDER else shlex.quote(str(out))
+    flags = " ".join([f"GAME={plan.game.name}", f"RECIPE={recipe}", *engine_flags(plan.engine)])
+    say(f"Recipe: {out}, of {plan.steps:,} steps unless STEPS says more: make train {flags}")
 
 
 def parser() -> options.Parser:
     """Flags of the command."""
     made = options.shared_parser("scripts.tune_best", __doc__, "game", "recipe")
     options.add_study(made)
-    made.add_argument("--out", type=Path, help="file; default: hyperparams/RECIPE-tuned-GAME.yml")
+    made.add_argument(
+        "--out",
+        type=Path,
+        help="file; default: hyperparams/RECIPE-tuned-GAME.yml, with STUDY behind it",
+    )
     return made
 
 

@@ -29,6 +29,11 @@ SCRIPTS = {
     "runs",
     "compare",
     "sync",
+    "resume",
+    "tune",
+    "tune_best",
+    "dashboard",
+    "benchmark",
 }
 
 

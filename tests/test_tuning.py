@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from optuna.trial import Trial, TrialState
 
 from custom.engine import Engine
 from custom.errors import UserError
-from custom.fanout.task import Handle, Task
+from custom.fanout.task import Handle, Resources, Task
 from custom.games import find_game
 from custom.recipes import load_recipe
 from custom.runs import claim_folder, write_json
@@ -32,7 +35,7 @@ from custom.tuning.ledger import GRACE, REPEATS, Watch, begin_process, results, 
 from custom.tuning.ledger import progress as progress_of
 from custom.tuning.plan import Plan
 from custom.tuning.storage import address, open_storage, shown
-from custom.tuning.study import TrialFailedError, begin, load, run_one
+from custom.tuning.study import MachineError, TrialFailedError, begin, load, run_one
 from tests.compared import PROTOCOL
 from tests.conftest import ROOT, SMALL
 
@@ -232,6 +235,18 @@ def test_a_trial_that_fails_for_a_reason_counts_and_is_not_repeated(url: str) ->
     assert study.trials[0].user_attrs["reason"] == "the loss is not finite"
 
 
+def test_what_a_machine_lacks_counts_for_no_trial_however_often(url: str) -> None:
+    def full(trial: Trial, original: int) -> float:
+        plan_of().space.suggest(trial)
+        raise MachineError("no space left on the device")
+
+    for _ in range(REPEATS + 3):
+        with pytest.raises(MachineError):
+            search(url, plan_of(), 1, full)
+    study = search(url, plan_of(), 1, double)
+    assert [trial.value is not None for trial in results(study.trials)] == [True]
+
+
 def test_an_error_that_is_nobodys_reason_ends_the_process_and_loses_no_trial(url: str) -> None:
     def broken(trial: Trial, original: int) -> float:
         raise ValueError("a bug, or a full disk")
@@ -268,13 +283,31 @@ def test_two_processes_share_a_study_without_a_trial_too_many(url: str) -> None:
     assert len({str(trial.params) for trial in trials}) == 8
 
 
-@pytest.mark.parametrize("changed", [{"seed": 3}, {"objective": "area"}, {"search": ()}])
-def test_another_plan_under_the_same_name_is_refused(url: str, changed: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"seed": 3}, "seed 0, now it is 3"),
+        ({"objective": "area"}, "objective final, now it is area"),
+        ({"search": ()}, "search "),
+        ({"engine": Engine(env="native")}, "env sb3, now it is native"),
+        ({"hyperparams": {**SMALL, "n_timesteps": 7}}, "n_timesteps 1000, now it is 7"),
+    ],
+)
+def test_another_plan_under_the_same_name_is_refused(
+    url: str, changed: dict[str, Any], said: str
+) -> None:
     begin(url, "s", plan_of())
     begin(url, "s", plan_of(largest_buffer=5))  # another machine
-    [name] = changed
-    with pytest.raises(UserError, match=f"STUDY s was begun with {name} .*STUDY="):
+    with pytest.raises(UserError, match=f"STUDY s was begun with {said}.*STUDY="):
         begin(url, "s", plan_of(**changed))
+
+
+def test_a_replay_that_does_not_fit_is_cut_by_the_study_alone() -> None:
+    large, small = plan_of(largest_buffer=10**6), plan_of(largest_buffer=300)
+    large.check_same(small, "s")
+    assert (large.is_cut, small.is_cut) == (False, True)
+    assert large.recipe_of("a", {}).hyperparams["buffer_size"] == 400
+    assert small.recipe_of("a", {}).hyperparams["buffer_size"] == 300
 
 
 def test_a_plan_comes_back_from_json_as_it_was() -> None:
@@ -287,12 +320,37 @@ def test_a_plan_comes_back_from_json_as_it_was() -> None:
     [
         ("mysql://a@b/c", "STORAGE: mysql is not known"),
         ("postgresql://a@b:port/c", "STORAGE: write postgresql://"),
+        ("postgresql://a:p@ss@b/c", "%40 for @"),
+        ("postgresql://a:p/ss@b/c", "%2F for /"),
+        ("a?b.db", r"a path with \?"),
+        ("a{b}.db", "a path with {"),
+        ("/proc/version", "cannot be used"),
+        ("/tmp", "cannot be used"),
         ("sqlite:////proc/nowhere/study.db", "cannot be used"),
     ],
 )
 def test_a_storage_that_cannot_be_had_is_refused(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said):
         open_storage(address(text, tmp_path))
+
+
+def test_a_database_of_another_program_is_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "x.lock"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE users (name TEXT)")
+    before = file.read_bytes()
+    with pytest.raises(UserError, match=r"is of another program \(a table users\)"):
+        begin(address(str(file), Path()), "s", plan_of())
+    assert file.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]
+
+
+def test_who_only_reads_makes_no_tables(tmp_path: Path) -> None:
+    file = tmp_path / "empty.db"
+    sqlite3.connect(file).close()
+    with pytest.raises(UserError, match="holds no study"):
+        load(address(str(file), Path()), "s")
+    assert file.stat().st_size == 0
 
 
 def test_a_file_that_is_no_storage_is_refused(tmp_path: Path) -> None:
@@ -341,8 +399,9 @@ def test_the_search_the_fresh_seeds_and_the_report_name_the_true_winner(
     study = search(url, plan, 30, double)
     found = finalists(study, plan, 2)
     assert found[0].name == RECIPE
-    assert matrix_of(found, plan, folder, 5).train(Doubles(), 2) == []
-    _, ranking = rank(found, plan, folder)
+    matrix = matrix_of(found, plan, folder, 5)
+    assert matrix.train(Doubles(), 2) == []
+    _, ranking = rank(found, plan, matrix)
     assert ranking[-1]["name"] == RECIPE
     assert [one["verdict"] for one in ranking] == ["better", "better", "the recipe itself"]
     write_ranking(study, ranking, folder)
@@ -355,14 +414,32 @@ def test_the_search_the_fresh_seeds_and_the_report_name_the_true_winner(
     assert score(rate) > score(1e-4) + 10
 
 
+def test_other_threads_train_no_finalist_again_and_no_seed_counts_twice(
+    url: str, tmp_path: Path
+) -> None:
+    plan = plan_of()
+    study = search(url, plan, 10, double)
+    found = finalists(study, plan, 1)
+    matrices = [matrix_of(found, plan, tmp_path, 3, resources=Resources(n)) for n in (1, 2)]
+    assert matrices[0].train(Doubles(), 2) == []
+    runs = set(tmp_path.glob("finalists/*/dqn/*"))
+    assert matrices[1].train(Doubles(), 2) == []
+    assert set(tmp_path.glob("finalists/*/dqn/*")) == runs
+    copy = sorted(runs)[0]
+    shutil.copytree(copy, copy.with_name(f"{copy.name}9"))  # as machines apart may make them
+    _, ranking = rank(found, plan, matrices[1])
+    assert [one["seeds"] for one in ranking] == [3, 3]
+
+
 def test_where_nothing_is_better_the_recipe_wins(url: str, tmp_path: Path) -> None:
     plan, folder = plan_of(), tmp_path / "study"
     study = search(url, plan, 3, lambda trial, original: 0.0 * double(trial, original))
     found = finalists(study, plan, 1)
-    matrix_of(found, plan, folder, 2).train(Doubles(), 1)
+    matrix = matrix_of(found, plan, folder, 2)
+    matrix.train(Doubles(), 1)
     for file in folder.glob("finalists/*/dqn/*/evaluations.npz"):
         np.savez(file, timesteps=[200, 400, 600, 800, 1000], results=np.full((5, 10), -21.0))
-    _, ranking = rank(found, plan, folder)
+    _, ranking = rank(found, plan, matrix)
     assert ranking[0]["name"] == RECIPE
     write_ranking(study, ranking, folder)
     said = write_best(study, plan, folder, tmp_path / "best.yml")
@@ -378,8 +455,9 @@ def test_what_is_higher_but_not_surely_better_does_not_win(url: str, tmp_path: P
     plan, folder = plan_of(), tmp_path / "study"
     study = search(url, plan, 20, double)
     found = finalists(study, plan, 1)
-    matrix_of(found, plan, folder, 2).train(Doubles(), 1)
-    _, ranking = rank(found, plan, folder)
+    matrix = matrix_of(found, plan, folder, 2)
+    matrix.train(Doubles(), 1)
+    _, ranking = rank(found, plan, matrix)
     assert ranking[0]["trial"] is not None
     assert ranking[0]["verdict"].startswith("too few seeds")
     write_ranking(study, ranking, folder)
@@ -405,7 +483,15 @@ def test_tune_best_does_not_write_over_what_is_not_its_own(url: str, tmp_path: P
     out.write_text(yaml.safe_dump({"atari": {}}))
     with pytest.raises(UserError, match="is there already"):
         write_best(study, plan_of(), tmp_path, out)
+    with pytest.raises(UserError, match=r"ends in \.yml"):
+        write_best(study, plan_of(), tmp_path, tmp_path / "no_ending")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_best(study, plan_of(), tmp_path, Path("/proc/best.yml"))
+    (tmp_path / "ranking.json").write_text("{")
+    with pytest.raises(UserError, match="is damaged"):
+        write_best(study, plan_of(), tmp_path, tmp_path / "new.yml")
     empty = begin(url, "other", plan_of())
+    (tmp_path / "ranking.json").unlink()
     with pytest.raises(UserError, match="no trial is complete yet"):
         write_best(empty, plan_of(), tmp_path, tmp_path / "new.yml")
     assert not (tmp_path / "new.yml").exists()

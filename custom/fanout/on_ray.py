@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import warnings
 from pathlib import Path
 from typing import Any
 
+from custom.console import say
 from custom.errors import UserError
 from custom.fanout.remote import Outcome, run_task, shared_mark, unpack
-from custom.fanout.task import ROOT, Handle, Task
+from custom.fanout.task import ROOT, Handle, Resources, Task
+from custom.signals import STOPPING
 
 KILLED = -9
 
@@ -30,20 +34,27 @@ class OnRay:
             ) from None
         self._ray = ray
         self.mark = shared_mark(folder)
+        self._warned = False
         if ray.is_initialized():
             return
         where: dict[str, Any] = {"include_dashboard": False}
+        handlers = {number: signal.getsignal(number) for number in STOPPING}
         if os.environ.get("RAY_ADDRESS"):  # other machines: what they run is this folder
             where = {"runtime_env": {"working_dir": str(ROOT), "excludes": ["logs", ".venv"]}}
         try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"RAY_ADDRESS: no Ray cluster answers ({reason[:200]})") from None
+        for number, handler in handlers.items():
+            signal.signal(number, handler)  # Ray's own abort the process
 
     def start(self, task: Task) -> Handle:
         """Queue a task."""
         needs = task.resources
+        self._check(needs)
         remote = self._ray.remote(run_task).options(
             num_cpus=needs.cpus,
             num_gpus=needs.gpus,
@@ -52,6 +63,28 @@ class OnRay:
             name=task.name,
         )
         return RayHandle(self._ray, task, remote.remote(task, str(self.mark)))
+
+    def _check(self, needs: Resources) -> None:
+        """Ray would wait for ever, where no machine has what is asked for.
+
+        :raises UserError: none has; a cluster that grows gets it from `RAY_ADDRESS`
+        """
+        asked = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_gb * 1e9}
+        nodes: list[dict[str, Any]] = self._ray.nodes()  # type: ignore[no-untyped-call]
+        machines = [node["Resources"] for node in nodes if node["Alive"]]
+        if any(all(has.get(k, 0) >= v for k, v in asked.items()) for has in machines):
+            return
+        most = {k: max((has.get(k, 0) for has in machines), default=0) for k in asked}
+        text = (
+            f"--cpus {needs.cpus} --gpus {needs.gpus} --memory {needs.memory_gb}: no machine of Ray"
+            f" has that; they have up to {most['CPU']:g} cores, {most['GPU']:g} GPUs and"
+            f" {most['memory'] / 1e9:.0f} GB"
+        )
+        if not os.environ.get("RAY_ADDRESS"):
+            raise UserError(text)
+        if not self._warned:
+            say(f"{text}; waiting for one that has")
+        self._warned = True
 
 
 class RayHandle:

@@ -9,11 +9,13 @@ from typing import Any
 import optuna
 
 from custom.compare.comparison import Data
+from custom.engine import Engine
 from custom.errors import UserError
 from custom.runs import atomic_file
 from custom.tuning.finalists import RECIPE, best_first
 from custom.tuning.ledger import results
 from custom.tuning.plan import Plan
+from custom.tuning.study import BEGUN
 
 RANKING = "ranking.json"
 
@@ -32,23 +34,39 @@ def write_best(study: optuna.Study, plan: Plan, folder: Path, out: Path) -> str:
     :raises UserError: there is no trial yet, or `out` is there and not of this study
     """
     said, chosen = _winner(study, plan, folder)
-    mark = f"# The best of study {study.study_name}: "
-    if out.is_file() and not out.read_text(errors="replace").startswith(mark):
-        raise UserError(f"OUT {out}: is there already; name another file")
+    begun = study.user_attrs.get(BEGUN)
+    mark = f"# make tune-best of study {study.study_name}, begun {begun}: "
+    _check(out, mark)
     recipe = plan.recipe_of(out.stem, chosen)
-    engine = f"ENGINE={plan.engine.env}" + (
-        f" ENVS={plan.engine.n_envs}" * bool(plan.engine.n_envs)
-    )
+    engine = " ".join(engine_flags(plan.engine))
     head = [
         f"{mark}{plan.recipe}, {plan.env_id}.",
         f"# {said}",
         f"# Objective: {plan.objective} score of {plan.steps:,} steps with {engine}; whoever trains"
         " longer looks at learning_starts and exploration_fraction, which are of this budget.",
     ]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(out, "w") as file:
-        file.write("\n".join([*head, recipe.to_yaml(plan.env_id)]))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(out, "w") as file:
+            file.write("\n".join([*head, recipe.to_yaml(plan.env_id)]))
+    except OSError as error:
+        raise UserError(f"OUT {out}: cannot be written ({error.strerror})") from None
     return said
+
+
+def engine_flags(engine: Engine) -> list[str]:
+    """The variables of `make train` for an engine."""
+    envs = [f"ENVS={engine.n_envs}"] if engine.n_envs else []
+    precise = engine.precision == "float32"
+    more = [] if precise else [f"ARGS='--precision {engine.precision}'"]
+    return [f"ENGINE={engine.env}", *envs, *more]
+
+
+def _check(out: Path, mark: str) -> None:
+    if out.suffix not in (".yml", ".yaml"):
+        raise UserError(f"OUT {out}: a recipe's name ends in .yml")
+    if out.exists() and not (out.is_file() and out.read_text(errors="replace").startswith(mark)):
+        raise UserError(f"OUT {out}: is there already; name another file")
 
 
 def _winner(study: optuna.Study, plan: Plan, folder: Path) -> tuple[str, dict[str, Any]]:
@@ -91,15 +109,15 @@ def _ranking(study: optuna.Study, folder: Path) -> list[Data] | None:
     file = folder / RANKING
     if not file.is_file():
         return None
-    content: Data = json.loads(file.read_text())
-    ranking: list[Data] = content.pop("ranking")
+    try:
+        content: Data = json.loads(file.read_text())
+        ranking: list[Data] = content.pop("ranking")
+    except (ValueError, KeyError, AttributeError) as error:
+        raise UserError(f"{file}: is damaged ({error}); make tune writes it anew") from None
     return ranking if content == _of(study) else None
 
 
 def _of(study: optuna.Study) -> Data:
     found = results(study.get_trials(deepcopy=False))
-    return {
-        "study": study.study_name,
-        "began": str(min((t.datetime_start for t in found if t.datetime_start), default="")),
-        "results": len(found),
-    }
+    begun = study.user_attrs.get(BEGUN)
+    return {"study": study.study_name, "begun": begun, "results": len(found)}

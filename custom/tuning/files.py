@@ -12,6 +12,8 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import optuna
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
@@ -77,6 +79,16 @@ def draw(study: optuna.Study, folder: Path) -> None:
             _draw(study, getattr(optuna.visualization.matplotlib, function), folder / f"{name}.png")
 
 
+def _make_room(figure: Figure, dimensions: int) -> None:
+    """So that names and numbers of many dimensions do not lie over each other."""
+    wide = figure.get_figwidth() >= 2 * dimensions
+    if not wide:
+        figure.set_size_inches(max(1.5 * dimensions, 8), 6)
+    for axes in figure.axes:
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.tick_params(axis="x", labelrotation=30)
+
+
 def _draw(study: optuna.Study, plot: Callable[..., Any], file: Path) -> None:
     """One picture; some need more trials, or more that differ, than there are."""
     with suppress(FileNotFoundError):
@@ -86,8 +98,9 @@ def _draw(study: optuna.Study, plot: Callable[..., Any], file: Path) -> None:
         if file.suffix == ".html":
             made.write_html(file, include_plotlyjs=True)
         else:
-            axes = made.flat[0] if hasattr(made, "flat") else made
-            axes.figure.savefig(file, dpi=120, bbox_inches="tight")
+            figure = (made.flat[0] if hasattr(made, "flat") else made).figure
+            _make_room(figure, len(plan_of(study).space.dimensions))
+            figure.savefig(file, dpi=120, bbox_inches="tight")
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
         say(f"no picture {file.name}: {' '.join(str(error).split())}")
     finally:

@@ -75,14 +75,18 @@ def matrix_of(found: list[Finalist], plan: Plan, folder: Path, n_seeds: int, **h
     return Matrix(ordered, logs, plan.evaluations, plan.episodes, plan.engine, **how)
 
 
-def rank(found: list[Finalist], plan: Plan, folder: Path) -> tuple[Data, list[Data]]:
+def rank(found: list[Finalist], plan: Plan, matrix: Matrix) -> tuple[Data, list[Data]]:
     """Compare them by the study's objective, each with the recipe.
+
+    :param matrix: of their runs; others in its folder do not count
 
     :return: the comparison of all of them, and the ranking, the best first: name, trial, seeds,
         mean, IQM with its interval, and what can be said of it beside the recipe
     :raises UserError: one has no run
     """
-    runs, left_out = from_logs(folder / "finalists", [plan.game], [f.name for f in found])
+    all_runs, left_out = from_logs(matrix.logs, [plan.game], [f.name for f in found])
+    of_it = [run for run in all_runs if matrix.holds(run)]
+    runs = list({(run.recipe, run.seed): run for run in of_it}.values())  # each seed once
     scores = {
         f.name: np.array([plan.value(list(run.means)) for run in runs if run.recipe == f.name])
         for f in found

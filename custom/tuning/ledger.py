@@ -197,4 +197,5 @@ def _is_here(trial: FrozenTrial) -> bool:
 
 def reason_of(trial: FrozenTrial) -> str:
     """Why a trial failed."""
-    return str(trial.user_attrs.get(REASON) or "its process ended before it did")
+    stopped = "it was stopped" if STOPPED in trial.user_attrs else ""
+    return str(trial.user_attrs.get(REASON) or stopped or "its process ended before it did")

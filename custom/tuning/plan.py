@@ -66,9 +66,18 @@ class Plan:
         return int(self.hyperparams["n_timesteps"])
 
     @property
+    def is_cut(self) -> bool:
+        """Whether the recipe's own replay would not fit."""
+        asked = min(self.hyperparams.get("buffer_size", 1_000_000), self.steps)
+        return bool(asked > self.largest_buffer)
+
+    @property
     def space(self) -> Space:
         """What is searched."""
-        return space_of(self.hyperparams, self.algo, self.largest_buffer, list(self.search))
+        values = dict(self.hyperparams)
+        if self.is_cut:
+            values["buffer_size"] = self.largest_buffer
+        return space_of(values, self.algo, self.largest_buffer, list(self.search))
 
     def recipe_of(self, name: str, chosen: dict[str, Any]) -> Recipe:
         """The recipe at a point of the space."""
@@ -102,12 +111,18 @@ class Plan:
         :param other: the study's
         :raises UserError: it asks for something else
         """
-        a, b = dataclasses.asdict(self), dataclasses.asdict(other)
-        for name in (name for name in a if name not in OF_A_MACHINE and a[name] != b[name]):
+        mine, theirs = self._compared(), other._compared()
+        for name in (name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)):
             raise UserError(
-                f"STUDY {study} was begun with {name} {_short(b[name])}, now it is"
-                f" {_short(a[name])}; name another one with STUDY="
+                f"STUDY {study} was begun with {name} {_short(theirs.get(name))}, now it is"
+                f" {_short(mine.get(name))}; name another one with STUDY="
             )
+
+    def _compared(self) -> dict[str, Any]:
+        """What makes a study another one, by name."""
+        own = {k: v for k, v in dataclasses.asdict(self).items() if k not in OF_A_MACHINE}
+        hyperparams, engine = own.pop("hyperparams"), own.pop("engine")
+        return {**own, **hyperparams, **engine}
 
 
 def _short(value: Any) -> str:

@@ -100,12 +100,13 @@ class Search:
             say(f"the process of a trial was killed (signal {-status}); the trial is given on")
         elif status not in (DONE, NOTHING_LEFT):
             self._crashes += 1
+            say(f"the process of a trial ended with status {status}: {last_line(task.log)}")
         else:
             self._crashes = 0
         self._look()
         self._tell()
         if self._crashes >= CRASHES:
-            raise UserError(f"{CRASHES} trials in a row crashed: {last_line(task.log)}")
+            raise UserError(f"{CRASHES} trials in a row crashed; the same command goes on")
 
     def _tell(self) -> None:
         """A line for each trial that came to its end, here or elsewhere."""

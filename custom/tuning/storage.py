@@ -19,6 +19,7 @@ from custom.errors import UserError
 Answer = TypeVar("Answer")
 LOCK = 0x54554E45  # of PostgreSQL's advisory locks, which are numbers
 KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}  # seconds
+MARK = "studies"  # a table of Optuna's
 OUTAGE = 600.0  # seconds that a database may be away
 
 
@@ -30,19 +31,28 @@ def address(text: str, default: Path) -> str:
     :raises UserError: something else
     """
     text = text or str(default)
-    if re.match(r"postgres(ql)?(\+psycopg)?://", text):
-        url = "postgresql+psycopg://" + text.partition("://")[2]
-        try:
-            sqlalchemy.make_url(url)
-        except (ValueError, sqlalchemy.exc.ArgumentError):
+    kind, _, rest = text.partition("://") if "://" in text else ("", "", text)
+    if re.fullmatch(r"postgres(ql)?(\+psycopg)?", kind, re.IGNORECASE):
+        if not re.fullmatch(r"([^@/]*@)?[^@/]*/[^@/?]+(\?.*)?", rest):
             raise UserError(
-                "STORAGE: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
-            ) from None
-        return url
-    if "://" not in text or text.startswith("sqlite:///"):
-        return f"sqlite:///{Path(text.removeprefix('sqlite:///')).absolute()}"
-    kind = text.partition("://")[0]
+                "STORAGE: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, in the password"
+                " %40 for @ and %2F for /"
+            )
+        return _checked(f"postgresql+psycopg://{rest}")
+    if kind in ("", "sqlite"):
+        file = Path(rest.removeprefix("/") if kind else rest).absolute()
+        if odd := re.search("[?{}]", str(file)):
+            raise UserError(f"STORAGE {file}: a study cannot be kept in a path with {odd[0]}")
+        return f"sqlite:///{file}"
     raise UserError(f"STORAGE: {kind} is not known; give a file or postgresql://USER@HOST/DATABASE")
+
+
+def _checked(url: str) -> str:
+    try:
+        sqlalchemy.make_url(url)
+    except (ValueError, sqlalchemy.exc.ArgumentError):
+        raise UserError("STORAGE: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE") from None
+    return url
 
 
 def existing(text: str, default: Path) -> str:
@@ -61,24 +71,56 @@ def shown(url: str) -> str:
     return sqlalchemy.make_url(url).set(query={}).render_as_string(hide_password=True)
 
 
-def open_storage(url: str) -> RDBStorage:
-    """Open a storage, and make its tables where there are none.
+def open_storage(url: str, create: bool = True) -> RDBStorage:
+    """Open a storage.
 
+    :param create: make its tables where there are none
     :raises UserError: it cannot be reached, or is none
     """
-    try:
+    with refusing(url):
         if url.startswith("sqlite"):
             file_of(url).parent.mkdir(parents=True, exist_ok=True)
+            _check_file(file_of(url))
+        if not create and MARK not in _tables(url):
+            raise UserError(f"STORAGE {shown(url)}: holds no study; make tune begins one")
         with alone(url):
             return RDBStorage(url, engine_kwargs=_engine_settings(url))
+
+
+@contextmanager
+def refusing(url: str) -> Iterator[None]:
+    """What is wrong with a storage, in a line.
+
+    :raises UserError: instead of what its libraries raise
+    """
+    try:
+        yield
     except ImportError:
         raise UserError(
             "STORAGE: PostgreSQL needs a driver; .venv/bin/pip install -c constraints.txt"
             " -e '.[postgresql]'"
         ) from None
-    except (OSError, RuntimeError, sqlalchemy.exc.SQLAlchemyError) as error:
-        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+    except (OSError, RuntimeError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        reason = " ".join(str(getattr(cause, "orig", None) or cause or error).split())
         raise UserError(f"STORAGE {shown(url)}: cannot be used ({reason[:300]})") from None
+
+
+def _check_file(file: Path) -> None:
+    """Leave other programs' files alone."""
+    if not file.exists():
+        return
+    with file.open("r+b"):  # a folder, or nothing that may be written
+        pass
+    names = _tables(f"sqlite:///{file}")
+    if names and MARK not in names:
+        raise UserError(f"STORAGE {file}: is of another program (a table {min(names)})")
+
+
+def _tables(url: str) -> set[str]:
+    """Names of the tables in a database."""
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
+    return set(sqlalchemy.inspect(engine).get_table_names())
 
 
 def insist(act: Callable[[], Answer]) -> Answer:
@@ -111,7 +153,8 @@ def alone(url: str) -> Iterator[None]:
     The lock ends with the process that holds it, however that ends.
     """
     if url.startswith("sqlite"):
-        with file_of(url).with_suffix(".lock").open("w") as file:
+        place = file_of(url)
+        with place.with_name(f"{place.name}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
         return

@@ -14,6 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
 from custom.errors import UserError
+from custom.provenance import now
 from custom.tuning.ledger import (
     BEAT,
     REASON,
@@ -24,9 +25,9 @@ from custom.tuning.ledger import (
     settle,
 )
 from custom.tuning.plan import Plan
-from custom.tuning.storage import alone, insist, open_storage
+from custom.tuning.storage import alone, insist, open_storage, refusing
 
-PLAN = "plan"
+PLAN, BEGUN = "plan", "begun"
 BEATS = 15.0  # seconds between two signs of life of a trial
 
 
@@ -34,14 +35,18 @@ class TrialFailedError(Exception):
     """A trial has no score for a reason of its own, which the message says."""
 
 
+class MachineError(Exception):
+    """What a trial needs is not there, a disk with room for one; it says nothing of the trial."""
+
+
 def begin(url: str, name: str, plan: Plan) -> optuna.Study:
     """A study, made where there is none, with the recipe itself as its first trial.
 
     :raises UserError: the one that is there is about something else
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # trials are told of in our words
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # trials are told of in our words
     storage = open_storage(url)
-    with alone(url):
+    with refusing(url), alone(url):
         study = optuna.create_study(
             storage=storage, study_name=name, direction="maximize", load_if_exists=True
         )
@@ -49,6 +54,7 @@ def begin(url: str, name: str, plan: Plan) -> optuna.Study:
             if study.trials or study.direction is not StudyDirection.MAXIMIZE:
                 raise UserError(f"STUDY {name}: is not of make tune; name another one with STUDY=")
             study.set_user_attr(PLAN, plan.to_json())
+            study.set_user_attr(BEGUN, now())
         if not study.trials:
             study.enqueue_trial(plan.space.own())
     plan.check_same(plan_of(study), name)
@@ -61,7 +67,7 @@ def load(url: str, name: str) -> optuna.Study:
     :raises UserError: it is not
     """
     try:
-        study = optuna.load_study(study_name=name, storage=open_storage(url))
+        study = optuna.load_study(study_name=name, storage=open_storage(url, create=False))
     except KeyError:
         raise UserError(f"STUDY {name}: there is none of that name; make tune begins one") from None
     if PLAN not in study.user_attrs:
@@ -87,8 +93,8 @@ def run_one(
         claim.enter_context(alone(url))
         settle(study)
         trials = study.get_trials(deepcopy=False)
-        now = progress(trials)
-        if now.done + now.running >= n_trials:
+        so_far = progress(trials)
+        if so_far.done + so_far.running >= n_trials:
             return False
         original, plan = next_original(trials), plan_of(study)
         study.sampler, study.pruner = sampler(plan, original), pruner(plan)
@@ -113,7 +119,7 @@ def _see_to_its_end(study: optuna.Study, trial: Trial, train: Callable[[], float
         reason = " ".join(str(error).split())
         insist(lambda: trial.set_user_attr(REASON, reason))
         tell(state=TrialState.FAIL)
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, OSError, MachineError):
         trial.set_user_attr(STOPPED, True)
         tell(state=TrialState.FAIL)
         raise

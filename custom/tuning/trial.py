@@ -38,7 +38,7 @@ from custom.training import train
 from custom.tuning.ledger import RUN, run_before
 from custom.tuning.plan import Plan
 from custom.tuning.storage import insist
-from custom.tuning.study import TrialFailedError, load, plan_of, run_one
+from custom.tuning.study import MachineError, TrialFailedError, load, plan_of, run_one
 
 DONE, NOTHING_LEFT = 0, 3  # exit statuses
 RUNS = "trials"  # the recipe's name of their run folders
@@ -138,7 +138,7 @@ def _train(experiment: Experiment, model: BaseAlgorithm) -> int:
         except UserError as error:
             if isinstance(error, NonFiniteError):
                 raise
-            raise RuntimeError(str(error)) from None  # a full disk, say: nothing of the trial's
+            raise MachineError(str(error)) from None
 
 
 @contextmanager
