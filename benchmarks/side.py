@@ -129,8 +129,8 @@ def zoo(game: str, values: dict[str, Any], seed: int, **_: Any) -> None:
 
 def ours(game: str, values: dict[str, Any], seed: int, engine: dict[str, Any]) -> None:
     """As `make train`, with its callbacks, without evaluations within the measured time."""
+    from custom.build import build
     from custom.engine import Engine
-    from custom.experiment import build
     from custom.games import find_game
     from custom.recipes import load_recipe
     from custom.settings import Settings

@@ -10,9 +10,10 @@ from sb3_contrib.qrdqn.policies import QRDQNPolicy
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.dqn.policies import DQNPolicy
 
+from custom.atomic import atomic_file
 from custom.errors import NonFiniteError, UserError
 from custom.recipe_schema import ALGORITHMS
-from custom.runs import Run, atomic_file
+from custom.runs import Run
 from custom.safe_agents import safe_agent
 
 

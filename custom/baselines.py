@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from custom.atomic import atomic_file
 from custom.envs import make_games
 from custom.errors import UserError
 from custom.evaluation import Act, Protocol
 from custom.games import Game
-from custom.runs import Run, atomic_file
+from custom.runs import Run
 
 
 def action_names(game: Game, hyperparams: dict[str, Any]) -> list[str]:

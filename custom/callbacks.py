@@ -13,8 +13,9 @@ from typing import IO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.agents import save_agent
+from custom.atomic import atomic_file
 from custom.console import say
-from custom.runs import Run, atomic_file
+from custom.runs import Run
 
 GAMES_FILE = "training_games.csv"
 

@@ -12,13 +12,14 @@ import torch as th
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from custom.agents import action_values, save_agent
+from custom.atomic import atomic_file
 from custom.baselines import random_actions
 from custom.callbacks import PeriodicCallback
 from custom.console import say
 from custom.envs import make_games
 from custom.evaluation import N_ENVS, Protocol, Scores, evaluation_seed
 from custom.games import Game
-from custom.runs import Run, atomic_file
+from custom.runs import Run
 
 EVALUATIONS_FILE = "evaluations.npz"
 HELD_OUT_STATES = 512

@@ -7,10 +7,7 @@ project.
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
-import shutil
 from argparse import Namespace
 from collections import OrderedDict
 from dataclasses import asdict
@@ -25,6 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from custom import register
 from custom.agents import save_agent
+from custom.atomic import atomic_file, write_json
 from custom.callbacks import Checkpoints, GameRecord, StopRequest
 from custom.console import say
 from custom.envs import frame_skip, native_games
@@ -38,7 +36,7 @@ from custom.progress import Progress
 from custom.provenance import provenance
 from custom.recipe_classes import POLICY_CLASSES, class_named
 from custom.recipes import Recipe
-from custom.runs import Run, atomic_file, claim_folder, write_json
+from custom.runs import Run, claim_folder
 from custom.saved_state import StateSaver, can_be_saved
 from custom.settings import Settings
 from custom.stacks import repeat_first_frame
@@ -233,41 +231,3 @@ class Experiment(ExperimentManager):
         """Save the agent whole or not at all."""
         assert self.run is not None
         save_agent(model, self.run.final_model)
-
-
-def build(
-    recipe: Recipe,
-    game: Game,
-    settings: Settings,
-    resumed: tuple[Run, IO[str]] | None = None,
-) -> tuple[Experiment, BaseAlgorithm]:
-    """An experiment and its model, ready to learn.
-
-    :param resumed: as of `Experiment`
-    :raises UserError: it cannot be had; no run folder is left behind
-    """
-    experiment = Experiment(recipe, game, settings, resumed)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # the zoo prints regardless of verbose
-            result = experiment.setup_experiment()
-        assert result is not None
-        return experiment, result[0]
-    except BaseException as error:
-        if experiment.folder:
-            _remove(experiment.folder)
-        if isinstance(error, MemoryError):
-            reason = f"{recipe.file}: out of memory ({error}); lower buffer_size"
-            raise UserError(reason) from None
-        if isinstance(error, Exception) and not isinstance(error, UserError):
-            # All that came in is the recipe: SB3, Gymnasium or PyTorch refuse a value of it.
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"{recipe.file}: these values are refused: {reason}") from error
-        raise
-
-
-def _remove(folder: Path) -> None:
-    """Remove a run folder, and the folders above it that it leaves empty."""
-    shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        folder.parent.rmdir()
-        folder.parent.parent.rmdir()

@@ -49,6 +49,7 @@ class Progress(BaseCallback):
     def _on_training_start(self) -> None:
         self._bar = tqdm(
             total=self.total,
+            initial=self.model.num_timesteps,
             unit=" steps",
             smoothing=0.02,  # the rate of the last minute or so: warm-up steps are far cheaper
             mininterval=0.5 if self._live else QUIET_LINE_EVERY,
@@ -57,7 +58,7 @@ class Progress(BaseCallback):
             disable=not self._live,
         )
         self._line_at = time.monotonic()
-        self._line_steps = self.num_timesteps
+        self._line_steps = self.model.num_timesteps
         self._forecast = Forecast(self.total, self._line_at)
 
     def _on_step(self) -> bool:

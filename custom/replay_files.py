@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch as th
 
+from custom.atomic import replaced, restore
 from custom.buffers import FrameReplayBuffer
 
 PART = 2**26  # bytes moved at once
@@ -30,48 +28,6 @@ def save_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
         (partial / "replay.json").write_text(
             json.dumps({"steps": buffer.ring.added, **buffer.shape()})
         )
-
-
-@contextmanager
-def replaced(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which takes the place of another one once it is whole."""
-    partial, old = _beside(folder)
-    restore(folder)
-    for leftover in (partial, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if folder.exists():
-            folder.rename(old)
-        partial.rename(folder)
-    except BaseException:
-        restore(folder)
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def restore(folder: Path) -> bool:
-    """Bring back what was broken off between the two renames of `replaced`.
-
-    :return: whether there is anything
-    """
-    _, old = _beside(folder)
-    if old.exists() and not folder.exists():
-        old.rename(folder)
-    return folder.exists()
-
-
-def remove(folder: Path) -> None:
-    """Remove a folder, and what was broken off beside it."""
-    for path in (folder, *_beside(folder)):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _beside(folder: Path) -> tuple[Path, Path]:
-    """Where a new one is written, and where the old one waits meanwhile."""
-    return folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
 
 
 def load_replay(buffer: FrameReplayBuffer, folder: Path, memory_map: bool = False) -> None:

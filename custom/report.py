@@ -9,10 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from custom.atomic import atomic_file
 from custom.baselines import baselines_of
 from custom.curves import evaluations, training_games
 from custom.errors import UserError
-from custom.runs import Run, atomic_file
+from custom.runs import Run
 from custom.scores import reference
 
 SMOOTH_GAMES = 100  # the window in which training scores are usually averaged

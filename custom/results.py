@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from custom.agents import load_agent
+from custom.atomic import write_json
 from custom.baselines import baselines_of
 from custom.errors import UserError
 from custom.evaluation import Protocol
-from custom.runs import Run, write_json
+from custom.runs import Run
 from custom.scores import human_normalised, published
 
 EVALUATION_FILE = "evaluation.json"

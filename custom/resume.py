@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shutil
 
+from custom.atomic import restore
+from custom.build import build
 from custom.callbacks import GameRecord, PeriodicCallback
 from custom.engine import Engine
 from custom.errors import UserError
-from custom.experiment import Experiment, build
+from custom.experiment import Experiment
 from custom.off_policy import AtariOffPolicy
 from custom.overview import state_of
 from custom.provenance import now
 from custom.recipes import Recipe
-from custom.replay_files import restore
 from custom.runs import Run, open_run
 from custom.saved_state import BEST, load_state
 from custom.settings import Settings

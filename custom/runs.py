@@ -19,12 +19,8 @@ from __future__ import annotations
 import fcntl
 import json
 import math
-import os
 import re
-import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,49 +28,10 @@ from typing import IO, Any
 
 import yaml
 
+from custom.atomic import write_json
 from custom.errors import UserError
 from custom.games import Game, find_game
 from custom.recipe_schema import check_entry
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A name to write to; the file at `path` is there whole or not at all.
-
-    Temporary file, fsync, rename. The name keeps the ending, which tells some writers the format.
-    """
-    partial = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-    try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-@contextmanager
-def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """As `atomic_path`, opened."""
-    with atomic_path(path) as partial, partial.open(mode) as file:
-        yield file
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
-    with atomic_file(path, "w") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
 
 
 def try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:

@@ -19,13 +19,14 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
+from custom.atomic import atomic_file, replaced
 from custom.buffers import FrameReplayBuffer
 from custom.callbacks import PeriodicCallback, StopRequest
 from custom.console import say
 from custom.engine import Engine
 from custom.off_policy import AtariOffPolicy
-from custom.replay_files import load_replay, replaced, save_replay
-from custom.runs import Run, atomic_file
+from custom.replay_files import load_replay, save_replay
+from custom.runs import Run
 from custom.saved_games import Plain, games_state, restore_games, to_numpy, to_plain
 
 LEARNER, REPLAY, BEST = "learner.pt", "replay", "best_model.zip"

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from custom.atomic import remove, restore
 from custom.console import say
 from custom.errors import UserError
 from custom.evaluation import Protocol
 from custom.experiment import Experiment
 from custom.provenance import now
-from custom.replay_files import remove, restore
 from custom.runs import Run
 from custom.signals import SIGNAL_STATUS, came, end_on_signals, stopping_on_signals
 

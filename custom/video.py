@@ -16,11 +16,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from custom.agents import load_agent
+from custom.atomic import atomic_path, write_json
 from custom.envs import make_games
 from custom.errors import UserError
 from custom.evaluation import EPSILON, Act, Scores, epsilon_greedy, evaluation_seed, play_games
 from custom.results import digest
-from custom.runs import Run, atomic_path, write_json
+from custom.runs import Run
 
 Frame = npt.NDArray[np.uint8]
 FPS = 60  # the console's

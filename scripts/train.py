@@ -7,11 +7,11 @@ import secrets
 
 import torch as th
 
+from custom.build import build
 from custom.console import say
 from custom.engine import BUFFERS, ENVIRONMENTS, PIXELS, PRECISIONS, STORAGES, UPDATES, Engine
 from custom.errors import UserError
 from custom.evaluation import EPSILON
-from custom.experiment import build
 from custom.recipes import Recipe, load_recipe
 from custom.settings import Settings
 from custom.tracking.wish import CHOICES, tracking

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import yaml
 
+from custom.atomic import write_json
 from custom.evaluation import EPSILON
 from custom.games import MAX_FRAMES, find_game
-from custom.runs import claim_folder, write_json
+from custom.runs import claim_folder
 from custom.wrappers import NOOP_MAX
 
 Write = Callable[..., Path]

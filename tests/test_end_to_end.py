@@ -18,8 +18,8 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.agents import load_agent
+from custom.build import build
 from custom.errors import NonFiniteError
-from custom.experiment import build
 from custom.games import find_game
 from custom.recipes import load_recipe
 from custom.runs import Run, open_run

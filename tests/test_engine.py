@@ -11,11 +11,12 @@ import torch as th
 import yaml
 
 from custom.buffers import FrameReplayBuffer
+from custom.build import build
 from custom.dqn import AtariDQN
 from custom.engine import Engine, at_the_same_ratio
 from custom.envs import PAPERS_WRAPPER
 from custom.errors import UserError
-from custom.experiment import Experiment, build
+from custom.experiment import Experiment
 from custom.games import find_game
 from custom.native_env import AtariVectorEnv
 from custom.recipes import Recipe, load_recipe

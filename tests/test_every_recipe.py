@@ -9,8 +9,8 @@ import pytest
 import torch as th
 
 from custom.agents import load_agent
+from custom.build import build
 from custom.envs import make_games
-from custom.experiment import build
 from custom.games import find_game
 from custom.recipes import FOLDER, load_recipe
 from custom.settings import Settings

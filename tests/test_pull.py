@@ -16,10 +16,10 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.vec_env import VecEnv
 
 from custom.agents import load_agent
+from custom.build import build
 from custom.envs import make_games
 from custom.errors import UserError
 from custom.evaluation import Protocol
-from custom.experiment import build
 from custom.games import find_game
 from custom.hub.bundle import write_bundle
 from custom.hub.client import client

@@ -19,9 +19,9 @@ import yaml
 from huggingface_hub import ModelCard
 from stable_baselines3 import DQN
 
+from custom.build import build
 from custom.errors import UserError
 from custom.evaluation import Protocol
-from custom.experiment import build
 from custom.games import find_game
 from custom.hub.bundle import agent_name, public_facts, write_bundle
 from custom.hub.client import client, log_in

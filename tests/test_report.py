@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from custom.atomic import write_json
 from custom.baselines import baselines_file, write_baselines
 from custom.curves import training_games
 from custom.errors import UserError
 from custom.games import find_game
 from custom.report import draw, plot_run
-from custom.runs import Run, open_run, write_json
+from custom.runs import Run, open_run
 from tests.conftest import SMALL
 
 PONG = find_game("Pong")

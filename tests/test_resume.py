@@ -18,10 +18,10 @@ import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.buffers import TIMEOUT, FrameReplayBuffer
+from custom.build import build
 from custom.curves import evaluations, training_games
 from custom.engine import Engine
 from custom.errors import UserError
-from custom.experiment import build
 from custom.games import find_game
 from custom.recipe_schema import check_entry
 from custom.recipes import Recipe

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from custom.atomic import atomic_file, write_json
 from custom.errors import UserError
 from custom.games import find_game
-from custom.runs import atomic_file, claim_folder, latest_run, open_run, write_json
+from custom.runs import claim_folder, latest_run, open_run
 from tests.conftest import SMALL
 
 PONG = find_game("Pong")

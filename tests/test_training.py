@@ -12,11 +12,12 @@ import yaml
 from stable_baselines3 import DQN
 
 from custom import callbacks
+from custom.build import build
 from custom.callbacks import Checkpoints
 from custom.console import say
 from custom.evaluation import Protocol, Scores
 from custom.evaluation_callback import FixedEpsilonEvaluation, HeldOutStates
-from custom.experiment import Experiment, build
+from custom.experiment import Experiment
 from custom.games import find_game
 from custom.recipes import load_recipe
 from custom.settings import Settings

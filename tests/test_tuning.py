@@ -22,12 +22,13 @@ import pytest
 import yaml
 from optuna.trial import Trial, TrialState
 
+from custom.atomic import write_json
 from custom.engine import Engine
 from custom.errors import UserError
 from custom.fanout.task import Handle, Resources, Task
 from custom.games import find_game
 from custom.recipes import load_recipe
-from custom.runs import claim_folder, write_json
+from custom.runs import claim_folder
 from custom.tuning.best import write_best, write_ranking
 from custom.tuning.files import write_files
 from custom.tuning.finalists import RECIPE, finalists, matrix_of, rank

@@ -12,7 +12,8 @@ import yaml
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 
-from custom.experiment import Experiment, build
+from custom.build import build
+from custom.experiment import Experiment
 from custom.games import find_game
 from custom.recipes import load_recipe
 from custom.runs import Run

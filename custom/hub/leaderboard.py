@@ -15,6 +15,7 @@ from typing import Any
 
 from huggingface_hub import HfApi, get_token
 
+from custom.atomic import write_json
 from custom.console import say
 from custom.errors import UserError
 from custom.evaluation import EPSILON
@@ -22,7 +23,7 @@ from custom.games import Game
 from custom.hub.client import UnreachableError, ask, user_of
 from custom.provenance import now
 from custom.results import EVALUATION_FILE
-from custom.runs import open_run, write_json
+from custom.runs import open_run
 
 MOST_POINTS = 1e9  # no game counts so far
 FRESH = 3600  # seconds for which a table is not asked for again

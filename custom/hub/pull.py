@@ -20,6 +20,7 @@ from huggingface_hub import HfApi
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from custom.agents import save_agent, unpickled_agent
+from custom.atomic import atomic_file
 from custom.console import say
 from custom.envs import frame_skip
 from custom.errors import UserError
@@ -34,7 +35,7 @@ from custom.hub.zoo_files import (
     seed_of,
 )
 from custom.recipes import Recipe
-from custom.runs import Run, atomic_file, claim_folder, open_run
+from custom.runs import Run, claim_folder, open_run
 from custom.safe_agents import safe_agent, spaces_of
 from custom.safe_zip import Archive
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import optuna
 
+from custom.atomic import atomic_file
 from custom.compare.comparison import Data
 from custom.engine import Engine
 from custom.errors import UserError
-from custom.runs import atomic_file
 from custom.tuning.finalists import RECIPE, best_first
 from custom.tuning.ledger import results
 from custom.tuning.plan import Plan

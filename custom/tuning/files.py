@@ -17,8 +17,8 @@ from matplotlib.ticker import NullFormatter
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
+from custom.atomic import atomic_file
 from custom.console import say
-from custom.runs import atomic_file
 from custom.tuning.ledger import REPEATED, RUN, reason_of, results
 from custom.tuning.study import plan_of
 

@@ -14,12 +14,12 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from custom.atomic import atomic_file
 from custom.compare import statistics
 from custom.compare.comparison import Data, compare
 from custom.compare.from_logs import from_logs
 from custom.matrix import Cell, Matrix
 from custom.recipes import Recipe
-from custom.runs import atomic_file
 from custom.tuning.plan import FINALISTS, Plan
 
 RECIPE = "recipe-itself"

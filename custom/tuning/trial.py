@@ -25,11 +25,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from custom import signals
+from custom.atomic import remove
+from custom.build import build
 from custom.console import say
 from custom.errors import NonFiniteError, UserError
-from custom.experiment import Experiment, build
+from custom.experiment import Experiment
 from custom.recipe_values import RecipeError
-from custom.replay_files import remove
 from custom.resume import can_go_on, resume
 from custom.runs import open_run
 from custom.saved_state import can_be_saved
