@@ -48,14 +48,7 @@ def _train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int) -
                 kind = type(error) if isinstance(error, UserError) else UserError
                 raise kind(f"{error}. {_last_good(run)}") from None
             raise
-        whole = model.num_timesteps >= run.facts["n_timesteps"]
-        state = "finished" if whole else "interrupted"
-        _close(run, model, started, state)
-        say(f"{state} after {model.num_timesteps:,} steps; the agent is in {run.final_model}")
-        if whole:
-            remove(run.saved_state)
-        elif restore(run.saved_state):
-            say(f"make resume RUN={run.path} goes on")
+        _end(run, model, started)
     if report_episodes and not received:
         report(run, report_episodes, str(model.device))
     status = SIGNAL_STATUS + received[0] if received else 0
@@ -64,6 +57,18 @@ def _train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int) -
     _end_tracking(experiment, status)
     say(f"Run: {run.path}")
     return status
+
+
+def _end(run: Run, model: BaseAlgorithm, started: float) -> None:
+    """Write down how far it came, and say how to go on."""
+    whole = model.num_timesteps >= run.facts["n_timesteps"]
+    state = "finished" if whole else "interrupted"
+    _close(run, model, started, state)
+    say(f"{state} after {model.num_timesteps:,} steps; the agent is in {run.final_model}")
+    if whole:
+        remove(run.saved_state)
+    elif restore(run.saved_state):
+        say(f"make resume RUN={run.path} goes on")
 
 
 def _end_callbacks(experiment: Experiment) -> None:

@@ -46,20 +46,7 @@ def matrix_of(args: argparse.Namespace) -> Matrix:
 
     :raises UserError: nothing, or a recipe that is wrong for one of the games
     """
-    games = unique([find_game(name) for name in args.games.split()])
-    recipes = list(dict.fromkeys(args.recipes.split()))
-    for name, given in (("GAMES", games), ("RECIPES", recipes)):
-        if not given:
-            raise UserError(f"{name} is empty; write for one GAMES='Pong Breakout' RECIPES=dqn")
-    names = [recipe_name(recipe) for recipe in recipes]
-    if len(set(names)) < len(names):
-        raise UserError(f"RECIPES: two are named {max(names, key=names.count)}; rename a file")
-    cells = [
-        Cell(game, load_recipe(recipe, game).with_budget(args.steps), seed)
-        for seed in range(args.first_seed, args.first_seed + args.seeds)  # whole rounds first
-        for game in games
-        for recipe in recipes
-    ]
+    cells = cells_of(args)
     least = min(cell.recipe.n_timesteps for cell in cells)
     if args.evaluations > least:
         raise UserError(f"--evaluations {args.evaluations}: more than {least} STEPS")
@@ -74,6 +61,24 @@ def matrix_of(args: argparse.Namespace) -> Matrix:
         Resources(cpus, args.gpus, args.memory),
         args.save_state,
     )
+
+
+def cells_of(args: argparse.Namespace) -> list[Cell]:
+    """Games x recipes x seeds, whole rounds first."""
+    games = unique([find_game(name) for name in args.games.split()])
+    recipes = list(dict.fromkeys(args.recipes.split()))
+    for name, given in (("GAMES", games), ("RECIPES", recipes)):
+        if not given:
+            raise UserError(f"{name} is empty; write for one GAMES='Pong Breakout' RECIPES=dqn")
+    names = [recipe_name(recipe) for recipe in recipes]
+    if len(set(names)) < len(names):
+        raise UserError(f"RECIPES: two are named {max(names, key=names.count)}; rename a file")
+    return [
+        Cell(game, load_recipe(recipe, game).with_budget(args.steps), seed)
+        for seed in range(args.first_seed, args.first_seed + args.seeds)
+        for game in games
+        for recipe in recipes
+    ]
 
 
 def unique(games: list[Game]) -> list[Game]:

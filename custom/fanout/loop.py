@@ -26,24 +26,26 @@ def run_all(
     :param ended: told of each task that ended and of its status
     :param is_over: whether nothing will be left to start once nothing runs
     """
-    running: dict[int, tuple[Task, Handle]] = {}
-    count = 0
+    running: list[tuple[Task, Handle]] = []
     try:
         while True:
-            for key, (task, handle) in list(running.items()):
-                status = handle.status()
-                if status is not None:
-                    del running[key]
+            for one in list(running):
+                task, handle = one
+                if (status := handle.status()) is not None:
+                    running.remove(one)
                     ended(task, status)
-            while len(running) < slots and (task_or_none := next_task()) is not None:
-                count += 1
-                running[count] = task_or_none, launcher.start(task_or_none)
+            while len(running) < slots and (following := next_task()) is not None:
+                running.append((following, launcher.start(following)))
             if not running and is_over():
                 return
             time.sleep(POLL)
     finally:
-        for _, handle in running.values():
-            handle.stop()
-        over = time.monotonic() + PATIENCE
-        for _, handle in running.values():
-            handle.end(max(over - time.monotonic(), 0.0))
+        _end([handle for _, handle in running])
+
+
+def _end(handles: list[Handle]) -> None:
+    for handle in handles:
+        handle.stop()
+    over = time.monotonic() + PATIENCE
+    for handle in handles:
+        handle.end(max(over - time.monotonic(), 0.0))

@@ -58,6 +58,26 @@ def test_all_runs_finish_though_a_worker_of_ray_is_killed(
     assert "8 runs, 8 of them finished before" in output
 
 
+def test_what_no_machine_has_is_refused(flags: list[object], tmp_path: Path) -> None:
+    process = start("scripts.benchmark", *flags, "--cluster", "ray", "--cpus", 10**3)
+    output, _ = process.communicate()
+    assert process.returncode == 2, output
+    assert "error: --cpus 1000" in output
+    assert "no machine of Ray has that; they have up to" in output
+
+
+def test_sigterm_ends_a_benchmark_on_ray_in_one_line(flags: list[object], tmp_path: Path) -> None:
+    process = start("scripts.benchmark", *flags, "--cluster", "ray")
+    _a_busy_worker(tmp_path / "logs")
+    process.terminate()
+    output, _ = process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "SIGTERM" not in output
+    assert not list((tmp_path / "logs" / "matrix").glob(".shared-*"))
+    lines, _ = all_runs(tmp_path / "logs")
+    assert {line.state for line in lines} <= {"finished", "failed", "interrupted"}
+
+
 def _a_busy_worker(logs: Path) -> int:
     """A worker of Ray whose task has made a run folder."""
     end = time.monotonic() + 120
