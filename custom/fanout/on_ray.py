@@ -72,6 +72,11 @@ class OnRay:
         asked = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_gb * 1e9}
         nodes: list[dict[str, Any]] = self._ray.nodes()  # type: ignore[no-untyped-call]
         machines = [node["Resources"] for node in nodes if node["Alive"]]
+        if not needs.gpus and any(has.get("GPU") for has in machines) and not self._warned:
+            say(
+                "Ray's machines have GPUs, which --gpus 0 leaves idle; a share of 0.25 lets 4 on one"
+            )
+            self._warned = True
         if any(all(has.get(k, 0) >= v for k, v in asked.items()) for has in machines):
             return
         most = {k: max((has.get(k, 0) for has in machines), default=0) for k in asked}
