@@ -34,7 +34,7 @@ class OnRay:
             ) from None
         self._ray = ray
         self.mark = shared_mark(folder)
-        self._warned = False
+        self._said: set[str] = set()
         if ray.is_initialized():
             return
         where: dict[str, Any] = {"include_dashboard": False}
@@ -67,19 +67,16 @@ class OnRay:
     def _check(self, needs: Resources) -> None:
         """Ray would wait for ever, where no machine has what is asked for.
 
-        :raises UserError: none has; a cluster that grows gets it from `RAY_ADDRESS`
+        :raises UserError: none has; a cluster may grow, and is waited for
         """
-        asked = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_gb * 1e9}
         nodes: list[dict[str, Any]] = self._ray.nodes()  # type: ignore[no-untyped-call]
         machines = [node["Resources"] for node in nodes if node["Alive"]]
-        if not needs.gpus and any(has.get("GPU") for has in machines) and not self._warned:
-            say(
-                "Ray's machines have GPUs, which --gpus 0 leaves idle; a share of 0.25 lets 4 on one"
-            )
-            self._warned = True
+        asked = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_gb * 1e9}
+        most = {name: max(has.get(name, 0.0) for has in machines) for name in asked}
         if any(all(has.get(k, 0) >= v for k, v in asked.items()) for has in machines):
+            if most["GPU"] and not needs.gpus:
+                self._warn("--gpus 0: the GPUs there are idle; with 0.25 four trainings share one")
             return
-        most = {k: max((has.get(k, 0) for has in machines), default=0) for k in asked}
         text = (
             f"--cpus {needs.cpus} --gpus {needs.gpus} --memory {needs.memory_gb}: no machine of Ray"
             f" has that; they have up to {most['CPU']:g} cores, {most['GPU']:g} GPUs and"
@@ -87,9 +84,12 @@ class OnRay:
         )
         if not os.environ.get("RAY_ADDRESS"):
             raise UserError(text)
-        if not self._warned:
-            say(f"{text}; waiting for one that has")
-        self._warned = True
+        self._warn(f"{text}; waiting for one that has")
+
+    def _warn(self, text: str) -> None:
+        if text not in self._said:
+            say(text)
+        self._said.add(text)
 
 
 class RayHandle:
