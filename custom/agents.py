@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
@@ -25,8 +26,10 @@ def save_agent(model: BaseAlgorithm, path: Path) -> None:
     bad = non_finite_parameter(model)
     if bad:
         raise NonFiniteError(f"{path.name} is not saved: {bad} has a value that is not finite")
+    made = io.BytesIO()  # into a file PyTorch says of a full disk what nobody understands
+    model.save(made)
     with atomic_file(path) as file:
-        model.save(file)  # type: ignore[arg-type]
+        file.write(made.getbuffer())
 
 
 def non_finite_parameter(model: BaseAlgorithm) -> str | None:

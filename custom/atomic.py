@@ -45,6 +45,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def copy_file(source: Path, path: Path) -> None:
+    """Copy a file whole or not at all."""
+    with atomic_file(path) as file:
+        file.write(source.read_bytes())
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
     with atomic_file(path, "w") as file:
@@ -62,9 +68,11 @@ def replaced(folder: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
+        _sync_folder(partial)
         if folder.exists():
             folder.rename(old)
         partial.rename(folder)
+        _sync_folder(folder.parent)
     except BaseException:
         restore(folder)
         shutil.rmtree(partial, ignore_errors=True)
@@ -72,15 +80,16 @@ def replaced(folder: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def restore(folder: Path) -> bool:
-    """Bring back what was broken off between the two renames of `replaced`.
-
-    :return: whether there is anything
-    """
+def restore(folder: Path) -> None:
+    """Bring back what was broken off between the two renames of `replaced`."""
     _, old = _beside(folder)
     if old.exists() and not folder.exists():
         old.rename(folder)
-    return folder.exists()
+
+
+def is_there(folder: Path) -> bool:
+    """Whether a folder of `replaced` is there, or can be brought back."""
+    return folder.exists() or _beside(folder)[1].exists()
 
 
 def remove(folder: Path) -> None:

@@ -9,6 +9,12 @@ class UserError(Exception):
     exit_status = 2
 
 
+class StateError(UserError):
+    """A saved state cannot be gone on with; a training can only begin anew."""
+
+    exit_status = 3
+
+
 class NonFiniteError(UserError):
     """Training met NaN or infinity: nothing wrong with the command, so its status is 1."""
 

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from custom.compare.measured import Measured
+from custom.atomic import remove
 from custom.console import say
+from custom.curves import evaluations
 from custom.engine import Engine
-from custom.errors import UserError
-from custom.evaluation import EPSILON
+from custom.errors import StateError, UserError
 from custom.fanout.loop import run_all
 from custom.fanout.task import Launcher, Resources, Task
 from custom.games import Game
 from custom.overview import state_of
 from custom.recipes import Recipe
-from custom.resume import can_go_on
+from custom.resume import can_go_on, is_of, saved_at
 from custom.runs import Run, open_run, try_lock
 from custom.saved_state import can_be_saved
+from custom.settings import Settings
+from custom.signals import SIGNAL_STATUS
 
-ANY_THREADS = {"threads": 0}  # they change nothing but the time
-ATTEMPTS = 3  # at a run, each time that the command is given
+ATTEMPTS = 3  # at a run that comes no further, each time that the command is given
+LOOK_AGAIN = 2.0  # seconds, whether another process is still at a run
 
 
 @dataclass(frozen=True)
@@ -65,39 +68,51 @@ class Matrix:
 
     def is_done(self, cell: Cell) -> bool:
         """Whether there is a finished run of just this."""
-        return any(state_of(run) == "finished" for run in self._runs_of(cell))
+        return any(self._is_whole(run) for run in self.runs_of(cell))
 
-    def broken_off(self, cell: Cell) -> Run | None:
-        """The latest run of just this that can be gone on with."""
-        found = [run for run in self._runs_of(cell) if can_go_on(run)]
-        return max(found, key=lambda run: run.path.stat().st_mtime, default=None)
+    def _is_whole(self, run: Run) -> bool:
+        """Finished, with its last evaluation, which a full disk may have cost."""
+        if state_of(run) != "finished" or (found := evaluations(run)) is None:
+            return False
+        freq = int(run.facts["eval_freq"])
+        last = run.facts["n_timesteps"] // freq * freq
+        return bool(len(found["timesteps"]) and found["timesteps"][-1] >= last)
 
-    def _runs_of(self, cell: Cell) -> Iterator[Run]:
-        """Runs here, finished or not, of what a cell is and in the way that all are trained."""
+    def broken_off(self, cell: Cell, but: Collection[Path] = ()) -> Run | None:
+        """The run of just this that came furthest, and can be gone on with.
+
+        :param but: those that could not
+        """
+        if not self.save_state:
+            return None
+        found = [run for run in self.runs_of(cell) if can_go_on(run) and run.path not in but]
+        return max(found, key=saved_at, default=None)
+
+    def is_running(self, cell: Cell) -> bool:
+        """Whether some process is training it."""
+        return any(state_of(run) == "running" for run in self.runs_of(cell))
+
+    def runs_of(self, cell: Cell) -> list[Run]:
+        """Runs here of what a cell is, trained in the way that all are."""
         recipe = self.engine.resolve(cell.recipe)
-        for path in (self.logs / recipe.name / recipe.algo).glob(f"{cell.game.folder_name}_*"):
-            try:
-                run = open_run(path)
-                if (
-                    run.facts["seed"] == cell.seed
-                    and run.hyperparams == recipe.hyperparams
-                    and run.facts["engine"] | ANY_THREADS == asdict(self.engine) | ANY_THREADS
-                    and run.facts["eval_protocol"]["episodes"] == self.episodes
-                    and run.facts["eval_protocol"]["epsilon"] == EPSILON
-                    and run.facts["eval_freq"] == self._eval_freq(recipe)
-                ):
-                    yield run
-            except (UserError, LookupError, TypeError):
-                continue  # damaged, or of an earlier version: it is trained again
-
-    def holds(self, run: Measured) -> bool:
-        """Whether a run is one of these, and not another one in the same folder."""
-        return any(
-            run.game.env_id == cell.game.env_id
-            and (run.recipe, run.seed) == (cell.recipe.name, cell.seed)
-            and run.hyperparams == self.engine.resolve(cell.recipe).hyperparams
-            for cell in self.cells
+        settings = Settings(
+            seed=cell.seed,
+            eval_freq=self._eval_freq(recipe),
+            eval_episodes=self.episodes,
+            engine=self.engine,
         )
+        found = []
+        for path in (self.logs / recipe.name / recipe.algo).glob(f"{cell.game.folder_name}_*"):
+            with suppress(UserError):  # damaged: it is trained again
+                run = open_run(path)
+                if is_of(run, recipe, settings):
+                    found.append(run)
+        return found
+
+    def holds(self, name: str) -> bool:
+        """Whether the finished run of this name, its path, is one of these."""
+        paths = {str(run.path) for cell in self.cells for run in self.runs_of(cell)}
+        return str(Path(name).resolve()) in paths
 
     def _eval_freq(self, recipe: Recipe) -> int:
         return max(recipe.n_timesteps // self.evaluations, 1)
@@ -108,7 +123,8 @@ class Matrix:
         :param run: that it goes on with; None: a new one
         """
         if run is not None:
-            arguments = (f"--run={run.path}", f"--device={self.device}", "--no-report")
+            how = f"--device={self.device}", f"--threads={self.resources.cpus}"
+            arguments = (f"--run={run.path}", *how, "--no-report")
             return Task(
                 cell.name, "scripts.resume", arguments, log=self.log(cell), resources=self.resources
             )
@@ -167,8 +183,9 @@ class Queue:
         self._attempts: Counter[str] = Counter()
         self._held: dict[str, IO[str]] = {}
         self._began: dict[str, float] = {}
-        self._given_up: set[Path] = set()  # runs that could not be gone on with
-        self._goes_on: dict[str, Path] = {}
+        self._goes_on: dict[str, Run | None] = {}
+        self._given_up: set[Path] = set()  # runs that cannot be gone on with
+        self._look_at: dict[str, float] = {}
         total = len(matrix.cells)
         self._done = total - len(self.waiting)
         say(f"{total} runs, {self._done} of them finished before")
@@ -176,45 +193,55 @@ class Queue:
     def next_task(self) -> Task | None:
         """A run that nobody is at."""
         for cell in list(self.waiting):
+            if time.monotonic() < self._look_at.get(cell.name, 0):
+                continue
+            self._look_at[cell.name] = time.monotonic() + LOOK_AGAIN
             lock = self.matrix.log(cell).with_suffix(".lock").open("w")
-            if not try_lock(lock):
-                lock.close()
-                continue
-            self.waiting.remove(cell)
-            if self.matrix.is_done(cell):  # by another process, meanwhile
-                lock.close()
-                self._tell(cell, "finished elsewhere")
-                continue
-            self._held[cell.name] = lock
-            return self._start(cell)
+            if try_lock(lock) and not self.matrix.is_running(cell):
+                self.waiting.remove(cell)
+                if not self.matrix.is_done(cell):
+                    self._held[cell.name] = lock
+                    return self._start(cell)
+                self._tell(cell, "finished by another process")
+            lock.close()
         return None
 
     def _start(self, cell: Cell) -> Task:
         self._attempts[cell.name] += 1
-        self._began[cell.name] = time.monotonic()
-        run = self.matrix.broken_off(cell)
-        if run is None or run.path in self._given_up:
-            self._goes_on.pop(cell.name, None)
-            return self.matrix.task(cell)
-        self._goes_on[cell.name] = run.path
-        say(f"{cell.name}: goes on with {run.path}")
+        self._began[cell.name] = time.time()
+        run = self._goes_on[cell.name] = self.matrix.broken_off(cell, self._given_up)
+        if run is not None:
+            say(f"{cell.name}: goes on with {run.path}")
         return self.matrix.task(cell, run)
 
     def ended(self, task: Task, status: int) -> None:
         """Tell how a run ended, and line it up again where that may help."""
-        cell, minutes = self._cells[task.name], (time.monotonic() - self._began[task.name]) / 60
+        cell, minutes = self._cells[task.name], (time.time() - self._began[task.name]) / 60
         self._held.pop(task.name).close()
         if status == 0 and self.matrix.is_done(cell):
             self._tell(cell, f"finished in {minutes:.1f} min")
-            return
-        said = f"{task.name}: ended with status {status}"
-        if status == UserError.exit_status and task.name in self._goes_on:
-            self._given_up.add(self._goes_on[task.name])
-        elif status == UserError.exit_status or self._attempts[task.name] >= ATTEMPTS:
-            say(f"{said}; look into {task.log}")
-            return
-        self.waiting.append(cell)
-        say(f"{said}; it is tried again ({task.log})")
+            for run in self.matrix.runs_of(cell):
+                if can_go_on(run):
+                    remove(run.saved_state)  # of an earlier go
+        elif self._may_help(cell, status):
+            self._look_at.pop(cell.name)
+            self.waiting.append(cell)
+            say(f"{task.name}: ended with status {status}; it is tried again ({task.log})")
+        else:
+            say(f"{task.name}: ended with status {status}; look into {task.log}")
+
+    def _may_help(self, cell: Cell, status: int) -> bool:
+        """Whether another go may end otherwise: one that was killed, or whose state is damaged."""
+        before = self._goes_on[cell.name]
+        if status == StateError.exit_status and before is not None:
+            self._given_up.add(before.path)
+            remove(before.saved_state)
+            return True
+        run = self.matrix.broken_off(cell, self._given_up)
+        if run is not None and saved_at(run) > self._began[cell.name]:
+            self._attempts[cell.name] = 0  # it came further
+        was_killed = status < 0 or status > SIGNAL_STATUS
+        return was_killed and self._attempts[cell.name] < ATTEMPTS
 
     def _tell(self, cell: Cell, what: str) -> None:
         self._done += 1

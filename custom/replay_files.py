@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch as th
 
-from custom.atomic import replaced, restore
+from custom.atomic import replaced, restore, write_json
 from custom.buffers import FrameReplayBuffer
 
 PART = 2**26  # bytes moved at once
@@ -25,9 +25,7 @@ def save_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
     with replaced(folder) as partial:
         for name, tensor in buffer.tensors().items():
             _write(tensor[: _rows_of(buffer, name, buffer.ring.added)], partial / f"{name}.npy")
-        (partial / "replay.json").write_text(
-            json.dumps({"steps": buffer.ring.added, **buffer.shape()})
-        )
+        write_json(partial / "replay.json", {"steps": buffer.ring.added, **buffer.shape()})
 
 
 def load_replay(buffer: FrameReplayBuffer, folder: Path, memory_map: bool = False) -> None:

@@ -2,62 +2,115 @@
 
 from __future__ import annotations
 
-import shutil
+from dataclasses import asdict, replace
 
-from custom.atomic import restore
+from custom.atomic import copy_file, is_there, restore
 from custom.build import build
 from custom.callbacks import GameRecord, PeriodicCallback
+from custom.console import say
 from custom.engine import Engine
-from custom.errors import UserError
+from custom.errors import StateError, UserError
 from custom.experiment import Experiment
 from custom.off_policy import AtariOffPolicy
 from custom.overview import state_of
-from custom.provenance import now
+from custom.provenance import provenance, versions_of
 from custom.recipes import Recipe
 from custom.runs import Run, open_run
-from custom.saved_state import BEST, load_state
+from custom.saved_state import BEST, LEARNER, load_state
 from custom.settings import Settings
 
+ANY_THREADS = {"threads": 0}  # they change nothing but the time
 PATIENCE = 300.0  # seconds in which a process that was told to end saves what it has
 
 
-def resume(run: Run, device: str = "auto") -> tuple[Experiment, AtariOffPolicy]:
+def resume(
+    run: Run, device: str = "auto", threads: int | None = None
+) -> tuple[Experiment, AtariOffPolicy]:
     """A broken-off training, ready to go on as if it had never been; `train` does.
 
     What is newer than the saved state (games, evaluations, agents) is dropped: it comes again.
 
     :param run: trained with `Settings.save_state`
-    :raises UserError: it is finished, is being trained, or holds no state that can be read
+    :param threads: of PyTorch; None: as before
+    :raises StateError: its state cannot be read
+    :raises UserError: it is finished, is being trained, or holds no state
     """
     lock = run.lock(PATIENCE)
     try:
         run = open_run(run.path)  # another process may have been at it meanwhile
-        if not can_go_on(run):
-            reason = "is finished" if state_of(run) == "finished" else "holds no saved state"
-            raise UserError(f"RUN {run.path}: {reason}; make train with --save-state keeps one")
-        experiment, model = build(_recipe(run), run.game, _settings(run, device), (run, lock))
+        _check(run)
+        restore(run.saved_state)
+        settings = _settings(run, device, threads)
+        experiment, model = build(_recipe(run), run.game, settings, (run, lock))
         assert isinstance(model, AtariOffPolicy)
-        assert model.env is not None
-        try:
-            saved = load_state(model, run.saved_state)
-        except ValueError as error:
-            model.env.close()
-            raise UserError(f"RUN {error}; make train begins anew") from None
-        assert experiment.saver is not None
-        experiment.saver.seconds_before = saved["seconds"]
-        experiment.saver.random = saved["random"]
-        _rewind(experiment, run, model.num_timesteps)
-        goes_on = [*run.facts.get("resumed", []), {"steps": model.num_timesteps, "at": now()}]
-        run.update(state="running", resumed=goes_on)
-        return experiment, model
+        _load(experiment, run, model)
     except BaseException:
         lock.close()
         raise
+    facts, here = run.facts, provenance()
+    for name in ("error", "finished"):
+        facts.pop(name, None)
+    if versions_of(here["packages"]) != versions_of(facts["packages"]):
+        say("packages have changed since the run was begun: it may differ in the last bits")
+    here = {**here, "packages": versions_of(here["packages"])}
+    del here["command"]  # with paths of this machine; the run's own stays
+    resumed = [*facts.get("resumed", []), {"steps": model.num_timesteps, **here}]
+    run.update(state="running", resumed=resumed)
+    return experiment, model
 
 
 def can_go_on(run: Run) -> bool:
-    """Whether a run is not finished and has a state to go on from."""
-    return state_of(run) != "finished" and restore(run.saved_state)
+    """Whether a run is broken off, and has a state to go on from."""
+    return state_of(run) in ("interrupted", "failed") and is_there(run.saved_state)
+
+
+def saved_at(run: Run) -> float:
+    """When the state was saved, in seconds since 1970; 0 where it is being replaced."""
+    file = run.saved_state / LEARNER
+    return file.stat().st_mtime if file.is_file() else 0.0
+
+
+def is_of(run: Run, recipe: Recipe, settings: Settings) -> bool:
+    """Whether a run is what a recipe would be trained to, finished or not.
+
+    :param recipe: as the engine plays it
+    """
+    facts = run.facts
+    try:
+        protocol = facts["eval_protocol"]
+        return bool(
+            run.hyperparams == recipe.hyperparams
+            and facts["seed"] == settings.seed
+            and facts["engine"] | ANY_THREADS == asdict(settings.engine) | ANY_THREADS
+            and protocol["episodes"] == settings.eval_episodes
+            and protocol["epsilon"] == settings.eval_epsilon
+            and facts["eval_freq"] == settings.eval_freq
+        )
+    except (LookupError, TypeError):  # of an earlier version
+        return False
+
+
+def _check(run: Run) -> None:
+    if run.facts.get("state") == "finished":
+        raise UserError(f"RUN {run.path}: is finished; there is nothing to go on with")
+    if not is_there(run.saved_state):
+        reason = "holds no saved state, which only make train ARGS=--save-state keeps"
+        raise UserError(f"RUN {run.path}: {reason}; train anew")
+
+
+def _load(experiment: Experiment, run: Run, model: AtariOffPolicy) -> None:
+    assert experiment.saver is not None
+    assert model.env is not None
+    try:
+        saved = load_state(model, run.saved_state)
+        experiment.saver.seconds_before = saved["seconds"]
+        experiment.saver.random = saved["random"]
+        _rewind(experiment, run, model.num_timesteps)
+    except Exception as error:  # whatever damaged files make torch, NumPy and others raise
+        model.env.close()
+        reason = " ".join(str(error).split()) or type(error).__name__
+        place = f"RUN {run.saved_state}: cannot be gone on with ({reason[:300]})"
+        raise StateError(f"{place}; train anew") from None
 
 
 def _rewind(experiment: Experiment, run: Run, steps: int) -> None:
@@ -67,7 +120,7 @@ def _rewind(experiment: Experiment, run: Run, steps: int) -> None:
     for name in (BEST, run.final_model.name):
         (run.path / name).unlink(missing_ok=True)
     if (run.saved_state / BEST).is_file():
-        shutil.copyfile(run.saved_state / BEST, run.path / BEST)
+        copy_file(run.saved_state / BEST, run.path / BEST)
 
 
 def _recipe(run: Run) -> Recipe:
@@ -75,8 +128,9 @@ def _recipe(run: Run) -> Recipe:
     return Recipe(facts["recipe"], facts["algo"], run.path / "recipe.yml", run.hyperparams)
 
 
-def _settings(run: Run, device: str) -> Settings:
+def _settings(run: Run, device: str, threads: int | None) -> Settings:
     facts = run.facts
+    engine = Engine(**facts["engine"])
     return Settings(
         seed=facts["seed"],
         logs=run.path.parents[2],
@@ -87,5 +141,5 @@ def _settings(run: Run, device: str) -> Settings:
         save_freq=facts["save_freq"],
         keep_checkpoints=facts["keep_checkpoints"],
         save_state=True,
-        engine=Engine(**facts["engine"]),
+        engine=engine if threads is None else replace(engine, threads=threads),
     )

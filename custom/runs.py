@@ -16,6 +16,7 @@ Their layout is the zoo's, ``LOGS/<recipe>/<algo>/<env>_<n>/``::
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import math
@@ -43,10 +44,14 @@ def try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system that knows no locks
-        return True
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
     return True
 
+
+LOCK = ".lock"  # of a run folder
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # a file system that knows none
 
 # What commands read from run.json.
 FACTS = {"algo": str, "env_id": str, "frame_skip": int, "recipe": str, "seed": int}
@@ -104,7 +109,7 @@ class Run:
         :param seconds: to wait for another that has it
         :raises UserError: it has it still
         """
-        file = (self.path / "recipe.yml").open()  # never replaced, so always the same file
+        file = (self.path / LOCK).open("a+")  # not to be written, but NFS asks for that
         end = time.monotonic() + seconds
         while not try_lock(file):
             if time.monotonic() > end:
@@ -115,8 +120,11 @@ class Run:
 
     def is_locked(self) -> bool:
         """Whether a process is training it."""
-        with (self.path / "recipe.yml").open() as file:
-            return not try_lock(file, fcntl.LOCK_SH)
+        try:
+            with (self.path / LOCK).open("r+") as file:
+                return not try_lock(file, fcntl.LOCK_SH)
+        except (FileNotFoundError, PermissionError, IsADirectoryError):
+            return False  # nobody ever trained it here
 
     @property
     def saved_state(self) -> Path:

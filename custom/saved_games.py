@@ -39,7 +39,8 @@ def restore_games(env: VecEnv, state: list[Plain]) -> None:
     if [_name(part) for part in parts] != [saved["class"] for saved in state]:
         raise ValueError("the games are of other wrappers")
     for part, saved in zip(parts, state, strict=True):
-        vars(part).update(to_numpy(saved["values"]))
+        known = vars(part)
+        known.update({k: v for k, v in to_numpy(saved["values"]).items() if k in known})
         if "emulator" in saved:
             emulator = ale_py.ALEState(saved["emulator"].numpy().tobytes())
             part.ale.restoreSystemState(emulator)  # type: ignore[attr-defined]

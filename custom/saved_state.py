@@ -7,8 +7,8 @@ pickled but tensors and plain values, which are read without running code.
 
 from __future__ import annotations
 
+import io
 import random
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,7 +19,8 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
-from custom.atomic import atomic_file, replaced
+from custom.agents import non_finite_parameter
+from custom.atomic import atomic_file, copy_file, replaced
 from custom.buffers import FrameReplayBuffer
 from custom.callbacks import PeriodicCallback, StopRequest
 from custom.console import say
@@ -81,6 +82,8 @@ class StateSaver(PeriodicCallback):
         self.stop.waits = not self.stop.requested
 
     def _save(self) -> None:
+        if non_finite_parameter(self.model):  # on a GPU the guard looks now and then
+            return
         try:
             seconds = time.monotonic() - self._started
             save_state(self.model, self.run.saved_state, self.run.path / BEST, seconds)
@@ -112,40 +115,39 @@ def save_state(model: AtariOffPolicy, folder: Path, best: Path, seconds: float) 
         "games": games_state(env),
         "random": random_state(model),
     }
+    made = io.BytesIO()  # into a file PyTorch says of a full disk what nobody understands
+    th.save(content, made)
     with replaced(folder) as partial:
         with atomic_file(partial / LEARNER) as file:
-            th.save(content, file)
+            file.write(made.getbuffer())
         save_replay(replay, partial / REPLAY)
         if best.is_file():
-            shutil.copyfile(best, partial / BEST)
+            copy_file(best, partial / BEST)
 
 
 def load_state(model: AtariOffPolicy, folder: Path) -> dict[str, Plain]:
     """Make a model, new and of the same recipe, that of a saved state.
 
     :return: all that was saved; random numbers are for `set_random_state`, when all else is ready
-    :raises ValueError: the state is damaged, or of another recipe
+    :raises Exception: of any kind: the state is damaged, or of another recipe
     """
     env, replay = _env_and_replay(model)
-    try:
-        content = th.load(folder / LEARNER, map_location="cpu", weights_only=True)
-        if content["format"] != FORMAT:
-            raise ValueError(f"its format is {content['format']}, not {FORMAT}")
-        model.set_parameters(content["parameters"], device=model.device)
-        for name, value in content["counters"].items():
-            setattr(model, name, value)
-        size = model._stats_window_size
-        model.ep_info_buffer = deque(to_numpy(content["recent"]), maxlen=size)
-        model.ep_success_buffer = deque(maxlen=size)
-        load_replay(replay, folder / REPLAY)
-        if content["games"] is None:
-            _begin_games(model, env, replay)
-        else:
-            restore_games(env, content["games"])
-            model._last_obs = to_numpy(content["observation"])
-    except Exception as error:  # whatever damaged files make torch and NumPy raise
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{folder}: cannot be gone on with ({reason[:300]})") from None
+    content = th.load(folder / LEARNER, map_location="cpu", weights_only=True)
+    if content["format"] != FORMAT:
+        raise ValueError(f"its format is {content['format']}, not {FORMAT}")
+    model.set_parameters(content["parameters"], device=model.device)
+    for name in COUNTERS:
+        if hasattr(model, name):
+            setattr(model, name, content["counters"][name])
+    size = model._stats_window_size
+    model.ep_info_buffer = deque(to_numpy(content["recent"]), maxlen=size)
+    model.ep_success_buffer = deque(maxlen=size)
+    load_replay(replay, folder / REPLAY)
+    if content["games"] is None:
+        _begin_games(model, env, replay)
+    else:
+        restore_games(env, content["games"])
+        model._last_obs = to_numpy(content["observation"])
     model.goes_on = True
     return dict(content)
 
@@ -184,4 +186,6 @@ def set_random_state(model: AtariOffPolicy, state: dict[str, Any]) -> None:
     th.set_rng_state(state["torch"])
     if len(state["cuda"]) == th.cuda.device_count():
         th.cuda.set_rng_state_all(state["cuda"])
+    else:
+        say("the GPUs are others than before: from here on random numbers are others, too")
     model.action_space.np_random.bit_generator.state = state["actions"]

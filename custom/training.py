@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from custom.atomic import remove, restore
+from custom.atomic import is_there, remove
 from custom.console import say
 from custom.errors import UserError
 from custom.evaluation import Protocol
@@ -48,7 +48,7 @@ def _train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int) -
                 kind = type(error) if isinstance(error, UserError) else UserError
                 raise kind(f"{error}. {_last_good(run)}") from None
             raise
-        _end(run, model, started)
+        _end(experiment, run, model, started)
     if report_episodes and not received:
         report(run, report_episodes, str(model.device))
     status = SIGNAL_STATUS + received[0] if received else 0
@@ -59,15 +59,17 @@ def _train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int) -
     return status
 
 
-def _end(run: Run, model: BaseAlgorithm, started: float) -> None:
+def _end(experiment: Experiment, run: Run, model: BaseAlgorithm, started: float) -> None:
     """Write down how far it came, and say how to go on."""
+    assert experiment.evaluation is not None
     whole = model.num_timesteps >= run.facts["n_timesteps"]
+    whole = whole and not experiment.evaluation.was_broken_off  # the last one, say
     state = "finished" if whole else "interrupted"
     _close(run, model, started, state)
     say(f"{state} after {model.num_timesteps:,} steps; the agent is in {run.final_model}")
     if whole:
         remove(run.saved_state)
-    elif restore(run.saved_state):
+    elif is_there(run.saved_state):
         say(f"make resume RUN={run.path} goes on")
 
 

@@ -12,7 +12,10 @@ from scripts import options
 
 def command(args: argparse.Namespace) -> int:
     """Find the run, load its state, train the rest, report."""
-    experiment, model = resume(options.find_run(args), args.device)
+    run = options.find_run(args)
+    experiment, model = resume(run, args.device, args.threads)
+    if (run.path / "wandb").is_dir():
+        say("from here on it is not tracked on W&B")
     steps, total = model.num_timesteps, experiment.recipe.n_timesteps
     say(f"going on at step {steps:,} of {total:,}, on {model.device}")
     return train(experiment, model, report_episodes=0 if args.no_report else args.episodes)
@@ -22,6 +25,8 @@ def parser() -> options.Parser:
     """Flags of the command."""
     flags = ("game", "recipe", "run", "device", "episodes")
     made = options.shared_parser("scripts.resume", __doc__, *flags)
+    threads = options.whole(0, 256)
+    made.add_argument("--threads", type=threads, help="of PyTorch on the CPU; default: as before")
     options.add_report(made)
     return made
 

@@ -21,7 +21,7 @@ from custom.buffers import TIMEOUT, FrameReplayBuffer
 from custom.build import build
 from custom.curves import evaluations, training_games
 from custom.engine import Engine
-from custom.errors import UserError
+from custom.errors import StateError, UserError
 from custom.games import find_game
 from custom.recipe_schema import check_entry
 from custom.recipes import Recipe
@@ -40,7 +40,7 @@ RMSPROP = {
     "optimizer_kwargs": {"alpha": 0.95, "eps": 1e-5},
 }
 NOISY = {"features_extractor_kwargs": {"features_dim": 32}, "noisy": True}
-EVALUATED = ("episodes",)  # the others not: full games take long
+EVALUATED = ("sticky, RMSProp", "episodes")  # the others not: full games take long
 OPTIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "lives and FIRE": ("dqn", "Breakout", {}),
     "sticky, RMSProp": ("dqn", "ALE/Breakout-v5", {**PAPER, "policy_kwargs": RMSPROP}),
@@ -107,8 +107,9 @@ def trained(logs: Path, name: str, stop: int = 0, kill: int = 0, **more: Any) ->
 
 def the_same(a: Run, b: Run) -> None:
     """The weights bit for bit, and all that was written down but times."""
-    agents = [th.load(_policy(run), weights_only=True) for run in (a, b)]
-    assert all(th.equal(agents[0][name], agents[1][name]) for name in agents[0])
+    for which in ("final", "best") if evaluations(a) else ("final",):
+        agents = [th.load(_policy(run.model(which)), weights_only=True) for run in (a, b)]
+        assert all(th.equal(agents[0][name], agents[1][name]) for name in agents[0])
     assert training_games(a).equals(training_games(b))
     assert _monitored(a) == _monitored(b)
     ours, theirs = evaluations(a) or {}, evaluations(b) or {}
@@ -124,8 +125,8 @@ def _monitored(run: Run) -> list[list[str]]:
     return [[line.rpartition(",")[0] for line in f.read_text().splitlines()[1:]] for f in files]
 
 
-def _policy(run: Run) -> Any:
-    return ZipFile(run.final_model).open("policy.pth")
+def _policy(agent: Path) -> Any:
+    return ZipFile(agent).open("policy.pth")
 
 
 @pytest.mark.parametrize(
@@ -199,18 +200,51 @@ def test_an_evaluation_that_was_broken_off_is_made_after_all(tmp_path: Path) -> 
     assert found["timesteps"].tolist() == [2 * EVERY, STEPS]
 
 
+def test_a_stop_in_the_last_evaluation_leaves_the_run_unfinished(tmp_path: Path) -> None:
+    first = trained(tmp_path, "episodes", stop=STEPS - 1)
+    assert first.facts["steps"] >= STEPS
+    assert first.facts["state"] == "interrupted"
+    assert train(*resume(first, "cpu")) == 0
+    over = open_run(first.path)
+    found = evaluations(over)
+    assert found is not None
+    assert found["timesteps"].tolist() == [2 * EVERY, STEPS]
+    assert over.facts["state"] == "finished"
+
+
+def test_a_full_disk_costs_a_state_and_not_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("custom.saved_state.save_replay", full)
+    run = trained(tmp_path, "noise")
+    assert run.facts["state"] == "finished"
+    assert "state not saved: [Errno 28]" in capsys.readouterr().out
+
+
 def test_what_cannot_go_on_is_refused_and_left_as_it_is(
     tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = trained(tmp_path, "noise", **STOPPED)
     files = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     monkeypatch.setattr("custom.resume.PATIENCE", 0.0)
-    with run.lock(), pytest.raises(UserError, match="another process is at it"):
-        resume(run)
+    with run.lock():
+        assert run.is_locked()
+        with pytest.raises(UserError, match="another process is at it"):
+            resume(run)
+    assert not run.is_locked()
     learner = run.saved_state / "learner.pt"
     learner.write_bytes(learner.read_bytes()[:1000])
-    assert "cannot be gone on with" in refused("scripts.resume", "--run", run.path)
+    with pytest.raises(StateError, match="cannot be gone on with"):
+        resume(run, "cpu")
     learner.write_bytes(files[learner])
+    games = run.path / "training_games.csv"
+    games.write_bytes(b"")
+    with pytest.raises(StateError, match="cannot be gone on with"):
+        resume(run, "cpu")
+    games.write_bytes(files[games])
     assert {path: path.read_bytes() for path in files} == files
     shutil.rmtree(run.saved_state)
     assert "holds no saved state" in refused("scripts.resume", "--run", run.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from custom.fanout.remote import Outcome, run_task, shared_mark, unpack
 from custom.fanout.task import Handle, Task
 
 KILLED = -9
+POLL = 0.5  # seconds
 MINUTES = 3 * 24 * 60  # of a job
 
 
@@ -80,4 +82,7 @@ class SlurmHandle:
         self._job.cancel()
 
     def end(self, seconds: float) -> None:
-        """It is cancelled: nothing is waited for."""
+        """Wait for its end for so long; it is cancelled already."""
+        end = time.monotonic() + seconds
+        while not self._job.done() and time.monotonic() < end:
+            time.sleep(POLL)

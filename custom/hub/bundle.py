@@ -65,6 +65,7 @@ FACTS = (  # of run.json
     "git_revision",
     "python",
     "hardware",
+    "resumed",
 )
 PACKAGES = (
     "ale-py",

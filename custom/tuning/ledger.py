@@ -84,10 +84,16 @@ def original_of(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
     return sum(REPEATED not in t.user_attrs for t in trials if t.number < trial.number)
 
 
-def run_before(trial: Trial, trials: list[FrozenTrial]) -> str:
-    """Run folder of the trial that one repeats, on the machine that trained it; or nothing."""
-    number = trial.user_attrs.get(REPEATED)
-    return "" if number is None else str(trials[number].user_attrs.get(RUN, ""))
+def folders_of(number: int, trials: list[FrozenTrial]) -> list[Path]:
+    """Run folders of a trial and of those that it repeats, as far as they are of this machine."""
+    found: list[Path] = []
+    following: int | None = number
+    while following is not None:
+        attributes = trials[following].user_attrs
+        if RUN in attributes and attributes.get(PROCESS, ("",))[0] == machine():
+            found.append(Path(attributes[RUN]))
+        following = attributes.get(REPEATED)
+    return found
 
 
 def next_original(trials: list[FrozenTrial]) -> int:

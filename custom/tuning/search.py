@@ -10,11 +10,12 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from custom.atomic import remove
 from custom.console import say
 from custom.errors import UserError
 from custom.fanout.loop import run_all
 from custom.fanout.task import Launcher, Resources, Task
-from custom.tuning.ledger import Progress, Watch, progress, reason_of, results, settle
+from custom.tuning.ledger import Progress, Watch, folders_of, progress, reason_of, results, settle
 from custom.tuning.storage import alone, insist
 from custom.tuning.trial import DONE, NOTHING_LEFT
 
@@ -113,7 +114,14 @@ class Search:
         for trial in self._trials:
             if trial.state.is_finished() and trial.number not in self._said:
                 self._said.add(trial.number)
+                self._tidy(trial)
                 say(f"trial {trial.number}: {self._outcome(trial)}")
+
+    def _tidy(self, trial: FrozenTrial) -> None:
+        """Remove the saved state of a trial that is not done again."""
+        counts = trial.number in {result.number for result in results(self._trials)}
+        for folder in folders_of(trial.number, self._trials) if counts else []:
+            remove(folder / "state")
 
     def _outcome(self, trial: FrozenTrial) -> str:
         if trial.state is TrialState.FAIL:

@@ -31,12 +31,13 @@ from custom.console import say
 from custom.errors import NonFiniteError, UserError
 from custom.experiment import Experiment
 from custom.recipe_values import RecipeError
-from custom.resume import can_go_on, resume
+from custom.recipes import Recipe
+from custom.resume import can_go_on, is_of, resume
 from custom.runs import open_run
 from custom.saved_state import can_be_saved
 from custom.settings import Settings
 from custom.training import train
-from custom.tuning.ledger import RUN, run_before
+from custom.tuning.ledger import RUN, folders_of
 from custom.tuning.plan import Plan
 from custom.tuning.storage import insist
 from custom.tuning.study import MachineError, TrialFailedError, load, plan_of, run_one
@@ -68,7 +69,7 @@ class Report(BaseCallback):
         return not self.pruned
 
 
-def train_trial(trial: Trial, plan: Plan, settings: Settings, earlier: str) -> float:
+def train_trial(trial: Trial, plan: Plan, settings: Settings, earlier: Path | None) -> float:
     """Train at a trial's point; the value of the objective.
 
     :param earlier: run folder of the trial that this one repeats, if any
@@ -79,7 +80,7 @@ def train_trial(trial: Trial, plan: Plan, settings: Settings, earlier: str) -> f
     chosen = plan.space.suggest(trial)
     with _failing():
         recipe = replace(plan.recipe_of(RUNS, chosen), file=Path(f"trial {trial.number}"))
-        begun = _gone_on_with(earlier, settings.device)
+        begun = _gone_on_with(earlier, recipe, settings)
         experiment, model = begun or build(recipe, plan.game, settings)
     run = experiment.run
     assert run is not None
@@ -120,16 +121,19 @@ def settings_of(plan: Plan, asked: dict[str, Any], original: int) -> Settings:
     )
 
 
-def _gone_on_with(earlier: str, device: str) -> tuple[Experiment, BaseAlgorithm] | None:
-    """The training that was broken off, where it lies on a disk of this machine."""
-    if not earlier or not (Path(earlier) / "run.json").is_file():
-        return None
+def _gone_on_with(
+    earlier: Path | None, recipe: Recipe, settings: Settings
+) -> tuple[Experiment, BaseAlgorithm] | None:
+    """The training that was broken off, if it is this one."""
     try:
-        run = open_run(Path(earlier))
-        return resume(run, device) if can_go_on(run) else None
+        run = open_run(earlier) if earlier else None
+        if run is None or not is_of(run, settings.engine.resolve(recipe), settings):
+            return None
+        if run.is_locked() or can_go_on(run):
+            return resume(run, settings.device, settings.engine.threads)
     except UserError as error:
         say(f"it begins anew: {error}")
-        return None
+    return None
 
 
 def _train(experiment: Experiment, model: BaseAlgorithm) -> int:
@@ -164,7 +168,7 @@ def main(text: str) -> int:
         pass
 
     def objective(trial: Trial, original: int) -> float:
-        earlier = run_before(trial, study.get_trials(deepcopy=False))
+        earlier = next(iter(folders_of(trial.number, study.get_trials(deepcopy=False))), None)
         return train_trial(trial, plan, settings_of(plan, asked, original), earlier)
 
     claimed = run_one(study, asked["url"], asked["n_trials"], objective)

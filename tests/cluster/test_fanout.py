@@ -20,7 +20,7 @@ from custom.fanout.task import Resources, Task
 from custom.overview import all_runs
 from tests.conftest import SMALL, run, start
 
-GAMES, SEEDS = ("Pong", "Breakout"), 2
+GAMES, SEEDS = ("SpaceInvaders", "Breakout"), 2
 
 
 @pytest.fixture
@@ -49,9 +49,8 @@ def test_all_runs_finish_though_a_worker_of_ray_is_killed(
     of = {
         (line.run.game.name, line.run.facts["recipe"], line.run.facts["seed"]) for line in finished
     }
-    assert len(finished) == len(of) == 8
-    # Its training was told that its parent has gone, and had time to save.
-    assert {line.state for line in lines if line not in finished} <= {"failed", "interrupted"}
+    assert len(lines) == len(finished) == len(of) == 8
+    assert [line for line in lines if "resumed" in line.run.facts]  # it went on where it was
     data = json.loads((tmp_path / "report" / "compare.json").read_text())
     assert [column["label"] for column in data["over_games"]["columns"]] == ["one", "two"]
     output = run("scripts.benchmark", *flags, "--cluster", "ray")
@@ -79,13 +78,13 @@ def test_sigterm_ends_a_benchmark_on_ray_in_one_line(flags: list[object], tmp_pa
 
 
 def _a_busy_worker(logs: Path) -> int:
-    """A worker of Ray whose task has made a run folder."""
+    """A worker of Ray whose task has saved its state."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
-        if list(logs.glob("*/dqn/*/training_games.csv")):
+        if list(logs.glob("*/dqn/*/state")):
             for folder in Path("/proc").glob("[0-9]*"):
                 command = (folder / "cmdline").read_bytes() if folder.is_dir() else b""
-                if re.match(rb"ray::.*Pong|ray::.*Breakout|ray::run_task", command):
+                if re.match(rb"ray::.*(SpaceInvaders|Breakout)|ray::run_task", command):
                     return int(folder.name)
         time.sleep(0.2)
     raise TimeoutError("no task runs")

@@ -20,7 +20,7 @@ from custom.tuning.study import load
 from tests.conftest import ROOT, SMALL, run, start
 from tests.servers.postgresql import postgresql
 
-NAME = "small-PongNoFrameskip-v4"
+NAME = "small-BreakoutNoFrameskip-v4"
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_a_search_survives_a_killed_trial_and_its_winner_trains(
 ) -> None:
     (tmp_path / "small.yml").write_text(yaml.safe_dump({"atari": SMALL}))
     storage = server if kind == "postgresql" else str(tmp_path / "study.db")
-    shared = ["--game", "Pong", "--recipe", tmp_path / "small.yml", "--logs", tmp_path / "logs"]
+    shared = ["--game", "Breakout", "--recipe", tmp_path / "small.yml", "--logs", tmp_path / "logs"]
     shared += ["--storage", storage]
     few = ["--evaluations", 2, "--eval-episodes", 1, "--engine", "native", "--seeds", 1]
     size = ["--trials", 8, "--steps", 300, "--jobs", 2, "--finalists", 1]
@@ -85,7 +85,7 @@ def test_a_search_survives_a_killed_trial_and_its_winner_trains(
     assert len({str(trial.params) for trial in done}) == 8
     best = tmp_path / "best.yml"
     assert f"RECIPE={best}" in run("scripts.tune_best", *shared, "--out", best)
-    train = ["--game", "Pong", "--recipe", best, "--logs", tmp_path / "logs", "--steps", 60]
+    train = ["--game", "Breakout", "--recipe", best, "--logs", tmp_path / "logs", "--steps", 60]
     run("scripts.train", *train, "--eval-freq", 10**9, "--no-report")
 
 
