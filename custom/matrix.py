@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from custom.atomic import remove
+from custom.compare.measured import Measured
 from custom.console import say
 from custom.curves import evaluations
 from custom.engine import Engine
@@ -109,10 +110,10 @@ class Matrix:
                     found.append(run)
         return found
 
-    def holds(self, name: str) -> bool:
-        """Whether the finished run of this name, its path, is one of these."""
-        paths = {str(run.path) for cell in self.cells for run in self.runs_of(cell)}
-        return str(Path(name).resolve()) in paths
+    def measured(self, found: list[Measured]) -> list[Measured]:
+        """Those of the runs in the same folder that are of this matrix."""
+        paths = {run.path for cell in self.cells for run in self.runs_of(cell)}
+        return [run for run in found if Path(run.name).resolve() in paths]
 
     def _eval_freq(self, recipe: Recipe) -> int:
         return max(recipe.n_timesteps // self.evaluations, 1)

@@ -34,7 +34,7 @@ def command(args: argparse.Namespace) -> int:
     out: Path = args.out or args.logs / "compare" / "benchmark"
     with whole_folder(out) as folder:
         runs, left_out = from_logs(args.logs, games, recipes)
-        data = compare([run for run in runs if matrix.holds(run.name)], left_out)
+        data = compare(matrix.measured(runs), left_out)
         write_all(data, folder)
     print(short(data))
     print(f"Report: {out / 'report.html'}")

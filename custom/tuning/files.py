@@ -85,7 +85,9 @@ def _make_room(figure: Figure, dimensions: int) -> None:
     if not wide:
         figure.set_size_inches(max(1.5 * dimensions, 8), 6)
     for axes in figure.axes:
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        low, high = axes.get_xlim()
+        if sum(low <= tick <= high for tick in axes.get_xticks()) > 1:
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.tick_params(axis="x", labelrotation=30)
 
 

@@ -85,8 +85,8 @@ def rank(found: list[Finalist], plan: Plan, matrix: Matrix) -> tuple[Data, list[
     :raises UserError: one has no run
     """
     all_runs, left_out = from_logs(matrix.logs, [plan.game], [f.name for f in found])
-    of_it = [run for run in all_runs if matrix.holds(run.name)]
-    runs = list({(run.recipe, run.seed): run for run in of_it}.values())  # each seed once
+    of_it = {(run.recipe, run.seed): run for run in matrix.measured(all_runs)}
+    runs = list(of_it.values())  # each seed once
     scores = {
         f.name: np.array([plan.value(list(run.means)) for run in runs if run.recipe == f.name])
         for f in found
