@@ -50,7 +50,7 @@ def try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     return True
 
 
-LOCK = ".lock"  # of a run folder
+LOCK = "run.lock"  # of a run folder
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # a file system that knows none
 
 # What commands read from run.json.

@@ -52,9 +52,7 @@ def _train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int) -
     if report_episodes and not received:
         report(run, report_episodes, str(model.device))
     status = SIGNAL_STATUS + received[0] if received else 0
-    if received:
-        end_on_signals()  # one more breaks off the upload
-    _end_tracking(experiment, status)
+    _end_tracking(experiment, status, bool(received))
     say(f"Run: {run.path}")
     return status
 
@@ -79,8 +77,13 @@ def _end_callbacks(experiment: Experiment) -> None:
         callback.on_training_end()
 
 
-def _end_tracking(experiment: Experiment, exit_code: int) -> None:
-    if experiment.tracker is not None:
+def _end_tracking(experiment: Experiment, exit_code: int, was_stopped: bool = False) -> None:
+    """Upload what is left; where the training was stopped, one more signal breaks that off."""
+    if experiment.tracker is None:
+        return
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
+        if was_stopped:
+            end_on_signals()
         experiment.tracker.finish(exit_code)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from custom.engine import Engine
+from custom.errors import StateError
 from custom.fanout.task import Task, ThisMachine
 from custom.games import find_game
 from custom.matrix import ATTEMPTS, Cell, Matrix, Queue
@@ -24,24 +26,26 @@ GAME = find_game("Breakout")  # whose games are short
 STEPS = 600
 
 
-@pytest.fixture
-def matrix(tmp_path: Path) -> Matrix:
+def matrix_in(folder: Path) -> Matrix:
     """Three runs, with an evaluation in the middle and one at the end."""
-    file = tmp_path / "small.yml"
+    file = folder / "small.yml"
     file.write_text(yaml.safe_dump({"atari": SMALL}))
     recipe = load_recipe(str(file), GAME).with_budget(STEPS)
     cells = tuple(Cell(GAME, recipe, seed) for seed in (1, 2, 3))
-    return Matrix(cells, tmp_path / "logs", 2, 1, Engine(env="native"), "cpu")
+    return Matrix(cells, folder / "logs", 2, 1, Engine(env="native"), "cpu")
 
 
-def only(matrix: Matrix, number: int) -> Matrix:
-    return Matrix(matrix.cells[:number], matrix.logs, 2, 1, Engine(env="native"), "cpu")
+@pytest.fixture
+def matrix(tmp_path: Path) -> Matrix:
+    return matrix_in(tmp_path)
 
 
-def broken_off(matrix: Matrix) -> Path:
-    """Train the only run until it has saved its state, and kill it; its folder."""
-    handle = ThisMachine().start(matrix.task(matrix.cells[0]))
-    while not (found := list(matrix.logs.glob("small/dqn/*/state"))):
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that had saved its state when its process was killed."""
+    one = only(matrix_in(tmp_path_factory.mktemp("killed")), 1)
+    handle = ThisMachine().start(one.task(one.cells[0]))
+    while not (found := list(one.logs.glob("small/dqn/*/state"))):
         assert handle.status() is None
         time.sleep(0.02)
     os.kill(handle._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
@@ -49,13 +53,24 @@ def broken_off(matrix: Matrix) -> Path:
     return found[0].parent
 
 
-def test_a_run_that_was_killed_goes_on_and_a_finished_one_is_left_alone(
-    matrix: Matrix, capfd: pytest.CaptureFixture[str]
-) -> None:
+def only(matrix: Matrix, number: int) -> Matrix:
+    return Matrix(matrix.cells[:number], matrix.logs, 2, 1, Engine(env="native"), "cpu")
+
+
+def with_copy(matrix: Matrix, killed: Path) -> tuple[Matrix, Path]:
+    """The first run alone, which was killed."""
     one = only(matrix, 1)
-    folder = broken_off(one)
+    folder = one.logs / killed.relative_to(killed.parents[2])
+    shutil.copytree(killed, folder)
+    return one, folder
+
+
+def test_a_run_that_was_killed_goes_on_and_a_finished_one_is_left_alone(
+    matrix: Matrix, killed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    one, folder = with_copy(matrix, killed)
     with open_run(folder).lock():  # as if it were not yet over
-        assert Queue(one).next_task() is None
+        assert _queue(one).next_task() is None
     assert one.train(ThisMachine(), 1) == []
     [line], _ = all_runs(one.logs)
     assert line.state == "finished"
@@ -65,17 +80,23 @@ def test_a_run_that_was_killed_goes_on_and_a_finished_one_is_left_alone(
     assert "1 runs, 1 of them finished before" in capfd.readouterr().out
 
 
-def test_a_run_whose_state_is_damaged_begins_anew(
-    matrix: Matrix, capfd: pytest.CaptureFixture[str]
-) -> None:
-    one = only(matrix, 1)
-    folder = broken_off(one)
+def test_a_run_whose_state_is_damaged_begins_anew(matrix: Matrix, killed: Path) -> None:
+    one, folder = with_copy(matrix, killed)
     (folder / "state" / "learner.pt").write_bytes(b"damaged")
-    assert one.train(ThisMachine(), 1) == []
-    assert "ended with status 3; it is tried again" in capfd.readouterr().out
-    lines, _ = all_runs(one.logs)
-    assert sorted(line.state for line in lines) == ["failed", "finished"]
+    queue = _queue(one)
+    task = queue.next_task()
+    assert task is not None
+    assert (task.module, task.arguments[0]) == ("scripts.resume", f"--run={folder}")
+    handle = ThisMachine().start(task)
+    handle.end(120)
+    status = handle.status()
+    assert status == StateError.exit_status
+    queue.ended(task, status)
     assert not (folder / "state").exists()
+    anew = queue.next_task()
+    assert anew is not None
+    assert anew.module == "scripts.train"
+    assert "--save-state" in anew.arguments
 
 
 def test_what_another_process_is_at_is_left_to_it(matrix: Matrix) -> None:

@@ -218,7 +218,7 @@ def test_a_full_disk_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("custom.runs.os.fsync", full)
+    monkeypatch.setattr("custom.atomic.os.fsync", full)
     with pytest.raises(UserError, match=r"logs: cannot be written \(No space left on device\)"):
         pulled(hub, zoo_agents["dqn"], tmp_path / "logs")
     assert list((tmp_path / "logs").iterdir()) == []

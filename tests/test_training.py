@@ -11,7 +11,7 @@ import pytest
 import yaml
 from stable_baselines3 import DQN
 
-from custom import callbacks
+from custom import callbacks, evaluation_callback
 from custom.build import build
 from custom.callbacks import Checkpoints
 from custom.console import say
@@ -64,7 +64,9 @@ def test_the_best_agent_is_that_of_the_highest_mean(
     means = iter([1.0, 3.0, 2.0])
     monkeypatch.setattr(Protocol, "play", lambda *_: Scores([next(means)], [1]))
     saved: list[int] = []
-    monkeypatch.setattr(callbacks, "save_agent", lambda m, _: saved.append(m.num_timesteps))
+    monkeypatch.setattr(
+        evaluation_callback, "save_agent", lambda m, _: saved.append(m.num_timesteps)
+    )
     evaluation = FixedEpsilonEvaluation(made.run, 40, Protocol(episodes=1), lambda: False)
     model.learn(120, callback=evaluation)
     assert saved == [40, 80]

@@ -20,7 +20,7 @@ from custom.fanout.task import Resources, Task
 from custom.overview import all_runs
 from tests.conftest import SMALL, run, start
 
-GAMES, SEEDS = ("SpaceInvaders", "Breakout"), 2
+GAMES, SEEDS = ("Asterix", "Breakout"), 2
 
 
 @pytest.fixture
@@ -66,8 +66,10 @@ def test_what_no_machine_has_is_refused(flags: list[object], tmp_path: Path) -> 
 
 
 def test_sigterm_ends_a_benchmark_on_ray_in_one_line(flags: list[object], tmp_path: Path) -> None:
-    process = start("scripts.benchmark", *flags, "--cluster", "ray")
-    _a_busy_worker(tmp_path / "logs")
+    one = ("--games", "Breakout", "--seeds", 1, "--steps", 3000)
+    process = start("scripts.benchmark", *flags, *one, "--cluster", "ray")
+    while process.poll() is None and not list(tmp_path.glob("logs/*/dqn/*/training_games.csv")):
+        time.sleep(0.1)
     process.terminate()
     output, _ = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
@@ -84,7 +86,7 @@ def _a_busy_worker(logs: Path) -> int:
         if list(logs.glob("*/dqn/*/state")):
             for folder in Path("/proc").glob("[0-9]*"):
                 command = (folder / "cmdline").read_bytes() if folder.is_dir() else b""
-                if re.match(rb"ray::.*(SpaceInvaders|Breakout)|ray::run_task", command):
+                if re.match(rb"ray::.*(Asterix|Breakout)|ray::run_task", command):
                     return int(folder.name)
         time.sleep(0.2)
     raise TimeoutError("no task runs")
