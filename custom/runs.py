@@ -10,6 +10,7 @@ Their layout is the zoo's, ``LOGS/<recipe>/<algo>/<env>_<n>/``::
     run.json              game, seed, command, versions, state
     training_games.csv    every finished game of the training
     evaluations.npz       the evaluations during training
+    run.lock              empty; locked while a process trains the run
     state/                where a training that was broken off goes on, with --save-state
     videos/ and wandb/    films and files of Weights & Biases, where TRACK asked for them
 """
