@@ -29,6 +29,8 @@ def end_with_parent(parent: int, number: int = signal.SIGTERM) -> None:
 
 
 if __name__ == "__main__":
+    # Ray's workers are deaf to some signals, and what they start is so, too.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     end_with_parent(int(sys.argv[1]))
     sys.argv = sys.argv[2:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -62,7 +62,8 @@ class OnRay:
             max_retries=0,  # whoever started it knows what is done already
             name=task.name,
         )
-        return RayHandle(self._ray, task, remote.remote(task, str(self.mark)))
+        result = remote.remote(task, str(self.mark))
+        return RayHandle(self._ray, task, result, self.mark)
 
     def _check(self, needs: Resources) -> None:
         """Ray would wait for ever, where no machine has what is asked for.
@@ -95,8 +96,9 @@ class OnRay:
 class RayHandle:
     """A task that Ray has."""
 
-    def __init__(self, ray: Any, task: Task, result: Any) -> None:
+    def __init__(self, ray: Any, task: Task, result: Any, mark: Path) -> None:
         self._ray = ray
+        self._mark = mark
         self._task = task
         self._result = result
 
@@ -118,7 +120,8 @@ class RayHandle:
         return outcome.status
 
     def stop(self) -> None:
-        """Ask it to end."""
+        """Ask it to end, where the disk is shared and where it is not."""
+        self._mark.unlink(missing_ok=True)
         self._ray.cancel(self._result)
 
     def end(self, seconds: float) -> None:

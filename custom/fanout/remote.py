@@ -37,7 +37,7 @@ class Outcome:
 def run_task(task: Task, mark: str) -> Outcome:
     """Run a task here and wait for its end; a cancelled one is stopped as by Ctrl-C.
 
-    :param mark: a file that is here, too, where the disk is shared
+    :param mark: a file that is here, too, where the disk is shared; the task ends when it has gone
     """
     is_shared = Path(mark).exists()
     for name, text in task.files:
@@ -48,6 +48,9 @@ def run_task(task: Task, mark: str) -> Outcome:
     try:
         while (status := process.status()) is None:
             time.sleep(POLL)  # not wait(), which no cancellation reaches
+            if is_shared and not Path(mark).exists():
+                process.stop()
+                process.end(PATIENCE)
     except BaseException:
         process.stop()
         process.end(PATIENCE)

@@ -76,7 +76,7 @@ def test_sigterm_ends_a_benchmark_on_ray_in_one_line(flags: list[object], tmp_pa
     assert "SIGTERM" not in output
     assert not list((tmp_path / "logs" / "matrix").glob(".shared-*"))
     lines, _ = all_runs(tmp_path / "logs")
-    assert {line.state for line in lines} <= {"finished", "failed", "interrupted"}
+    assert "interrupted" in {line.state for line in lines}  # it had time to save
 
 
 def _a_busy_worker(logs: Path) -> int:
