@@ -19,7 +19,7 @@ from custom.console import say
 from custom.envs import make_games
 from custom.evaluation import N_ENVS, Protocol, Scores, evaluation_seed
 from custom.games import Game
-from custom.runs import Run
+from custom.runs import BEST, Run
 
 EVALUATIONS_FILE = "evaluations.npz"
 HELD_OUT_STATES = 512
@@ -100,7 +100,7 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         self._write()
         self._log(scores, mean_max_q)
         if self.best is None or scores.mean > self.best:
-            save_agent(self.model, self.run.path / "best_model.zip")
+            save_agent(self.model, self.run.path / BEST)
             self.best = scores.mean
         return True
 

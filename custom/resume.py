@@ -15,8 +15,8 @@ from custom.off_policy import AtariOffPolicy
 from custom.overview import state_of
 from custom.provenance import provenance, versions_of
 from custom.recipes import Recipe
-from custom.runs import Run, open_run
-from custom.saved_state import BEST, LEARNER, load_state
+from custom.runs import BEST, Run, open_run
+from custom.saved_state import LEARNER, load_state
 from custom.settings import Settings
 
 ANY_THREADS = {"threads": 0}  # they change nothing but the time

@@ -51,7 +51,7 @@ def try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     return True
 
 
-LOCK = "run.lock"  # of a run folder
+LOCK, STATE, BEST = "run.lock", "state", "best_model.zip"  # in a run folder
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # a file system that knows none
 
 # What commands read from run.json.
@@ -97,7 +97,7 @@ class Run:
         """
         candidates = {
             "final": [self.final_model, *reversed(self.checkpoints())],
-            "best": [self.path / "best_model.zip"],
+            "best": [self.path / BEST],
         }[which]
         for path in candidates:
             if path.is_file():
@@ -130,7 +130,7 @@ class Run:
     @property
     def saved_state(self) -> Path:
         """Folder of the state that a training that is broken off goes on from."""
-        return self.path / "state"
+        return self.path / STATE
 
     def update(self, **facts: Any) -> None:
         """Change facts in run.json."""

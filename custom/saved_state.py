@@ -27,10 +27,10 @@ from custom.console import say
 from custom.engine import Engine
 from custom.off_policy import AtariOffPolicy
 from custom.replay_files import load_replay, save_replay
-from custom.runs import Run
+from custom.runs import BEST, Run
 from custom.saved_games import Plain, games_state, restore_games, to_numpy, to_plain
 
-LEARNER, REPLAY, BEST = "learner.pt", "replay", "best_model.zip"
+LEARNER, REPLAY = "learner.pt", "replay"
 FORMAT = 1
 COUNTERS = (
     "num_timesteps",

@@ -11,11 +11,9 @@ from typing import Any
 
 from custom.console import say
 from custom.errors import UserError
-from custom.fanout.remote import Outcome, run_task, shared_mark, unpack
+from custom.fanout.remote import KILLED, Outcome, run_task, shared_mark, unpack
 from custom.fanout.task import ROOT, Handle, Resources, Task
 from custom.signals import STOPPING
-
-KILLED = -9
 
 
 class OnRay:

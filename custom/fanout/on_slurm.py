@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from custom.errors import UserError
-from custom.fanout.remote import Outcome, run_task, shared_mark, unpack
+from custom.fanout.remote import KILLED, Outcome, run_task, shared_mark, unpack
 from custom.fanout.task import Handle, Task
 
-KILLED = -9
 POLL = 0.5  # seconds
 MINUTES = 3 * 24 * 60  # of a job
 

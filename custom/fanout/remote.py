@@ -16,6 +16,7 @@ from custom.fanout.task import Process, Task
 from custom.runs import claim_folder
 
 POLL = 0.2  # seconds
+KILLED = -9  # status of a task whose worker has gone
 STAYS = ("tensorboard", "videos", "wandb")  # of a run folder
 
 

@@ -15,6 +15,7 @@ from custom.console import say
 from custom.errors import UserError
 from custom.fanout.loop import run_all
 from custom.fanout.task import Launcher, Resources, Task
+from custom.runs import STATE
 from custom.tuning.ledger import Progress, Watch, folders_of, progress, reason_of, results, settle
 from custom.tuning.storage import alone, insist
 from custom.tuning.trial import DONE, NOTHING_LEFT
@@ -119,14 +120,17 @@ class Search:
 
     def _tidy(self, trial: FrozenTrial) -> None:
         """Remove the saved state of a trial that is not done again."""
-        counts = trial.number in {result.number for result in results(self._trials)}
-        for folder in folders_of(trial.number, self._trials) if counts else []:
-            remove(folder / "state")
+        if self._counts(trial):
+            for folder in folders_of(trial.number, self._trials):
+                remove(folder / STATE)
+
+    def _counts(self, trial: FrozenTrial) -> bool:
+        return trial.number in {result.number for result in results(self._trials)}
 
     def _outcome(self, trial: FrozenTrial) -> str:
         if trial.state is TrialState.FAIL:
-            counts = trial.number in {result.number for result in results(self._trials)}
-            return f"failed: {reason_of(trial)}" + ("" if counts else "; it is done again")
+            again = "" if self._counts(trial) else "; it is done again"
+            return f"failed: {reason_of(trial)}{again}"
         if trial.state is TrialState.PRUNED:
             at = max(trial.intermediate_values, default=0)
             return f"pruned after evaluation {at}, at {trial.intermediate_values.get(at, 0):.1f}"
