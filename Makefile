@@ -33,7 +33,7 @@ setup: $(ready)
 
 ## train an agent, then evaluate, film and plot it
 train: $(ready)
-	$(call run,train,game recipe steps seed device logs episodes engine buffer envs track project)
+	$(call run,train,game recipe steps seed device logs episodes buffer envs track project)
 
 ## go on with a training that was broken off, where ARGS=--save-state kept its state
 resume: $(ready)
@@ -73,7 +73,7 @@ enjoy: $(ready)
 
 ## search for better hyperparameters than a recipe's
 tune: $(ready)
-	$(call run,tune,game recipe trials steps seed jobs search study logs device engine envs cluster)
+	$(call run,tune,game recipe trials steps seed jobs search study logs device envs cluster)
 
 ## write what make tune found as a recipe
 tune-best: $(ready)
@@ -85,7 +85,7 @@ dashboard: $(ready)
 
 ## train games x recipes x seeds, going on where it ended, and compare them
 benchmark: $(ready)
-	$(call run,benchmark,games recipes seeds steps jobs logs device engine envs cluster out)
+	$(call run,benchmark,games recipes seeds steps jobs logs device envs cluster out)
 
 ## publish a run's agent on the Hugging Face Hub, scored, filmed and described
 push: $(ready)
@@ -135,8 +135,6 @@ LOGS ?= logs
 RUN ?=
 ## full games of an evaluation; empty: the command's default
 EPISODES ?=
-## what plays the game in training: sb3 (Gymnasium's wrappers) or native (faster)
-ENGINE ?= sb3
 ## replay: frames (each frame once) or sb3 (eight times the memory)
 BUFFER ?= frames
 ## games played at once, at the recipe's updates per step; empty: the recipe's number
@@ -186,7 +184,7 @@ PYTHON ?= python3
 # each is replaced by its own unexpanded text; recipes then get it only through the environment,
 # where the shell expands it once and inside quotes. The same for unknown names on the command line,
 # which make exports, too. (No $(shell) above this: make 4.4 exports to that as well.)
-variables := GAME RECIPE STEPS SEED DEVICE LOGS RUN EPISODES ENGINE BUFFER ENVS TRACK \
+variables := GAME RECIPE STEPS SEED DEVICE LOGS RUN EPISODES BUFFER ENVS TRACK \
   RECIPES GAMES SOURCE PROJECT OUT TRIALS JOBS SEARCH STORAGE STUDY SEEDS CLUSTER REPO \
   REVISION PRIVATE DRY_RUN TRUST ARGS PYTHON
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
@@ -209,7 +207,6 @@ flag_device = $${DEVICE:+--device="$$DEVICE"}
 flag_logs = $${LOGS:+--logs="$$LOGS"}
 flag_run = $${RUN:+--run="$$RUN"}
 flag_episodes = $${EPISODES:+--episodes="$$EPISODES"}
-flag_engine = $${ENGINE:+--engine="$$ENGINE"}
 flag_buffer = $${BUFFER:+--buffer="$$BUFFER"}
 flag_envs = $${ENVS:+--envs="$$ENVS"}
 flag_track = $${TRACK:+--track="$$TRACK"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from pathlib import Path
 
 import torch as th
@@ -13,32 +12,26 @@ from stable_baselines3.dqn.policies import DQNPolicy
 
 from custom.atomic import atomic_file
 from custom.errors import NonFiniteError, UserError
+from custom.nan_guard import non_finite_parameter
+from custom.off_policy import AtariOffPolicy
 from custom.recipe_schema import ALGORITHMS
 from custom.runs import Run
 from custom.safe_agents import safe_agent
 
 
 def save_agent(model: BaseAlgorithm, path: Path) -> None:
-    """Save an agent whole or not at all.
+    """Save an agent whole or not at all, so that SB3 loads it without this project.
 
     :raises NonFiniteError: a parameter is NaN or infinite; nothing is written
     """
-    bad = non_finite_parameter(model)
+    bad = non_finite_parameter(model.policy)
     if bad:
         raise NonFiniteError(f"{path.name} is not saved: {bad} has a value that is not finite")
     made = io.BytesIO()  # into a file PyTorch says of a full disk what nobody understands
-    model.save(made)
+    save = model.save_for_sb3 if isinstance(model, AtariOffPolicy) else model.save
+    save(made)
     with atomic_file(path) as file:
         file.write(made.getbuffer())
-
-
-def non_finite_parameter(model: BaseAlgorithm) -> str | None:
-    """The first parameter, of the target network too, that has a value that is not finite."""
-    parameters = dict(model.policy.named_parameters())
-    largest = th._foreach_norm(list(parameters.values()), math.inf)  # one number each, in one call
-    if th.isfinite(th.stack(largest)).all():
-        return None
-    return next(name for name, value in parameters.items() if not th.isfinite(value).all())
 
 
 def action_values(model: BaseAlgorithm, obs: th.Tensor) -> th.Tensor:

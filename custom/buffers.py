@@ -6,7 +6,7 @@ and what is sampled is the same.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,26 @@ from custom.frames import STEPS_PER_END, FrameRing, write, zeros
 Array = npt.NDArray[Any]
 ACTION, REWARD, DONE, TIMEOUT = range(4)  # columns of `facts`, all exact in float32
 FACTS = 4
+
+
+Places = tuple[th.Tensor, th.Tensor]  # positions and environments, (B,) each
+
+
+class Batch(NamedTuple):
+    """Transitions as `ReplayBufferSamples`, and how prioritized replay weighs them.
+
+    :param weights: (B, 1), importance weights; None: all are 1
+    :param places: where they are kept
+    """
+
+    observations: th.Tensor
+    actions: th.Tensor
+    next_observations: th.Tensor
+    dones: th.Tensor
+    rewards: th.Tensor
+    discounts: th.Tensor | None
+    weights: th.Tensor | None = None
+    places: Places | None = None
 
 
 def bytes_per_step(observation_space: spaces.Box, frame_stack: int) -> int:
@@ -174,10 +194,25 @@ class FrameReplayBuffer(ReplayBuffer):
         moved = (None if x is None else x.to(self.device) for x in samples)
         return ReplayBufferSamples(*moved)  # type: ignore[arg-type]  # the last may be None
 
+    def batch(self, batch_size: int, on_device: bool = False) -> Batch:
+        """A batch to learn from.
+
+        :param on_device: draw with the device's generator and nothing that waits for it
+        """
+        places = self.draw_on_device(batch_size) if on_device else self.draw(batch_size)
+        return Batch(*self.to_device(self.gather(*places)), self.weights(places), places)
+
+    def weights(self, places: Places) -> th.Tensor | None:
+        """Importance weights, (B, 1); None: all are 1."""
+        return None
+
+    def update_priorities(self, places: Places | None, errors: th.Tensor) -> None:
+        """Learn how large the errors of a batch were, (B,): here nothing depends on that."""
+
     def prepare(self) -> None:
         """What has to be done before `draw_on_device`, where that is captured: here nothing."""
 
-    def draw(self, batch_size: int) -> tuple[th.Tensor, th.Tensor]:
+    def draw(self, batch_size: int) -> Places:
         """Positions and environments, (B,) each."""
         positions = np.random.randint(0, self.size(), size=batch_size)
         envs = np.random.randint(0, high=self.n_envs, size=batch_size)
@@ -186,7 +221,7 @@ class FrameReplayBuffer(ReplayBuffer):
             th.as_tensor(envs).to(self.storage, non_blocking=True),
         )
 
-    def draw_on_device(self, batch_size: int) -> tuple[th.Tensor, th.Tensor]:
+    def draw_on_device(self, batch_size: int) -> Places:
         """As `draw`, with the device's generator and nothing that waits for it."""
         uniform = th.rand(2, batch_size, dtype=th.float64, device=self.storage)
         size = self.ring.count.clamp(max=self.buffer_size)

@@ -1,8 +1,7 @@
 """SB3's DQN, faster, and with the options of the papers that followed.
 
-With every option off it is the same algorithm on other memory and in fewer calls. It differs in one
-thing from SB3's: each of several environments explores by a coin of its own, where SB3 tosses one
-for all. What it saves is an agent of SB3's own `DQN`.
+With every option off it is the same algorithm on other memory and in fewer calls, but for
+epsilon-greedy exploration, which is sampled per environment.
 """
 
 from __future__ import annotations
@@ -13,17 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch as th
-from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.dqn.dqn import DQN
 
+from custom.buffers import FrameReplayBuffer
 from custom.layout import set_up_optimizer, speed_up
-from custom.native_env import AtariVectorEnv
+from custom.loss import Loss, Munchausen, make_loss
+from custom.nan_guard import NanGuard
 from custom.noisy import noisy_layers
 from custom.off_policy import AtariOffPolicy
 from custom.policies import Distribution
 from custom.prioritized import PrioritizedFrameReplayBuffer
-from custom.rules import Rule
-from custom.update import Actor, Update, can_be_captured, takes_scaled
+from custom.update import Actor, SB3Replay, Update, can_be_captured, takes_scaled
 
 HAVE_MODES = (th.nn.modules.dropout._DropoutNd, th.nn.modules.batchnorm._NormBase)
 LOSS_EVERY = 100  # updates on a GPU, for which reading a loss waits
@@ -35,11 +34,14 @@ class AtariDQN(AtariOffPolicy, DQN):
 
     With ``engine=Engine(update="sb3", buffer="sb3")`` and no option it is SB3's, bit for bit.
 
-    :param double_q: see `Rule`, as are `loss`, `munchausen_alpha`, `munchausen_temperature` and
-        `munchausen_clip`
+    :param double_q: the online network chooses the next action (van Hasselt et al. 2016)
+    :param loss: ``huber`` or ``mse``, of the TD error; distributions have losses of their own
+    :param munchausen_alpha: see `Munchausen`, as for the next two; 0: none
     :param exploration_decay: above 0, epsilon falls exponentially at this rate per step, from
         `exploration_initial_eps` towards `exploration_final_eps`, however long the run
     :raises ValueError: options that exclude each other
+    :raises NonFiniteError: from `learn`, before a number that is not finite reaches the weights; on
+        a GPU within `LOSS_EVERY` updates of it
     """
 
     def __init__(
@@ -54,12 +56,10 @@ class AtariDQN(AtariOffPolicy, DQN):
         **kwargs: Any,
     ) -> None:
         self.double_q, self.loss = double_q, loss
-        self.munchausen_alpha, self.munchausen_clip = munchausen_alpha, munchausen_clip
-        self.munchausen_temperature = munchausen_temperature
+        self.munchausen = Munchausen(munchausen_alpha, munchausen_temperature, munchausen_clip)
         self.exploration_decay = exploration_decay
         self._update: Update | None = None
         self._actor: Actor | None = None
-        self._pending = 0  # gradient steps that wait for the next step of the environment
         super().__init__(*args, **kwargs)
 
     def _setup_model(self) -> None:
@@ -69,7 +69,7 @@ class AtariDQN(AtariOffPolicy, DQN):
     def _speed_up(self) -> None:
         """After anything that makes parameters or an optimizer anew."""
         self._update = self._actor = None
-        self._rule()  # says what cannot be combined before anything is trained
+        self._loss()  # says what cannot be combined before anything is trained
         self._has_modes = any(isinstance(m, HAVE_MODES) for m in self.policy.modules())
         self._is_noisy = bool(noisy_layers(self.q_net))
         if self.engine.precision == "tf32":
@@ -77,19 +77,13 @@ class AtariDQN(AtariOffPolicy, DQN):
             th.backends.cudnn.allow_tf32 = True
         if self.engine.update == "fast":
             speed_up(self.policy, self.device)
-            set_up_optimizer(self.policy.optimizer, self.device, can_be_captured(self))
+            captured = can_be_captured(self.policy, self.replay_buffer)
+            set_up_optimizer(self.policy.optimizer, self.device, captured)
 
-    def _rule(self) -> Rule:
+    def _loss(self) -> Loss:
         last = list(self.q_net.q_net)[-1]
         distribution = last if isinstance(last, Distribution) else None
-        return Rule(
-            self.double_q,
-            self.loss,
-            self.munchausen_alpha,
-            self.munchausen_temperature,
-            self.munchausen_clip,
-            distribution,
-        )
+        return make_loss(self.loss, self.double_q, self.munchausen, distribution)
 
     @property
     def is_captured(self) -> bool:
@@ -104,65 +98,53 @@ class AtariDQN(AtariOffPolicy, DQN):
             self.exploration_rate = last + (first - last) * share
             self.logger.record("rollout/exploration_rate", self.exploration_rate)
 
-    def predict(
-        self,
-        observation: Any,
-        state: tuple[Array, ...] | None = None,
-        episode_start: Array | None = None,
-        deterministic: bool = False,
-    ) -> tuple[Array, tuple[Array, ...] | None]:
-        """As SB3's, but each environment explores by itself; noisy layers explore, too."""
-        shape = (self.n_envs, *(self.observation_space.shape or ()))
-        several = np.shape(observation) == shape
-        several = several or self.policy.is_vectorized_observation(observation)
-        if deterministic or not several:
-            return super().predict(observation, state, episode_start, deterministic)
-        explore = np.random.rand(len(observation)) < self.exploration_rate
-        actions = np.zeros(len(observation), dtype=np.int64)
-        if not explore.all():
-            actions = self._greedy(observation)
-        for env in np.flatnonzero(explore):
-            actions[env] = self.action_space.sample()
-        return actions, state
-
     def _greedy(self, observation: Array) -> Array:
+        """Noisy layers explore, too."""
         fast = self.engine.update == "fast" and takes_scaled(self.q_net)
-        if not (fast or self._is_noisy) or len(observation) != self.n_envs:
-            return self.policy.predict(observation, deterministic=True)[0]
+        is_own = np.shape(observation) == (self.n_envs, *(self.observation_space.shape or ()))
+        if not (fast or self._is_noisy) or not is_own:
+            return super()._greedy(observation)
         if self._actor is None:
-            self._actor = Actor(self, self.n_envs)
+            self._actor = Actor(self.q_net, self.n_envs)
         return self._actor(observation)
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
-        """Update now, or while the environment takes its next step."""
-        self._pending += gradient_steps
-        is_last = self.num_timesteps >= self._total_timesteps
-        if not self.engine.overlap or is_last:
-            self._learn_pending(batch_size)
-
-    def _learn_pending(self, batch_size: int) -> None:
-        if self._pending:
-            steps, self._pending = self._pending, 0
-            self._learn(steps, batch_size)
-
-    def _learn(self, gradient_steps: int, batch_size: int) -> None:
+        """Make gradient steps; losses are logged, on a GPU every `LOSS_EVERY` updates."""
         if self._has_modes:
             self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         if isinstance(self.replay_buffer, PrioritizedFrameReplayBuffer):
             self.replay_buffer.anneal(1 - self._current_progress_remaining)
         if self._update is None or self._update.batch_size != batch_size:
-            self._update = Update(self, self.engine, self._rule(), batch_size)
-        self._update.guard = self.guard
+            self._update = self.make_update(batch_size)
+            if self.engine.update == "fast" and can_be_captured(self.policy, self.replay_buffer):
+                self._update.capture()
         self._update(gradient_steps)
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         if self.device.type == "cpu" or self._n_updates % LOSS_EVERY < gradient_steps:
             loss, norm = self._update.mean_loss_and_norm()
+            self._update.guard.check_loss(loss)
             self.logger.record("train/loss", loss)
             self.logger.record("train/gradient_norm", norm)
-        if self._has_modes:
-            self.policy.set_training_mode(False)  # an overlapped update is within a rollout
+
+    def make_update(self, batch_size: int) -> Update:
+        """What makes the gradient steps."""
+        assert self.replay_buffer is not None
+        replay = self.replay_buffer
+        return Update(
+            self.policy,
+            replay
+            if isinstance(replay, FrameReplayBuffer)
+            else SB3Replay(replay, self._vec_normalize_env),
+            self._loss(),
+            self.engine,
+            batch_size=batch_size,
+            double_q=self.double_q,
+            gamma=self.gamma,
+            max_grad_norm=self.max_grad_norm,
+            guard=NanGuard(self.policy, lambda: self.num_timesteps),
+        )
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         rate = self.lr_schedule(self._current_progress_remaining)
@@ -174,29 +156,6 @@ class AtariDQN(AtariOffPolicy, DQN):
                 else:
                     group["lr"] = rate
 
-    def learn(
-        self,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        log_interval: int = 4,
-        tb_log_name: str = "DQN",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> AtariDQN:
-        """As SB3's."""
-        assert self.env is not None
-        games, arguments = self.env.unwrapped, (callback, log_interval, tb_log_name)
-        if self.engine.overlap:
-            if not isinstance(games, AtariVectorEnv):
-                raise ValueError("an update overlaps with the native environment only")
-            games.while_emulating = lambda: self._learn_pending(self.batch_size)
-        try:
-            super().learn(total_timesteps, *arguments, reset_num_timesteps, progress_bar)
-        finally:
-            if self.engine.overlap:
-                games.while_emulating = None  # type: ignore[attr-defined]
-        return self
-
     def set_parameters(
         self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto"
     ) -> None:
@@ -205,5 +164,5 @@ class AtariDQN(AtariOffPolicy, DQN):
         self._speed_up()
 
     def _excluded_save_params(self) -> list[str]:
-        own = ("_update", "_actor", "_pending", "_has_modes", "_is_noisy")
+        own = ("_update", "_actor", "_has_modes", "_is_noisy")
         return [*super()._excluded_save_params(), *own]

@@ -6,16 +6,13 @@ Defaults are those of `make train`: the same algorithm, with float32's own round
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from custom.envs import wrapper_of
 from custom.errors import UserError
-from custom.recipe_classes import PAPERS_WRAPPER, ZOO_WRAPPER
 from custom.recipes import Recipe
 
-ENVIRONMENTS = ("sb3", "native")
-PIXELS = ("exact", "grey")
 BUFFERS = ("frames", "sb3")
 STORAGES = ("auto", "cpu")
 UPDATES = ("fast", "sb3")
@@ -26,27 +23,33 @@ PRECISIONS = ("float32", "tf32", "bf16")
 class Engine:
     """Settings of the engine.
 
-    :param env: ``sb3``: Gymnasium's wrappers; ``native``: `AtariVectorEnv`
-    :param pixels: of the native environment: ``exact`` as SB3's frames, ``grey`` for speed
     :param buffer: ``frames``: `FrameReplayBuffer`; ``sb3``: what the recipe names, or SB3's
     :param storage: where ``frames`` lie: ``auto`` (with the network), ``cpu``
     :param update: ``fast``, or ``sb3`` for its arithmetic bit for bit
     :param precision: of the network: ``float32`` as PyTorch is set up, ``tf32`` on a GPU, ``bf16``
-    :param overlap: update while the native environment emulates: each update then comes one action
-        later than in SB3
     :param n_envs: environments at the recipe's own ratio of updates; 0: as the recipe says
+    :param workers: processes that play in training; 0: as many as threads, where that pays
     :param threads: of PyTorch on the CPU; 0: as PyTorch chooses
     """
 
-    env: str = "sb3"
-    pixels: str = "exact"
     buffer: str = "frames"
     storage: str = "auto"
     update: str = "fast"
     precision: str = "float32"
-    overlap: bool = False
     n_envs: int = 0
+    workers: int = 0
     threads: int = 0
+
+    @classmethod
+    def recorded(cls, facts: Mapping[str, Any]) -> Engine:
+        """The engine of a run or a study, from what was written down of it.
+
+        :raises UserError: it was one that this version no longer has
+        """
+        if facts.get("env", "sb3") != "sb3":
+            raise UserError("it was trained with ENGINE=native, which is gone; train anew")
+        names = [field.name for field in fields(cls) if field.name in facts]
+        return cls(**{name: facts[name] for name in names})
 
     def resolve(self, recipe: Recipe) -> Recipe:
         """The recipe as this engine plays it, with a note on each change.
@@ -57,23 +60,15 @@ class Engine:
         if own and self.buffer == "frames":
             note = f"replay: {own}, as the recipe says, not BUFFER=frames"
             recipe = replace(recipe, notes=(*recipe.notes, note))
+        if recipe.algo != "dqn" and (self.precision != "float32" or self.update != "fast"):
+            flags = "--precision and --update"
+            raise UserError(
+                f"{recipe.file}: {flags} are not for {recipe.algo}, of sb3-contrib; leave them out"
+            )
         try:
-            self._check(recipe)
-            recipe = self._with_native_wrapper(self._with_envs(recipe))
+            return self._with_envs(recipe)
         except ValueError as error:
             raise UserError(f"{recipe.file}: {error}") from None
-        if self.env == "native" and self.pixels == "grey":
-            note = "pixels: grey in training, SB3's in evaluations; many games differ by that"
-            return replace(recipe, notes=(*recipe.notes, note))
-        return recipe
-
-    def _check(self, recipe: Recipe) -> None:
-        own = self.overlap or self.precision != "float32" or self.update != "fast"
-        if recipe.algo != "dqn" and own:
-            flags = "--overlap, --precision and --update"
-            raise ValueError(f"{flags} are not for {recipe.algo}, of sb3-contrib; leave them out")
-        if self.env == "native" and recipe.hyperparams.get("frame_stack_padding") == "first":
-            raise ValueError("frame_stack_padding: first needs ENGINE=sb3")
 
     def _with_envs(self, recipe: Recipe) -> Recipe:
         if not self.n_envs:
@@ -84,18 +79,6 @@ class Engine:
             f"environments: {self.n_envs}; gradient_steps {values['gradient_steps']} after"
             f" train_freq {values['train_freq']} keep the recipe's updates per step"
         )
-        return replace(recipe, hyperparams=values, notes=(*recipe.notes, note))
-
-    def _with_native_wrapper(self, recipe: Recipe) -> Recipe:
-        if self.env != "native":
-            return recipe
-        path, arguments = wrapper_of(recipe.hyperparams)
-        if path == PAPERS_WRAPPER:
-            return recipe
-        values = {**recipe.hyperparams, "env_wrapper": [{PAPERS_WRAPPER: arguments}]}
-        if path != ZOO_WRAPPER:
-            raise ValueError(f"{path} needs ENGINE=sb3")
-        note = "ENGINE=native presses no FIRE for the agent, neither at the start nor after a life"
         return replace(recipe, hyperparams=values, notes=(*recipe.notes, note))
 
 

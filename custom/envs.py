@@ -1,21 +1,25 @@
-"""A vector of games as a recipe plays them, by Gymnasium's wrappers or by the native emulator."""
+"""A vector of games as a recipe plays them: SB3's wrappers, in one process or in several."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import torch as th
 from rl_zoo3.utils import get_wrapper_class
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecTransposeImage
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecTransposeImage
 
 from custom.games import Game, register_games
-from custom.native_env import AtariVectorEnv
 from custom.recipe_classes import PAPERS_WRAPPER, wrapper_item
-from custom.stacks import repeat_first_frame
+from custom.stacks import RepeatFirstFrame
+from custom.workers import WorkerVecEnv
 from custom.wrappers import NOOP_MAX
+
+FEWEST_GAMES = 4  # from which on several processes pay: docs/performance.md
 
 
 def evaluation_wrapper(hyperparams: dict[str, Any]) -> list[Any]:
@@ -41,17 +45,6 @@ def frame_skip(hyperparams: dict[str, Any]) -> int:
     return int(arguments.get("frame_skip", 4))
 
 
-def wrapper_of(hyperparams: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Path and arguments of a recipe's only wrapper.
-
-    :raises ValueError: there are more
-    """
-    items = wrappers_of(hyperparams)
-    if len(items) != 1:
-        raise ValueError("the native engine takes one AtariWrapper and no other; use ENGINE=sb3")
-    return items[0]
-
-
 def wrappers_of(hyperparams: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Path and arguments of each of a recipe's wrappers, innermost first; a copy."""
     wrappers = copy.deepcopy(hyperparams.get("env_wrapper") or [])
@@ -59,16 +52,23 @@ def wrappers_of(hyperparams: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]
     return [wrapper_item("env_wrapper", item) for item in listed]
 
 
-def native_games(
-    game: Game, hyperparams: dict[str, Any], n_envs: int, seed: int, pixels: str
-) -> AtariVectorEnv:
-    """As `make_games`, as an agent of a recipe is trained, by the native environment.
+def processes_for(n_envs: int) -> int:
+    """Processes that play so many games: as many as PyTorch has threads, where that pays."""
+    return min(th.get_num_threads(), n_envs) if n_envs >= FEWEST_GAMES else 1
 
-    :param pixels: ``exact`` or ``grey``
+
+def training_games(
+    game: Game, hyperparams: dict[str, Any], n_envs: int, seed: int, workers: int, **monitor: Any
+) -> VecEnv:
+    """Games as an agent of a recipe is trained, by the recipe's own wrappers.
+
+    :param seed: game ``i`` has the seed ``seed + i``
+    :param workers: processes that play, this one included; 0: `processes_for` them
+    :param monitor: ``monitor_dir`` and ``monitor_kwargs`` of SB3's `make_vec_env`
+    :return: as `make_games`
     """
-    _, arguments = wrapper_of(hyperparams)
-    stack = int(hyperparams.get("frame_stack", 1))
-    return AtariVectorEnv(game, n_envs, seed, frame_stack=stack, pixels=pixels, **arguments)
+    wrappers = [{path: arguments} for path, arguments in wrappers_of(hyperparams)]
+    return _vector(game, hyperparams, wrappers, n_envs, seed, workers, **monitor)
 
 
 def make_games(
@@ -78,26 +78,52 @@ def make_games(
     seed: int,
     render_mode: str | None = None,
     tap: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] = lambda env: env,
+    workers: int = 1,
 ) -> VecEnv:
     """Several games in parallel, as an agent of a recipe is evaluated.
 
     :param seed: game ``i`` has the seed ``seed + i``
     :param render_mode: ``human`` for a window
     :param tap: put around the bare environment, below all wrappers of the recipe
+    :param workers: processes that play, this one included; 0: `processes_for` them
     :return: observations (n_envs, frame_stack, height, width), rewards clipped as in training; the
         raw score of a full game is in ``info["episode"]["r"]``
     """
-    register_games()
-    wrap = get_wrapper_class({"env_wrapper": evaluation_wrapper(hyperparams)})
+    wrappers = evaluation_wrapper(hyperparams)
+    return _vector(game, hyperparams, wrappers, n_envs, seed, workers, render_mode, tap)
+
+
+def _vector(
+    game: Game,
+    hyperparams: dict[str, Any],
+    wrappers: list[Any],
+    n_envs: int,
+    seed: int,
+    workers: int,
+    render_mode: str | None = None,
+    tap: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] = lambda env: env,
+    monitor_dir: Path | None = None,
+    monitor_kwargs: dict[str, Any] | None = None,
+) -> VecEnv:
+    wrap = get_wrapper_class({"env_wrapper": wrappers})
     assert wrap is not None
+    processes = min(workers, n_envs) or processes_for(n_envs)
     env = make_vec_env(
-        game.env_id,
+        _bare_game,
         n_envs=n_envs,
         seed=seed,
-        env_kwargs={**game.env_kwargs, "render_mode": render_mode},
+        monitor_dir=str(monitor_dir) if monitor_dir else None,
         wrapper_class=lambda bare: wrap(tap(bare)),
+        env_kwargs={"game": game, "render_mode": render_mode},
+        vec_env_cls=DummyVecEnv if processes == 1 else WorkerVecEnv,  # type: ignore[arg-type]
+        vec_env_kwargs={} if processes == 1 else {"workers": processes, "name": game.env_id},
+        monitor_kwargs=monitor_kwargs,
     )
-    stacked = VecFrameStack(env, int(hyperparams.get("frame_stack", 1)))
-    if hyperparams.get("frame_stack_padding") == "first":
-        repeat_first_frame(stacked)
-    return VecTransposeImage(stacked)
+    first = hyperparams.get("frame_stack_padding") == "first"
+    stack = RepeatFirstFrame if first else VecFrameStack
+    return VecTransposeImage(stack(env, int(hyperparams.get("frame_stack", 1))))
+
+
+def _bare_game(game: Game, render_mode: str | None) -> gym.Env[Any, Any]:
+    register_games()  # a process of workers has not
+    return gym.make(game.env_id, **game.env_kwargs, render_mode=render_mode)

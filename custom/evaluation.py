@@ -110,7 +110,7 @@ class Protocol:
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Scores:
         """Play new games with an agent, or with any rule that maps observations to actions."""
-        env = make_games(game, hyperparams, self.n_envs, evaluation_seed(self.seed))
+        env = make_games(game, hyperparams, self.n_envs, evaluation_seed(self.seed), workers=0)
         try:
             if isinstance(act, BaseAlgorithm):
                 assert self.epsilon is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -81,11 +82,22 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         self.should_stop = should_stop
         self.best: float | None = None
         self.was_broken_off = False
+        self.seconds = 0.0  # that this process has spent on evaluations
+        self._evaluated = 0  # of them, so often
         self._done: list[tuple[int, Scores, float]] = []
         self._held_out: HeldOutStates | None = None
 
     def on_period(self) -> bool:
         """Evaluate; a broken-off evaluation leaves nothing."""
+        started = time.monotonic()
+        try:
+            self._evaluate()
+        finally:
+            self.seconds += time.monotonic() - started
+            self._evaluated += 1
+        return True
+
+    def _evaluate(self) -> None:
         if self._held_out is None:
             states_seed = evaluation_seed(self.protocol.seed)
             self._held_out = HeldOutStates(self.run.game, self.run.hyperparams, states_seed)
@@ -94,7 +106,7 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         scores = protocol.play(self.model, self.run.game, self.run.hyperparams, self.should_stop)
         self.was_broken_off = len(scores.scores) < protocol.episodes
         if self.was_broken_off:
-            return True
+            return
         mean_max_q = self._held_out.mean_max_q(self.model)
         self._done.append((self.num_timesteps, scores, mean_max_q))
         self._write()
@@ -102,7 +114,6 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         if self.best is None or scores.mean > self.best:
             save_agent(self.model, self.run.path / BEST)
             self.best = scores.mean
-        return True
 
     def rewind(self, steps: int) -> None:
         """Be as after that step; what was evaluated before it is in the file."""
@@ -119,6 +130,14 @@ class FixedEpsilonEvaluation(PeriodicCallback):
             self._write()
         else:
             file.unlink()  # all were later
+
+    def seconds_to_come(self, total: int) -> float:
+        """Seconds that the evaluations until that step take, if they are as those of this process.
+
+        :param total: the run's budget in steps
+        """
+        to_come = total // self.freq - self.num_timesteps // self.freq
+        return to_come * self.seconds / max(self._evaluated, 1)
 
     @property
     def means(self) -> list[float]:

@@ -25,13 +25,12 @@ from custom.agents import save_agent
 from custom.atomic import atomic_file, write_json
 from custom.callbacks import Checkpoints, GameRecord, StopRequest
 from custom.console import say
-from custom.envs import frame_skip, native_games
+from custom.envs import frame_skip, training_games
 from custom.errors import UserError
 from custom.evaluation import Protocol
 from custom.evaluation_callback import FixedEpsilonEvaluation
 from custom.games import Game
 from custom.memory import check_replay, replay_size
-from custom.nan_guard import NanGuard
 from custom.progress import Progress
 from custom.provenance import provenance
 from custom.recipe_classes import POLICY_CLASSES, class_named
@@ -39,7 +38,6 @@ from custom.recipes import Recipe
 from custom.runs import Run, claim_folder
 from custom.saved_state import StateSaver, can_be_saved
 from custom.settings import Settings
-from custom.stacks import repeat_first_frame
 from custom.tracking.callback import Tracker
 
 MANY_GAMES = 64  # each takes a fifth of a second to start
@@ -125,21 +123,22 @@ class Experiment(ExperimentManager):
             path = hyperparams["replay_buffer_class"]
             hyperparams["replay_buffer_class"] = class_named("replay_buffer_class", path, object)
         arguments, *others = super()._preprocess_hyperparams(hyperparams)
-        arguments |= {"engine": self.settings.engine, "frame_stack": self.frame_stack}
+        arguments["engine"] = self.settings.engine
         return arguments, *others
 
     def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
-        """The zoo's wrapped environments, or the native ones; the training's alone."""
-        engine = self.settings.engine
-        if engine.env == "sb3":
-            env = super().create_envs(n_envs, eval_env, no_log)
-            if self.recipe.hyperparams.get("frame_stack_padding") == "first":
-                repeat_first_frame(env)
-            return env
-        values, seed = self.recipe.hyperparams, self.settings.seed
+        """The training's games."""
         if n_envs >= MANY_GAMES:
             say(f"starting {n_envs} games, which takes a while")
-        return native_games(self.game, values, n_envs, seed, engine.pixels)
+        return training_games(
+            self.game,
+            self.recipe.hyperparams,
+            n_envs,
+            self.settings.seed,
+            self.settings.engine.workers,
+            monitor_dir=None if no_log else self.save_path,
+            monitor_kwargs=self.monitor_kwargs,
+        )
 
     def create_log_folder(self) -> None:
         """Check the memory, then claim a folder and write down what is run."""
@@ -190,7 +189,7 @@ class Experiment(ExperimentManager):
             "n_timesteps": self.recipe.n_timesteps,
             "exploration_steps": self.recipe.exploration_steps,
             "notes": list(self.recipe.notes),
-            "engine": asdict(self.settings.engine),
+            "engine": asdict(self.settings.engine) | {"threads": th.get_num_threads()},
             "frame_skip": frame_skip(self.recipe.hyperparams),
             "eval_freq": self.settings.eval_freq,
             "save_freq": self.settings.save_freq,
@@ -211,11 +210,10 @@ class Experiment(ExperimentManager):
         )
         self.callbacks += [
             self.stop,
-            NanGuard(),
             record,
             evaluation,
             Checkpoints(self.run, settings.save_freq, settings.keep_checkpoints),
-            Progress(self.n_timesteps, lambda: list(record.last_scores), lambda: evaluation.best),
+            Progress(self.n_timesteps, lambda: list(record.last_scores), evaluation),
         ]
         if settings.save_state:
             freq, stop = settings.save_freq, self.stop

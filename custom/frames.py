@@ -76,6 +76,7 @@ class FrameRing:
         self._free = [end for end in range(len(self.ends)) if end not in used]
         self._older = self.older[(self.added - 1) % self.steps].cpu().numpy().copy()
         self._following = self._slot(self.added).cpu().numpy().copy()
+        self._last: Array | None = None  # the stacks of the newest step, but their oldest frame
 
     def _slot(self, step: int) -> th.Tensor:
         """The frames of a step, counted from the first: (n_envs, pixels)."""
@@ -94,6 +95,7 @@ class FrameRing:
         :param stacks: (n_envs, frame_stack, pixels)
         :param following: (n_envs, pixels), the newest frames after the step
         :param ended: (n_envs,), where an episode ended with the step
+        :raises ValueError: the stacks are not those before with one frame more, nor a beginning
         """
         pos = self.added % self.steps
         for env in np.flatnonzero(self._end_of[pos] >= 0):
@@ -101,7 +103,7 @@ class FrameRing:
             self._set_end(pos, int(env), -1)
         self._older = self._first(stacks) if self.added == 0 else self._continue(stacks)
         write(self.older[pos], self._older)
-        self._following = np.array(following)
+        self._last, self._following = np.array(stacks[:, 1:]), np.array(following)
         write(self._slot(self.added + 1), self._following)
         self._ended = np.asarray(ended, dtype=bool)
         self.added += 1
@@ -124,6 +126,11 @@ class FrameRing:
             if (stacks[starts, :-1] != before).any():
                 kind = "its first frame" if self.repeat_first else "blank frames"
                 raise ValueError(f"an episode does not begin with {kind}, as its stacks should")
+        if self._last is not None and (stacks[~starts, :-1] != self._last[~starts]).any():
+            raise ValueError(
+                f"an observation is not the one before with one frame more; is {self.frame_stack}"
+                " the number of frames that are stacked?"
+            )
         grown = np.minimum(self._older + 1, self.frame_stack - 1)
         return np.where(starts, 0, grown).astype(np.uint8)
 

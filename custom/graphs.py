@@ -1,7 +1,22 @@
 """A function of tensors as a captured CUDA graph: one launch instead of hundreds.
 
-See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs. The function must keep to
-fixed memory: it reads and writes tensors that outlive it, and never asks for a value.
+See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs. A graph repeats launches on
+fixed memory. Each hazard of that, and why it is none here:
+
+- Random numbers: the draws of a batch and of noise use CUDA's default generator, which
+  `torch.cuda.graph` registers with every capture and advances with every replay.
+- Lazily made state: the first calls run eagerly on the stream of the capture, so that an
+  optimizer's averages and cuDNN's choices exist before it.
+- Values asked for by the host (`item`, `nonzero`, a branch on a tensor): refused by CUDA during
+  the capture, which then fails as a whole; the function then runs eagerly.
+- Learning rate, step counters, beta and the size of the replay are tensors on the device, changed
+  in place; as numbers of Python they would stay what they were at the capture.
+- Writes into the replay between replays: they are launched on the stream on which the graph is
+  replayed, so they come before or after it as in the program.
+- Memory that moves (the room for last frames grows, weights are loaded): it is part of the key, or
+  the learner makes a new `Captured`.
+- Memory that is freed: what a capture allocates belongs to the graph's own pool, and what it reads
+  outlives it, because the function holds it.
 """
 
 from __future__ import annotations
@@ -12,7 +27,7 @@ import torch as th
 
 from custom.console import say
 
-WARM_UPS = 3  # eager calls first: lazily made state (an optimizer's) must exist before the capture
+WARM_UPS = 3  # eager calls before the capture
 
 
 class Captured:
@@ -74,6 +89,7 @@ class Captured:
                 self._function()
         except Exception as error:  # whatever an operation that cannot be captured raises
             th.cuda.set_stream(before)  # which a capture that fails may not give back
+            graph.reset()  # or the generator stays registered, and eager noise fails
             reason = " ".join(str(error).split())[:200]
             say(f"the {self._name} is not captured as a CUDA graph ({reason}); it runs eagerly")
             return None

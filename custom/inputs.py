@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch as th
-from stable_baselines3.dqn.dqn import DQN
+from stable_baselines3.dqn.policies import QNetwork
 
 MOST_CHANNELS = 128  # that OpenCV merges
 
@@ -18,26 +18,22 @@ class Inputs:
     """
 
     def __init__(
-        self, model: DQN, batch_size: int, copies: int, dtype: th.dtype = th.float32
+        self, network: QNetwork, batch_size: int, copies: int, dtype: th.dtype = th.float32
     ) -> None:
-        self._divisor = 255 if model.q_net.normalize_images else 1
-        space = model.observation_space
+        self._divisor = 255 if network.normalize_images else 1
+        space, device = network.observation_space, network.device
         shape = (batch_size, *space.shape)  # type: ignore[misc]  # a Box has a shape
 
         def empty(kind: th.dtype) -> th.Tensor:
-            return th.empty(shape, dtype=kind, device=model.device, memory_format=th.channels_last)
+            return th.empty(shape, dtype=kind, device=device, memory_format=th.channels_last)
 
         self._buffers = [empty(dtype) for _ in range(copies)]
-        self._bytes, self._pixels = empty(th.uint8) if self._by_opencv(model) else None, []
+        # On a CPU most of the time would go into bringing the channels side by side.
+        few = shape[1] <= MOST_CHANNELS
+        by_opencv = device.type == "cpu" and space.dtype == np.uint8 and few
+        self._bytes, self._pixels = empty(th.uint8) if by_opencv else None, []
         if self._bytes is not None:
             self._pixels = list(self._bytes.permute(0, 2, 3, 1).numpy())
-
-    @staticmethod
-    def _by_opencv(model: DQN) -> bool:
-        """On a CPU most of the time would go into bringing the channels side by side."""
-        space = model.observation_space
-        few = (space.shape or (0,))[0] <= MOST_CHANNELS
-        return model.device.type == "cpu" and space.dtype == np.uint8 and few
 
     def scale(self, observations: th.Tensor, copy: int = 0) -> th.Tensor:
         """uint8 to [0, 1]; (B, channels, height, width)."""

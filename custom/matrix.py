@@ -124,8 +124,7 @@ class Matrix:
         :param run: that it goes on with; None: a new one
         """
         if run is not None:
-            how = f"--device={self.device}", f"--threads={self.resources.cpus}"
-            arguments = (f"--run={run.path}", *how, "--no-report")
+            arguments = (f"--run={run.path}", f"--device={self.device}", "--no-report")
             return Task(
                 cell.name, "scripts.resume", arguments, log=self.log(cell), resources=self.resources
             )
@@ -150,7 +149,6 @@ class Matrix:
             "seed": cell.seed,
             "logs": self.logs.absolute(),
             "device": self.device,
-            "engine": self.engine.env,
             "precision": self.engine.precision,
             "threads": self.resources.cpus,
             "eval-freq": self._eval_freq(cell.recipe),

@@ -9,62 +9,69 @@ numbers tell whether anything is wrong at all: the loss, and the norm that clipp
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch as th
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
+from torch import nn
 
-from custom.agents import non_finite_parameter
-from custom.dqn import AtariDQN
 from custom.errors import NonFiniteError
-from custom.update import Values
 
 
-class NanGuard(BaseCallback):
-    """Checks every update before it is made; on a GPU the losses, whenever they are read.
+class NanGuard:
+    """Raises `NonFiniteError`, naming the first tensor that had a number that is not finite.
 
-    :raises NonFiniteError: from within `learn()`, naming the first of: parameter, target, loss,
-        gradient, in the order in which an update computes them
+    :param policy: whose parameters are looked at
+    :param steps: how far the training is, for the message
     """
 
-    model: AtariDQN
+    def __init__(self, policy: BasePolicy, steps: Callable[[], int]) -> None:
+        self.policy = policy
+        self.steps = steps
 
-    def _on_training_start(self) -> None:
-        self.model.guard = self.check
-
-    def _on_training_end(self) -> None:
-        self.model.guard = None
-
-    def _on_step(self) -> bool:
-        if not math.isfinite(self.logger.name_to_value.get("train/loss", 0.0)):
-            bad = non_finite_parameter(self.model)
+    def check_loss(self, loss: float) -> None:
+        """Look at a loss after the optimizer's step: it is too late to say more than this."""
+        if not math.isfinite(loss):
+            bad = non_finite_parameter(self.policy)
             self._stop(f"the parameter {bad}" if bad else "the target (a reward or the discount)")
-        return True
 
-    def check(self, values: Values) -> None:
-        """What the learner calls in each update, once there are gradients."""
-        if not th.isfinite(th.stack([values.loss, values.gradient_norm])).all():
-            first = self._first(values)
-            if first:
-                self._stop(first)
+    def check_update(
+        self, network: nn.Module, q_t: th.Tensor, q_tm1: th.Tensor, loss: th.Tensor, norm: th.Tensor
+    ) -> None:
+        """Look at an update before the optimizer's step, in the order in which it was computed.
 
-    def _first(self, values: Values) -> str | None:
-        bad = non_finite_parameter(self.model)
-        if bad:
-            return f"the parameter {bad}"
-        if not th.isfinite(values.outputs.t).all():
-            return "the target (the output of q_net_target)"
-        if not th.isfinite(values.outputs.tm1).all():
-            return "the loss (the output of q_net)"
-        gradients = {n: p.grad for n, p in self.model.q_net.named_parameters()}
+        :param network: that learns, with its gradients
+        :param q_t: of the target network
+        :param q_tm1: of the network that learns
+        :param norm: of all gradients
+        """
+        if th.isfinite(th.stack([loss.detach(), norm])).all():
+            return
+        if bad := non_finite_parameter(self.policy):
+            self._stop(f"the parameter {bad}")
+        if not th.isfinite(q_t).all():
+            self._stop("the target (the output of q_net_target)")
+        if not th.isfinite(q_tm1).all():
+            self._stop("the loss (the output of q_net)")
+        gradients = {n: p.grad for n, p in network.named_parameters()}
         bad_gradients = [n for n, g in gradients.items() if g is None or not th.isfinite(g).all()]
-        if len(bad_gradients) == len(gradients) or not th.isfinite(values.loss):
-            return "the target (a reward or the discount)"
-        if not bad_gradients:  # large ones, whose squares are infinite
-            return None
-        return f"the gradient of q_net.{bad_gradients[-1]}"  # the first in backpropagation's order
+        if len(bad_gradients) == len(gradients) or not th.isfinite(loss):
+            self._stop("the target (a reward or the discount)")
+        if bad_gradients:  # or else they are large ones, whose squares are infinite
+            # The last one comes first in backpropagation's order.
+            self._stop(f"the gradient of q_net.{bad_gradients[-1]}")
 
     def _stop(self, tensor: str) -> None:
         raise NonFiniteError(
-            f"training stopped at step {self.num_timesteps:,}: {tensor} has a value that is not"
+            f"training stopped at step {self.steps():,}: {tensor} has a value that is not"
             " finite; lower learning_rate or look at what feeds that tensor"
         )
+
+
+def non_finite_parameter(policy: BasePolicy) -> str | None:
+    """The first parameter, of the target network too, that has a value that is not finite."""
+    parameters = dict(policy.named_parameters())
+    largest = th._foreach_norm(list(parameters.values()), math.inf)  # one number each, in one call
+    if th.isfinite(th.stack(largest)).all():
+        return None
+    return next(name for name, value in parameters.items() if not th.isfinite(value).all())

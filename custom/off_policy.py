@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import pathlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.save_util import load_from_zip_file, save_to_zip_file
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import FloatSchedule
+from stable_baselines3.common.vec_env import VecFrameStack, unwrap_vec_wrapper
 
 from custom.buffers import FrameReplayBuffer, bytes_per_step
 from custom.console import say
@@ -33,32 +33,33 @@ Array = npt.NDArray[Any]
 class AtariOffPolicy(OffPolicyAlgorithm):
     """Put before an algorithm of SB3's among the bases of a class.
 
-    Its files are read by that algorithm without this project, where the policy needs none of its
-    classes: SB3 pickles classes into the file by their names, and those of this project that only
-    training needs stay out.
+    Epsilon-greedy exploration is sampled for each environment; SB3 samples it once for all.
 
     :param engine: how it is computed
-    :param frame_stack: frames of an observation
+    :param frame_stack: frames of an observation; None: as many as `VecFrameStack` stacks, or where
+        there is none, the channels of the observation
     :param frame_stack_padding: what stands before the first frame of an episode: ``zero``, or
         ``first`` for that frame itself
     :param prioritized_replay: `alpha` and `beta` of `PrioritizedFrameReplayBuffer`; None: draw
         uniformly
+    :raises ValueError: `frame_stack` is not that of the environment, or `VecNormalize` is used with
+        the replay of frames
     """
+
+    exploration_rate: float
 
     def __init__(
         self,
         *args: Any,
         engine: Engine | None = None,
-        frame_stack: int = 4,
+        frame_stack: int | None = None,
         frame_stack_padding: str = "zero",
         prioritized_replay: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
         self.engine = engine or Engine()
-        self._frame_stack, self._repeat_first = frame_stack, frame_stack_padding == "first"
+        self.frame_stack, self._repeat_first = frame_stack, frame_stack_padding == "first"
         self.prioritized_replay = prioritized_replay
-        self.guard: Any = None  # called in each update of `AtariDQN`
-        self._for_others = False  # while an agent is saved
         self.goes_on = False  # `learn` continues what was broken off, up to its budget
         super().__init__(*args, **kwargs)
 
@@ -74,17 +75,19 @@ class AtariOffPolicy(OffPolicyAlgorithm):
             self.replay_buffer_class = None  # in the saved agent, SB3 chooses its own again
 
     def _frame_replay(self) -> FrameReplayBuffer:
+        if self._vec_normalize_env is not None:
+            raise ValueError("the replay of frames is not for VecNormalize; take it off")
         kept = self.replay_buffer_kwargs.get("handle_timeout_termination", True)
         assert isinstance(self.observation_space, spaces.Box)
-        a_step = bytes_per_step(self.observation_space, self._frame_stack)
-        size = self.buffer_size * a_step
+        self.frame_stack = stack = self._frames_of_a_stack(self.observation_space)
+        size = self.buffer_size * bytes_per_step(self.observation_space, stack)
         on_gpu = self.engine.storage == "auto" and gpu_has_room(size, self.device)
         spaces_of = self.observation_space, self.action_space
         settings: dict[str, Any] = {
             "device": self.device,
             "n_envs": self.n_envs,
             "handle_timeout_termination": kept,
-            "frame_stack": self._frame_stack,
+            "frame_stack": stack,
             "repeat_first": self._repeat_first,
             "n_steps": self.n_steps,
             "gamma": self.gamma,
@@ -94,6 +97,16 @@ class AtariOffPolicy(OffPolicyAlgorithm):
             return FrameReplayBuffer(self.buffer_size, *spaces_of, **settings)
         settings |= self.prioritized_replay
         return PrioritizedFrameReplayBuffer(self.buffer_size, *spaces_of, **settings)
+
+    def _frames_of_a_stack(self, space: spaces.Box) -> int:
+        wrapper = unwrap_vec_wrapper(self.env, VecFrameStack) if self.env is not None else None
+        stacked = getattr(wrapper.stacked_obs, "n_stack", None) if wrapper is not None else None
+        if None not in (stacked, self.frame_stack) and stacked != self.frame_stack:
+            raise ValueError(
+                f"frame_stack is {self.frame_stack} and VecFrameStack stacks {stacked}; leave"
+                " frame_stack out"
+            )
+        return int(self.frame_stack or stacked or space.shape[0])
 
     def _setup_learn(
         self,
@@ -106,8 +119,36 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         """As SB3's; a training that goes on does so with its counters, games and log."""
         if self.goes_on:
             total_timesteps, reset_num_timesteps = total_timesteps - self.num_timesteps, False
+        is_reset = reset_num_timesteps or self._last_obs is None
+        if is_reset and isinstance(self.replay_buffer, FrameReplayBuffer):
+            self.replay_buffer.cut_off()
         more = reset_num_timesteps, tb_log_name, progress_bar
         return super()._setup_learn(total_timesteps, callback, *more)
+
+    def predict(
+        self,
+        observation: Any,
+        state: tuple[Array, ...] | None = None,
+        episode_start: Array | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Array, tuple[Array, ...] | None]:
+        """As SB3's, with exploration sampled for each environment."""
+        if deterministic or not self._are_several(observation):
+            return super().predict(observation, state, episode_start, deterministic)
+        explore = np.random.rand(len(observation)) < self.exploration_rate
+        actions = np.zeros(len(observation), dtype=np.int64)
+        if not explore.all():
+            actions = self._greedy(observation)
+        for env in np.flatnonzero(explore):
+            actions[env] = self.action_space.sample()
+        return actions, state
+
+    def _are_several(self, observation: Any) -> bool:
+        is_own = np.shape(observation) == (self.n_envs, *(self.observation_space.shape or ()))
+        return is_own or self.policy.is_vectorized_observation(observation)
+
+    def _greedy(self, observation: Array) -> Array:
+        return self.policy.predict(observation, deterministic=True)[0]
 
     def _store_transition(
         self,
@@ -131,58 +172,60 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         replay_buffer.add(self._last_obs, next_obs, buffer_action, reward, dones, infos)
         self._last_obs = new_obs
 
+    def load_replay_buffer(
+        self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True
+    ) -> None:
+        """As SB3's; `learn` then begins with new episodes, which do not continue its last ones."""
+        super().load_replay_buffer(path, truncate_last_traj)
+        self._last_obs = None
+
     def get_parameters(self) -> dict[str, dict[str, Any]]:
         """As SB3's; the optimizer's are those of one that was not set up for speed."""
-        optimizer = self.policy.optimizer
-        for_others = self._for_others and _is_own(type(optimizer))
-        state = unused_adam(optimizer) if for_others else plain_state(optimizer)
-        return {**super().get_parameters(), "policy.optimizer": state}
+        return {**super().get_parameters(), "policy.optimizer": plain_state(self.policy.optimizer)}
 
     def set_parameters(
         self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto"
     ) -> None:
-        """As SB3's; the state of another kind of optimizer is left out, and that is said."""
+        """As SB3's; the state of another kind of optimizer is left out, and that is said.
+
+        :raises ValueError: as SB3's, and where the state of the optimizer is cut
+        """
         params = load_path_or_dict
         if not isinstance(params, dict):
             _, params, _ = load_from_zip_file(params, device=device, load_data=False)
         state, given = self.policy.optimizer.state_dict(), params.get("policy.optimizer")
-        if given and given["param_groups"][0].keys() != state["param_groups"][0].keys():
-            say("the saved optimizer is of another kind: its averages start anew")
-            params = {**params, "policy.optimizer": state}
+        if given is not None:
+            if not given.get("param_groups") or "state" not in given:
+                raise ValueError("policy.optimizer has no state and param_groups: it is cut")
+            if given["param_groups"][0].keys() != state["param_groups"][0].keys():
+                say("the saved optimizer is of another kind: its averages start anew")
+                params = {**params, "policy.optimizer": state}
         super().set_parameters(params, exact_match, device)
 
-    def save(
-        self,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
-        """Save an agent that `stable_baselines3.DQN.load` reads without this project."""
-        with self._without_own_classes():
-            super().save(path, exclude, include)
+    def save_for_sb3(self, file: io.BufferedIOBase) -> None:
+        """Save an agent that SB3's own class loads without this project, if its policy is SB3's.
 
-    @contextmanager
-    def _without_own_classes(self) -> Iterator[None]:
-        names = ("policy_kwargs", "replay_buffer_class", "replay_buffer_kwargs")
-        kept = {name: getattr(self, name) for name in (*names, "learning_rate", "lr_schedule")}
-        self._for_others = True
+        SB3 pickles classes by their names, so those of this project that only training needs stay
+        out; the state of such an optimizer is that of an unused Adam.
+        """
+        plain, parameters = copy.copy(self), self.get_parameters()
+        if _is_own(type(self.policy.optimizer)):
+            parameters["policy.optimizer"] = unused_adam(self.policy.optimizer)
         if _is_own(type(self.learning_rate)):  # what the zoo makes of lin_1e-4
-            self.learning_rate = self.lr_schedule(self._current_progress_remaining)
-            self.lr_schedule = FloatSchedule(self.learning_rate)
+            plain.learning_rate = self.lr_schedule(self._current_progress_remaining)
+            plain.lr_schedule = FloatSchedule(plain.learning_rate)
         if _is_own(self.policy_kwargs.get("optimizer_class")):
-            arguments = self.policy_kwargs.items()
-            self.policy_kwargs = {k: v for k, v in arguments if k not in TRAINING_ONLY}
+            kept = {k: v for k, v in self.policy_kwargs.items() if k not in TRAINING_ONLY}
+            plain.policy_kwargs = kept
         if _is_own(self.replay_buffer_class):
-            self.replay_buffer_class, self.replay_buffer_kwargs = None, {}
-        try:
-            yield
-        finally:
-            for name, value in kept.items():
-                setattr(self, name, value)
-            self._for_others = False
+            plain.replay_buffer_class, plain.replay_buffer_kwargs = None, {}
+        left_out = {*self._excluded_save_params(), "policy"}
+        values = {k: v for k, v in vars(plain).items() if k not in left_out}
+        data = {name: value for name, value in values.items() if not _is_own(type(value))}
+        save_to_zip_file(file, data, parameters, {})
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "engine", "guard", "_for_others", "goes_on"]
+        return [*super()._excluded_save_params(), "goes_on"]
 
 
 def _is_own(cls: type | None) -> bool:

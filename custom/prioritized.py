@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from custom.buffers import FrameReplayBuffer
+from custom.buffers import FrameReplayBuffer, Places
 
 EPSILON = 1e-6  # no transition's priority falls to 0 (Schaul et al. 2016, section 3.3)
 
@@ -108,34 +108,38 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         self.tree.set(leaves, self.largest.expand(len(leaves)))
         self._known = self.ring.added
 
-    def draw(self, batch_size: int) -> tuple[th.Tensor, th.Tensor]:
+    def draw(self, batch_size: int) -> Places:
         """Positions and environments, (B,) each: one from each of B equal parts of the total."""
         self.prepare()
         return self._places(th.as_tensor(np.random.random(batch_size)).to(self.storage))
 
-    def draw_on_device(self, batch_size: int) -> tuple[th.Tensor, th.Tensor]:
+    def draw_on_device(self, batch_size: int) -> Places:
         """As `draw`, with the device's generator; call `prepare` before."""
         return self._places(th.rand(batch_size, dtype=th.float64, device=self.storage))
 
-    def _places(self, uniform: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+    def _places(self, uniform: th.Tensor) -> Places:
         parts = th.arange(len(uniform), device=self.storage)
         leaves = self.tree.draw((parts + uniform) / len(uniform))
         return leaves // self.n_envs, leaves % self.n_envs
 
-    def weights(self, positions: th.Tensor, envs: th.Tensor) -> th.Tensor:
+    def weights(self, places: Places) -> th.Tensor:
         """Importance weights over their largest one (section 3.4): (B, 1), float32.
 
         ``(N P)^-beta``; N cancels out.
         """
+        positions, envs = places
         priorities: th.Tensor = self.tree.get(positions * self.n_envs + envs)
         weights = th.pow(priorities / priorities.min(), -self.beta)
-        return weights.float().reshape(-1, 1)
+        return weights.float().reshape(-1, 1).to(self.device)
 
-    def update_priorities(self, positions: th.Tensor, envs: th.Tensor, errors: th.Tensor) -> None:
+    def update_priorities(self, places: Places | None, errors: th.Tensor) -> None:
         """Set those of a batch.
 
         :param errors: (B,), TD errors or losses
         """
+        assert places is not None
+        positions, envs = places
+        errors = errors.to(self.storage)
         priorities = (errors.abs().double() + EPSILON) ** self.alpha
         self.tree.set(positions * self.n_envs + envs, priorities)
         self.largest.copy_(th.maximum(self.largest, priorities.max()))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
+import torch as th
+
 from custom.atomic import copy_file, is_there, restore
 from custom.build import build
 from custom.callbacks import GameRecord, PeriodicCallback
@@ -19,7 +21,7 @@ from custom.runs import BEST, Run, open_run
 from custom.saved_state import LEARNER, load_state
 from custom.settings import Settings
 
-ANY_THREADS = {"threads": 0}  # they change nothing but the time
+NOT_LEARNT = {"threads": 0, "workers": 0}  # another number makes no other experiment
 PATIENCE = 300.0  # seconds in which a process that was told to end saves what it has
 
 
@@ -31,7 +33,8 @@ def resume(
     What is newer than the saved state (games, evaluations, agents) is dropped: it comes again.
 
     :param run: trained with `Settings.save_state`
-    :param threads: of PyTorch; None: as before
+    :param threads: of PyTorch; None: as before. With another number it is not bit for bit the run
+        that was never stopped: sums are rounded in another order
     :raises StateError: its state cannot be read
     :raises UserError: it is finished, is being trained, or holds no state
     """
@@ -50,6 +53,9 @@ def resume(
     facts, here = run.facts, provenance()
     for name in ("error", "finished"):
         facts.pop(name, None)
+    if th.get_num_threads() != facts["engine"]["threads"]:
+        before = f"{facts['engine']['threads']} before"
+        say(f"threads: {th.get_num_threads()}, {before}: not bit for bit the run without a stop")
     if versions_of(here["packages"]) != versions_of(facts["packages"]):
         say("packages have changed since the run was begun: it may differ in the last bits")
     here = {**here, "packages": versions_of(here["packages"])}
@@ -81,7 +87,7 @@ def is_of(run: Run, recipe: Recipe, settings: Settings) -> bool:
         return bool(
             run.hyperparams == recipe.hyperparams
             and facts["seed"] == settings.seed
-            and facts["engine"] | ANY_THREADS == asdict(settings.engine) | ANY_THREADS
+            and facts["engine"] | NOT_LEARNT == asdict(settings.engine) | NOT_LEARNT
             and protocol["episodes"] == settings.eval_episodes
             and protocol["epsilon"] == settings.eval_epsilon
             and facts["eval_freq"] == settings.eval_freq
@@ -130,7 +136,7 @@ def _recipe(run: Run) -> Recipe:
 
 def _settings(run: Run, device: str, threads: int | None) -> Settings:
     facts = run.facts
-    engine = Engine(**facts["engine"])
+    engine = Engine.recorded(facts["engine"])
     return Settings(
         seed=facts["seed"],
         logs=run.path.parents[2],

@@ -1,8 +1,7 @@
 """All that a training is between two rollouts, in a folder: from there it goes on exactly.
 
-The learner with its optimizer and counters, the replay, random numbers, and the games themselves
-(on the native engine, whose emulators do not tell where they are, new games are begun). Nothing is
-pickled but tensors and plain values, which are read without running code.
+The learner with its optimizer and counters, the replay, random numbers, and the games themselves.
+Nothing is pickled but tensors and plain values, which are read without running code.
 """
 
 from __future__ import annotations
@@ -19,25 +18,24 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
-from custom.agents import non_finite_parameter
 from custom.atomic import atomic_file, copy_file, replaced
 from custom.buffers import FrameReplayBuffer
 from custom.callbacks import PeriodicCallback, StopRequest
 from custom.console import say
 from custom.engine import Engine
+from custom.nan_guard import non_finite_parameter
 from custom.off_policy import AtariOffPolicy
 from custom.replay_files import load_replay, save_replay
 from custom.runs import BEST, Run
 from custom.saved_games import Plain, games_state, restore_games, to_numpy, to_plain
 
 LEARNER, REPLAY = "learner.pt", "replay"
-FORMAT = 1
+FORMAT = 2
 COUNTERS = (
     "num_timesteps",
     "_n_updates",
     "_n_calls",
     "_episode_num",
-    "_pending",
     "_current_progress_remaining",
     "exploration_rate",
 )
@@ -82,7 +80,7 @@ class StateSaver(PeriodicCallback):
         self.stop.waits = not self.stop.requested
 
     def _save(self) -> None:
-        if non_finite_parameter(self.model):  # on a GPU the guard looks now and then
+        if non_finite_parameter(self.model.policy):  # on a GPU the guard looks now and then
             return
         try:
             seconds = time.monotonic() - self._started
@@ -143,11 +141,8 @@ def load_state(model: AtariOffPolicy, folder: Path) -> dict[str, Plain]:
     model.ep_info_buffer = deque(to_numpy(content["recent"]), maxlen=size)
     model.ep_success_buffer = deque(maxlen=size)
     load_replay(replay, folder / REPLAY)
-    if content["games"] is None:
-        _begin_games(model, env, replay)
-    else:
-        restore_games(env, content["games"])
-        model._last_obs = to_numpy(content["observation"])
+    restore_games(env, content["games"])
+    model._last_obs = to_numpy(content["observation"])
     model.goes_on = True
     return dict(content)
 
@@ -156,14 +151,6 @@ def _env_and_replay(model: AtariOffPolicy) -> tuple[VecEnv, FrameReplayBuffer]:
     assert model.env is not None
     assert isinstance(model.replay_buffer, FrameReplayBuffer)
     return model.env, model.replay_buffer
-
-
-def _begin_games(model: AtariOffPolicy, env: VecEnv, replay: FrameReplayBuffer) -> None:
-    """New games; in the replay those that they take the place of are cut off, not ended."""
-    seeds = np.random.SeedSequence([model.seed or 0, model.num_timesteps])
-    env.seed(int(seeds.generate_state(1)[0]) >> 1)
-    model._last_obs = env.reset()  # type: ignore[assignment]  # of this project's games
-    replay.cut_off()
 
 
 def random_state(model: AtariOffPolicy) -> dict[str, Plain]:

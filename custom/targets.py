@@ -12,19 +12,6 @@ from torch.nn import functional
 Discount = float | th.Tensor
 
 
-def q_target(rewards: th.Tensor, dones: th.Tensor, q_t: th.Tensor, discount: Discount) -> th.Tensor:
-    """Q-learning's target (Mnih et al. 2015, eq. 2); call it without gradient.
-
-    :param rewards: (B, 1), clipped, of one step or discounted over several
-    :param dones: (B, 1), 1 where nothing follows
-    :param q_t: (B, A) values of the next state by the target network
-    :param discount: of the next state's value, a number or (B, 1)
-    :return: (B, 1)
-    """
-    best, _ = q_t.max(dim=1)
-    return rewards + (1 - dones) * discount * best.reshape(-1, 1)
-
-
 def double_q_target(
     rewards: th.Tensor,
     dones: th.Tensor,
@@ -34,8 +21,13 @@ def double_q_target(
 ) -> th.Tensor:
     """Double Q-learning's target (van Hasselt et al. 2016, eq. 4); call it without gradient.
 
+    With the same values for both it is Q-learning's (Mnih et al. 2015, eq. 2).
+
+    :param rewards: (B, 1), clipped, of one step or discounted over several
+    :param dones: (B, 1), 1 where nothing follows
     :param q_online: (B, A) next state's values that choose the action
     :param q_target: (B, A) next state's values that price it
+    :param discount: of the next state's value, a number or (B, 1)
     :return: (B, 1)
     """
     best = q_online.argmax(dim=1, keepdim=True)

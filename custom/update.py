@@ -7,50 +7,87 @@ a GPU each step as one graph, and a loss that nobody waits for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import copy
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch as th
-from stable_baselines3.common.type_aliases import ReplayBufferSamples
-from stable_baselines3.dqn.dqn import DQN
-from stable_baselines3.dqn.policies import QNetwork
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from custom.buffers import FrameReplayBuffer
+from custom.buffers import Batch, FrameReplayBuffer, Places
+from custom.console import say
 from custom.engine import Engine
 from custom.frames import write
-from custom.graphs import Captured
+from custom.graphs import WARM_UPS, Captured
 from custom.inputs import Inputs
+from custom.loss import Loss
+from custom.nan_guard import NanGuard
 from custom.noisy import draw_noise, noise_in, noisy_layers
 from custom.policies import AtariQNetwork
-from custom.prioritized import PrioritizedFrameReplayBuffer
-from custom.rules import Outputs, Rule
 
 CLIP_EPSILON = 1e-6  # that PyTorch adds to the norm before it divides
+LARGEST_DIFFERENCE = 0.01  # of captured and eager steps, relative to how far the weights moved
 
 
-class Values(NamedTuple):
-    """What a gradient step computes before it changes the weights."""
+class Replay(Protocol):
+    """Where batches come from; `FrameReplayBuffer` is one."""
 
-    outputs: Outputs
-    loss: th.Tensor
-    gradient_norm: th.Tensor
+    def batch(self, batch_size: int, on_device: bool = False) -> Batch:
+        """See `FrameReplayBuffer`, as for the others."""
+
+    def prepare(self) -> None:
+        """Called before each batch that is drawn on the device."""
+
+    def update_priorities(self, places: Places | None, errors: th.Tensor) -> None:
+        """Called after each step."""
 
 
-Guard = Callable[[Values], None]
+class SB3Replay:
+    """A `ReplayBuffer` of SB3's as a `Replay`, which draws uniformly."""
+
+    def __init__(self, buffer: ReplayBuffer, normalizes: VecNormalize | None) -> None:
+        self.buffer, self.normalizes = buffer, normalizes
+
+    def batch(self, batch_size: int, on_device: bool = False) -> Batch:
+        """As SB3's DQN draws it."""
+        return Batch(*self.buffer.sample(batch_size, env=self.normalizes))
+
+    def prepare(self) -> None:
+        """Nothing is to be done."""
+
+    def update_priorities(self, places: Places | None, errors: th.Tensor) -> None:
+        """There are none."""
 
 
-def can_be_captured(model: DQN) -> bool:
+class OneBatch:
+    """The same batch again and again."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+
+    def batch(self, batch_size: int, on_device: bool = False) -> Batch:
+        """That batch."""
+        return self._batch
+
+    def prepare(self) -> None:
+        """Nothing is to be done."""
+
+    def update_priorities(self, places: Places | None, errors: th.Tensor) -> None:
+        """There are none."""
+
+
+def can_be_captured(policy: DQNPolicy, replay: object) -> bool:
     """The replay is on the GPU with the network, and the optimizer never asks for a value."""
-    buffer = model.replay_buffer
     return (
-        model.device.type == "cuda"
-        and isinstance(buffer, FrameReplayBuffer)
-        and buffer.storage == buffer.device
-        and takes_scaled(model.q_net)
-        and all("capturable" in group for group in model.policy.optimizer.param_groups)
+        isinstance(replay, FrameReplayBuffer)
+        and replay.device.type == "cuda"
+        and replay.storage == replay.device
+        and takes_scaled(policy.q_net)
+        and all("capturable" in group for group in policy.optimizer.param_groups)
     )
 
 
@@ -59,153 +96,187 @@ def takes_scaled(network: QNetwork) -> bool:
     return type(network).forward is QNetwork.forward
 
 
-def values_of(network: QNetwork, scaled: th.Tensor) -> th.Tensor:
-    """As the network's forward, without another division: (B, A)."""
-    q: th.Tensor = network.q_net(network.features_extractor(scaled))
-    return q
-
-
-def outputs_of(network: QNetwork, features: th.Tensor) -> th.Tensor:
-    """Of the head: (B, A), or the distributions of which action values are made, (B, N * A)."""
-    head = network.q_net[0] if isinstance(network, AtariQNetwork) else network.q_net
-    outputs: th.Tensor = head(features)
-    return outputs
-
-
 class Update:
-    """Gradient steps of a model, whose replay, networks and optimizer it uses.
+    """Gradient steps of a policy's networks with its optimizer.
 
-    :param rule: target and loss
     :param batch_size: transitions of a step
+    :param gamma: discount of a step, where the batch has none of its own
+    :param max_grad_norm: the gradient is scaled down to this norm
+    :param guard: looks at each step before the weights change; on a GPU it would wait
     """
 
-    def __init__(self, model: DQN, engine: Engine, rule: Rule, batch_size: int) -> None:
-        self.model = model
-        self.rule = rule
-        self.batch_size = batch_size
-        # Called with what a step computed, before the weights change; on a GPU it would wait.
-        self.guard: Guard | None = None
-        fast = engine.update == "fast" and takes_scaled(model.q_net)
+    def __init__(
+        self,
+        policy: DQNPolicy,
+        replay: Replay,
+        loss: Loss,
+        engine: Engine,
+        *,
+        batch_size: int,
+        double_q: bool,
+        gamma: float,
+        max_grad_norm: float,
+        guard: NanGuard,
+    ) -> None:
+        self.policy, self.replay, self.loss, self.engine = policy, replay, loss, engine
+        self.batch_size, self.double_q, self.gamma = batch_size, double_q, gamma
+        self.max_grad_norm, self.guard = max_grad_norm, guard
+        self.q_net, self.q_net_target = policy.q_net, policy.q_net_target
         self._bf16 = engine.precision == "bf16"
         dtype = th.bfloat16 if self._bf16 else th.float32
-        self._inputs = Inputs(model, batch_size, copies=2, dtype=dtype) if fast else None
-        self._parameters = list(model.q_net.parameters())
-        self._noise = noisy_layers(model.q_net)
-        self._target_noise = noisy_layers(model.q_net_target)
-        self._loss = th.zeros((), device=model.device)
-        self._norm = th.zeros((), device=model.device)
-        self._losses = 0
-        captured = fast and can_be_captured(model)
-        self._graph = Captured(self._on_device, "update", model.device) if captured else None
+        fast = engine.update == "fast" and takes_scaled(policy.q_net)
+        self._inputs = Inputs(policy.q_net, batch_size, copies=2, dtype=dtype) if fast else None
+        self._parameters = list(policy.q_net.parameters())
+        self._noise, self._target_noise = noisy_layers(self.q_net), noisy_layers(self.q_net_target)
+        self._graph: Captured | None = None
+        self._device = policy.q_net.device
+        self._sums = th.zeros(2, device=self._device)  # of losses and of gradient norms
+        self._steps = 0  # that are in them
+
+    def step(self, on_device: bool = False) -> None:
+        """One gradient step of DQN (Mnih et al. 2015, algorithm 1), from a batch to priorities."""
+        batch = self.replay.batch(self.batch_size, on_device)
+        now, following = self._scaled(batch)
+        with th.no_grad():
+            draw_noise(self._target_noise)
+            q_t = self._values(self.q_net_target, following)
+            asks = self.loss.munchausen is not None
+            q_target_tm1 = self._values(self.q_net_target, now) if asks else None
+            draw_noise(self._noise)
+            q_chooser_t = self._values(self.q_net, following) if self.double_q else q_t
+            discount = self.gamma if batch.discounts is None else batch.discounts
+            target = self.loss.target(batch, discount, q_t, q_chooser_t, q_target_tm1)
+        draw_noise(self._noise)  # each use has noise of its own (Fortunato et al. 2018, eq. 16)
+        q_tm1 = self._values(self.q_net, now)
+        losses, errors = self.loss(q_tm1, batch.actions, target)
+        loss = (losses if batch.weights is None else batch.weights * losses).mean()
+
+        self.policy.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        if not norm.is_cuda:
+            self.guard.check_update(self.q_net, q_t, q_tm1, loss, norm)
+        # On a CPU a look costs nothing; a factor of 1 is spared, to the bit.
+        if norm.is_cuda or not norm + CLIP_EPSILON <= self.max_grad_norm:
+            clip_grads_with_norm_(self._parameters, self.max_grad_norm, norm)
+        self.policy.optimizer.step()
+
+        self.replay.update_priorities(batch.places, errors)
+        self._sums += th.stack([loss.detach(), norm])
+
+    def _scaled(self, batch: Batch) -> tuple[th.Tensor, th.Tensor]:
+        if self._inputs is None:
+            return batch.observations, batch.next_observations
+        following = self._inputs.scale(batch.next_observations, 1)
+        return self._inputs.scale(batch.observations, 0), following
+
+    def _values(self, network: QNetwork, observations: th.Tensor) -> th.Tensor:
+        """Outputs of the head, in float32: (B, A), or (B, N * A) of distributions."""
+        kind = self._device.type
+        with th.autocast(kind, th.bfloat16, enabled=self._bf16, cache_enabled=False):
+            if self._inputs is None:
+                features = network.extract_features(observations, network.features_extractor)
+            else:
+                features = network.features_extractor(observations)
+            head = network.q_net[0] if isinstance(network, AtariQNetwork) else network.q_net
+            outputs: th.Tensor = head(features)
+            return outputs.float()
 
     def __call__(self, gradient_steps: int) -> None:
         """Make some gradient steps."""
-        buffer = self.model.replay_buffer
-        assert buffer is not None
         with noise_in([*self._noise, *self._target_noise]):
             for _ in range(gradient_steps):
-                if not isinstance(buffer, FrameReplayBuffer):
-                    self._learn(buffer.sample(self.batch_size))
-                elif not self._by_graph(buffer):
-                    self._learn_at(buffer, *buffer.draw(self.batch_size))
-        self._losses += gradient_steps
+                if not self._by_graph():
+                    self.step()
+        self._steps += gradient_steps
+
+    def mean_loss_and_norm(self) -> tuple[float, float]:
+        """Means of losses and gradient norms since this was last asked; it waits for the device."""
+        loss, norm = (self._sums / max(self._steps, 1)).tolist()
+        self._sums.zero_()
+        self._steps = 0
+        return loss, norm
 
     @property
     def is_captured(self) -> bool:
         """Steps run as a graph, in which nothing can be asked."""
         return self._graph is not None and not self._graph.failed
 
-    def _by_graph(self, buffer: FrameReplayBuffer) -> bool:
+    def _by_graph(self) -> bool:
         if self._graph is None:
             return False
-        buffer.prepare()
-        return self._graph(key=(id(buffer), buffer.ring.ends.data_ptr()))
+        self.replay.prepare()
+        assert isinstance(self.replay, FrameReplayBuffer)
+        return self._graph(key=(id(self.replay), self.replay.ring.ends.data_ptr()))
 
-    def mean_loss_and_norm(self) -> tuple[float, float]:
-        """Means of losses and gradient norms since this was last asked; it waits for the device."""
-        n = max(self._losses, 1)
-        means = float(self._loss) / n, float(self._norm) / n
-        self._loss.zero_()
-        self._norm.zero_()
-        self._losses = 0
-        return means
+    def capture(self, graph: type[Captured] = Captured) -> None:
+        """Run steps as one graph, if captured and eager steps of copies change weights alike.
 
-    def _on_device(self) -> None:
-        buffer = self.model.replay_buffer
-        assert isinstance(buffer, FrameReplayBuffer)
-        self._learn_at(buffer, *buffer.draw_on_device(self.batch_size))
+        :param graph: what captures them, for tests
+        """
+        difference = self.difference_of(graph)
+        if difference <= LARGEST_DIFFERENCE:
+            self._graph = graph(lambda: self.step(on_device=True), "update", self._device)
+        else:
+            say(
+                f"captured updates differ from eager ones by {difference:.1%} of their size:"
+                " updates run eagerly, which is slower"
+            )
 
-    def _learn_at(self, buffer: FrameReplayBuffer, positions: th.Tensor, envs: th.Tensor) -> None:
-        batch = buffer.to_device(buffer.gather(positions, envs))
-        if not isinstance(buffer, PrioritizedFrameReplayBuffer):
-            self._learn(batch)
-            return
-        weights = buffer.weights(positions, envs).to(buffer.device)
-        errors = self._learn(batch, weights)
-        buffer.update_priorities(positions, envs, errors.to(buffer.storage))
+    def difference_of(self, graph: type[Captured]) -> float:
+        """How far captured and eager steps are apart, relative to how far they move the weights.
 
-    def _learn(self, batch: ReplayBufferSamples, weights: th.Tensor | None = None) -> th.Tensor:
-        """One step; returns how wrong the values were, (B,)."""
-        model, optimizer = self.model, self.model.policy.optimizer
-        outputs = self._outputs(batch)
-        discount = model.gamma if batch.discounts is None else batch.discounts
-        losses, errors = self.rule(outputs, batch, discount)
-        loss = (losses if weights is None else weights * losses).mean()
-        for parameter in self._parameters:
-            parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
-        norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
-        if self.guard is not None and not norm.is_cuda:
-            self.guard(Values(outputs, loss.detach(), norm))
-        # On a CPU a look costs nothing; a factor of 1 is spared, to the bit.
-        if norm.is_cuda or not norm + CLIP_EPSILON <= model.max_grad_norm:
-            clip_grads_with_norm_(self._parameters, model.max_grad_norm, norm)
-        optimizer.step()
-        self._loss += loss.detach()
-        self._norm += norm
-        return errors
+        Both begin with copies of weights and optimizer, and learn from one batch. The mean over all
+        weights is compared, as Adam makes much of the rounding of single small gradients.
+        """
+        devices = [self._device] if self._device.type == "cuda" else []
+        with th.random.fork_rng(devices):
+            self.replay.prepare()
+            batch = self.replay.batch(self.batch_size, on_device=True)
+            eager, captured = self._copy(batch), self._copy(batch)
+            run = graph(captured.step, "update", self._device)
+            for _ in range(WARM_UPS + 2):
+                eager.step()
+                if not run():
+                    captured.step()
+        start, one, other = (_vector(update.q_net) for update in (self, eager, captured))
+        return float((one - other).abs().mean() / (one - start).abs().mean())
 
-    def _outputs(self, batch: ReplayBufferSamples) -> Outputs:
-        model, rule = self.model, self.rule
-        now, following = batch.observations, batch.next_observations
-        if self._inputs is not None:
-            now, following = self._inputs.scale(now, 0), self._inputs.scale(following, 1)
-        with th.no_grad():
-            draw_noise(self._target_noise)
-            t = self._output(model.q_net_target, following)
-            target_tm1 = self._output(model.q_net_target, now) if rule.asks_target_tm1 else None
-            draw_noise(self._noise)
-            online_t = self._output(model.q_net, following) if rule.asks_online_t else None
-        draw_noise(self._noise)  # each use has noise of its own (Fortunato et al. 2018, eq. 16)
-        return Outputs(self._output(model.q_net, now), t, online_t, target_tm1)
+    def _copy(self, batch: Batch) -> Update:
+        return Update(
+            copy.deepcopy(self.policy),
+            OneBatch(batch),
+            self.loss,
+            self.engine,
+            batch_size=self.batch_size,
+            double_q=self.double_q,
+            gamma=self.gamma,
+            max_grad_norm=self.max_grad_norm,
+            guard=self.guard,
+        )
 
-    def _output(self, network: QNetwork, observations: th.Tensor) -> th.Tensor:
-        """Of the head, in float32."""
-        kind = self.model.device.type
-        with th.autocast(kind, th.bfloat16, enabled=self._bf16, cache_enabled=False):
-            if self._inputs is None:
-                features = network.extract_features(observations, network.features_extractor)
-            else:
-                features = network.features_extractor(observations)
-            return outputs_of(network, features).float()
+
+def _vector(network: th.nn.Module) -> th.Tensor:
+    return th.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
 
 class Actor:
-    """Greedy actions of a model for observations of a fixed number of environments.
+    """Greedy actions of a network for observations of a fixed number of environments.
 
     Noisy layers take new noise for each step.
     """
 
-    def __init__(self, model: DQN, n_envs: int) -> None:
-        self.model = model
-        self._inputs = Inputs(model, n_envs, copies=1)
-        shape = (n_envs, *model.observation_space.shape)  # type: ignore[misc]  # a Box has one
-        self._obs = th.empty(shape, dtype=th.uint8, device=model.device)
-        self._actions = th.empty(n_envs, dtype=th.int64, device=model.device)
-        self._noise = noisy_layers(model.q_net)
-        captured = model.device.type == "cuda"
+    def __init__(self, network: QNetwork, n_envs: int) -> None:
+        self.network = network
+        self._inputs = Inputs(network, n_envs, copies=1)
+        device = network.device
+        shape = (n_envs, *network.observation_space.shape)  # type: ignore[misc]  # a Box has one
+        self._obs = th.empty(shape, dtype=th.uint8, device=device)
+        self._actions = th.empty(n_envs, dtype=th.int64, device=device)
+        self._noise = noisy_layers(network)
+        captured = device.type == "cuda"
         name = "choice of actions"
-        self._graph = Captured(self._on_device, name, model.device) if captured else None
+        self._graph = Captured(self._on_device, name, device) if captured else None
 
     def __call__(self, observations: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         """The actions, (n_envs,), of largest value."""
@@ -219,5 +290,5 @@ class Actor:
     @th.no_grad()
     def _on_device(self) -> None:
         draw_noise(self._noise)
-        q = values_of(self.model.q_net, self._inputs.scale(self._obs))
-        th.argmax(q, dim=1, out=self._actions)
+        features = self.network.features_extractor(self._inputs.scale(self._obs))
+        th.argmax(self.network.q_net(features), dim=1, out=self._actions)

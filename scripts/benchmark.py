@@ -12,8 +12,8 @@ from custom.fanout.choose import launcher
 from custom.fanout.task import Resources
 from custom.games import Game, find_game
 from custom.matrix import Cell, Matrix
-from custom.native_env import cores
 from custom.recipes import load_recipe, recipe_name
+from custom.workers import usable_cores
 from scripts import options
 
 
@@ -50,13 +50,13 @@ def matrix_of(args: argparse.Namespace) -> Matrix:
     least = min(cell.recipe.n_timesteps for cell in cells)
     if args.evaluations > least:
         raise UserError(f"--evaluations {args.evaluations}: more than {least} STEPS")
-    cpus = args.cpus or max(cores() // args.jobs, 1)
+    cpus = args.cpus or max(usable_cores() // args.jobs, 1)
     return Matrix(
         tuple(cells),
         args.logs,
         args.evaluations,
         args.eval_episodes,
-        Engine(env=args.engine, n_envs=args.envs or 0, precision=args.precision),
+        Engine(n_envs=args.envs or 0, precision=args.precision),
         args.device,
         Resources(cpus, args.gpus, args.memory),
         args.save_state,
@@ -97,7 +97,6 @@ def parser() -> options.Parser:
     add("--steps", type=several, help="budget of each run; default: the recipe's")
     add("--evaluations", type=several, default=20, help="during each run")
     add("--eval-episodes", type=several, default=10, help="full games of each of them")
-    add("--engine", choices=("sb3", "native"), default="sb3", help="what plays the game")
     add("--envs", type=options.whole(1, 1024), help="games at once in each run")
     add("--precision", choices=PRECISIONS, default="float32", help="of the network")
     add("--out", type=Path, help="folder of the report; default: LOGS/compare/benchmark")

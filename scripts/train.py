@@ -9,7 +9,7 @@ import torch as th
 
 from custom.build import build
 from custom.console import say
-from custom.engine import BUFFERS, ENVIRONMENTS, PIXELS, PRECISIONS, STORAGES, UPDATES, Engine
+from custom.engine import BUFFERS, PRECISIONS, STORAGES, UPDATES, Engine
 from custom.errors import UserError
 from custom.evaluation import EPSILON
 from custom.recipes import Recipe, load_recipe
@@ -49,8 +49,6 @@ def engine_of(args: argparse.Namespace) -> Engine:
     :raises UserError: two of them do not go together
     """
     for idle, message in (
-        (args.overlap and args.engine != "native", "--overlap needs ENGINE=native"),
-        (args.pixels != "exact" and args.engine != "native", "--pixels needs ENGINE=native"),
         (args.storage != "auto" and args.buffer != "frames", "--storage needs BUFFER=frames"),
         (args.update == "sb3" and args.precision != "float32", "--update sb3 is of float32"),
         (args.precision == "tf32" and not th.cuda.is_available(), "--precision tf32 needs a GPU"),
@@ -58,14 +56,12 @@ def engine_of(args: argparse.Namespace) -> Engine:
         if idle:
             raise UserError(message)
     return Engine(
-        env=args.engine,
-        pixels=args.pixels,
         buffer=args.buffer,
         storage=args.storage,
         update=args.update,
         precision=args.precision,
-        overlap=args.overlap,
         n_envs=args.envs or 0,
+        workers=args.workers,
         threads=args.threads,
     )
 
@@ -103,18 +99,21 @@ def parser() -> options.Parser:
 def _engine(made: options.Parser) -> None:
     group = made.add_argument_group("engine", "how fast it is computed: docs/performance.md")
     add = group.add_argument
-    add("--engine", choices=ENVIRONMENTS, default="sb3", help="what plays the game")
     add("--buffer", choices=BUFFERS, default="frames", help="replay of single frames, or SB3's")
     add(
         "--envs",
         type=options.whole(1, 1024),
         help="games at once, at the recipe's updates per step",
     )
-    add("--pixels", choices=PIXELS, default="exact", help="of the native engine")
     add("--storage", choices=STORAGES, default="auto", help="where frames lie")
     add("--update", choices=UPDATES, default="fast", help="sb3: its arithmetic bit for bit")
     add("--precision", choices=PRECISIONS, default="float32", help="of the network")
-    add("--overlap", action="store_true", help="update while the native engine emulates")
+    add(
+        "--workers",
+        type=options.whole(0, 1024),
+        default=0,
+        help="processes that play the games; default: one for each thread, from 4 games on",
+    )
     add(
         "--threads",
         type=options.whole(0, 256),

@@ -17,12 +17,12 @@ from custom.fanout.choose import launcher
 from custom.fanout.task import Launcher, Resources
 from custom.games import Game
 from custom.memory import largest_replay
-from custom.native_env import cores
 from custom.recipes import Recipe, load_recipe
 from custom.tuning.best import write_ranking
 from custom.tuning.files import write_files
 from custom.tuning.finalists import finalists, matrix_of, rank
 from custom.tuning.plan import OBJECTIVES, PRUNERS, Plan
+from custom.workers import usable_cores
 from scripts import options
 
 
@@ -41,7 +41,7 @@ def command(args: argparse.Namespace) -> None:
     here, plan = plan.largest_buffer, study.plan_of(begun)  # another machine may have begun it
     say(describe(plan, name, url, args.trials))
     warn_of_memory(plan, here, args.jobs)
-    resources = Resources(args.cpus or max(cores() // args.jobs, 1), args.gpus, args.memory)
+    resources = Resources(args.cpus or max(usable_cores() // args.jobs, 1), args.gpus, args.memory)
     search = Search(begun, url, args.trials, folder, args.device, resources, args.save_state)
     search.run(where, args.jobs)
     write_files(begun, folder)
@@ -97,7 +97,7 @@ def plan_of(args: argparse.Namespace, game: Game, recipe: Recipe) -> Plan:
         pruner=args.pruner,
         search=tuple(re.split(r"[,\s]+", args.search.strip())) if args.search.strip() else (),
         largest_buffer=largest_buffer(game, recipe, args.jobs),
-        engine=Engine(env=args.engine, n_envs=args.envs or 0, precision=args.precision),
+        engine=Engine(n_envs=args.envs or 0, precision=args.precision),
     )
     _ = plan.space  # or what is wrong with it would be said by every trial
     return plan
@@ -155,7 +155,6 @@ def parser() -> options.Parser:
     add("--pruner", choices=PRUNERS, default="median", help="what ends trials early")
     add("--finalists", type=options.whole(0), default=3, help="best trials that are trained anew")
     add("--seeds", type=several, default=5, help="fresh seeds of each of them")
-    add("--engine", choices=("sb3", "native"), default="sb3", help="what plays the game")
     add("--envs", type=options.whole(1, 1024), help="games at once in each trial")
     add("--precision", choices=PRECISIONS, default="float32", help="of the network")
     options.add_study(made)

@@ -15,17 +15,16 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 
-from custom.buffers import FrameReplayBuffer
+from custom.buffers import Batch, FrameReplayBuffer
 from custom.dqn import AtariDQN
 from custom.engine import Engine
 from custom.envs import make_games
 from custom.games import find_game
-from custom.nan_guard import NanGuard
-from custom.native_env import AtariVectorEnv
+from custom.graphs import Captured
 from custom.optimizers import DeepMindRMSprop
 from custom.policies import AtariPolicy
 from custom.qrdqn import AtariQRDQN
-from custom.update import Update
+from custom.update import OneBatch, Update
 from tests.conftest import SMALL
 
 PLAIN = Engine(update="sb3", buffer="sb3")
@@ -77,10 +76,11 @@ def test_the_fast_update_is_sb3s_within_rounding() -> None:
     batches = [model.replay_buffer.sample(32) for _ in range(20)]
     fast.set_parameters(copy.deepcopy(model.get_parameters()))
     start = th.cat([p.flatten() for p in weights(model)])
-    for one, engine in ((model, PLAIN), (fast, Engine())):
-        update = Update(one, engine, one._rule(), 32)
+    for one in (model, fast):
+        update = one.make_update(32)
         for batch in batches:
-            update._learn(batch)
+            update.replay = OneBatch(Batch(*batch))
+            update.step()
     plain, quick = (th.cat([p.flatten() for p in weights(m)]) for m in (model, fast))
     moved = (plain - start).abs().max()
     assert moved > 1e-3
@@ -90,8 +90,8 @@ def test_the_fast_update_is_sb3s_within_rounding() -> None:
 def test_scaled_inputs_are_sb3s_to_the_bit() -> None:
     model = learner()
     obs = th.randint(0, 256, (5, 4, 84, 84), dtype=th.uint8)
-    update = Update(model, Engine(), model._rule(), 5)
-    q = update._output(model.q_net, update._inputs.scale(obs))
+    update = model.make_update(5)
+    q = update._values(model.q_net, update._inputs.scale(obs))
     assert th.equal(update._inputs._buffers[0], obs.float() / 255)
     assert th.allclose(q, model.q_net(obs), atol=1e-6)
 
@@ -195,9 +195,9 @@ PLAIN_TO_PLAY: dict[str, dict[str, Any]] = {  # what only learning needs
 @pytest.mark.parametrize("options", PLAIN_TO_PLAY.values(), ids=PLAIN_TO_PLAY)
 def test_plain_sb3_loads_what_it_saves(options: dict[str, Any], tmp_path: Path) -> None:
     model = learner(**options)
-    model.learn(100, callback=NanGuard())
-    model.guard = print  # as while a checkpoint is saved
-    model.save(tmp_path / "agent.zip")
+    model.learn(100)
+    with (tmp_path / "agent.zip").open("wb") as file:
+        model.save_for_sb3(file)
     obs = model.replay_buffer.sample(20).observations.numpy()
     np.save(tmp_path / "obs.npy", obs)
     name = type(model).__name__.removeprefix("Atari")
@@ -235,43 +235,12 @@ def test_parameters_can_be_taken_and_given_back(
     before = state[name].clone()
     model.set_parameters(copy.deepcopy(model.get_parameters()))
     assert th.equal(model.policy.optimizer.state_dict()["state"][0][name], before)
-    model.save(tmp_path / "agent.zip")  # with an Adam that was not used, where ours is of no use
+    with (tmp_path / "agent.zip").open("wb") as file:
+        model.save_for_sb3(file)  # with an Adam that was not used, where ours is of no use
     model.set_parameters(tmp_path / "agent.zip")
     assert ("of another kind" in capsys.readouterr().out) is bool(policy_kwargs)
     assert th.equal(model.policy.optimizer.state_dict()["state"][0][name], before)
     model.learn(60, reset_num_timesteps=False)
-
-
-class Counts(BaseCallback):
-    """Updates made, and those that wait, at each step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[tuple[int, int]] = []
-
-    def _on_step(self) -> bool:
-        self.seen.append((self.model._n_updates, self.model._pending))
-        return True
-
-
-def test_an_overlapped_update_comes_one_action_later_and_none_is_lost() -> None:
-    counts = []
-    for overlap in (False, True):
-        env = AtariVectorEnv(find_game("Pong"), 1, seed=0)
-        arguments = {"buffer_size": 200, "learning_starts": 20, "train_freq": 4, "seed": 0}
-        engine = Engine(env="native", overlap=overlap)
-        kwargs = {"policy_kwargs": SMALL["policy_kwargs"], "device": "cpu", **arguments}
-        model = AtariDQN("CnnPolicy", env, engine=engine, **kwargs)
-        counts.append(Counts())
-        model.learn(60, callback=counts[-1])
-        assert (model._n_updates, model._pending) == (10, 0)
-        assert env.while_emulating is None
-    assert counts[0].seen == counts[1].seen  # callbacks see a step once its frames are there
-
-
-def test_nothing_overlaps_without_the_native_environment() -> None:
-    with pytest.raises(ValueError, match="native"):
-        learner(engine=Engine(overlap=True)).learn(50)
 
 
 def test_saving_changes_nothing_in_a_run(tmp_path: Path) -> None:
@@ -316,6 +285,67 @@ CAPTURED: dict[str, dict[str, Any]] = {
 }
 
 
+class Stand(Captured):
+    """Stands for a graph on the CPU: it calls the function, as a replay would."""
+
+    def __call__(self, key: object = None) -> bool:
+        self._function()
+        return True
+
+
+class Stale(Stand):
+    """A graph that learns from other weights than it should: every second replay does nothing."""
+
+    def __call__(self, key: object = None) -> bool:
+        self._calls += 1
+        return self._calls % 2 == 0 or super().__call__()
+
+
+class Fails(Captured):
+    """A graph that cannot be captured."""
+
+    def __call__(self, key: object = None) -> bool:
+        return False
+
+
+def ready_to_capture(**options: Any) -> tuple[DQN, Update]:
+    model = learner(**{**options, "learning_starts": 10**6})
+    model.learn(90)
+    return model, model.make_update(16)
+
+
+@pytest.mark.parametrize("options", CAPTURED.values(), ids=CAPTURED)
+def test_a_capture_that_learns_as_eagerly_is_used(options: dict[str, Any]) -> None:
+    model, update = ready_to_capture(**options)
+    before, random, tree = weights(model), th.get_rng_state(), model.replay_buffer.tensors()
+    tree = {name: tensor.clone() for name, tensor in tree.items()}
+    assert update.difference_of(Stand) == 0
+    assert all(th.equal(p, q) for p, q in zip(before, weights(model), strict=True))
+    assert th.equal(random, th.get_rng_state())
+    assert all(th.equal(t, model.replay_buffer.tensors()[name]) for name, t in tree.items())
+    assert not model.policy.optimizer.state
+    update.capture(Stand)
+    assert update.is_captured
+    update(3)
+    assert not th.equal(before[0], weights(model)[0])
+
+
+def test_a_capture_that_learns_otherwise_is_not_used(capsys: pytest.CaptureFixture[str]) -> None:
+    _, update = ready_to_capture()
+    update.capture(Stale)
+    assert not update.is_captured
+    assert "updates run eagerly" in capsys.readouterr().out
+    update(2)
+
+
+def test_what_cannot_be_captured_runs_eagerly() -> None:
+    model, update = ready_to_capture()
+    before = weights(model)
+    update.capture(Fails)
+    update(1)
+    assert not th.equal(before[0], weights(model)[0])
+
+
 @cuda
 @pytest.mark.parametrize("options", CAPTURED.values(), ids=CAPTURED)
 def test_a_captured_update_is_the_eager_one(options: dict[str, Any]) -> None:
@@ -325,13 +355,15 @@ def test_a_captured_update_is_the_eager_one(options: dict[str, Any]) -> None:
         model.learn(500)
         places = th.arange(32, device="cuda") * 9, th.zeros(32, dtype=th.int64, device="cuda")
         model.replay_buffer.draw_on_device = lambda _, places=places: places
-        update = Update(model, model.engine, model._rule(), 32)
-        assert update._graph is not None
+        update = model.make_update(32)
+        if captured:
+            update.capture()
+            assert update.is_captured
         for _ in range(100):
-            update(1) if captured else update._on_device()
+            update(1)
         if captured:
             assert update._graph._graph is not None
-            assert not update._graph.failed
+            assert update.is_captured
         ends.append(th.cat([p.flatten() for p in weights(model)]))
     assert th.allclose(*ends, rtol=1e-4, atol=1e-6)
 

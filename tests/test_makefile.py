@@ -137,7 +137,7 @@ def test_make_alone_needs_no_venv(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "flags"),
     [
-        ("train", "game recipe steps seed device logs episodes engine buffer envs track project"),
+        ("train", "game recipe steps seed device logs episodes buffer envs track project"),
         ("evaluate", "game recipe run logs episodes seed device"),
         ("baselines", "game recipe logs episodes seed"),
         ("record", "game recipe run logs seed device"),
@@ -152,11 +152,11 @@ def test_make_alone_needs_no_venv(checkout: Path) -> None:
         ("sync", "run logs"),
         (
             "tune",
-            "game recipe trials steps seed jobs search study logs device engine envs cluster",
+            "game recipe trials steps seed jobs search study logs device envs cluster",
         ),
         ("tune-best", "game recipe study logs out"),
         ("dashboard", "game recipe study logs"),
-        ("benchmark", "games recipes seeds steps jobs logs device engine envs cluster out"),
+        ("benchmark", "games recipes seeds steps jobs logs device envs cluster out"),
     ],
 )
 def test_a_target_takes_its_variables_and_ignores_the_others(

@@ -99,7 +99,7 @@ def test_new_transitions_have_the_largest_priority(steps: int) -> None:
     buffer.draw(4)
     held = min(steps, buffer.buffer_size) * 2
     assert int((buffer.tree.priorities() > 0).sum()) == held
-    buffer.update_priorities(th.tensor([5]), th.tensor([1]), th.tensor([3.0]))
+    buffer.update_priorities((th.tensor([5]), th.tensor([1])), th.tensor([3.0]))
     largest = (3 + 1e-6) ** 0.6
     assert buffer.largest.item() == pytest.approx(largest)
     obs = np.zeros((2, 4, 84, 84), np.uint8)
@@ -114,7 +114,7 @@ def test_draws_follow_the_errors_to_the_power_of_alpha() -> None:
     buffer, _ = played(1, 100, buffer_size=100, alpha=0.5)
     buffer.draw(1)
     errors = th.linspace(0.1, 4, 100)
-    buffer.update_priorities(th.arange(100), th.zeros(100, dtype=th.int64), -errors)
+    buffer.update_priorities((th.arange(100), th.zeros(100, dtype=th.int64)), -errors)
     np.random.seed(0)
     drawn = np.concatenate([buffer.draw(50)[0].numpy() for _ in range(2000)])
     expected = errors.double().sqrt().numpy()
@@ -126,10 +126,10 @@ def test_weights_undo_the_preference_as_far_as_beta_says() -> None:
     buffer, _ = played(1, 3, buffer_size=3, alpha=1.0, beta=0.5)
     buffer.draw(1)
     places = th.arange(3), th.zeros(3, dtype=th.int64)
-    buffer.update_priorities(*places, th.tensor([1.0, 4.0, 16.0]))
-    assert buffer.weights(*places).flatten().tolist() == pytest.approx([1, 1 / 2, 1 / 4], rel=1e-4)
+    buffer.update_priorities(places, th.tensor([1.0, 4.0, 16.0]))
+    assert buffer.weights(places).flatten().tolist() == pytest.approx([1, 1 / 2, 1 / 4], rel=1e-4)
     buffer.anneal(1.0)
-    assert buffer.weights(*places).flatten().tolist() == pytest.approx([1, 1 / 4, 1 / 16], rel=1e-4)
+    assert buffer.weights(places).flatten().tolist() == pytest.approx([1, 1 / 4, 1 / 16], rel=1e-4)
     buffer.anneal(0.5)
     assert buffer.beta.item() == pytest.approx(0.75)
 
@@ -139,7 +139,7 @@ def test_drawing_as_on_a_gpu_draws_the_same_distribution() -> None:
     buffer.prepare()
     places = th.arange(100) // 2, th.arange(100) % 2
     errors = th.linspace(0.1, 4, 100)
-    buffer.update_priorities(*places, errors)
+    buffer.update_priorities(places, errors)
     th.manual_seed(0)
     drawn = [
         positions * 2 + envs for positions, envs in (buffer.draw_on_device(50) for _ in range(2000))
@@ -154,7 +154,7 @@ def test_priorities_are_saved_with_the_replay(tmp_path: Path) -> None:
     buffer, _ = played(2, 120)
     buffer.draw(1)
     places = th.arange(50), th.zeros(50, dtype=th.int64)
-    buffer.update_priorities(*places, th.linspace(0, 9, 50))
+    buffer.update_priorities(places, th.linspace(0, 9, 50))
     save_replay(buffer, tmp_path / "replay")
     loaded, _ = played(2, 0)
     load_replay(loaded, tmp_path / "replay")

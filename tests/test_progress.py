@@ -1,39 +1,58 @@
-"""How long a run will take, on made-up clocks."""
+"""What the live line of a training says, on a made-up clock."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from custom.progress import Forecast, duration
+from custom import progress
+from custom.progress import Progress, duration
 
 
-def test_the_forecast_comes_once_after_the_first_minute() -> None:
-    forecast = Forecast(total=10_000, started=0.0)
-    assert forecast.lines(1.0, 100, learning=True) == []
-    assert forecast.lines(59.0, 5_900, learning=True) == []
-    # 100 steps/s: 61 s gone, 3,900 steps left
-    assert forecast.lines(61.0, 6_100, learning=True) == [
-        "the whole run will take about 2 min (100 steps/s)"
-    ]
-    assert forecast.lines(62.0, 6_200, learning=True) == []
+class Clock:
+    """A training of 10,000 steps, 1,000 of warm-up, with an evaluation each 1,000 steps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.evaluation: Any = SimpleNamespace(seconds=0.0, best=None, seconds_to_come=lambda _: 60)
+        monkeypatch.setattr(progress.time, "monotonic", lambda: self.now)
+        self.line = Progress(10_000, lambda: [], self.evaluation)
+        model = SimpleNamespace(num_timesteps=0, learning_starts=1000, exploration_rate=0.5)
+        self.line.model = model  # type: ignore[assignment]
+        self.line._on_training_start()
+
+    def play(self, steps: int, rate: float) -> str:
+        """Play and learn at a number of steps a second; what the line says then."""
+        for _ in range(steps):
+            self.now += 1 / rate
+            self.line.num_timesteps += 1
+            self.line.model.num_timesteps += 1
+            self.line._mark(self.line._trained())
+        return self.line._state()
 
 
-def test_the_warm_up_does_not_make_it_look_fast() -> None:
-    forecast = Forecast(total=100_000, started=0.0)
-    [waiting] = forecast.lines(70.0, 70_000, learning=False)
-    assert "once the agent learns" in waiting
-    assert forecast.lines(70.5, 70_000, learning=False) == []
-    assert forecast.lines(71.0, 70_001, learning=True) == []
-    [line] = forecast.lines(91.0, 70_201, learning=True)  # 200 steps in 20 s
-    assert "51 min (10 steps/s)" in line  # 91 s + 29,799 steps / 10 a second
+def test_the_warm_up_tells_no_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    assert "500 steps/s, warm-up, epsilon 1.00" in clock.play(1000, rate=500)
 
 
-def test_more_than_a_day_says_how_to_ask_for_less() -> None:
-    forecast = Forecast(total=50_000_000, started=0.0)
-    forecast.lines(0.0, 0, learning=True)
-    whole, less = forecast.lines(100.0, 10_000, learning=True)
-    assert "5 d 18 h" in whole  # 5e7 / 100 seconds
-    assert "STEPS=8640000" in less
+def test_the_time_left_is_of_steps_that_learn_and_of_evaluations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    clock.play(1000, rate=500)
+    line = clock.play(1000, rate=50)
+    assert "50 steps/s, 4 min left, epsilon 0.50" in line  # 8,000 steps / 50 + 60 seconds
+
+
+def test_an_evaluation_is_not_counted_as_slow_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    clock.play(2000, rate=50)
+    clock.now += 500
+    clock.evaluation.seconds = 500
+    assert "50 steps/s" in clock.play(100, rate=50)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ import pytest
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 
-from custom.buffers import TIMEOUT, FrameReplayBuffer
 from custom.build import build
 from custom.curves import evaluations, training_games
 from custom.engine import Engine
@@ -29,6 +28,7 @@ from custom.resume import resume
 from custom.runs import Run, open_run
 from custom.settings import Settings
 from custom.training import train
+from custom.workers import WorkerVecEnv
 from tests.conftest import SMALL, start
 
 STEPS, EVERY = 240, 60
@@ -153,20 +153,41 @@ def test_a_resumed_training_is_the_same_to_the_bit(
     assert not over.saved_state.exists()
 
 
-def test_the_native_engine_goes_on_with_new_games(tmp_path: Path) -> None:
-    name = "priorities, returns"
-    first = trained(tmp_path, name, **STOPPED, engine=Engine(env="native", n_envs=2))
-    before = training_games(first)
+@pytest.mark.parametrize("name", ["lives and FIRE", "priorities, returns", "quantiles"])
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 2), (3, 1)])
+def test_eight_games_go_on_in_any_number_of_processes(
+    name: str, before: int, after: int, tmp_path: Path
+) -> None:
+    whole = trained(tmp_path / "whole", name, engine=Engine(n_envs=8, workers=1))
+    first = trained(tmp_path / "first", name, engine=Engine(n_envs=8, workers=before), **KILLED)
+    first.update(engine={**first.facts["engine"], "workers": after})
     experiment, model = resume(first, "cpu")
-    at = model.num_timesteps
-    replay = model.replay_buffer
-    assert isinstance(replay, FrameReplayBuffer)
-    assert (replay.facts[replay.pos - 1, :, TIMEOUT] == 1).all()
+    assert isinstance(model.env.unwrapped, WorkerVecEnv) is (after > 1)
     assert train(experiment, model) == 0
-    over = open_run(first.path)
-    assert over.facts["state"] == "finished"
-    games = training_games(over)
-    assert games[games["steps"] <= at].equals(before[before["steps"] <= at])
+    the_same(whole, open_run(first.path))
+
+
+def test_a_run_goes_on_with_its_own_number_of_threads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(tmp_path, "noise", **STOPPED)
+    assert run.facts["engine"]["threads"] == 1
+    try:
+        th.set_num_threads(2)
+        resume(run, "cpu")[0].lock.close()
+        assert th.get_num_threads() == 1
+        assert "threads" not in capsys.readouterr().out
+        resume(run, "cpu", threads=2)[0].lock.close()
+        assert "threads: 2, 1 before: not bit for bit" in capsys.readouterr().out
+    finally:
+        th.set_num_threads(1)
+
+
+def test_a_run_of_the_native_engine_is_refused(tmp_path: Path) -> None:
+    run = trained(tmp_path, "noise", **STOPPED)
+    run.update(engine={**run.facts["engine"], "env": "native"})
+    with pytest.raises(UserError, match="ENGINE=native, which is gone"):
+        resume(run, "cpu")
 
 
 def test_a_killed_process_goes_on_by_the_command(small_recipe: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch as th
@@ -16,23 +17,23 @@ from custom.distributions import (
     soft_quantiles,
     target_quantiles,
 )
+from custom.loss import Munchausen, make_loss
 from custom.policies import Categorical, Quantiles
-from custom.rules import Rule
-from custom.targets import double_q_target, munchausen_bonus, q_target, soft_target, td_loss
+from custom.targets import double_q_target, munchausen_bonus, soft_target, td_loss
 
 REWARDS, GOING, OVER = th.tensor([[0.5]]), th.zeros(1, 1), th.ones(1, 1)
 
 
 def test_the_target_is_the_reward_and_the_discounted_best_value() -> None:
     q_t = th.tensor([[1.0, 3.0]])
-    assert q_target(REWARDS, GOING, q_t, 0.5).tolist() == [[2.0]]  # 0.5 + 0.5 * 3
-    assert q_target(REWARDS, OVER, q_t, 0.5).tolist() == [[0.5]]
+    assert double_q_target(REWARDS, GOING, q_t, q_t, 0.5).tolist() == [[2.0]]  # 0.5 + 0.5 * 3
+    assert double_q_target(REWARDS, OVER, q_t, q_t, 0.5).tolist() == [[0.5]]
 
 
 def test_a_discount_of_several_steps_is_taken_for_each_transition() -> None:
     q_t, discounts = th.tensor([[2.0], [2.0]]), th.tensor([[0.5], [0.25]])
     rewards, dones = REWARDS.expand(2, 1), GOING.expand(2, 1)
-    assert q_target(rewards, dones, q_t, discounts).tolist() == [[1.5], [1.0]]
+    assert double_q_target(rewards, dones, q_t, q_t, discounts).tolist() == [[1.5], [1.0]]
 
 
 def test_the_online_net_picks_and_the_target_net_values() -> None:
@@ -64,7 +65,8 @@ def test_the_soft_target_is_the_expected_value_and_the_entropy() -> None:
 
 def test_the_soft_target_becomes_the_target_without_temperature() -> None:
     q_t = th.tensor([[0.2, -0.1, 0.4]])
-    soft, hard = soft_target(REWARDS, GOING, q_t, 0.9, 1e-4), q_target(REWARDS, GOING, q_t, 0.9)
+    soft = soft_target(REWARDS, GOING, q_t, 0.9, 1e-4)
+    hard = double_q_target(REWARDS, GOING, q_t, q_t, 0.9)
     assert soft.item() == pytest.approx(hard.item())
 
 
@@ -139,13 +141,13 @@ def test_a_target_without_probability_on_an_atom_has_a_finite_loss_and_gradient(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"double_q": True, "munchausen_alpha": 0.9}, "delete double_q"),
-        ({"munchausen_alpha": 0.9, "distribution": Categorical(2, 51, 10.0)}, "is not for n_atoms"),
-        ({"loss": "mse", "distribution": Quantiles(2)}, "not of distributions"),
+        ({"double_q": True, "alpha": 0.9}, "delete double_q"),
+        ({"alpha": 0.9, "distribution": Categorical(2, 51, 10.0)}, "is not for n_atoms"),
+        ({"kind": "mse", "distribution": Quantiles(2)}, "not of distributions"),
     ],
 )
-def test_what_does_not_go_together_is_refused(changed: dict[str, object], message: str) -> None:
-    options = {"double_q": False, "loss": "huber", "munchausen_alpha": 0.0, "distribution": None}
-    more = {"munchausen_temperature": 0.03, "munchausen_clip": -1.0}
+def test_what_does_not_go_together_is_refused(changed: dict[str, Any], message: str) -> None:
+    options = {"kind": "huber", "double_q": False, "distribution": None, **changed}
+    munchausen = Munchausen(options.pop("alpha", 0.0), 0.03, -1.0)
     with pytest.raises(ValueError, match=message):
-        Rule(**{**options, **more, **changed})  # type: ignore[arg-type]
+        make_loss(munchausen=munchausen, **options)

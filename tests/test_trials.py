@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from custom.engine import Engine
 from custom.fanout.task import Process, Task, ThisMachine
 from custom.games import find_game
 from custom.resume import is_of
@@ -35,7 +34,6 @@ PLAN = Plan(
     search=("learning_rate",),
     evaluations=2,
     episodes=1,
-    engine=Engine(env="native"),
 )
 
 

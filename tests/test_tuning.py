@@ -290,7 +290,7 @@ def test_two_processes_share_a_study_without_a_trial_too_many(url: str) -> None:
         ({"seed": 3}, "seed 0, now it is 3"),
         ({"objective": "area"}, "objective final, now it is area"),
         ({"search": ()}, "search "),
-        ({"engine": Engine(env="native")}, "env sb3, now it is native"),
+        ({"engine": Engine(precision="bf16")}, "precision float32, now it is bf16"),
         ({"hyperparams": {**SMALL, "n_timesteps": 7}}, "n_timesteps 1000, now it is 7"),
     ],
 )
@@ -376,7 +376,7 @@ class Doubles:
         np.savez(folder / "evaluations.npz", timesteps=times, results=results)
         facts = {"env_id": PONG.env_id, "recipe": recipe.name, "algo": "dqn", "seed": seed}
         facts |= {"frame_skip": 4, "n_timesteps": steps, "state": "finished", "eval_freq": every}
-        facts |= {"engine": asdict(Engine(env=flags["engine"], threads=int(flags["threads"])))}
+        facts |= {"engine": asdict(Engine(threads=int(flags["threads"])))}
         protocol = PROTOCOL | {"episodes": games}
         write_json(folder / "run.json", facts | {"eval_protocol": protocol, "steps": steps})
         return Ended()

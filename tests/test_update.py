@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch as th
-from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
+from custom.buffers import Batch
 from custom.dqn import AtariDQN
 from custom.inputs import Inputs
 from custom.noisy import NoisyLinear, noise_in, noisy_layers
 from custom.prioritized import EPSILON
-from custom.rules import Outputs
-from custom.update import Update
+from custom.update import OneBatch, Update
 from tests.test_dqn import WithPolicy, learner
 
 NOISY = {"noisy": True}
@@ -28,22 +27,36 @@ def ready(**options: Any) -> tuple[AtariDQN, Update]:
         options["algorithm"] = WithPolicy
     model = learner(policy_kwargs=policy_kwargs, **options)
     model.learn(90)
-    return model, Update(model, model.engine, model._rule(), 16)
+    return model, model.make_update(16)
 
 
 class Recorder:
-    """Stands for a rule and keeps what it was called with."""
+    """Stands for a loss and keeps what it was called with."""
 
-    def __init__(self, rule: Any) -> None:
-        self.rule = rule
-        self.calls: list[tuple[Outputs, ReplayBufferSamples, Any]] = []
+    def __init__(self, loss: Any) -> None:
+        self.loss = loss
+        self.targets: list[tuple[Any, ...]] = []
+        self.predictions: list[th.Tensor] = []
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.rule, name)
+        return getattr(self.loss, name)
 
-    def __call__(self, *arguments: Any) -> Any:
-        self.calls.append(arguments)
-        return self.rule(*arguments)
+    def target(self, *arguments: Any) -> th.Tensor:
+        self.targets.append(arguments)
+        return self.loss.target(*arguments)
+
+    def __call__(self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Any:
+        self.predictions.append(q_tm1)
+        return self.loss(q_tm1, actions, target)
+
+
+def learn_from(update: Update, batch: Batch) -> None:
+    update.replay = OneBatch(batch)
+    update.step()
+
+
+def batch_of(model: AtariDQN) -> Batch:
+    return Batch(*model.replay_buffer.gather(*first_places(16)))
 
 
 def first_places(batch_size: int) -> tuple[th.Tensor, th.Tensor]:
@@ -54,7 +67,7 @@ def first_places(batch_size: int) -> tuple[th.Tensor, th.Tensor]:
 def test_inputs_are_the_pixels_divided_by_255(dtype: th.dtype) -> None:
     model, _ = ready()
     batch = model.replay_buffer.gather(*first_places(16))
-    inputs = Inputs(model, 16, copies=2, dtype=dtype)
+    inputs = Inputs(model.q_net, 16, copies=2, dtype=dtype)
     now, following = inputs.scale(batch.observations, 0), inputs.scale(batch.next_observations, 1)
     assert th.equal(now, (batch.observations / 255).to(dtype))
     assert th.equal(following, (batch.next_observations / 255).to(dtype))
@@ -63,21 +76,20 @@ def test_inputs_are_the_pixels_divided_by_255(dtype: th.dtype) -> None:
 
 def test_losses_are_weighed() -> None:
     model, update = ready(prioritized_replay={})
-    batch = model.replay_buffer.gather(*first_places(16))
+    batch = batch_of(model)
     before = [p.clone() for p in model.q_net.parameters()]
-    update._learn(batch, th.zeros(16, 1))
+    learn_from(update, batch._replace(weights=th.zeros(16, 1)))
     assert all(th.equal(p, q) for p, q in zip(before, model.q_net.parameters(), strict=True))
-    assert update._loss == 0
+    assert update._sums[0] == 0
     weights = th.zeros(16, 1)
     weights[3] = 2.0
-    update._learn(batch, weights)
-    alone = ReplayBufferSamples(*(None if x is None else x[3:4] for x in batch))
     with th.no_grad():
-        q, q_t = model.q_net(alone.observations), model.q_net_target(alone.next_observations)
-        target = alone.rewards + (1 - alone.dones) * 0.99 * q_t.max()
-    error = (target - q.gather(1, alone.actions)).item()
+        q, q_t = model.q_net(batch.observations), model.q_net_target(batch.next_observations)
+        target = batch.rewards + (1 - batch.dones) * 0.99 * q_t.max(dim=1, keepdim=True).values
+        error = (target - q.gather(1, batch.actions))[3].item()
+    learn_from(update, batch._replace(weights=weights))
     assert model.q_net.q_net[0].bias.grad.abs().sum() > 0
-    assert update._loss.item() == pytest.approx(2 * 0.5 * error**2 / 16, rel=0.2)  # after a step
+    assert update._sums[0].item() == pytest.approx(2 * 0.5 * error**2 / 16, rel=1e-3)
 
 
 def test_priorities_become_the_errors_that_were_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,44 +119,45 @@ def test_beta_rises_with_the_run() -> None:
 
 def test_double_q_asks_the_online_network_about_the_next_state() -> None:
     model, update = ready(double_q=True)
-    recorder = update.rule = Recorder(update.rule)  # type: ignore[assignment]
+    recorder = update.loss = Recorder(update.loss)
     for parameter in model.q_net_target.parameters():
         parameter.data.mul_(-1)
-    batch = model.replay_buffer.gather(*first_places(16))
+    batch = batch_of(model)
     online = model.q_net(batch.next_observations).detach()
     target = model.q_net_target(batch.next_observations).detach()
-    update._learn(batch)
-    [(outputs, _, _)] = recorder.calls
-    assert th.allclose(outputs.online_t, online, atol=1e-5)
-    assert th.allclose(outputs.t, target, atol=1e-5)
-    assert not th.allclose(outputs.t, outputs.online_t, atol=1e-3)
+    learn_from(update, batch)
+    [(_, _, q_t, q_chooser_t, _)] = recorder.targets
+    assert th.allclose(q_chooser_t, online, atol=1e-5)
+    assert th.allclose(q_t, target, atol=1e-5)
+    assert not th.allclose(q_t, q_chooser_t, atol=1e-3)
 
 
 def test_munchausen_asks_the_target_network_about_the_state() -> None:
     model, update = ready(munchausen_alpha=0.9)
-    recorder = update.rule = Recorder(update.rule)  # type: ignore[assignment]
-    batch = model.replay_buffer.gather(*first_places(16))
+    recorder = update.loss = Recorder(update.loss)
+    batch = batch_of(model)
     target = model.q_net_target(batch.observations).detach()
-    update._learn(batch)
-    assert th.allclose(recorder.calls[0][0].target_tm1, target, atol=1e-5)
+    learn_from(update, batch)
+    assert th.allclose(recorder.targets[0][-1], target, atol=1e-5)
 
 
 def test_returns_of_several_steps_bring_their_discounts() -> None:
     model, update = ready(n_steps=3)
-    recorder = update.rule = Recorder(update.rule)  # type: ignore[assignment]
-    update._learn(model.replay_buffer.gather(*first_places(16)))
-    discounts = recorder.calls[0][2]
+    recorder = update.loss = Recorder(update.loss)
+    learn_from(update, batch_of(model))
+    discounts = recorder.targets[0][1]
     assert discounts.shape == (16, 1)
     assert th.allclose(discounts, th.full_like(discounts, 0.99**3))
 
 
 def test_each_update_has_new_noise_in_both_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     model, update = ready(policy_kwargs=NOISY, double_q=True, learning_rate=1e-12)
-    recorder = update.rule = Recorder(update.rule)  # type: ignore[assignment]
+    recorder = update.loss = Recorder(update.loss)
     monkeypatch.setattr(model.replay_buffer, "draw", first_places)
     update(2)
-    (first, _, _), (second, _, _) = recorder.calls
-    for one, other in zip(first[:3], second[:3], strict=True):
+    calls = zip(recorder.targets, recorder.predictions, strict=True)
+    first, second = ((*target[2:4], prediction) for target, prediction in calls)
+    for one, other in zip(first, second, strict=True):
         assert not th.allclose(one, other, atol=1e-4)
     assert not any(layer.training for layer in noisy_layers(model.policy))
 

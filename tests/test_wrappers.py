@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from custom.baselines import action_names
 from custom.buffers import FrameReplayBuffer
-from custom.envs import PAPERS_WRAPPER, make_games, native_games
+from custom.envs import make_games
 from custom.errors import UserError
 from custom.games import find_game, register_games
 from custom.recipes import load_recipe
@@ -45,12 +45,12 @@ def test_the_first_system_has_four_actions_in_space_invaders() -> None:
         "RIGHTFIRE",
         "LEFTFIRE",
     ]
-    for env in (make_games(invaders, values, 2, 0), native_games(invaders, values, 2, 0, "exact")):
-        assert env.action_space.n == 4
-        env.reset()
-        for action in range(4):
-            env.step(np.full(2, action))
-        env.close()
+    env = make_games(invaders, values, 2, 0)
+    assert env.action_space.n == 4
+    env.reset()
+    for action in range(4):
+        env.step(np.full(2, action))
+    env.close()
 
 
 def test_an_action_of_the_set_is_the_games() -> None:
@@ -60,19 +60,6 @@ def test_an_action_of_the_set_is_the_games() -> None:
     wrapped.reset(seed=3)
     for _ in range(80):
         assert np.array_equal(bare.step(left)[0], wrapped.step(0)[0])
-
-
-def test_the_native_environment_plays_the_same_action_set() -> None:
-    invaders = find_game("SpaceInvaders")
-    values = load_recipe("dqn-rmsprop", invaders).hyperparams
-    native, plain = (
-        native_games(invaders, {**values, "env_wrapper": [{PAPERS_WRAPPER: more}]}, 1, 0, "exact")
-        for more in ({"noop_max": 0, "actions": FOUR}, {"noop_max": 0})
-    )
-    assert np.array_equal(native.reset(), plain.reset())
-    for action in [2, 2, 3, 1, 0, 3, 3, 3, 1] * 8:
-        number = plain.get_action_meanings().index(FOUR[action])
-        assert np.array_equal(native.step([action])[0], plain.step([number])[0])
 
 
 def test_an_action_that_the_game_has_not_is_named() -> None:

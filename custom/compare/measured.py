@@ -17,12 +17,7 @@ from custom.provenance import versions_of
 FloatArray = npt.NDArray[np.float64]
 PROTOCOL = ("epsilon", "episodes", "noop_max", "repeat_action_probability", "max_frames")
 LARGEST = 1e12  # nobody scores or trains as much
-ENGINE = {
-    "env": "sb3",
-    "pixels": "exact",
-    "precision": "float32",
-    "overlap": False,
-}  # may change what is learnt
+ENGINE = {"env": "sb3", "precision": "float32"}  # may change what is learnt; env: of older runs
 
 
 @dataclass(frozen=True, eq=False)

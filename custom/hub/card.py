@@ -24,7 +24,7 @@ from custom.runs import Run
 
 TAG = "sb3-atari-dqn"
 TEMPLATE = Path(__file__).with_name("model_card.md")
-VARIABLES = {"env": "ENGINE", "buffer": "BUFFER", "n_envs": "ENVS"}  # of make, for the engine's
+VARIABLES = {"buffer": "BUFFER", "n_envs": "ENVS"}  # of make, for the engine's
 
 
 def model_card(
@@ -119,7 +119,7 @@ def _command(run: Run, facts: dict[str, Any], recipe: str) -> str:
     """What `make train` is given to train this agent again."""
     words = [f"GAME={run.game.env_id}", f"RECIPE={recipe}"]
     words += [f"SEED={facts['seed']}"] if facts["seed"] >= 0 else []
-    usual = asdict(Engine())
+    usual = {k: v for k, v in asdict(Engine()).items() if k not in ("threads", "workers")}
     engine = {k: v for k, v in facts.get("engine", {}).items() if v != usual.get(k, v)}
     words += [f"{VARIABLES[key]}={value}" for key, value in engine.items() if key in VARIABLES]
     flags = [

@@ -39,10 +39,11 @@ def write_best(study: optuna.Study, plan: Plan, folder: Path, out: Path) -> str:
     _check(out, mark)
     recipe = plan.recipe_of(out.stem, chosen)
     engine = " ".join(engine_flags(plan.engine))
+    with_engine = f" with {engine}" if engine else ""
     head = [
         f"{mark}{plan.recipe}, {plan.env_id}.",
         f"# {said}",
-        f"# Objective: {plan.objective} score of {plan.steps:,} steps with {engine}; whoever trains"
+        f"# Objective: {plan.objective} score of {plan.steps:,} steps{with_engine}; whoever trains"
         " longer looks at learning_starts and exploration_fraction, which are of this budget.",
     ]
     try:
@@ -59,7 +60,7 @@ def engine_flags(engine: Engine) -> list[str]:
     envs = [f"ENVS={engine.n_envs}"] if engine.n_envs else []
     precise = engine.precision == "float32"
     more = [] if precise else [f"ARGS='--precision {engine.precision}'"]
-    return [f"ENGINE={engine.env}", *envs, *more]
+    return [*envs, *more]
 
 
 def _check(out: Path, mark: str) -> None:

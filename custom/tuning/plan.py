@@ -101,7 +101,7 @@ class Plan:
     def from_json(cls, text: str) -> Plan:
         """What `to_json` wrote."""
         content = json.loads(text)
-        content["engine"] = Engine(**content["engine"])
+        content["engine"] = Engine.recorded(content["engine"])
         content["search"] = tuple(content["search"])
         return cls(**content)
 

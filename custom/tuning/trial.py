@@ -130,7 +130,7 @@ def _gone_on_with(
         if run is None or not is_of(run, settings.engine.resolve(recipe), settings):
             return None
         if run.is_locked() or can_go_on(run):
-            return resume(run, settings.device, settings.engine.threads)
+            return resume(run, settings.device)
     except UserError as error:
         say(f"it begins anew: {error}")
     return None

@@ -31,7 +31,7 @@ def flags(tmp_path: Path) -> list[object]:
     recipes = f"{tmp_path / 'one.yml'} {tmp_path / 'two.yml'}"
     return [
         *("--games", " ".join(GAMES), "--recipes", recipes, "--seeds", SEEDS, "--steps", 300),
-        *("--evaluations", 2, "--eval-episodes", 1, "--engine", "native", "--jobs", 2),
+        *("--evaluations", 2, "--eval-episodes", 1, "--jobs", 2),
         *("--cpus", 1, "--logs", tmp_path / "logs", "--out", tmp_path / "report"),
     ]
 
@@ -104,7 +104,7 @@ def test_runs_come_back_from_machines_with_disks_of_their_own(tmp_path: Path) ->
             f"--logs={here}",
             f"--seed={seed}",
         )
-        more = ("--eval-freq=1000000", "--no-report", "--engine=native")
+        more = ("--eval-freq=1000000", "--no-report")
         log = tmp_path / f"{seed}.log"
         task = Task("one", "scripts.train", (*flags, *more), files=((str(recipe), text),), log=log)
         outcome = run_task(task, str(tmp_path / "no such mark"))

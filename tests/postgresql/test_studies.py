@@ -64,7 +64,7 @@ def test_a_search_survives_a_killed_trial_and_its_winner_trains(
     (tmp_path / "small.yml").write_text(yaml.safe_dump({"atari": SMALL}))
     shared = ["--game", "Breakout", "--recipe", tmp_path / "small.yml", "--logs", tmp_path / "logs"]
     shared += ["--storage", server]
-    few = ["--evaluations", 2, "--eval-episodes", 1, "--engine", "native", "--seeds", 1]
+    few = ["--evaluations", 2, "--eval-episodes", 1, "--seeds", 1]
     size = ["--trials", 8, "--steps", 200, "--jobs", 2, "--finalists", 1]
     size += ["--search", "learning_rate,one_minus_gamma"]  # what does not make it slower
     process = start("scripts.tune", *shared, *few, *size)

@@ -1,0 +1,279 @@
+"""The documented calls of Stable-Baselines3: `AtariDQN` and `AtariQRDQN` take them as `DQN`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3 import DQN
+from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecEnv,
+    VecFrameStack,
+    VecNormalize,
+    VecTransposeImage,
+    unwrap_vec_wrapper,
+)
+
+from custom.dqn import AtariDQN
+from custom.engine import Engine
+from custom.envs import training_games
+from custom.games import find_game
+from custom.optimizers import DeepMindRMSprop
+from custom.qrdqn import AtariQRDQN
+from tests.conftest import SMALL
+
+ALGORITHMS = [DQN, AtariDQN, AtariQRDQN]
+SIZE = {"env_wrapper": [{SMALL["env_wrapper"][0]: {"screen_size": 36}}], "frame_stack": 4}
+RMSPROP = {"optimizer_class": DeepMindRMSprop, "optimizer_kwargs": {"alpha": 0.9}}
+each = pytest.mark.parametrize("algorithm", ALGORITHMS)
+own = pytest.mark.parametrize("algorithm", ALGORITHMS[1:])
+
+
+def games(n_envs: int = 1, n_stack: int = 4) -> VecEnv:
+    """As a user stacks them: `VecFrameStack` without `VecTransposeImage`."""
+    env = training_games(find_game("Breakout"), SIZE, n_envs, 0, 1)
+    single = unwrap_vec_wrapper(env, VecFrameStack).venv  # type: ignore[union-attr]
+    return VecFrameStack(single, n_stack)
+
+
+def model_of(algorithm: type[DQN], env: VecEnv | None = None, **options: Any) -> DQN:
+    policy_kwargs = {**SMALL["policy_kwargs"], **options.pop("policy_kwargs", {})}
+    how = {"buffer_size": 300, "learning_starts": 20, "target_update_interval": 50, "seed": 0}
+    how |= {"policy_kwargs": policy_kwargs, "device": "cpu", **options}
+    return algorithm("CnnPolicy", env or games(), **how)
+
+
+def weights(model: DQN) -> list[th.Tensor]:
+    return [p.detach().clone() for p in model.policy.parameters()]
+
+
+def equal(first: list[th.Tensor], second: list[th.Tensor]) -> bool:
+    return all(th.equal(p, q) for p, q in zip(first, second, strict=True))
+
+
+@each
+def test_it_learns_twice(algorithm: type[DQN]) -> None:
+    model = model_of(algorithm)
+    model.learn(60)
+    before = weights(model)
+    assert model.learn(40).num_timesteps == 40
+    assert model.learn(40, reset_num_timesteps=False).num_timesteps == 80
+    assert not equal(before, weights(model))
+
+
+@own
+def test_a_transition_never_joins_two_episodes(algorithm: type[DQN]) -> None:
+    """Beside SB3's own buffer, for the same draws, after two starts."""
+    samples = []
+    for buffer in ("frames", "sb3"):
+        model = model_of(algorithm, engine=Engine(buffer=buffer), learning_starts=10**6)
+        model.learn(37)
+        model.learn(41)
+        np.random.seed(1)
+        samples.append(model.replay_buffer.sample(200))
+    for ours, theirs in zip(*samples, strict=True):
+        if ours is not None:
+            assert th.equal(ours, theirs.to(ours.dtype))
+
+
+@each
+def test_save_and_load(algorithm: type[DQN], tmp_path: Path) -> None:
+    model = model_of(algorithm).learn(60)
+    model.save(tmp_path / "agent")
+    again = algorithm.load(tmp_path / "agent", env=games(), device="cpu")
+    assert equal(weights(model), weights(again))
+    obs = model.env.reset()
+    for deterministic in (True, False):
+        for one in (model, again):
+            one.exploration_rate = 0.0
+        actions = [m.predict(obs, deterministic=deterministic)[0] for m in (model, again)]
+        assert np.array_equal(*actions)
+    again.learn(40)
+
+
+@own
+def test_a_loaded_agent_learns_on_with_its_own_optimizer(
+    algorithm: type[DQN], tmp_path: Path
+) -> None:
+    options = {"policy_kwargs": RMSPROP, "learning_rate": lambda left: 1e-3 * left}
+    model = model_of(algorithm, **options).learn(60)
+    model.save(tmp_path / "agent")
+    again = algorithm.load(tmp_path / "agent", env=games(), device="cpu")
+    optimizers = [m.policy.optimizer for m in (model, again)]
+    assert type(optimizers[1]) is DeepMindRMSprop
+    assert optimizers[1].param_groups[0]["alpha"] == 0.9
+    for one, other in zip(*(o.state.values() for o in optimizers), strict=True):
+        assert th.equal(one["square_avg"], other["square_avg"])
+    before = weights(again)
+    again.learn(40, reset_num_timesteps=False)
+    assert type(again.policy.optimizer) is DeepMindRMSprop
+    assert not equal(before, weights(again))
+
+
+def test_the_options_of_a_loaded_agent_are_its_own(tmp_path: Path) -> None:
+    engine = Engine(update="sb3")
+    model = model_of(AtariDQN, double_q=True, n_steps=3, prioritized_replay={}, engine=engine)
+    model.save(tmp_path / "agent")
+    again = AtariDQN.load(tmp_path / "agent", env=games(), device="cpu")
+    assert (again.double_q, again.n_steps, again.prioritized_replay) == (True, 3, {})
+    assert again.engine == engine
+    again.learn(40)
+
+
+@each
+def test_set_env(algorithm: type[DQN]) -> None:
+    model = model_of(algorithm).learn(40)
+    model.set_env(games())
+    model.learn(40, reset_num_timesteps=False)
+    assert model.num_timesteps == 80
+
+
+@each
+def test_the_replay_is_saved_and_loaded(algorithm: type[DQN], tmp_path: Path) -> None:
+    model = model_of(algorithm).learn(50)
+    model.save_replay_buffer(tmp_path / "replay")
+    model.load_replay_buffer(tmp_path / "replay")
+    model.learn(30, reset_num_timesteps=False)
+    fresh = model_of(algorithm)
+    fresh.load_replay_buffer(tmp_path / "replay")
+    assert fresh.replay_buffer.size() == 52  # whole rollouts of 4 steps
+    fresh.learn(30)
+    assert fresh.replay_buffer.size() == 84
+
+
+@each
+def test_set_parameters(algorithm: type[DQN], tmp_path: Path) -> None:
+    model, other = model_of(algorithm).learn(40), model_of(algorithm, seed=9)
+    other.set_parameters(model.get_parameters())
+    assert equal(weights(model), weights(other))
+    model.save(tmp_path / "agent")
+    other.set_parameters(str(tmp_path / "agent"))
+    assert equal(weights(model), weights(other))
+    other.learn(40)
+
+
+@own
+@pytest.mark.parametrize("cut", [{}, {"state": {}}, {"param_groups": [], "state": {}}])
+def test_a_cut_optimizer_is_told(algorithm: type[DQN], cut: dict[str, Any]) -> None:
+    model = model_of(algorithm)
+    with pytest.raises(ValueError, match=r"policy\.optimizer has no state and param_groups"):
+        model.set_parameters({**model.get_parameters(), "policy.optimizer": cut})
+
+
+@each
+@pytest.mark.parametrize("epsilon", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_predict_takes_observations_in_every_form(
+    algorithm: type[DQN], epsilon: float, deterministic: bool
+) -> None:
+    env = games(n_envs=3)
+    model = model_of(algorithm, env)
+    model.exploration_rate = epsilon
+    screens_last, screens_first = env.reset(), model.env.reset()
+    assert screens_last.shape == (3, 36, 36, 4)
+    assert screens_first.shape == (3, 4, 36, 36)
+    for obs, shape in (
+        (screens_last, (3,)),
+        (screens_first, (3,)),
+        (screens_last[:2], (2,)),
+        (screens_first[:1], (1,)),
+        (screens_last[0], ()),
+        (screens_first[0], ()),
+    ):
+        action, state = model.predict(obs, deterministic=deterministic)
+        assert np.shape(action) == shape
+        assert state is None
+        assert np.all((np.asarray(action) >= 0) & (np.asarray(action) < 4))
+
+
+@each
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_evaluate_policy(algorithm: type[DQN], deterministic: bool) -> None:
+    model = model_of(algorithm, games(n_envs=2)).learn(60)
+    mean, _ = evaluate_policy(model, games(n_envs=2), 2, deterministic=deterministic)
+    assert mean >= 0
+
+
+@each
+def test_callbacks_of_sb3(algorithm: type[DQN], tmp_path: Path) -> None:
+    evaluation = EvalCallback(
+        games(), n_eval_episodes=1, eval_freq=40, best_model_save_path=str(tmp_path)
+    )
+    model_of(algorithm).learn(90, callback=[evaluation, CheckpointCallback(30, str(tmp_path))])
+    assert len(list(tmp_path.glob("rl_model_*.zip"))) == 3
+    algorithm.load(tmp_path / "best_model", env=games(), device="cpu").learn(30)
+
+
+@own
+def test_each_environment_explores_by_itself(algorithm: type[DQN]) -> None:
+    model = model_of(algorithm, games(n_envs=8))
+    model.exploration_rate = 0.1
+    obs = model.env.reset()
+    greedy, _ = model.predict(obs, deterministic=True)
+    some = np.mean([(model.predict(obs)[0] != greedy).any() for _ in range(300)])
+    assert 0.35 < some < 0.6  # 1 - (1 - 0.1 * 3 / 4)^8 = 0.46; a draw for all: 0.1
+
+
+@own
+@pytest.mark.parametrize("n_stack", [1, 2, 6, 8])
+def test_the_number_of_frames_is_that_of_the_environment(
+    algorithm: type[DQN], n_stack: int
+) -> None:
+    samples = []
+    for buffer in ("frames", "sb3"):
+        env, engine = games(n_stack=n_stack), Engine(buffer=buffer)
+        model = model_of(algorithm, env, engine=engine, learning_starts=10**6).learn(90)
+        np.random.seed(1)
+        samples.append(model.replay_buffer.sample(100))
+    assert th.equal(samples[0].observations, samples[1].observations)
+    assert th.equal(samples[0].next_observations, samples[1].next_observations)
+
+
+@own
+def test_another_number_of_frames_is_refused(algorithm: type[DQN]) -> None:
+    with pytest.raises(ValueError, match="frame_stack is 4 and VecFrameStack stacks 8"):
+        model_of(algorithm, games(n_stack=8), frame_stack=4)
+
+
+def test_stacks_that_are_none_are_seen_at_once() -> None:
+    class Shuffled(VecFrameStack):
+        def step_wait(self) -> Any:
+            obs, *rest = super().step_wait()
+            return np.ascontiguousarray(obs[..., [1, 0, 2, 3]]), *rest
+
+    model = model_of(AtariDQN, Shuffled(games().venv, 4))  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="is not the one before with one frame more"):
+        model.learn(200)
+
+
+@own
+def test_normalized_rewards_need_sb3s_replay(algorithm: type[DQN]) -> None:
+    def env() -> VecEnv:
+        return VecNormalize(VecTransposeImage(games()), norm_obs=False, norm_reward=True)
+
+    with pytest.raises(ValueError, match="not for VecNormalize"):
+        model_of(algorithm, env())
+    model = model_of(algorithm, env(), engine=Engine(buffer="sb3"))
+    model.learn(60)
+    raw = model.replay_buffer.sample(50, env=None).rewards
+    assert set(raw.unique().tolist()) <= {-1.0, 0.0, 1.0}
+
+
+def test_normalized_rewards_are_learnt_as_sb3_learns_them() -> None:
+    learnt = []
+    for algorithm, more in ((DQN, {}), (AtariDQN, {"engine": Engine("sb3", update="sb3")})):
+        env = VecNormalize(VecTransposeImage(games()), norm_obs=False, norm_reward=True)
+        learnt.append(weights(model_of(algorithm, env, **more).learn(120)))
+    assert equal(*learnt)
+
+
+def test_games_without_a_frame_stack_are_played() -> None:
+    single = games().venv  # type: ignore[attr-defined]
+    assert isinstance(single, DummyVecEnv)
+    assert model_of(AtariDQN, single).learn(60).frame_stack == 1

@@ -1,0 +1,200 @@
+"""Games in several processes: the same as in one, and no process outlives its parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from custom import workers
+from custom.envs import training_games
+from custom.errors import UserError
+from custom.games import find_game
+from custom.workers import WorkerVecEnv
+from tests.conftest import start
+
+GAMES = ["Breakout", "Pong", "SpaceInvaders", "Seaquest", "BeamRider", "Enduro", "MsPacman"]
+GAMES += ["Qbert", "Freeway", "Asteroids", "DoubleDunk", "Tennis"]
+RECIPE = {
+    "env_wrapper": ["stable_baselines3.common.atari_wrappers.AtariWrapper"],
+    "frame_stack": 4,
+}
+CLOCK = ("t",)  # of a Monitor's "episode": seconds
+
+
+def timeless(info: dict[str, Any]) -> dict[str, Any]:
+    """All that does not depend on how long it took."""
+    if "episode" in info:
+        info = {**info, "episode": {**info["episode"], "t": 0.0}}
+    return info
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return bool(np.array_equal(one, other))
+
+
+def play(name: str, steps: int, processes: int) -> None:
+    """Compare every frame, reward, end and info of 8 games with those of one process."""
+    game = find_game(name)
+    one, several = (training_games(game, RECIPE, 8, 5, n) for n in (1, processes))
+    assert isinstance(one.unwrapped, DummyVecEnv)
+    assert isinstance(several.unwrapped, WorkerVecEnv)
+    try:
+        assert np.array_equal(one.reset(), several.reset())
+        rng = np.random.default_rng(0)
+        ends = 0
+        for _ in range(steps):
+            actions = rng.integers(one.action_space.n, size=8)  # type: ignore[attr-defined]
+            ours, theirs = several.step(actions), one.step(actions)
+            for a, b in zip(ours[:3], theirs[:3], strict=True):
+                assert np.array_equal(a, b)
+                assert a.dtype == b.dtype
+            for a, b in zip(ours[3], theirs[3], strict=True):
+                assert same(timeless(a), timeless(b))
+            ends += sum("episode" in info for info in ours[3])
+        assert same(one.reset_infos, several.reset_infos)
+    finally:
+        one.close()
+        several.close()
+
+
+@pytest.mark.parametrize("name", ["Breakout", "Pong"])
+def test_games_in_several_processes_are_those_of_one(name: str) -> None:
+    play(name, 150, processes=3)
+
+
+def test_a_game_is_asked_where_it_is(tmp_path: Path) -> None:
+    game = find_game("Breakout")
+    env = training_games(game, RECIPE, 5, 0, 2, monitor_dir=tmp_path)
+    try:
+        assert env.env_is_wrapped(Monitor) == [True] * 5
+        env.set_attr("mark", 7, indices=[3])
+        assert env.get_attr("mark", indices=3) == [7]
+        names = env.env_method("get_action_meanings", indices=[4, 0])
+        assert names == [["NOOP", "FIRE", "RIGHT", "LEFT"]] * 2
+    finally:
+        env.close()
+    assert len(list(tmp_path.glob("*.monitor.csv"))) == 5
+    env.close()  # a second time nothing happens
+
+
+def test_what_a_game_raises_arrives() -> None:
+    env = training_games(find_game("Pong"), RECIPE, 4, 0, 2)
+    try:
+        with pytest.raises(AttributeError, match="none_such"):
+            env.env_method("none_such", indices=[3])
+    finally:
+        env.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGKILL, "has died"), (signal.SIGSTOP, "has not answered")]
+)
+def test_a_process_that_dies_or_hangs_is_named(
+    number: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "PATIENCE", 0.5)
+    env = training_games(find_game("Pong"), RECIPE, 4, 0, 2)
+    try:
+        env.reset()
+        [process] = env.unwrapped._processes
+        os.kill(process.pid, number)
+        with pytest.raises(UserError, match=f"the process of games 2 to 3 {said}"):
+            env.step(np.zeros(4, dtype=int))
+        process.join(10)
+        assert not process.is_alive()
+    finally:
+        env.close()
+
+
+TRAIN = "--game Pong --steps 200000 --envs 8 --workers 3 --seed 1 --no-report"
+
+
+def training(logs: Path, recipe: Path) -> subprocess.Popen[str]:
+    """A training that plays in three processes, all of which are there."""
+    flags = [*TRAIN.split(), "--logs", str(logs), "--recipe", str(recipe)]
+    process = start("scripts.train", *flags)
+    assert process.stdout is not None
+    while "Ctrl-C" not in (line := process.stdout.readline()):
+        assert line
+    return process
+
+
+def family(pid: int) -> list[int]:
+    """Processes below one, and it."""
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            found += family(int(child))
+    return found
+
+
+def alive(pids: list[int]) -> list[int]:
+    def is_alive(pid: int) -> bool:
+        try:
+            return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return False
+
+    return [pid for pid in pids if is_alive(pid)]
+
+
+def gone(pids: list[int]) -> bool:
+    """Whether all of them end within seconds."""
+    end = time.monotonic() + 20
+    while alive(pids) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not alive(pids)
+
+
+def test_no_process_outlives_a_training_that_is_killed(small_recipe: Path, tmp_path: Path) -> None:
+    process = training(tmp_path, small_recipe)
+    pids = family(process.pid)
+    assert len(pids) >= 3
+    process.kill()
+    process.communicate()
+    assert gone(pids)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_stops_the_training_only(
+    number: int, small_recipe: Path, tmp_path: Path
+) -> None:
+    process = training(tmp_path, small_recipe)
+    pids = family(process.pid)
+    for pid in reversed(pids):  # as a terminal does, to all at once
+        os.kill(pid, number)
+    output, _ = process.communicate()
+    assert process.returncode == 128 + number, output
+    assert "interrupted after" in output
+    assert gone(pids)
+
+
+def test_a_training_whose_process_dies_ends_with_one_line(
+    small_recipe: Path, tmp_path: Path
+) -> None:
+    process = training(tmp_path, small_recipe)
+    last = family(process.pid)[-1]
+    os.kill(last, signal.SIGKILL)
+    output, _ = process.communicate()
+    assert process.returncode == 2, output
+    error = output.strip().splitlines()[-1]
+    assert error.startswith("error: PongNoFrameskip-v4: the process of games ")
+    assert "has died. No checkpoint had been written yet. Run: " in error
+
+
+if __name__ == "__main__":  # all games at length: python -m tests.test_workers 5000
+    for name in GAMES:
+        play(name, int(sys.argv[1]), processes=2)
+        print(name, "is the same", flush=True)
