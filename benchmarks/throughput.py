@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -21,8 +22,8 @@ import stable_baselines3
 import torch as th
 
 from benchmarks.side import OUTPUT
-from custom.engine import PIXELS, PRECISIONS
-from custom.native_env import cores
+from custom.engine import PRECISIONS
+from custom.workers import usable_cores
 
 RECIPE = {  # the zoo's dqn.yml; warm-up and exploration are short, so that learning is measured
     "env_wrapper": ["stable_baselines3.common.atari_wrappers.AtariWrapper"],
@@ -38,10 +39,11 @@ RECIPE = {  # the zoo's dqn.yml; warm-up and exploration are short, so that lear
 }
 
 
-def run(side: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def run(side: str, arguments: dict[str, Any], **environment: str) -> dict[str, Any]:
     """Train once in a process of its own; what its clock says."""
     command = [sys.executable, "-m", "benchmarks.side", side, json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    variables = {**os.environ, **environment}
+    done = subprocess.run(command, capture_output=True, text=True, env=variables)
     lines = [line for line in done.stdout.splitlines() if line.startswith(OUTPUT)]
     if done.returncode or not lines:
         sys.exit(f"{side}: exit status {done.returncode}\n{done.stderr[-2000:]}")
@@ -56,7 +58,7 @@ def hardware() -> dict[str, Any]:
         model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "")
     return {
         "cpu": model or platform.processor(),
-        "cores": cores(),
+        "cores": usable_cores(),
         "gpu": th.cuda.get_device_name() if th.cuda.is_available() else None,
         "python": platform.python_version(),
         "torch": th.__version__,
@@ -97,28 +99,21 @@ def parse() -> argparse.Namespace:
     add("--buffer-size", type=int, default=100_000)
     add("--alone", action="store_true", help="without the zoo, e.g. to vary one setting")
     add("--profile", action="store_true", help="where a step's time goes; slower by the timing")
-    add("--engine", default="native", choices=["sb3", "native"])
     add("--envs", type=int, default=1, help="of this project; the zoo takes one")
-    add("--pixels", default="exact", choices=PIXELS)
+    add("--workers", type=int, default=0, help="processes that play; 0: by the rule")
     add("--precision", default="float32", choices=PRECISIONS)
-    add("--overlap", action="store_true")
     add("--threads", type=int, default=0)
     add("--out", type=Path, help="JSON file of the raw figures")
-    args = flags.parse_args()
-    if args.profile and args.overlap:
-        flags.error("--profile cannot tell apart what --overlap does at once")
-    return args
+    return flags.parse_args()
 
 
 def main() -> None:
     """Run the two in turn, A B A B ..., and print the table."""
     args = parse()
     engine = {
-        "env": args.engine,
         "n_envs": args.envs,
-        "pixels": args.pixels,
+        "workers": args.workers,
         "precision": args.precision,
-        "overlap": args.overlap,
         "threads": args.threads,
     }
     sizes = {"batch_size": args.batch_size, "buffer_size": args.buffer_size}

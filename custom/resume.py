@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import torch as th
 
@@ -21,7 +21,6 @@ from custom.runs import BEST, Run, open_run
 from custom.saved_state import LEARNER, load_state
 from custom.settings import Settings
 
-NOT_LEARNT = {"threads": 0, "workers": 0}  # another number makes no other experiment
 PATIENCE = 300.0  # seconds in which a process that was told to end saves what it has
 
 
@@ -87,13 +86,18 @@ def is_of(run: Run, recipe: Recipe, settings: Settings) -> bool:
         return bool(
             run.hyperparams == recipe.hyperparams
             and facts["seed"] == settings.seed
-            and facts["engine"] | NOT_LEARNT == asdict(settings.engine) | NOT_LEARNT
+            and _learns(Engine.recorded(facts["engine"])) == _learns(settings.engine)
             and protocol["episodes"] == settings.eval_episodes
             and protocol["epsilon"] == settings.eval_epsilon
             and facts["eval_freq"] == settings.eval_freq
         )
-    except (LookupError, TypeError):  # of an earlier version
+    except (LookupError, TypeError, UserError):  # of an earlier version
         return False
+
+
+def _learns(engine: Engine) -> Engine:
+    """The engine without what changes nothing but time and rounding."""
+    return replace(engine, threads=0, workers=0)
 
 
 def _check(run: Run) -> None:

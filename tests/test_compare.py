@@ -190,7 +190,7 @@ def test_what_differs_between_games_is_said(written: Write, tmp_path: Path) -> N
 
 
 def test_games_of_different_engines_are_not_one_column(written: Write, tmp_path: Path) -> None:
-    written(engine={"pixels": "grey"})
+    written(engine={"precision": "bf16"})
     written(game="Breakout")
     data = compared(tmp_path / "logs", "dqn", games=("Pong", "Breakout"))
     assert data["over_games"] is None

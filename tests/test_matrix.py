@@ -32,7 +32,7 @@ def matrix_in(folder: Path) -> Matrix:
     file.write_text(yaml.safe_dump({"atari": SMALL}))
     recipe = load_recipe(str(file), GAME).with_budget(STEPS)
     cells = tuple(Cell(GAME, recipe, seed) for seed in (1, 2, 3))
-    return Matrix(cells, folder / "logs", 2, 1, Engine(env="native"), "cpu")
+    return Matrix(cells, folder / "logs", 2, 1, Engine(), "cpu")
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def only(matrix: Matrix, number: int) -> Matrix:
-    return Matrix(matrix.cells[:number], matrix.logs, 2, 1, Engine(env="native"), "cpu")
+    return Matrix(matrix.cells[:number], matrix.logs, 2, 1, Engine(), "cpu")
 
 
 def with_copy(matrix: Matrix, killed: Path) -> tuple[Matrix, Path]:
