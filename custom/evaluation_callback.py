@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from custom.agents import action_values, save_agent
 from custom.atomic import atomic_file
 from custom.baselines import random_actions
 from custom.callbacks import PeriodicCallback
+from custom.clock import Clock
 from custom.console import say
 from custom.envs import make_games
 from custom.evaluation import N_ENVS, Protocol, Scores, evaluation_seed
@@ -65,6 +65,7 @@ class FixedEpsilonEvaluation(PeriodicCallback):
     `mean_max_q` added.
 
     :param protocol: its seed moves on with the steps, so that no evaluation repeats another's games
+    :param clock: of the run, which tells evaluations apart
     """
 
     model: OffPolicyAlgorithm
@@ -75,6 +76,7 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         freq: int,
         protocol: Protocol,
         should_stop: Callable[[], bool],
+        clock: Clock,
     ) -> None:
         super().__init__(freq)
         self.run = run
@@ -82,19 +84,14 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         self.should_stop = should_stop
         self.best: float | None = None
         self.was_broken_off = False
-        self.seconds = 0.0  # that this process has spent on evaluations
-        self._evaluated = 0  # of them, so often
+        self.clock = clock
         self._done: list[tuple[int, Scores, float]] = []
         self._held_out: HeldOutStates | None = None
 
     def on_period(self) -> bool:
         """Evaluate; a broken-off evaluation leaves nothing."""
-        started = time.monotonic()
-        try:
+        with self.clock.evaluation():
             self._evaluate()
-        finally:
-            self.seconds += time.monotonic() - started
-            self._evaluated += 1
         return True
 
     def _evaluate(self) -> None:
@@ -132,12 +129,12 @@ class FixedEpsilonEvaluation(PeriodicCallback):
             file.unlink()  # all were later
 
     def seconds_to_come(self, total: int) -> float:
-        """Seconds that the evaluations until that step take, if they are as those of this process.
+        """Seconds that the evaluations until that step will take, if they are as those before.
 
         :param total: the run's budget in steps
         """
         to_come = total // self.freq - self.num_timesteps // self.freq
-        return to_come * self.seconds / max(self._evaluated, 1)
+        return to_come * self.clock.evaluating[0] / max(self.clock.evaluations, 1)
 
     @property
     def means(self) -> list[float]:

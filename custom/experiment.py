@@ -24,6 +24,7 @@ from custom import register
 from custom.agents import save_agent
 from custom.atomic import atomic_file, write_json
 from custom.callbacks import Checkpoints, GameRecord, StopRequest
+from custom.clock import Clock
 from custom.console import say
 from custom.envs import frame_skip, training_games
 from custom.errors import UserError
@@ -63,6 +64,7 @@ class Experiment(ExperimentManager):
         self.game = game
         self.settings = settings.resolved(recipe.n_timesteps)
         self.stop = StopRequest()
+        self.clock = Clock()
         register()
         if settings.engine.threads:
             th.set_num_threads(settings.engine.threads)
@@ -206,7 +208,7 @@ class Experiment(ExperimentManager):
         settings, protocol = self.settings, self.protocol
         record = GameRecord(self.run.path, self.run.facts["frame_skip"])
         self.evaluation = evaluation = FixedEpsilonEvaluation(
-            self.run, settings.eval_freq, protocol, lambda: self.stop.requested
+            self.run, settings.eval_freq, protocol, lambda: self.stop.requested, self.clock
         )
         self.callbacks += [
             self.stop,
@@ -217,7 +219,8 @@ class Experiment(ExperimentManager):
         ]
         if settings.save_state:
             freq, stop = settings.save_freq, self.stop
-            self.saver = StateSaver(self.run, freq, stop, lambda: evaluation.was_broken_off)
+            broken_off = lambda: evaluation.was_broken_off  # noqa: E731
+            self.saver = StateSaver(self.run, freq, stop, broken_off, self.clock)
             self.callbacks.append(self.saver)
         if settings.tracking.is_on:
             self.tracker = Tracker(

@@ -31,7 +31,7 @@ class Progress(BaseCallback):
 
     :param total: the run's budget in steps
     :param last_scores: scores of the last training games
-    :param evaluation: its time is no training
+    :param evaluation: whose clock tells its time from that of training
     """
 
     model: DQN
@@ -60,16 +60,12 @@ class Progress(BaseCallback):
             disable=not self._live,
         )
         self._line_at = time.monotonic()
-        self._marks = deque([(self._trained(), self.model.num_timesteps)])
+        self._marks = deque([(self.evaluation.clock.trained, self.model.num_timesteps)])
         self._learns = self._warm()
-
-    def _trained(self) -> float:
-        """A clock, in seconds, that stands still during evaluations."""
-        return time.monotonic() - self.evaluation.seconds
 
     def _on_step(self) -> bool:
         assert self._bar is not None
-        self._mark(self._trained())
+        self._mark(self.evaluation.clock.trained)
         if self._live and self._bar.update(self.training_env.num_envs):
             self._bar.set_postfix_str(self._state(), refresh=False)
         now = time.monotonic()
@@ -98,7 +94,7 @@ class Progress(BaseCallback):
         shown_best = "-" if best is None else f"{best:.1f}"
         epsilon = self.model.exploration_rate if self._warm() else 1.0  # all actions are random
         since, first = self._marks[0]
-        rate = (self.num_timesteps - first) / max(self._trained() - since, 1e-9)
+        rate = (self.num_timesteps - first) / max(self.evaluation.clock.trained - since, 1e-9)
         left = "warm-up"
         if self._warm() and rate > 0:
             seconds = (self.total - self.num_timesteps) / rate

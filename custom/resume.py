@@ -113,7 +113,7 @@ def _load(experiment: Experiment, run: Run, model: AtariOffPolicy) -> None:
     assert model.env is not None
     try:
         saved = load_state(model, run.saved_state)
-        experiment.saver.seconds_before = saved["seconds"]
+        experiment.clock.resume(saved["clock"])
         experiment.saver.random = saved["random"]
         _rewind(experiment, run, model.num_timesteps)
     except Exception as error:  # whatever damaged files make torch, NumPy and others raise

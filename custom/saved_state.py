@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import random
-import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from custom.atomic import atomic_file, copy_file, replaced
 from custom.buffers import FrameReplayBuffer
 from custom.callbacks import PeriodicCallback, StopRequest
+from custom.clock import Clock
 from custom.console import say
 from custom.engine import Engine
 from custom.nan_guard import non_finite_parameter
@@ -51,19 +51,23 @@ class StateSaver(PeriodicCallback):
     model: AtariOffPolicy
 
     def __init__(
-        self, run: Run, freq: int, stop: StopRequest, is_broken_off: Callable[[], bool]
+        self,
+        run: Run,
+        freq: int,
+        stop: StopRequest,
+        is_broken_off: Callable[[], bool],
+        clock: Clock,
     ) -> None:
         super().__init__(freq)
         self.run = run
         self.stop = stop
         self.is_broken_off = is_broken_off
-        self.seconds_before = 0.0  # in which the run was trained before it went on
+        self.clock = clock
         self.random: dict[str, Plain] | None = None  # to begin with
         self._is_due = False
 
     def _on_training_start(self) -> None:
         self.stop.waits = True
-        self._started = time.monotonic() - self.seconds_before
 
     def on_period(self) -> bool:
         """A checkpoint was saved; the step itself is not over yet."""
@@ -83,8 +87,8 @@ class StateSaver(PeriodicCallback):
         if non_finite_parameter(self.model.policy):  # on a GPU the guard looks now and then
             return
         try:
-            seconds = time.monotonic() - self._started
-            save_state(self.model, self.run.saved_state, self.run.path / BEST, seconds)
+            clock = self.clock.state()
+            save_state(self.model, self.run.saved_state, self.run.path / BEST, clock)
         except OSError as error:  # a full disk may have room again the next time
             steps = self.model.num_timesteps
             say(f"step {steps:,}: state not saved: {error}; training goes on")
@@ -95,16 +99,16 @@ def can_be_saved(engine: Engine, hyperparams: dict[str, Any]) -> bool:
     return engine.buffer == "frames" and "replay_buffer_class" not in hyperparams
 
 
-def save_state(model: AtariOffPolicy, folder: Path, best: Path, seconds: float) -> None:
+def save_state(model: AtariOffPolicy, folder: Path, best: Path, clock: dict[str, Any]) -> None:
     """Write the state between two rollouts; an earlier one stays until this one is whole.
 
     :param best: the agent of the best evaluation, which is kept with it, if there is one
-    :param seconds: in which it was trained
+    :param clock: how long it was trained
     :raises OSError: no room or no permission; what was there before is unharmed
     """
     env, replay = _env_and_replay(model)
     content = {
-        "seconds": seconds,
+        "clock": clock,
         "format": FORMAT,
         "parameters": model.get_parameters(),
         "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},

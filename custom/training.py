@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
 
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -33,8 +32,6 @@ def train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int = 0
 def _train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int) -> int:
     run = experiment.run
     assert run is not None
-    saver = experiment.saver
-    started = time.monotonic() - (saver.seconds_before if saver else 0.0)
     with stopping_on_signals(experiment.stop) as received:
         try:
             say("training; Ctrl-C stops it and saves the agent")
@@ -42,13 +39,13 @@ def _train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int) -
             _end_callbacks(experiment)
             experiment.save_trained_model(model)
         except BaseException as error:
-            _fail(experiment, run, model, started, error)
+            _fail(experiment, run, model, error)
             _end_tracking(experiment, 1)
             if isinstance(error, UserError | OSError):
                 kind = type(error) if isinstance(error, UserError) else UserError
                 raise kind(f"{error}. {_last_good(run)}") from None
             raise
-        _end(experiment, run, model, started)
+        _end(experiment, run, model)
     if report_episodes and not received:
         report(run, report_episodes, str(model.device))
     status = SIGNAL_STATUS + received[0] if received else 0
@@ -57,13 +54,13 @@ def _train(experiment: Experiment, model: BaseAlgorithm, report_episodes: int) -
     return status
 
 
-def _end(experiment: Experiment, run: Run, model: BaseAlgorithm, started: float) -> None:
+def _end(experiment: Experiment, run: Run, model: BaseAlgorithm) -> None:
     """Write down how far it came, and say how to go on."""
     assert experiment.evaluation is not None
     whole = model.num_timesteps >= run.facts["n_timesteps"]
     whole = whole and not experiment.evaluation.was_broken_off  # the last one, say
     state = "finished" if whole else "interrupted"
-    _close(run, model, started, state)
+    _close(experiment, run, model, state)
     say(f"{state} after {model.num_timesteps:,} steps; the agent is in {run.final_model}")
     if whole:
         remove(run.saved_state)
@@ -87,22 +84,22 @@ def _end_tracking(experiment: Experiment, exit_code: int, was_stopped: bool = Fa
         experiment.tracker.finish(exit_code)
 
 
-def _fail(
-    experiment: Experiment, run: Run, model: BaseAlgorithm, started: float, error: BaseException
-) -> None:
+def _fail(experiment: Experiment, run: Run, model: BaseAlgorithm, error: BaseException) -> None:
     """Leave a run folder that says what happened, whatever else goes wrong."""
     with contextlib.suppress(Exception):
         _end_callbacks(experiment)
     with contextlib.suppress(OSError):
-        _close(run, model, started, "failed", error=" ".join(str(error).split()))
+        _close(experiment, run, model, "failed", error=" ".join(str(error).split()))
 
 
-def _close(run: Run, model: BaseAlgorithm, started: float, state: str, **facts: str) -> None:
+def _close(
+    experiment: Experiment, run: Run, model: BaseAlgorithm, state: str, **facts: str
+) -> None:
     run.update(
         state=state,
         steps=model.num_timesteps,
         finished=now(),
-        wall_clock_seconds=round(time.monotonic() - started, 1),
+        **experiment.clock.facts(),
         **facts,
     )
 

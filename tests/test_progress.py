@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from custom import progress
+from custom import clock
 from custom.progress import Progress, duration
 
 
@@ -16,8 +16,9 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        self.evaluation: Any = SimpleNamespace(seconds=0.0, best=None, seconds_to_come=lambda _: 60)
-        monkeypatch.setattr(progress.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(clock.time, "monotonic", lambda: self.now)
+        made: Any = SimpleNamespace(best=None, seconds_to_come=lambda _: 60, clock=clock.Clock())
+        self.evaluation = made
         self.line = Progress(10_000, lambda: [], self.evaluation)
         model = SimpleNamespace(num_timesteps=0, learning_starts=1000, exploration_rate=0.5)
         self.line.model = model  # type: ignore[assignment]
@@ -29,30 +30,30 @@ class Clock:
             self.now += 1 / rate
             self.line.num_timesteps += 1
             self.line.model.num_timesteps += 1
-            self.line._mark(self.line._trained())
+            self.line._mark(self.evaluation.clock.trained)
         return self.line._state()
 
 
 def test_the_warm_up_tells_no_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    assert "500 steps/s, warm-up, epsilon 1.00" in clock.play(1000, rate=500)
+    run = Clock(monkeypatch)
+    assert "500 steps/s, warm-up, epsilon 1.00" in run.play(1000, rate=500)
 
 
 def test_the_time_left_is_of_steps_that_learn_and_of_evaluations(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = Clock(monkeypatch)
-    clock.play(1000, rate=500)
-    line = clock.play(1000, rate=50)
+    run = Clock(monkeypatch)
+    run.play(1000, rate=500)
+    line = run.play(1000, rate=50)
     assert "50 steps/s, 4 min left, epsilon 0.50" in line  # 8,000 steps / 50 + 60 seconds
 
 
 def test_an_evaluation_is_not_counted_as_slow_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    clock.play(2000, rate=50)
-    clock.now += 500
-    clock.evaluation.seconds = 500
-    assert "50 steps/s" in clock.play(100, rate=50)
+    run = Clock(monkeypatch)
+    run.play(2000, rate=50)
+    with run.evaluation.clock.evaluation():
+        run.now += 500
+    assert "50 steps/s" in run.play(100, rate=50)
 
 
 @pytest.mark.parametrize(

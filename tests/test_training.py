@@ -67,7 +67,9 @@ def test_the_best_agent_is_that_of_the_highest_mean(
     monkeypatch.setattr(
         evaluation_callback, "save_agent", lambda m, _: saved.append(m.num_timesteps)
     )
-    evaluation = FixedEpsilonEvaluation(made.run, 40, Protocol(episodes=1), lambda: False)
+    evaluation = FixedEpsilonEvaluation(
+        made.run, 40, Protocol(episodes=1), lambda: False, made.clock
+    )
     model.learn(120, callback=evaluation)
     assert saved == [40, 80]
     assert evaluation.best == 3.0
@@ -75,7 +77,9 @@ def test_the_best_agent_is_that_of_the_highest_mean(
 
 def test_a_broken_off_evaluation_counts_for_nothing(tmp_path: Path) -> None:
     made, model = experiment(tmp_path, 100)
-    evaluation = FixedEpsilonEvaluation(made.run, 40, Protocol(episodes=1), lambda: True)
+    evaluation = FixedEpsilonEvaluation(
+        made.run, 40, Protocol(episodes=1), lambda: True, made.clock
+    )
     model.learn(60, callback=evaluation)
     assert evaluation.best is None
     assert not (made.run.path / "evaluations.npz").exists()
