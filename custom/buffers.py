@@ -206,7 +206,7 @@ class FrameReplayBuffer(ReplayBuffer):
         """Importance weights, (B, 1); None: all are 1."""
         return None
 
-    def update_priorities(self, places: Places | None, errors: th.Tensor) -> None:
+    def update_priorities(self, places: Places, errors: th.Tensor) -> None:
         """Learn how large the errors of a batch were, (B,): here nothing depends on that."""
 
     def prepare(self) -> None:

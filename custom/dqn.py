@@ -14,7 +14,6 @@ import numpy.typing as npt
 import torch as th
 from stable_baselines3.dqn.dqn import DQN
 
-from custom.buffers import FrameReplayBuffer
 from custom.layout import set_up_optimizer, speed_up
 from custom.loss import Loss, Munchausen, make_loss
 from custom.nan_guard import NanGuard
@@ -22,7 +21,7 @@ from custom.noisy import noisy_layers
 from custom.off_policy import AtariOffPolicy
 from custom.policies import Distribution
 from custom.prioritized import PrioritizedFrameReplayBuffer
-from custom.update import Actor, SB3Replay, Update, can_be_captured, takes_scaled
+from custom.update import Actor, Update, can_be_captured, takes_scaled
 
 HAVE_MODES = (th.nn.modules.dropout._DropoutNd, th.nn.modules.batchnorm._NormBase)
 LOSS_EVERY = 100  # updates on a GPU, for which reading a loss waits
@@ -131,14 +130,12 @@ class AtariDQN(AtariOffPolicy, DQN):
     def make_update(self, batch_size: int) -> Update:
         """What makes the gradient steps."""
         assert self.replay_buffer is not None
-        replay = self.replay_buffer
         return Update(
             self.policy,
-            replay
-            if isinstance(replay, FrameReplayBuffer)
-            else SB3Replay(replay, self._vec_normalize_env),
+            self.replay_buffer,
             self._loss(),
             self.engine,
+            normalizes=self._vec_normalize_env,
             batch_size=batch_size,
             double_q=self.double_q,
             gamma=self.gamma,

@@ -7,7 +7,7 @@ All three have the same two methods, so that a gradient step reads alike for eac
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch as th
 
@@ -23,35 +23,33 @@ from custom.distributions import (
 from custom.policies import Categorical, Distribution
 from custom.targets import Discount, double_q_target, munchausen_bonus, soft_target, td_loss
 
+# (B, 1), and (B,) errors for prioritized replay, without gradient
+Losses = tuple[th.Tensor, th.Tensor]
+
+
+class NextValues(NamedTuple):
+    """Outputs of networks for a target: (B, A) action values, or (B, N * A) of distributions.
+
+    :param target_t: of the target network for the next states
+    :param chooser_t: for the next states, of the network whose best action is taken
+    :param target_tm1: of the target network for the states; where `munchausen` is asked for
+    """
+
+    target_t: th.Tensor
+    chooser_t: th.Tensor
+    target_tm1: th.Tensor | None
+
 
 class Loss(Protocol):
-    """What `Update` needs of a loss.
-
-    Outputs of networks are (B, A) action values, or (B, N * A) of distributions.
-    """
+    """What `Update` needs of a loss."""
 
     munchausen: Munchausen | None
 
-    def target(
-        self,
-        batch: Batch,
-        discount: Discount,
-        q_t: th.Tensor,
-        q_chooser_t: th.Tensor,
-        q_target_tm1: th.Tensor | None,
-    ) -> th.Tensor:
-        """The target of a batch; call it without gradient.
+    def target(self, batch: Batch, discount: Discount, q: NextValues) -> th.Tensor:
+        """(B, 1) values or (B, N) of a distribution; call it without gradient."""
 
-        :param q_t: of the target network for the next states
-        :param q_chooser_t: for the next states, of the network whose largest value is taken
-        :param q_target_tm1: of the target network for the states, for `munchausen`
-        :return: (B, 1) values or (B, N) of a distribution
-        """
-
-    def __call__(
-        self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor
-    ) -> tuple[th.Tensor, th.Tensor]:
-        """Losses, (B, 1), and errors for prioritized replay, (B,), without gradient."""
+    def __call__(self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Losses:
+        """Losses of the network's outputs for the states."""
 
 
 @dataclass(frozen=True)
@@ -82,24 +80,17 @@ class ValueLoss:
     def __init__(self, kind: str, munchausen: Munchausen | None) -> None:
         self.kind, self.munchausen = kind, munchausen
 
-    def target(
-        self,
-        batch: Batch,
-        discount: Discount,
-        q_t: th.Tensor,
-        q_chooser_t: th.Tensor,
-        q_target_tm1: th.Tensor | None,
-    ) -> th.Tensor:
+    def target(self, batch: Batch, discount: Discount, q: NextValues) -> th.Tensor:
         """(B, 1)."""
         if self.munchausen is not None:
-            assert q_target_tm1 is not None
-            rewards = self.munchausen.rewards(batch, q_target_tm1)
-            return soft_target(rewards, batch.dones, q_t, discount, self.munchausen.temperature)
-        return double_q_target(batch.rewards, batch.dones, q_chooser_t, q_t, discount)
+            assert q.target_tm1 is not None
+            rewards = self.munchausen.rewards(batch, q.target_tm1)
+            return soft_target(
+                rewards, batch.dones, q.target_t, discount, self.munchausen.temperature
+            )
+        return double_q_target(batch.rewards, batch.dones, q.chooser_t, q.target_t, discount)
 
-    def __call__(
-        self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor
-    ) -> tuple[th.Tensor, th.Tensor]:
+    def __call__(self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Losses:
         """The Huber or squared error, and the TD error."""
         prediction = q_tm1.gather(1, actions)
         errors = (target - prediction.detach()).flatten()
@@ -112,28 +103,19 @@ class QuantileLoss:
     def __init__(self, distribution: Distribution, munchausen: Munchausen | None) -> None:
         self.distribution, self.munchausen = distribution, munchausen
 
-    def target(
-        self,
-        batch: Batch,
-        discount: Discount,
-        q_t: th.Tensor,
-        q_chooser_t: th.Tensor,
-        q_target_tm1: th.Tensor | None,
-    ) -> th.Tensor:
+    def target(self, batch: Batch, discount: Discount, q: NextValues) -> th.Tensor:
         """(B, N) quantiles."""
-        quantiles_t, mean = self.distribution.distributions(q_t), self.distribution
+        quantiles_t, mean = self.distribution.distributions(q.target_t), self.distribution
         if self.munchausen is not None:
-            assert q_target_tm1 is not None
-            rewards = self.munchausen.rewards(batch, mean(q_target_tm1))
-            following = soft_quantiles(quantiles_t, mean(q_t), self.munchausen.temperature)
+            assert q.target_tm1 is not None
+            rewards = self.munchausen.rewards(batch, mean(q.target_tm1))
+            following = soft_quantiles(quantiles_t, mean(q.target_t), self.munchausen.temperature)
             return target_quantiles(rewards, batch.dones, following, discount)
-        best = mean(q_chooser_t).argmax(dim=1, keepdim=True)
+        best = mean(q.chooser_t).argmax(dim=1, keepdim=True)
         following = of_actions(quantiles_t, best)
         return target_quantiles(batch.rewards, batch.dones, following, discount)
 
-    def __call__(
-        self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor
-    ) -> tuple[th.Tensor, th.Tensor]:
+    def __call__(self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Losses:
         """The quantile Huber loss, twice."""
         prediction = of_actions(self.distribution.distributions(q_tm1), actions)
         losses = quantile_loss(prediction, target)
@@ -148,24 +130,15 @@ class CategoricalLoss:
     def __init__(self, distribution: Categorical) -> None:
         self.distribution = distribution
 
-    def target(
-        self,
-        batch: Batch,
-        discount: Discount,
-        q_t: th.Tensor,
-        q_chooser_t: th.Tensor,
-        q_target_tm1: th.Tensor | None,
-    ) -> th.Tensor:
+    def target(self, batch: Batch, discount: Discount, q: NextValues) -> th.Tensor:
         """(B, N) probabilities of the atoms."""
         atoms, mean = self.distribution.atoms, self.distribution
-        best = mean(q_chooser_t).argmax(dim=1, keepdim=True)
-        following = of_actions(self.distribution.distributions(q_t).softmax(dim=1), best)
+        best = mean(q.chooser_t).argmax(dim=1, keepdim=True)
+        following = of_actions(self.distribution.distributions(q.target_t).softmax(dim=1), best)
         positions = target_quantiles(batch.rewards, batch.dones, atoms[None], discount)
         return project(following, positions, atoms)
 
-    def __call__(
-        self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor
-    ) -> tuple[th.Tensor, th.Tensor]:
+    def __call__(self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Losses:
         """The divergence, twice."""
         prediction = of_actions(self.distribution.distributions(q_tm1), actions)
         losses = categorical_loss(prediction, target)

@@ -132,12 +132,11 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         weights = th.pow(priorities / priorities.min(), -self.beta)
         return weights.float().reshape(-1, 1).to(self.device)
 
-    def update_priorities(self, places: Places | None, errors: th.Tensor) -> None:
+    def update_priorities(self, places: Places, errors: th.Tensor) -> None:
         """Set those of a batch.
 
         :param errors: (B,), TD errors or losses
         """
-        assert places is not None
         positions, envs = places
         errors = errors.to(self.storage)
         priorities = (errors.abs().double() + EPSILON) ** self.alpha

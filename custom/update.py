@@ -8,7 +8,6 @@ a GPU each step as one graph, and a loss that nobody waits for.
 from __future__ import annotations
 
 import copy
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,66 +17,19 @@ from stable_baselines3.common.vec_env import VecNormalize
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from custom.buffers import Batch, FrameReplayBuffer, Places
+from custom.buffers import Batch, FrameReplayBuffer
 from custom.console import say
 from custom.engine import Engine
 from custom.frames import write
 from custom.graphs import WARM_UPS, Captured
 from custom.inputs import Inputs
-from custom.loss import Loss
+from custom.loss import Loss, NextValues
 from custom.nan_guard import NanGuard
 from custom.noisy import draw_noise, noise_in, noisy_layers
 from custom.policies import AtariQNetwork
 
 CLIP_EPSILON = 1e-6  # that PyTorch adds to the norm before it divides
 LARGEST_DIFFERENCE = 0.01  # of captured and eager steps, relative to how far the weights moved
-
-
-class Replay(Protocol):
-    """Where batches come from; `FrameReplayBuffer` is one."""
-
-    def batch(self, batch_size: int, on_device: bool = False) -> Batch:
-        """See `FrameReplayBuffer`, as for the others."""
-
-    def prepare(self) -> None:
-        """Called before each batch that is drawn on the device."""
-
-    def update_priorities(self, places: Places | None, errors: th.Tensor) -> None:
-        """Called after each step."""
-
-
-class SB3Replay:
-    """A `ReplayBuffer` of SB3's as a `Replay`, which draws uniformly."""
-
-    def __init__(self, buffer: ReplayBuffer, normalizes: VecNormalize | None) -> None:
-        self.buffer, self.normalizes = buffer, normalizes
-
-    def batch(self, batch_size: int, on_device: bool = False) -> Batch:
-        """As SB3's DQN draws it."""
-        return Batch(*self.buffer.sample(batch_size, env=self.normalizes))
-
-    def prepare(self) -> None:
-        """Nothing is to be done."""
-
-    def update_priorities(self, places: Places | None, errors: th.Tensor) -> None:
-        """There are none."""
-
-
-class OneBatch:
-    """The same batch again and again."""
-
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
-
-    def batch(self, batch_size: int, on_device: bool = False) -> Batch:
-        """That batch."""
-        return self._batch
-
-    def prepare(self) -> None:
-        """Nothing is to be done."""
-
-    def update_priorities(self, places: Places | None, errors: th.Tensor) -> None:
-        """There are none."""
 
 
 def can_be_captured(policy: DQNPolicy, replay: object) -> bool:
@@ -99,28 +51,33 @@ def takes_scaled(network: QNetwork) -> bool:
 class Update:
     """Gradient steps of a policy's networks with its optimizer.
 
+    :param normalizes: of the environment, where the replay is one of SB3's
     :param batch_size: transitions of a step
     :param gamma: discount of a step, where the batch has none of its own
     :param max_grad_norm: the gradient is scaled down to this norm
     :param guard: looks at each step before the weights change; on a GPU it would wait
+    :param fixed: learn from this batch only, and leave the replay alone
     """
 
     def __init__(
         self,
         policy: DQNPolicy,
-        replay: Replay,
+        replay: ReplayBuffer,
         loss: Loss,
         engine: Engine,
         *,
+        normalizes: VecNormalize | None,
         batch_size: int,
         double_q: bool,
         gamma: float,
         max_grad_norm: float,
         guard: NanGuard,
+        fixed: Batch | None = None,
     ) -> None:
         self.policy, self.replay, self.loss, self.engine = policy, replay, loss, engine
         self.batch_size, self.double_q, self.gamma = batch_size, double_q, gamma
-        self.max_grad_norm, self.guard = max_grad_norm, guard
+        self.max_grad_norm, self.guard, self.fixed = max_grad_norm, guard, fixed
+        self.normalizes = normalizes
         self.q_net, self.q_net_target = policy.q_net, policy.q_net_target
         self._bf16 = engine.precision == "bf16"
         dtype = th.bfloat16 if self._bf16 else th.float32
@@ -135,17 +92,18 @@ class Update:
 
     def step(self, on_device: bool = False) -> None:
         """One gradient step of DQN (Mnih et al. 2015, algorithm 1), from a batch to priorities."""
-        batch = self.replay.batch(self.batch_size, on_device)
+        batch = self._batch(on_device)
         now, following = self._scaled(batch)
         with th.no_grad():
             draw_noise(self._target_noise)
             q_t = self._values(self.q_net_target, following)
-            asks = self.loss.munchausen is not None
-            q_target_tm1 = self._values(self.q_net_target, now) if asks else None
+            soft = self.loss.munchausen is not None
+            q_target_tm1 = self._values(self.q_net_target, now) if soft else None
             draw_noise(self._noise)
             q_chooser_t = self._values(self.q_net, following) if self.double_q else q_t
             discount = self.gamma if batch.discounts is None else batch.discounts
-            target = self.loss.target(batch, discount, q_t, q_chooser_t, q_target_tm1)
+            q = NextValues(q_t, q_chooser_t, q_target_tm1)
+            target = self.loss.target(batch, discount, q)
         draw_noise(self._noise)  # each use has noise of its own (Fortunato et al. 2018, eq. 16)
         q_tm1 = self._values(self.q_net, now)
         losses, errors = self.loss(q_tm1, batch.actions, target)
@@ -161,8 +119,16 @@ class Update:
             clip_grads_with_norm_(self._parameters, self.max_grad_norm, norm)
         self.policy.optimizer.step()
 
-        self.replay.update_priorities(batch.places, errors)
+        if isinstance(self.replay, FrameReplayBuffer) and batch.places is not None:
+            self.replay.update_priorities(batch.places, errors)
         self._sums += th.stack([loss.detach(), norm])
+
+    def _batch(self, on_device: bool) -> Batch:
+        if self.fixed is not None:
+            return self.fixed
+        if isinstance(self.replay, FrameReplayBuffer):
+            return self.replay.batch(self.batch_size, on_device)
+        return Batch(*self.replay.sample(self.batch_size, env=self.normalizes))
 
     def _scaled(self, batch: Batch) -> tuple[th.Tensor, th.Tensor]:
         if self._inputs is None:
@@ -205,8 +171,8 @@ class Update:
     def _by_graph(self) -> bool:
         if self._graph is None:
             return False
-        self.replay.prepare()
         assert isinstance(self.replay, FrameReplayBuffer)
+        self.replay.prepare()
         return self._graph(key=(id(self.replay), self.replay.ring.ends.data_ptr()))
 
     def capture(self, graph: type[Captured] = Captured) -> None:
@@ -230,9 +196,10 @@ class Update:
         weights is compared, as Adam makes much of the rounding of single small gradients.
         """
         devices = [self._device] if self._device.type == "cuda" else []
+        assert isinstance(self.replay, FrameReplayBuffer)
         with th.random.fork_rng(devices):
             self.replay.prepare()
-            batch = self.replay.batch(self.batch_size, on_device=True)
+            batch = self.replay.batch(self.batch_size, on_device=True)._replace(places=None)
             eager, captured = self._copy(batch), self._copy(batch)
             run = graph(captured.step, "update", self._device)
             for _ in range(WARM_UPS + 2):
@@ -240,19 +207,22 @@ class Update:
                 if not run():
                     captured.step()
         start, one, other = (_vector(update.q_net) for update in (self, eager, captured))
-        return float((one - other).abs().mean() / (one - start).abs().mean())
+        apart, moved = float((one - other).abs().mean()), float((one - start).abs().mean())
+        return apart / moved if apart else 0.0
 
     def _copy(self, batch: Batch) -> Update:
         return Update(
             copy.deepcopy(self.policy),
-            OneBatch(batch),
+            self.replay,
             self.loss,
             self.engine,
+            normalizes=None,
             batch_size=self.batch_size,
             double_q=self.double_q,
             gamma=self.gamma,
             max_grad_norm=self.max_grad_norm,
             guard=self.guard,
+            fixed=batch,
         )
 
 

@@ -24,7 +24,7 @@ from custom.graphs import Captured
 from custom.optimizers import DeepMindRMSprop
 from custom.policies import AtariPolicy
 from custom.qrdqn import AtariQRDQN
-from custom.update import OneBatch, Update
+from custom.update import Update
 from tests.conftest import SMALL
 
 PLAIN = Engine(update="sb3", buffer="sb3")
@@ -79,7 +79,7 @@ def test_the_fast_update_is_sb3s_within_rounding() -> None:
     for one in (model, fast):
         update = one.make_update(32)
         for batch in batches:
-            update.replay = OneBatch(Batch(*batch))
+            update.fixed = Batch(*batch)
             update.step()
     plain, quick = (th.cat([p.flatten() for p in weights(m)]) for m in (model, fast))
     moved = (plain - start).abs().max()

@@ -13,7 +13,7 @@ from custom.dqn import AtariDQN
 from custom.inputs import Inputs
 from custom.noisy import NoisyLinear, noise_in, noisy_layers
 from custom.prioritized import EPSILON
-from custom.update import OneBatch, Update
+from custom.update import Update
 from tests.test_dqn import WithPolicy, learner
 
 NOISY = {"noisy": True}
@@ -51,7 +51,7 @@ class Recorder:
 
 
 def learn_from(update: Update, batch: Batch) -> None:
-    update.replay = OneBatch(batch)
+    update.fixed = batch
     update.step()
 
 
@@ -126,10 +126,10 @@ def test_double_q_asks_the_online_network_about_the_next_state() -> None:
     online = model.q_net(batch.next_observations).detach()
     target = model.q_net_target(batch.next_observations).detach()
     learn_from(update, batch)
-    [(_, _, q_t, q_chooser_t, _)] = recorder.targets
-    assert th.allclose(q_chooser_t, online, atol=1e-5)
-    assert th.allclose(q_t, target, atol=1e-5)
-    assert not th.allclose(q_t, q_chooser_t, atol=1e-3)
+    [(_, _, q)] = recorder.targets
+    assert th.allclose(q.chooser_t, online, atol=1e-5)
+    assert th.allclose(q.target_t, target, atol=1e-5)
+    assert not th.allclose(q.target_t, q.chooser_t, atol=1e-3)
 
 
 def test_munchausen_asks_the_target_network_about_the_state() -> None:
@@ -138,7 +138,7 @@ def test_munchausen_asks_the_target_network_about_the_state() -> None:
     batch = batch_of(model)
     target = model.q_net_target(batch.observations).detach()
     learn_from(update, batch)
-    assert th.allclose(recorder.targets[0][-1], target, atol=1e-5)
+    assert th.allclose(recorder.targets[0][2].target_tm1, target, atol=1e-5)
 
 
 def test_returns_of_several_steps_bring_their_discounts() -> None:
@@ -156,7 +156,7 @@ def test_each_update_has_new_noise_in_both_networks(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(model.replay_buffer, "draw", first_places)
     update(2)
     calls = zip(recorder.targets, recorder.predictions, strict=True)
-    first, second = ((*target[2:4], prediction) for target, prediction in calls)
+    first, second = ((*target[2][:2], prediction) for target, prediction in calls)
     for one, other in zip(first, second, strict=True):
         assert not th.allclose(one, other, atol=1e-4)
     assert not any(layer.training for layer in noisy_layers(model.policy))
