@@ -1,7 +1,7 @@
 """Learning curves of several runs in one picture, and their figures in one file.
 
-    python -m benchmarks.curves sb3=RUN native=RUN --png docs/images/engines.png \\
-        --out benchmarks/results/engines-150k.json
+    python -m benchmarks.curves "1 game=RUN" "8 games=RUN" --png docs/images/envs.png \\
+        --out benchmarks/results/envs-150k.json
 """
 
 from __future__ import annotations

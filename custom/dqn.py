@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.dqn.dqn import DQN
 
 from custom.layout import set_up_optimizer, speed_up
@@ -65,6 +66,11 @@ class AtariDQN(AtariOffPolicy, DQN):
         super()._setup_model()
         self._speed_up()
 
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        """As SB3's; updates take up what was changed since, another replay for one."""
+        self._update = None
+        return super()._setup_learn(*args, **kwargs)
+
     def _speed_up(self) -> None:
         """After anything that makes parameters or an optimizer anew."""
         self._update = self._actor = None
@@ -98,7 +104,7 @@ class AtariDQN(AtariOffPolicy, DQN):
             self.logger.record("rollout/exploration_rate", self.exploration_rate)
 
     def _greedy(self, observation: Array) -> Array:
-        """Noisy layers explore, too."""
+        """Noisy layers explore, too, where there is an observation for each environment."""
         fast = self.engine.update == "fast" and takes_scaled(self.q_net)
         is_own = np.shape(observation) == (self.n_envs, *(self.observation_space.shape or ()))
         if not (fast or self._is_noisy) or not is_own:

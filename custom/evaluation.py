@@ -109,7 +109,10 @@ class Protocol:
         hyperparams: dict[str, Any],
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Scores:
-        """Play new games with an agent, or with any rule that maps observations to actions."""
+        """Play new games with an agent, or with any rule that maps observations to actions.
+
+        Several processes may play: a script that calls this needs ``if __name__ == "__main__":``.
+        """
         env = make_games(game, hyperparams, self.n_envs, evaluation_seed(self.seed), workers=0)
         try:
             if isinstance(act, BaseAlgorithm):

@@ -15,8 +15,9 @@ fixed memory. Each hazard of that, and why it is none here:
   replayed, so they come before or after it as in the program.
 - Memory that moves (the room for last frames grows, weights are loaded): it is part of the key, or
   the learner makes a new `Captured`.
-- Memory that is freed: what a capture allocates belongs to the graph's own pool, and what it reads
-  outlives it, because the function holds it.
+- Memory that is freed: what a capture allocates belongs to the graph's own pool. What it reads is
+  held by the function, unless somebody replaces the optimizer's averages: load them by the model's
+  `set_parameters`, which makes a new `Captured`.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class NextValues(NamedTuple):
     """Outputs of networks for a target: (B, A) action values, or (B, N * A) of distributions.
 
     :param target_t: of the target network for the next states
-    :param chooser_t: for the next states, of the network whose best action is taken
+    :param chooser_t: for the next states, of the network that chooses the action
     :param target_tm1: of the target network for the states; where `munchausen` is asked for
     """
 

@@ -30,7 +30,7 @@ class NanGuard:
         self.steps = steps
 
     def check_loss(self, loss: float) -> None:
-        """Look at a loss after the optimizer's step: it is too late to say more than this."""
+        """Look at a loss after the optimizer's step, when many weights are not finite any more."""
         if not math.isfinite(loss):
             bad = non_finite_parameter(self.policy)
             self._stop(f"the parameter {bad}" if bad else "the target (a reward or the discount)")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import pathlib
 from typing import Any
 
 import numpy as np
@@ -75,8 +74,6 @@ class AtariOffPolicy(OffPolicyAlgorithm):
             self.replay_buffer_class = None  # in the saved agent, SB3 chooses its own again
 
     def _frame_replay(self) -> FrameReplayBuffer:
-        if self._vec_normalize_env is not None:
-            raise ValueError("the replay of frames is not for VecNormalize; take it off")
         kept = self.replay_buffer_kwargs.get("handle_timeout_termination", True)
         assert isinstance(self.observation_space, spaces.Box)
         self.frame_stack = stack = self._frames_of_a_stack(self.observation_space)
@@ -116,11 +113,16 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         tb_log_name: str = "run",
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
-        """As SB3's; a training that goes on does so with its counters, games and log."""
+        """As SB3's, but each call begins new episodes, which continue none in the replay.
+
+        A training that goes on does so with its counters, games and log.
+        """
         if self.goes_on:
             total_timesteps, reset_num_timesteps = total_timesteps - self.num_timesteps, False
-        is_reset = reset_num_timesteps or self._last_obs is None
-        if is_reset and isinstance(self.replay_buffer, FrameReplayBuffer):
+        elif isinstance(self.replay_buffer, FrameReplayBuffer):
+            if self._vec_normalize_env is not None:
+                raise ValueError("the replay of frames is not for VecNormalize; take it off")
+            self._last_obs = None  # after an evaluation in its games, say, it would not be the last
             self.replay_buffer.cut_off()
         more = reset_num_timesteps, tb_log_name, progress_bar
         return super()._setup_learn(total_timesteps, callback, *more)
@@ -172,13 +174,6 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         replay_buffer.add(self._last_obs, next_obs, buffer_action, reward, dones, infos)
         self._last_obs = new_obs
 
-    def load_replay_buffer(
-        self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True
-    ) -> None:
-        """As SB3's; `learn` then begins with new episodes, which do not continue its last ones."""
-        super().load_replay_buffer(path, truncate_last_traj)
-        self._last_obs = None
-
     def get_parameters(self) -> dict[str, dict[str, Any]]:
         """As SB3's; the optimizer's are those of one that was not set up for speed."""
         return {**super().get_parameters(), "policy.optimizer": plain_state(self.policy.optimizer)}
@@ -195,8 +190,12 @@ class AtariOffPolicy(OffPolicyAlgorithm):
             _, params, _ = load_from_zip_file(params, device=device, load_data=False)
         state, given = self.policy.optimizer.state_dict(), params.get("policy.optimizer")
         if given is not None:
-            if not given.get("param_groups") or "state" not in given:
-                raise ValueError("policy.optimizer has no state and param_groups: it is cut")
+            kinds = {frozenset(averages) for averages in given.get("state", {}).values()}
+            if not given.get("param_groups") or "state" not in given or len(kinds) > 1:
+                raise ValueError("policy.optimizer: state or param_groups are cut off")
+            if not kinds and self._n_updates:
+                kind = type(self.policy.optimizer).__name__
+                say(f"the file keeps no averages of its optimizer: {kind} starts anew")
             if given["param_groups"][0].keys() != state["param_groups"][0].keys():
                 say("the saved optimizer is of another kind: its averages start anew")
                 params = {**params, "policy.optimizer": state}

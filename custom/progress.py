@@ -1,4 +1,4 @@
-"""The live line of a training run, and how long the whole of it will take."""
+"""The live line of a training run."""
 
 from __future__ import annotations
 
@@ -53,7 +53,6 @@ class Progress(BaseCallback):
         self._bar = tqdm(
             total=self.total,
             initial=self.model.num_timesteps,
-            unit=" steps",
             mininterval=0.5 if self._live else QUIET_LINE_EVERY,
             dynamic_ncols=True,
             bar_format=BAR,
@@ -81,7 +80,7 @@ class Progress(BaseCallback):
             self._marks.clear()
         if not self._marks or trained - self._marks[-1][0] > 1:
             self._marks.append((trained, self.num_timesteps))
-        while trained - self._marks[0][0] > WINDOW:
+        while len(self._marks) > 2 and trained - self._marks[0][0] > WINDOW:
             self._marks.popleft()
 
     def _on_training_end(self) -> None:
@@ -96,8 +95,8 @@ class Progress(BaseCallback):
         since, first = self._marks[0]
         rate = (self.num_timesteps - first) / max(self.evaluation.clock.trained - since, 1e-9)
         left = "warm-up"
-        if self._warm() and rate > 0:
-            seconds = (self.total - self.num_timesteps) / rate
+        if self._warm():
+            seconds = (self.total - self.num_timesteps) / max(rate, 1e-9)
             left = f"{duration(seconds + self.evaluation.seconds_to_come(self.total))} left"
         return (
             f"{rate:.0f} steps/s, {left}, epsilon {epsilon:.2f}, last {len(scores)} games: {mean},"

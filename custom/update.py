@@ -181,6 +181,8 @@ class Update:
         :param graph: what captures them, for tests
         """
         difference = self.difference_of(graph)
+        if difference is None:
+            return
         if difference <= LARGEST_DIFFERENCE:
             self._graph = graph(lambda: self.step(on_device=True), "update", self._device)
         else:
@@ -189,30 +191,37 @@ class Update:
                 " updates run eagerly, which is slower"
             )
 
-    def difference_of(self, graph: type[Captured]) -> float:
+    def difference_of(self, graph: type[Captured]) -> float | None:
         """How far captured and eager steps are apart, relative to how far they move the weights.
 
-        Both begin with copies of weights and optimizer, and learn from one batch. The mean over all
-        weights is compared, as Adam makes much of the rounding of single small gradients.
+        Both begin with copies of weights and optimizer, and with the same seed, and learn from one
+        batch. The mean over all weights is compared, because Adam turns the rounding of tiny
+        gradients into whole steps of single weights.
+
+        :return: None where steps cannot be captured, which has been said then
         """
-        devices = [self._device] if self._device.type == "cuda" else []
         assert isinstance(self.replay, FrameReplayBuffer)
-        with th.random.fork_rng(devices):
+        with th.random.fork_rng(range(th.cuda.device_count())):
             self.replay.prepare()
             batch = self.replay.batch(self.batch_size, on_device=True)._replace(places=None)
             eager, captured = self._copy(batch), self._copy(batch)
             run = graph(captured.step, "update", self._device)
-            for _ in range(WARM_UPS + 2):
-                eager.step()
-                if not run():
-                    captured.step()
+            for update, step in ((eager, eager.step), (captured, run)):
+                th.manual_seed(0)
+                with noise_in([*update._noise, *update._target_noise]):
+                    for _ in range(WARM_UPS + 2):
+                        step()
+        if run.failed:
+            return None
         start, one, other = (_vector(update.q_net) for update in (self, eager, captured))
         apart, moved = float((one - other).abs().mean()), float((one - start).abs().mean())
-        return apart / moved if apart else 0.0
+        return apart / max(moved, 1e-30)  # with a learning rate of 0 neither moves
 
     def _copy(self, batch: Batch) -> Update:
+        policy = copy.deepcopy(self.policy)
+        policy.optimizer._warned_capturable_if_run_uncaptured = True  # lost by copying
         return Update(
-            copy.deepcopy(self.policy),
+            policy,
             self.replay,
             self.loss,
             self.engine,

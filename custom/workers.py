@@ -9,10 +9,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from multiprocessing.util import Finalize
 from typing import Any
 
 import gymnasium as gym
@@ -42,7 +42,19 @@ class WorkerVecEnv(VecEnv):
         self._name = name
         self.shares = np.array_split(np.arange(len(games)), workers)
         self._pipes: list[Connection] = []
-        self._processes = []
+        self._processes: list[Any] = []
+        self._unread: list[int] = []  # processes whose answer nobody has read yet
+        self._failure: UserError | None = None
+        # At the interpreter's end, or it would wait for processes that wait for their pipe.
+        Finalize(self, _close, (self._pipes,), exitpriority=10)
+        try:
+            self._start(games)
+        except BaseException:
+            self._kill()
+            raise
+        super().__init__(len(games), self._own.observation_space, self._own.action_space)
+
+    def _start(self, games: Games) -> None:
         context = _context()
         for share in self.shares[1:]:
             ours, theirs = context.Pipe()
@@ -52,9 +64,9 @@ class WorkerVecEnv(VecEnv):
             theirs.close()
             self._pipes.append(ours)
             self._processes.append(process)
-        self._own = own = DummyVecEnv([games[i] for i in self.shares[0]])
-        self.metadata = own.metadata
-        super().__init__(len(games), own.observation_space, own.action_space)
+        self._own = DummyVecEnv([games[i] for i in self.shares[0]])
+        self.metadata = self._own.metadata
+        self.call(_are_made)
 
     def call(self, function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
         """Call a function of a module in each process: with its `DummyVecEnv` first.
@@ -62,31 +74,44 @@ class WorkerVecEnv(VecEnv):
         :param arguments: further ones, each with one value for each process
         :return: what it returned, one value for each process
         """
+        if self._failure is not None:
+            raise self._failure
+        for i in list(self._unread):  # of a call that was broken off, by Ctrl-C for one
+            self._answer(i)
         for i, pipe in enumerate(self._pipes, start=1):
-            try:
+            with suppress(OSError):  # it has ended; what it said before is read below
                 pipe.send((function, *(values[i] for values in arguments)))
-            except OSError:
-                self._fail(i, "has died")
-        own = function(self._own, *(values[0] for values in arguments))
-        return [own, *(self._answer(i, pipe) for i, pipe in enumerate(self._pipes, start=1))]
+            self._unread.append(i)
+        answers = [_outcome(function, self._own, *(values[0] for values in arguments))]
+        answers += [self._answer(i) for i in list(self._unread)]
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
 
-    def _answer(self, worker: int, pipe: Connection) -> Any:
+    def _answer(self, process: int) -> Any:
+        pipe = self._pipes[process - 1]
         try:
-            # The second wait is for a process that was stopped itself (Ctrl-Z) during the first.
+            # The second wait is for the case that this process was suspended (Ctrl-Z) meanwhile.
             if not (pipe.poll(PATIENCE) or pipe.poll(PATIENCE)):
-                self._fail(worker, f"has not answered for {2 * PATIENCE:.0f} seconds")
+                self._fail(process, f"has not answered for {2 * PATIENCE:.0f} seconds")
             answer = pipe.recv()
         except (EOFError, OSError):
-            self._fail(worker, "has died")
-        if isinstance(answer, Exception):
-            raise answer
+            self._fail(process, "has died")
+        self._unread.remove(process)
         return answer
 
-    def _fail(self, worker: int, what: str) -> None:
+    def _fail(self, process: int, what: str) -> None:
+        share = self.shares[process]
+        games = f"games {share[0]} to {share[-1]}" if len(share) > 1 else f"game {share[0]}"
+        self._failure = UserError(f"{self._name}: the process of {games} {what}")
+        self._kill()
+        raise self._failure
+
+    def _kill(self) -> None:
         for process in self._processes:
             process.kill()
-        games = f"{self.shares[worker][0]} to {self.shares[worker][-1]}"
-        raise UserError(f"{self._name}: the process of games {games} {what}")
+            process.join()
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keep the actions, (n_envs,), for `step_wait`."""
@@ -153,12 +178,11 @@ class WorkerVecEnv(VecEnv):
     def close(self) -> None:
         """End the games and the processes; a second time, nothing happens."""
         self._own.close()
-        for pipe in self._pipes:
-            pipe.close()  # on which a worker closes its games and ends
+        _close(self._pipes)
         for process in self._processes:
             process.join(PATIENCE)
-            process.kill()
-        self._pipes, self._processes = [], []
+        self._kill()
+        self._processes.clear()
 
 
 def usable_cores() -> int:
@@ -168,29 +192,41 @@ def usable_cores() -> int:
 
 
 def _context() -> Any:
-    """Processes forked by a server that has imported what games need, which takes seconds, once."""
-    preload = [__name__]
-    command = getattr(sys.modules["__main__"], "__spec__", None)
-    if command is not None:  # each worker imports it again: Python's rule for new processes
-        preload.append(command.name)
-    multiprocessing.set_forkserver_preload(preload)
+    """Processes forked by a server that has imported once what takes seconds."""
+    # The second is for the main module, which Python imports again in each of the processes.
+    multiprocessing.set_forkserver_preload([__name__, "custom.training"])
     return multiprocessing.get_context("forkserver")
 
 
+def _close(pipes: list[Connection]) -> None:
+    """On which a process closes its games and ends."""
+    for pipe in pipes:
+        pipe.close()
+    pipes.clear()
+
+
 def _serve(pipe: Connection, games: CloudpickleWrapper) -> None:
-    """A worker: makes its games and answers until the pipe is closed."""
+    """A process: makes its games and answers until the pipe is closed."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    env = _outcome(DummyVecEnv, games.var)
     with suppress(EOFError, OSError):
-        try:
-            env = DummyVecEnv(games.var)
-            while True:
-                function, *arguments = pipe.recv()
-                pipe.send(function(env, *arguments))
-        except (EOFError, OSError):
-            raise
-        except Exception as error:
-            pipe.send(error)
+        while True:
+            function, *arguments = pipe.recv()
+            is_made = not isinstance(env, Exception)
+            pipe.send(_outcome(function, env, *arguments) if is_made else env)
+
+
+def _outcome(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns, or the exception that it raises."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return error
+
+
+def _are_made(env: DummyVecEnv) -> int:
+    return env.num_envs
 
 
 def _reset(env: DummyVecEnv, seeds: list[Any], options: list[Any]) -> tuple[Any, Any]:

@@ -112,7 +112,7 @@ def _engine(made: options.Parser) -> None:
         "--workers",
         type=options.whole(0, 1024),
         default=0,
-        help="processes that play the games; default: one for each thread, from 4 games on",
+        help="processes that play; default: as many as threads, from 4 games on",
     )
     add(
         "--threads",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share the cores
 
-import custom  # noqa: F401, I001  # before PyTorch is imported: it says how threads wait
+import custom  # noqa: F401, I001  # before PyTorch is imported: it sets GOMP_SPINCOUNT
 
 import pytest
 import torch as th

@@ -127,6 +127,33 @@ def test_the_options_of_a_loaded_agent_are_its_own(tmp_path: Path) -> None:
 
 
 @each
+def test_it_learns_on_after_whatever_broke_it_off(algorithm: type[DQN]) -> None:
+    model = model_of(algorithm)
+    model.learn(50, callback=lambda *_: model.num_timesteps < 30)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    model.learn(40, reset_num_timesteps=False)
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(40, callback=interrupt, reset_num_timesteps=False)
+    model.learn(40, reset_num_timesteps=False)
+    evaluate_policy(model, model.get_env(), 1)  # in the games of the training
+    model.learn(40, reset_num_timesteps=False)
+
+
+@own
+def test_a_file_for_sb3_says_that_it_has_no_averages(
+    algorithm: type[DQN], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = model_of(algorithm, policy_kwargs=RMSPROP).learn(60)
+    with (tmp_path / "agent.zip").open("wb") as file:
+        model.save_for_sb3(file)
+    algorithm.load(tmp_path / "agent.zip", env=games(), device="cpu")
+    assert "keeps no averages of its optimizer: Adam starts anew" in capsys.readouterr().out
+
+
+@each
 def test_set_env(algorithm: type[DQN]) -> None:
     model = model_of(algorithm).learn(40)
     model.set_env(games())
@@ -145,6 +172,10 @@ def test_the_replay_is_saved_and_loaded(algorithm: type[DQN], tmp_path: Path) ->
     assert fresh.replay_buffer.size() == 52  # whole rollouts of 4 steps
     fresh.learn(30)
     assert fresh.replay_buffer.size() == 84
+    fresh.load_replay_buffer(tmp_path / "replay")
+    fresh.learn(30, reset_num_timesteps=False)
+    if isinstance(fresh, AtariDQN):
+        assert fresh._update.replay is fresh.replay_buffer
 
 
 @each
@@ -159,11 +190,17 @@ def test_set_parameters(algorithm: type[DQN], tmp_path: Path) -> None:
 
 
 @own
-@pytest.mark.parametrize("cut", [{}, {"state": {}}, {"param_groups": [], "state": {}}])
-def test_a_cut_optimizer_is_told(algorithm: type[DQN], cut: dict[str, Any]) -> None:
-    model = model_of(algorithm)
-    with pytest.raises(ValueError, match=r"policy\.optimizer has no state and param_groups"):
-        model.set_parameters({**model.get_parameters(), "policy.optimizer": cut})
+@pytest.mark.parametrize("cut", ["all", "param_groups", "state", "averages"])
+def test_a_cut_optimizer_is_told(algorithm: type[DQN], cut: str) -> None:
+    model = model_of(algorithm).learn(40)
+    parameters = model.get_parameters()
+    optimizer = parameters["policy.optimizer"]
+    if cut == "averages":
+        del optimizer["state"][1]["exp_avg"]
+    for name in ["param_groups", "state"] if cut == "all" else [cut]:
+        optimizer.pop(name, None)
+    with pytest.raises(ValueError, match=r"policy\.optimizer: state or param_groups are cut off"):
+        model.set_parameters(parameters)
 
 
 @each
@@ -257,8 +294,11 @@ def test_normalized_rewards_need_sb3s_replay(algorithm: type[DQN]) -> None:
     def env() -> VecEnv:
         return VecNormalize(VecTransposeImage(games()), norm_obs=False, norm_reward=True)
 
-    with pytest.raises(ValueError, match="not for VecNormalize"):
-        model_of(algorithm, env())
+    plain = model_of(algorithm)
+    plain.set_env(env())
+    for model in (model_of(algorithm, env()), plain):
+        with pytest.raises(ValueError, match="not for VecNormalize"):
+            model.learn(10)
     model = model_of(algorithm, env(), engine=Engine(buffer="sb3"))
     model.learn(60)
     raw = model.replay_buffer.sample(50, env=None).rewards

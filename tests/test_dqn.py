@@ -270,6 +270,7 @@ class WithPolicy(AtariDQN):
 
 CAPTURED: dict[str, dict[str, Any]] = {
     "dqn": {},
+    "noise": {"algorithm": WithPolicy, "policy_kwargs": {"noisy": True}},
     "double, 3 steps": {"double_q": True, "n_steps": 3},
     "prioritized, munchausen, quantiles": {
         "algorithm": WithPolicy,
@@ -305,6 +306,7 @@ class Fails(Captured):
     """A graph that cannot be captured."""
 
     def __call__(self, key: object = None) -> bool:
+        self.failed = True
         return False
 
 
@@ -320,6 +322,7 @@ def test_a_capture_that_learns_as_eagerly_is_used(options: dict[str, Any]) -> No
     before, random, tree = weights(model), th.get_rng_state(), model.replay_buffer.tensors()
     tree = {name: tensor.clone() for name, tensor in tree.items()}
     assert update.difference_of(Stand) == 0
+    assert update.difference_of(Fails) is None
     assert all(th.equal(p, q) for p, q in zip(before, weights(model), strict=True))
     assert th.equal(random, th.get_rng_state())
     assert all(th.equal(t, model.replay_buffer.tensors()[name]) for name, t in tree.items())

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import ale_py
+import gymnasium as gym
 import numpy as np
 import pytest
 from stable_baselines3.common.monitor import Monitor
@@ -89,13 +91,75 @@ def test_a_game_is_asked_where_it_is(tmp_path: Path) -> None:
     env.close()  # a second time nothing happens
 
 
-def test_what_a_game_raises_arrives() -> None:
-    env = training_games(find_game("Pong"), RECIPE, 4, 0, 2)
+def test_what_a_game_raises_arrives_and_the_games_go_on() -> None:
+    env, one = (training_games(find_game("Pong"), RECIPE, 4, 0, n) for n in (3, 1))
     try:
-        with pytest.raises(AttributeError, match="none_such"):
-            env.env_method("none_such", indices=[3])
+        assert np.array_equal(env.reset(), one.reset())
+        for index in range(4):
+            with pytest.raises(AttributeError, match="none_such"):
+                env.env_method("none_such", indices=[index])
+        assert not env.has_attr("none_such")
+        assert np.array_equal(env.step(np.ones(4, dtype=int))[0], one.step([1] * 4)[0])
     finally:
         env.close()
+        one.close()
+
+
+def broken(env: DummyVecEnv, where: int) -> None:
+    if where == 0:
+        raise KeyboardInterrupt
+
+
+def test_a_call_that_was_broken_off_leaves_no_old_answers() -> None:
+    env, one = (training_games(find_game("Pong"), RECIPE, 4, 0, n) for n in (3, 1))
+    try:
+        env.reset(), one.reset()
+        with pytest.raises(KeyboardInterrupt):
+            env.unwrapped.call(broken, [0, 1, 2])
+        for _ in range(3):
+            assert np.array_equal(env.step(np.ones(4, dtype=int))[0], one.step([1] * 4)[0])
+    finally:
+        env.close()
+        one.close()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, OSError])
+def test_a_game_that_cannot_be_made_says_why_and_leaves_nothing(error: type) -> None:
+    def fine() -> Any:
+        gym.register_envs(ale_py)
+        return gym.make("ALE/Pong-v5", frameskip=1)
+
+    def fails() -> Any:
+        raise error("no such ROM")
+
+    before = family(os.getpid())
+    with pytest.raises(error, match="no such ROM"):
+        WorkerVecEnv([fine, fine, fails], 2, "Pong")
+    assert gone([pid for pid in family(os.getpid()) if pid not in before and is_worker(pid)])
+
+
+FORGETFUL = """
+from custom.envs import training_games
+from custom.games import find_game
+
+if __name__ == "__main__":
+    wrapper = "stable_baselines3.common.atari_wrappers.AtariWrapper"
+    env = training_games(find_game("Pong"), {"env_wrapper": [wrapper], "frame_stack": 4}, 4, 0, 3)
+    env.reset()
+    if END:
+        raise RuntimeError("an error of the script's")
+"""
+
+
+@pytest.mark.parametrize("end", [False, True])
+def test_a_script_that_forgets_to_close_ends(end: bool, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(FORGETFUL.replace("END", str(end)))
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == end
+    assert ("an error of the script's" in done.stderr) is end
+    assert end or not done.stderr
 
 
 @pytest.mark.parametrize(
@@ -114,6 +178,8 @@ def test_a_process_that_dies_or_hangs_is_named(
             env.step(np.zeros(4, dtype=int))
         process.join(10)
         assert not process.is_alive()
+        with pytest.raises(UserError, match=f"the process of games 2 to 3 {said}"):
+            env.reset()
     finally:
         env.close()
 
@@ -128,6 +194,7 @@ def training(logs: Path, recipe: Path) -> subprocess.Popen[str]:
     assert process.stdout is not None
     while "Ctrl-C" not in (line := process.stdout.readline()):
         assert line
+        assert "Warning" not in line
     return process
 
 
@@ -138,6 +205,12 @@ def family(pid: int) -> list[int]:
         for child in task.read_text().split():
             found += family(int(child))
     return found
+
+
+def is_worker(pid: int) -> bool:
+    """Neither the fork server nor its tracker, which stay for the next."""
+    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b"resource_tracker" not in command and len(family(pid)) == 1
 
 
 def alive(pids: list[int]) -> list[int]:
@@ -161,7 +234,7 @@ def gone(pids: list[int]) -> bool:
 def test_no_process_outlives_a_training_that_is_killed(small_recipe: Path, tmp_path: Path) -> None:
     process = training(tmp_path, small_recipe)
     pids = family(process.pid)
-    assert len(pids) >= 3
+    assert len(pids) == 5  # two that play, the fork server, its tracker, and the training
     process.kill()
     process.communicate()
     assert gone(pids)
