@@ -131,9 +131,13 @@ def _target(values: Values, algo: str, largest: int) -> list[Dimension]:
 
 
 def _train_freq(values: Values, algo: str, largest: int) -> list[Dimension]:
-    own = values.get("train_freq", 4)
-    if not isinstance(own, int):
+    """How many steps an update comes after; with several games, how many updates come at once."""
+    own, updates = values.get("train_freq", 4), values.get("gradient_steps", 1)
+    if not isinstance(own, int) or updates < 0:
         return []
+    if values.get("n_envs", 1) > 1:
+        choices = _choices(updates, 1, 2, 4, 8)
+        return [Dimension("gradient_steps", choices, updates, _set("gradient_steps"))]
     return [Dimension("train_freq", _choices(own, 1, 2, 4, 8), own, _set("train_freq"))]
 
 
