@@ -56,7 +56,8 @@ class AtariDQN(AtariOffPolicy, DQN):
         **kwargs: Any,
     ) -> None:
         self.double_q, self.loss = double_q, loss
-        self.munchausen = Munchausen(munchausen_alpha, munchausen_temperature, munchausen_clip)
+        self.munchausen_alpha, self.munchausen_clip = munchausen_alpha, munchausen_clip
+        self.munchausen_temperature = munchausen_temperature
         self.exploration_decay = exploration_decay
         self._update: Update | None = None
         self._actor: Actor | None = None
@@ -88,7 +89,8 @@ class AtariDQN(AtariOffPolicy, DQN):
     def _loss(self) -> Loss:
         last = list(self.q_net.q_net)[-1]
         distribution = last if isinstance(last, Distribution) else None
-        return make_loss(self.loss, self.double_q, self.munchausen, distribution)
+        constants = self.munchausen_alpha, self.munchausen_temperature, self.munchausen_clip
+        return make_loss(self.loss, self.double_q, Munchausen(*constants), distribution)
 
     @property
     def is_captured(self) -> bool:

@@ -27,7 +27,6 @@ VARIABLES = {
     "LOGS": "logs",
     "RUN": "-",
     "EPISODES": "-",
-    "ENGINE": "sb3",
     "BUFFER": "frames",
     "ENVS": "-",
     "TRACK": "off",
