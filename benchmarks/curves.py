@@ -1,7 +1,7 @@
-"""Learning curves of several runs in one picture, and their figures in one file.
+"""Training games of several runs in one picture, a colour for each name, and their figures in a file.
 
-    python -m benchmarks.curves "1 game=RUN" "8 games=RUN" --png docs/images/envs.png \\
-        --out benchmarks/results/envs-150k.json
+    python -m benchmarks.curves "1 game=RUN" "1 game=RUN" "8 games=RUN" \\
+        --png docs/images/envs.png --out benchmarks/results/envs-150k.json
 """
 
 from __future__ import annotations
@@ -18,45 +18,35 @@ from matplotlib.figure import Figure
 from custom.callbacks import GAMES_FILE
 from custom.runs import Run, open_run
 
-GAMES = 100  # of a running mean
+GAMES = 50  # of a running mean
 
 
-def figures(run: Run) -> dict[str, Any]:
-    """Training games and evaluations of a run, and what it was."""
+def figures(name: str, run: Run) -> dict[str, Any]:
+    """Every training game of a run, its evaluation at the end, and what it was."""
     games = pd.read_csv(run.path / GAMES_FILE)
-    mean = games["score"].rolling(GAMES).mean()
-    every = slice(GAMES - 1, None, GAMES // 10)
-    with np.load(run.path / "evaluations.npz") as content:
-        evaluations = {
-            "steps": content["timesteps"].tolist(),
-            "scores": content["results"].tolist(),
-        }
-    facts = ("game", "recipe", "seed", "engine", "steps", "wall_clock_seconds", "notes")
+    facts = ("game", "recipe", "seed", "n_timesteps", "git_revision")
     return {
-        **{name: run.facts[name] for name in facts},
-        "training": {
-            "steps": games["steps"][every].tolist(),
-            f"mean_of_{GAMES}_games": mean[every].round(3).tolist(),
-        },
-        "evaluations": evaluations,
+        "name": name,
+        **{fact: run.facts[fact] for fact in facts},
+        "steps": games["steps"].tolist(),
+        "scores": games["score"].tolist(),
+        "evaluation": json.loads((run.path / "evaluation.json").read_text())["scores"],
     }
 
 
-def draw(found: dict[str, dict[str, Any]], file: Path) -> None:
-    """Running means as lines, evaluations as points with their standard error."""
+def draw(found: list[dict[str, Any]], file: Path) -> None:
+    """Running means as lines, one for each run."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
-    for name, run in found.items():
-        training, evaluations = run["training"], run["evaluations"]
-        means = training[f"mean_of_{GAMES}_games"]
-        [line] = axes.plot(np.array(training["steps"]) / 1000, means, label=f"{name}, training")
-        scores = np.array(evaluations["scores"])
-        error = scores.std(axis=1) / scores.shape[1] ** 0.5
-        x, colour = np.array(evaluations["steps"]) / 1000, line.get_color()
-        label = f"{name}, evaluation"
-        axes.errorbar(x, scores.mean(axis=1), error, fmt="o", color=colour, capsize=2, label=label)
-    run = next(iter(found.values()))
-    axes.set(xlabel="steps (thousands; 1 step = 4 frames)", ylabel=f"{run['game']}, points")
+    names = list(dict.fromkeys(run["name"] for run in found))
+    for run in found:
+        mean = pd.Series(run["scores"]).rolling(GAMES).mean()
+        colour = f"C{names.index(run['name'])}"
+        axes.plot(np.array(run["steps"]) / 1000, mean, color=colour, linewidth=1)
+    for i, name in enumerate(names):
+        axes.plot([], [], color=f"C{i}", label=name)
+    axes.set(xlabel="steps (thousands; 1 step = 4 frames)")
+    axes.set(ylabel=f"{found[0]['game']}, points, mean of {GAMES} training games")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()
@@ -71,8 +61,8 @@ def main() -> None:
     flags.add_argument("--out", type=Path, required=True)
     args = flags.parse_args()
     named = (text.partition("=") for text in args.runs)
-    found = {name: figures(open_run(Path(path))) for name, _, path in named}
-    args.out.write_text(json.dumps(found, indent=1) + "\n")
+    found = [figures(name, open_run(Path(path))) for name, _, path in named]
+    args.out.write_text(json.dumps(found, separators=(",", ":")) + "\n")
     draw(found, args.png)
 
 

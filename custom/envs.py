@@ -57,6 +57,12 @@ def processes_for(n_envs: int) -> int:
     return min(th.get_num_threads(), n_envs) if n_envs >= FEWEST_GAMES else 1
 
 
+def processes_of(env: VecEnv | None) -> int:
+    """Processes that play some games."""
+    base = env.unwrapped if env is not None else None
+    return len(base.shares) if isinstance(base, WorkerVecEnv) else 1
+
+
 def training_games(
     game: Game, hyperparams: dict[str, Any], n_envs: int, seed: int, workers: int, **monitor: Any
 ) -> VecEnv:

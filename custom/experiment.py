@@ -25,7 +25,6 @@ from custom.agents import save_agent
 from custom.atomic import atomic_file, write_json
 from custom.callbacks import Checkpoints, GameRecord, StopRequest
 from custom.clock import Clock
-from custom.console import say
 from custom.envs import frame_skip, training_games
 from custom.errors import UserError
 from custom.evaluation import Protocol
@@ -40,8 +39,6 @@ from custom.runs import Run, claim_folder
 from custom.saved_state import StateSaver, can_be_saved
 from custom.settings import Settings
 from custom.tracking.callback import Tracker
-
-MANY_GAMES = 64  # each takes a fifth of a second to start
 
 
 class Experiment(ExperimentManager):
@@ -130,8 +127,6 @@ class Experiment(ExperimentManager):
 
     def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
         """The training's games."""
-        if n_envs >= MANY_GAMES:
-            say(f"starting {n_envs} games, which takes a while")
         return training_games(
             self.game,
             self.recipe.hyperparams,

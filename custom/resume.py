@@ -52,14 +52,19 @@ def resume(
     facts, here = run.facts, provenance()
     for name in ("error", "finished"):
         facts.pop(name, None)
-    if th.get_num_threads() != facts["engine"]["threads"]:
-        before = f"{facts['engine']['threads']} before"
-        say(f"threads: {th.get_num_threads()}, {before}: not bit for bit the run without a stop")
+    threads_now, threads_once = th.get_num_threads(), facts["engine"].get("threads")
+    numbers = [threads_once, *(entry.get("threads") for entry in facts.get("resumed", []))]
+    if any(number not in (None, threads_now) for number in numbers):
+        say(
+            f"threads: {threads_now}, the run began with {threads_once}: from where they differ it"
+            " is not bit for bit the run without a stop"
+        )
     if versions_of(here["packages"]) != versions_of(facts["packages"]):
         say("packages have changed since the run was begun: it may differ in the last bits")
     here = {**here, "packages": versions_of(here["packages"])}
     del here["command"]  # with paths of this machine; the run's own stays
-    resumed = [*facts.get("resumed", []), {"steps": model.num_timesteps, **here}]
+    entry = {"steps": model.num_timesteps, "threads": threads_now, **here}
+    resumed = [*facts.get("resumed", []), entry]
     run.update(state="running", resumed=resumed)
     return experiment, model
 
@@ -140,7 +145,10 @@ def _recipe(run: Run) -> Recipe:
 
 def _settings(run: Run, device: str, threads: int | None) -> Settings:
     facts = run.facts
-    engine = Engine.recorded(facts["engine"])
+    try:
+        engine = Engine.recorded(facts["engine"])
+    except UserError as error:
+        raise UserError(f"RUN {run.path}: {error}") from None
     return Settings(
         seed=facts["seed"],
         logs=run.path.parents[2],

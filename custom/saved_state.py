@@ -136,7 +136,7 @@ def load_state(model: AtariOffPolicy, folder: Path) -> dict[str, Plain]:
     env, replay = _env_and_replay(model)
     content = th.load(folder / LEARNER, map_location="cpu", weights_only=True)
     if content["format"] != FORMAT:
-        raise ValueError(f"its format is {content['format']}, not {FORMAT}")
+        raise ValueError("it was saved by another version of this project")
     model.set_parameters(content["parameters"], device=model.device)
     for name in COUNTERS:
         if hasattr(model, name):

@@ -108,7 +108,10 @@ def _last_good(run: Run) -> str:
     checkpoints = run.checkpoints()
     if not checkpoints:
         return f"No checkpoint had been written yet. Run: {run.path}"
-    return f"The last good agent is {checkpoints[-1]}. Run: {run.path}"
+    good = f"The last good agent is {checkpoints[-1]}."
+    if is_there(run.saved_state):
+        return f"{good} make resume RUN={run.path} goes on"
+    return f"{good} Run: {run.path}"
 
 
 def report(run: Run, episodes: int, device: str) -> None:

@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.util import Finalize
 from typing import Any
@@ -22,6 +23,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 
 from custom.errors import UserError
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # for this process alone
 PATIENCE = 60.0  # seconds; a step takes milliseconds, and the start of a game half a second
 Games = Sequence[Callable[[], gym.Env[Any, Any]]]
 
@@ -55,15 +57,21 @@ class WorkerVecEnv(VecEnv):
         super().__init__(len(games), self._own.observation_space, self._own.action_space)
 
     def _start(self, games: Games) -> None:
-        context = _context()
-        for share in self.shares[1:]:
-            ours, theirs = context.Pipe()
-            arguments = theirs, CloudpickleWrapper([games[i] for i in share])
-            process = context.Process(target=_serve, args=arguments, daemon=True)
-            process.start()
-            theirs.close()
-            self._pipes.append(ours)
-            self._processes.append(process)
+        try:
+            context = _context()
+            for share in self.shares[1:]:
+                ours, theirs = context.Pipe()
+                arguments = theirs, CloudpickleWrapper([games[i] for i in share])
+                process = context.Process(target=_serve, args=arguments, daemon=True)
+                process.start()
+                theirs.close()
+                self._pipes.append(ours)
+                self._processes.append(process)
+        except OSError as error:  # a long TMPDIR, too many open files or processes
+            raise UserError(
+                f"{self._name}: processes for the games cannot be started ({error}); --workers 1"
+                " plays without"
+            ) from None
         self._own = DummyVecEnv([games[i] for i in self.shares[0]])
         self.metadata = self._own.metadata
         self.call(_are_made)
@@ -195,6 +203,12 @@ def _context() -> Any:
     """Processes forked by a server that has imported once what takes seconds."""
     # The second is for the main module, which Python imports again in each of the processes.
     multiprocessing.set_forkserver_preload([__name__, "custom.training"])
+    resource_tracker.ensure_running()  # which unblocks signals when it starts, so before the others
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # inherited by all processes
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return multiprocessing.get_context("forkserver")
 
 
@@ -207,8 +221,6 @@ def _close(pipes: list[Connection]) -> None:
 
 def _serve(pipe: Connection, games: CloudpickleWrapper) -> None:
     """A process: makes its games and answers until the pipe is closed."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     env = _outcome(DummyVecEnv, games.var)
     with suppress(EOFError, OSError):
         while True:

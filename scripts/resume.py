@@ -17,7 +17,7 @@ def command(args: argparse.Namespace) -> int:
     if (run.path / "wandb").is_dir():
         say("from here on it is not tracked on W&B")
     steps, total = model.num_timesteps, experiment.recipe.n_timesteps
-    say(f"going on at step {steps:,} of {total:,}, on {model.device}")
+    say(f"going on at step {steps:,} of {total:,}, where its state was saved, on {model.device}")
     return train(experiment, model, report_episodes=0 if args.no_report else args.episodes)
 
 

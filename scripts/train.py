@@ -10,6 +10,7 @@ import torch as th
 from custom.build import build
 from custom.console import say
 from custom.engine import BUFFERS, PRECISIONS, STORAGES, UPDATES, Engine
+from custom.envs import processes_of
 from custom.errors import UserError
 from custom.evaluation import EPSILON
 from custom.recipes import Recipe, load_recipe
@@ -40,6 +41,7 @@ def command(args: argparse.Namespace) -> int:
     experiment, model = build(recipe, game, settings)
     say(game.explain())
     say(describe(experiment.recipe, seed, str(model.device)))
+    say(f"games at once: {model.n_envs}, processes that play them: {processes_of(model.env)}")
     return train(experiment, model, report_episodes=0 if args.no_report else args.episodes)
 
 
@@ -112,7 +114,7 @@ def _engine(made: options.Parser) -> None:
         "--workers",
         type=options.whole(0, 1024),
         default=0,
-        help="processes that play; default: as many as threads, from 4 games on",
+        help="processes that play in training; default: as many as threads, from 4 games on",
     )
     add(
         "--threads",
