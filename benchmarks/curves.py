@@ -1,4 +1,4 @@
-"""Training games of several runs in one picture, a colour for each name, and their figures in a file.
+"""Training games of several runs in one picture, a colour for each name, and their figures.
 
     python -m benchmarks.curves "1 game=RUN" "1 game=RUN" "8 games=RUN" \\
         --png docs/images/envs.png --out benchmarks/results/envs-150k.json
