@@ -106,19 +106,53 @@ def load_recipe(text: str, game: Game) -> Recipe:
     :raises UserError: no such recipe, or anything wrong in it
     """
     file = _find(text)
-    entries = _read(file)
+    key, entry = _entry(file, game)
     try:
-        key = _entry_of(entries, game)
-    except RecipeError as error:
-        raise UserError(f"{file}: {error}") from None
-    try:
-        if not isinstance(entries[key], dict):
-            raise RecipeError("has no values; write 'key: value' lines below it")
-        entry = dict(entries[key])
         algo = _algorithm(file, entry.pop("algo", None))
         return Recipe(recipe_name(str(file)), algo, file, check_entry(entry, algo))
     except RecipeError as error:
         raise UserError(f"{file}: {key}: {error}") from None
+
+
+def _entry(file: Path, game: Game) -> tuple[str, dict[str, Any]]:
+    """The key of a game's entry and its values.
+
+    In a file that extends another one they lie over that one's for the game: first the child's
+    `atari`, then its entry for the game. A value of null removes a key.
+    """
+    entries = _read(file)
+    parent = entries.pop("extends", None)
+    try:
+        if parent is None:
+            key = _entry_of(entries, game)
+            return key, _values(entries, key)
+        key, values = _extended(file, parent, game)
+        for key in ("atari", f"{game.name}{V4_SUFFIX}", game.env_id):
+            values |= _values(entries, key) if key in entries else {}
+        return key, {name: value for name, value in values.items() if value is not None}
+    except RecipeError as error:
+        raise UserError(f"{file}: {error}") from None
+
+
+def _extended(file: Path, parent: Any, game: Game) -> tuple[str, dict[str, Any]]:
+    beside = file.parent / f"{parent}.yml"
+    found = beside if beside.is_file() else FOLDER / f"{parent}.yml"
+    if not isinstance(parent, str) or "/" in parent or not found.is_file():
+        names = ", ".join(sorted(path.stem for path in FOLDER.glob("*.yml")))
+        raise RecipeError(f"extends is {parent!r}; write the name of a recipe, of {names}")
+    entries = _read(found)
+    if "extends" in entries:
+        raise RecipeError(
+            f"extends {parent}, which extends another one itself; that is one too many"
+        )
+    key = _entry_of(entries, game)
+    return key, _values(entries, key)
+
+
+def _values(entries: dict[str, Any], key: str) -> dict[str, Any]:
+    if not isinstance(entries[key], dict):
+        raise RecipeError(f"{key}: has no values; write 'key: value' lines below it")
+    return dict(entries[key])
 
 
 def recipe_name(text: str) -> str:
