@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
@@ -108,8 +107,7 @@ class AtariDQN(AtariOffPolicy, DQN):
     def _greedy(self, observation: Array) -> Array:
         """Noisy layers explore, too, where there is an observation for each environment."""
         fast = self.engine.update == "fast" and takes_scaled(self.q_net)
-        is_own = np.shape(observation) == (self.n_envs, *(self.observation_space.shape or ()))
-        if not (fast or self._is_noisy) or not is_own:
+        if not (fast or self._is_noisy) or not self._is_of_games(observation):
             return super()._greedy(observation)
         if self._actor is None:
             self._actor = Actor(self.q_net, self.n_envs)

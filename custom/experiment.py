@@ -213,9 +213,8 @@ class Experiment(ExperimentManager):
             Progress(self.n_timesteps, lambda: list(record.last_scores), evaluation),
         ]
         if settings.save_state:
-            freq, stop = settings.save_freq, self.stop
-            broken_off = lambda: evaluation.was_broken_off  # noqa: E731
-            self.saver = StateSaver(self.run, freq, stop, broken_off, self.clock)
+            how = settings.save_freq, self.stop, lambda: evaluation.was_broken_off, self.clock
+            self.saver = StateSaver(self.run, *how)
             self.callbacks.append(self.saver)
         if settings.tracking.is_on:
             self.tracker = Tracker(

@@ -135,7 +135,9 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         deterministic: bool = False,
     ) -> tuple[Array, tuple[Array, ...] | None]:
         """As SB3's, with exploration sampled for each environment."""
-        if deterministic or not self._are_several(observation):
+        several = self._is_of_games(observation)
+        several = several or self.policy.is_vectorized_observation(observation)
+        if deterministic or not several:
             return super().predict(observation, state, episode_start, deterministic)
         explore = np.random.rand(len(observation)) < self.exploration_rate
         actions = np.zeros(len(observation), dtype=np.int64)
@@ -145,9 +147,10 @@ class AtariOffPolicy(OffPolicyAlgorithm):
             actions[env] = self.action_space.sample()
         return actions, state
 
-    def _are_several(self, observation: Any) -> bool:
-        is_own = np.shape(observation) == (self.n_envs, *(self.observation_space.shape or ()))
-        return is_own or self.policy.is_vectorized_observation(observation)
+    def _is_of_games(self, observation: Any) -> bool:
+        """Whether it is one observation for each environment, as the training's."""
+        shape = (self.n_envs, *(self.observation_space.shape or ()))
+        return bool(np.shape(observation) == shape)
 
     def _greedy(self, observation: Array) -> Array:
         return self.policy.predict(observation, deterministic=True)[0]

@@ -127,8 +127,9 @@ class WorkerVecEnv(VecEnv):
 
     def step_wait(self) -> VecEnvStepReturn:
         """Observations, rewards, dones and infos, as of `DummyVecEnv`."""
-        answers = self.call(DummyVecEnv.step, [self._actions[share] for share in self.shares])
-        obs, rewards, dones, infos = zip(*answers, strict=True)
+        answers = self.call(_step, [self._actions[share] for share in self.shares])
+        obs, rewards, dones, infos, reset_infos = zip(*answers, strict=True)
+        self.reset_infos = [info for share in reset_infos for info in share]
         together = [info for share in infos for info in share]
         return np.concatenate(obs), np.concatenate(rewards), np.concatenate(dones), together
 
@@ -239,6 +240,10 @@ def _outcome(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def _are_made(env: DummyVecEnv) -> int:
     return env.num_envs
+
+
+def _step(env: DummyVecEnv, actions: np.ndarray) -> tuple[Any, ...]:
+    return (*env.step(actions), env.reset_infos)
 
 
 def _reset(env: DummyVecEnv, seeds: list[Any], options: list[Any]) -> tuple[Any, Any]:

@@ -22,6 +22,7 @@ IMPALA = {"policy_kwargs"}
 RAINBOWS_ADAM = {"policy_kwargs", "learning_rate", "learning_starts", "target_update_interval"}
 NO_EPSILON = {"exploration_initial_eps", "exploration_final_eps", "exploration_fraction"}
 MUNCHAUSEN = {"munchausen_alpha", "munchausen_temperature", "munchausen_clip"}
+ONE_GAME = {"n_envs", "train_freq", "gradient_steps"}
 DIFFERENCES = {  # from which recipe, in which values
     "double_dqn": ("dqn", {"double_q"}),
     "dqn-mse": ("dqn", {"loss", "learning_rate", "policy_kwargs"}),
@@ -34,10 +35,13 @@ DIFFERENCES = {  # from which recipe, in which values
     "qrdqn-impala": ("qrdqn", IMPALA),
     "rainbow": (
         "dqn",
-        {"policy", "double_q", "n_steps", "prioritized_replay"} | RAINBOWS_ADAM | NO_EPSILON,
+        {"policy", "double_q", "n_steps", "prioritized_replay"}
+        | RAINBOWS_ADAM
+        | NO_EPSILON
+        | ONE_GAME,
     ),
     "best": ("dqn", {"policy", "n_steps", "prioritized_replay"} | RAINBOWS_ADAM | MUNCHAUSEN),
-    "dqn-course": ("dqn", {"buffer_size", "n_timesteps", "exploration_fraction"}),
+    "dqn-course": ("dqn", {"buffer_size", "n_timesteps", "exploration_fraction"} | ONE_GAME),
     "double_dqn-course": ("dqn-course", {"double_q"}),
     "dqn-rmsprop-plain": ("dqn-rmsprop", {"policy_kwargs"}),
 }

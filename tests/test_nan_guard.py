@@ -42,7 +42,7 @@ def learner(max_grad_norm: float = 10, algorithm: type[AtariDQN] = AtariDQN) -> 
         buffer_size=200,
         learning_starts=20,
         max_grad_norm=max_grad_norm,
-        policy_kwargs=SMALL["policy_kwargs"],
+        policy_kwargs={**SMALL["policy_kwargs"]},  # to which sb3-contrib adds
         seed=0,
         device="cpu",
     )
