@@ -131,8 +131,8 @@ def ours(game: str, values: dict[str, Any], seed: int, engine: dict[str, Any]) -
     """As `make train`, with its callbacks, without evaluations within the measured time."""
     from custom.build import build
     from custom.engine import Engine
-    from custom.games import find_game
-    from custom.recipes import load_recipe
+    from custom.recipe.games import find_game
+    from custom.recipe.recipe import load_recipe
     from custom.settings import Settings
 
     with _recipe(values, "ours") as file:

@@ -14,7 +14,7 @@ from custom.atomic import atomic_file
 from custom.errors import NonFiniteError, UserError
 from custom.nan_guard import non_finite_parameter
 from custom.off_policy import AtariOffPolicy
-from custom.recipe_schema import ALGORITHMS
+from custom.recipe.classes import PLAYERS
 from custom.runs import Run
 from custom.safe_agents import safe_agent
 
@@ -64,5 +64,5 @@ def load_agent(run: Run, file: Path, device: str = "auto") -> BaseAlgorithm:
 
 def unpickled_agent(run: Run, file: Path, device: str = "auto") -> BaseAlgorithm:
     """As SB3 loads it: with pickle, which runs whatever code is in the file."""
-    algorithm = ALGORITHMS[run.facts["algo"]]
+    algorithm = PLAYERS[run.facts["algo"]]
     return algorithm.load(file, device=device, buffer_size=1, optimize_memory_usage=False)

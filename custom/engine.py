@@ -5,13 +5,13 @@ Defaults are those of `make train`: the same algorithm, with float32's own round
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from custom.errors import UserError
-from custom.recipes import Recipe
+from custom.recipe.model import Hyperparams
+from custom.recipe.recipe import Recipe
 
 BUFFERS = ("frames", "sb3")
 STORAGES = ("auto", "cpu")
@@ -56,7 +56,7 @@ class Engine:
 
         :raises UserError: it cannot
         """
-        own = recipe.hyperparams.get("replay_buffer_class")
+        own = recipe.hyperparams.replay_buffer_class
         if own and self.buffer == "frames":
             note = f"replay: {own}, as the recipe says, not BUFFER=frames"
             recipe = replace(recipe, notes=(*recipe.notes, note))
@@ -73,16 +73,16 @@ class Engine:
     def _with_envs(self, recipe: Recipe) -> Recipe:
         if not self.n_envs:
             return recipe
-        values = copy.deepcopy(recipe.hyperparams)
-        values |= at_the_same_ratio(values, self.n_envs)
+        changes = at_the_same_ratio(recipe.hyperparams, self.n_envs)
+        values = recipe.hyperparams.replace(**changes)
         note = (
-            f"environments: {self.n_envs}; gradient_steps {values['gradient_steps']} after"
-            f" train_freq {values['train_freq']} keep the recipe's updates per step"
+            f"environments: {self.n_envs}; gradient_steps {values.gradient_steps} after"
+            f" train_freq {values.train_freq} keep the recipe's updates per step"
         )
         return replace(recipe, hyperparams=values, notes=(*recipe.notes, note))
 
 
-def at_the_same_ratio(hyperparams: dict[str, Any], n_envs: int) -> dict[str, Any]:
+def at_the_same_ratio(hyperparams: Hyperparams, n_envs: int) -> dict[str, Any]:
     """`n_envs`, `train_freq` and `gradient_steps` for other environments at as many updates a step.
 
     `train_freq` counts steps of all environments at once. The smallest one is taken at which a
@@ -90,14 +90,13 @@ def at_the_same_ratio(hyperparams: dict[str, Any], n_envs: int) -> dict[str, Any
 
     :raises ValueError: `train_freq` is in episodes
     """
-    every, updates = hyperparams.get("train_freq", 4), hyperparams.get("gradient_steps", 1)
-    if isinstance(every, list):
-        if every[1] != "step":
-            raise ValueError("several environments need train_freq in steps, not in episodes")
-        every = every[0]
+    every, unit = hyperparams.period
+    if unit != "step":
+        raise ValueError("several environments need train_freq in steps, not in episodes")
+    updates = hyperparams.gradient_steps
     if updates < 0:  # as many as steps, however many there are
         return {"n_envs": n_envs, "train_freq": every, "gradient_steps": updates}
-    steps = every * int(hyperparams.get("n_envs", 1))  # in which the recipe makes its updates
+    steps = every * hyperparams.n_envs  # in which the recipe makes its updates
     freq = next(f for f in range(1, steps + 1) if updates * f * n_envs % steps == 0)
     return {
         "n_envs": n_envs,

@@ -19,7 +19,8 @@ from custom.clock import Clock
 from custom.console import say
 from custom.envs import make_games
 from custom.evaluation import N_ENVS, Protocol, Scores, evaluation_seed
-from custom.games import Game
+from custom.recipe.games import Game
+from custom.recipe.model import Hyperparams
 from custom.runs import BEST, Run
 
 EVALUATIONS_FILE = "evaluations.npz"
@@ -36,7 +37,7 @@ class HeldOutStates:
     :param states: (N, frame_stack, height, width), uint8
     """
 
-    def __init__(self, game: Game, hyperparams: dict[str, Any], seed: int) -> None:
+    def __init__(self, game: Game, hyperparams: Hyperparams, seed: int) -> None:
         env = make_games(game, hyperparams, N_ENVS, seed)
         act = random_actions(int(env.action_space.n), seed)  # type: ignore[attr-defined]
         kept: list[npt.NDArray[Any]] = []

@@ -7,7 +7,6 @@ project.
 
 from __future__ import annotations
 
-import copy
 from argparse import Namespace
 from collections import OrderedDict
 from dataclasses import asdict
@@ -29,12 +28,12 @@ from custom.envs import frame_skip, training_games
 from custom.errors import UserError
 from custom.evaluation import Protocol
 from custom.evaluation_callback import FixedEpsilonEvaluation
-from custom.games import Game
 from custom.memory import check_replay, replay_size
 from custom.progress import Progress
 from custom.provenance import provenance
-from custom.recipe_classes import POLICY_CLASSES, class_named
-from custom.recipes import Recipe
+from custom.recipe.classes import resolve
+from custom.recipe.games import Game
+from custom.recipe.recipe import Recipe
 from custom.runs import Run, claim_folder
 from custom.saved_state import StateSaver, can_be_saved
 from custom.settings import Settings
@@ -72,7 +71,7 @@ class Experiment(ExperimentManager):
             env_id=game.env_id,
             log_folder=str(logs),
             n_timesteps=recipe.n_timesteps,
-            env_kwargs=game.env_kwargs,
+            env_kwargs=game.env_kwargs | recipe.hyperparams.env_kwargs.given,
             seed=settings.seed,
             device=settings.device,
             log_interval=-1,  # the algorithm's own
@@ -96,7 +95,7 @@ class Experiment(ExperimentManager):
             conf_file=str(self.recipe.file),
             device=self.settings.device,
             env=self.game.env_id,
-            env_kwargs=dict(self.game.env_kwargs) or None,
+            env_kwargs=(self.game.env_kwargs | self.recipe.hyperparams.env_kwargs.given) or None,
             eval_episodes=self.settings.eval_episodes,
             eval_freq=self.settings.eval_freq,
             hyperparams=None,
@@ -108,19 +107,13 @@ class Experiment(ExperimentManager):
 
     def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The checked recipe: once to be consumed, once to be saved."""
-        values = self.recipe.hyperparams
-        saved = OrderedDict((key, copy.deepcopy(values[key])) for key in sorted(values))
-        return copy.deepcopy(values), saved
+        values = self.recipe.hyperparams.given
+        return resolve(self.recipe.hyperparams), OrderedDict(sorted(values.items()))
 
     def _preprocess_hyperparams(self, hyperparams: dict[str, Any]) -> Any:
-        """Class paths become classes; the replay is no larger than what the run fills."""
-        kwargs = hyperparams.get("policy_kwargs") or {}
-        for name in set(kwargs) & set(POLICY_CLASSES):
-            kwargs[name] = class_named(name, kwargs[name], POLICY_CLASSES[name])
-        hyperparams["buffer_size"] = replay_size(hyperparams)
-        if isinstance(hyperparams.get("replay_buffer_class"), str):
-            path = hyperparams["replay_buffer_class"]
-            hyperparams["replay_buffer_class"] = class_named("replay_buffer_class", path, object)
+        """The replay is no larger than what the run fills."""
+        hyperparams["buffer_size"] = replay_size(self.recipe.hyperparams)
+        hyperparams.pop("env_kwargs", None)
         arguments, *others = super()._preprocess_hyperparams(hyperparams)
         arguments["engine"] = self.settings.engine
         return arguments, *others
@@ -170,7 +163,7 @@ class Experiment(ExperimentManager):
         assert isinstance(space, spaces.Box)
         engine, values = self.settings.engine, self.recipe.hyperparams
         frames = engine.buffer == "frames"
-        if self.settings.save_state and not can_be_saved(engine, values):
+        if self.settings.save_state and not can_be_saved(engine, values.replay_buffer_class):
             raise UserError(
                 "--save-state needs BUFFER=frames and a recipe without replay_buffer_class"
             )
@@ -181,6 +174,7 @@ class Experiment(ExperimentManager):
             "game": self.game.name,
             "env_id": self.game.env_id,
             "recipe": self.recipe.name,
+            "recipe_digest": self.recipe.digest,
             "algo": self.recipe.algo,
             "seed": self.settings.seed,
             "n_timesteps": self.recipe.n_timesteps,

@@ -16,7 +16,7 @@ from custom.experiment import Experiment
 from custom.off_policy import AtariOffPolicy
 from custom.overview import state_of
 from custom.provenance import provenance, versions_of
-from custom.recipes import Recipe
+from custom.recipe.recipe import Recipe
 from custom.runs import BEST, Run, open_run
 from custom.saved_state import LEARNER, load_state
 from custom.settings import Settings
@@ -140,7 +140,10 @@ def _rewind(experiment: Experiment, run: Run, steps: int) -> None:
 
 def _recipe(run: Run) -> Recipe:
     facts = run.facts
-    return Recipe(facts["recipe"], facts["algo"], run.path / "recipe.yml", run.hyperparams)
+    digest = str(facts.get("recipe_digest", ""))
+    return Recipe(
+        facts["recipe"], facts["algo"], run.path / "recipe.yml", run.hyperparams, digest=digest
+    )
 
 
 def _settings(run: Run, device: str, threads: int | None) -> Settings:

@@ -94,9 +94,9 @@ class StateSaver(PeriodicCallback):
             say(f"step {steps:,}: state not saved: {error}; training goes on")
 
 
-def can_be_saved(engine: Engine, hyperparams: dict[str, Any]) -> bool:
+def can_be_saved(engine: Engine, replay_buffer_class: str) -> bool:
     """Whether the replay is one that is written to files."""
-    return engine.buffer == "frames" and "replay_buffer_class" not in hyperparams
+    return engine.buffer == "frames" and not replay_buffer_class
 
 
 def save_state(model: AtariOffPolicy, folder: Path, best: Path, clock: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from custom.baselines import baselines_file, measure_baselines, write_baselines
 from custom.evaluation import Protocol
-from custom.recipes import load_recipe
+from custom.recipe.recipe import load_recipe
 from scripts import options
 
 

@@ -10,9 +10,9 @@ from custom.engine import PRECISIONS, Engine
 from custom.errors import UserError
 from custom.fanout.choose import launcher
 from custom.fanout.task import Resources
-from custom.games import Game, find_game
 from custom.matrix import Cell, Matrix
-from custom.recipes import load_recipe, recipe_name
+from custom.recipe.games import Game, find_game
+from custom.recipe.recipe import load_recipe, recipe_name
 from custom.workers import usable_cores
 from scripts import options
 

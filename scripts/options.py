@@ -15,11 +15,12 @@ from typing import NoReturn
 import torch as th
 
 from custom import signals
+from custom.console import say
 from custom.errors import UserError
 from custom.evaluation import EPSILON
 from custom.fanout.choose import CLUSTERS
-from custom.games import Game, find_game
-from custom.recipes import recipe_name
+from custom.recipe.games import Game, find_game
+from custom.recipe.recipe import differences, read_recipe, recipe_name
 from custom.runs import Run, latest_run, open_run
 
 MOST = 10**12  # more than anybody asks for
@@ -201,10 +202,25 @@ SHARED: dict[str, Callable[[Parser], None]] = {
 
 
 def find_run(args: argparse.Namespace) -> Run:
-    """The run that a command is about: RUN, or the latest of GAME and RECIPE."""
+    """The run that a command is about: RUN, or the latest of GAME and RECIPE.
+
+    A recipe is its values: runs of the same name but other values come second, and are told.
+    """
     if args.run is not None:
         return open_run(args.run)
-    return latest_run(args.logs, recipe_name(args.recipe), game_of(args))
+    game, name = game_of(args), recipe_name(args.recipe)
+    try:
+        recipe = read_recipe(args.recipe, game)
+    except UserError:
+        if not (args.logs / name).is_dir():
+            raise
+        return latest_run(args.logs, name, game)  # its file is gone
+    run, newer = latest_run(args.logs, name, game, recipe.digest), latest_run(args.logs, name, game)
+    if run.path != newer.path or run.facts.get("recipe_digest", recipe.digest) != recipe.digest:
+        other = newer if run.path != newer.path else run
+        said = ", ".join(differences(recipe.hyperparams, other.hyperparams)) or "another budget"
+        say(f"RUN={run.path}; not as {recipe.file}: {other.path} ({said})")
+    return run
 
 
 def game_of(args: argparse.Namespace) -> Game:
@@ -224,8 +240,9 @@ def main(
     signals.ignore()
     gc.collect()  # the emulator complains of games that outlive the interpreter
     if problem:
-        line = " ".join(problem.split())  # with names from elsewhere, which could move a cursor
-        print("".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
+        for line in problem.splitlines():  # with names from elsewhere, which could move a cursor
+            words = " ".join(line.split())
+            print("".join(c if c.isprintable() else "?" for c in words), file=sys.stderr)
     sys.exit(status)
 
 

@@ -13,7 +13,7 @@ from custom.engine import BUFFERS, PRECISIONS, STORAGES, UPDATES, Engine
 from custom.envs import processes_of
 from custom.errors import UserError
 from custom.evaluation import EPSILON
-from custom.recipes import Recipe, load_recipe
+from custom.recipe.recipe import Recipe, load_recipe
 from custom.settings import Settings
 from custom.tracking.wish import CHOICES, tracking
 from custom.training import train
@@ -70,12 +70,17 @@ def engine_of(args: argparse.Namespace) -> Engine:
 
 def describe(recipe: Recipe, seed: int, device: str) -> str:
     """What is going to run, in a few lines."""
-    falls = f"exploration: epsilon falls for {recipe.exploration_steps:,} steps"
+    values, ends = recipe.hyperparams, recipe.exploration_steps
+    first, last = values.exploration_initial_eps, values.exploration_final_eps
+    falls = f"epsilon falls from {first:g} to {last:g} in the first {ends:,} steps"
     lines = [
-        f"{recipe.file}: {recipe.n_timesteps:,} steps, seed {seed}, on {device}",
-        falls if recipe.exploration_steps else "exploration: epsilon is the same for the whole run",
+        f"{recipe.file}: {recipe.algo}, {recipe.n_timesteps:,} steps, seed {seed}, on {device}",
+        f"learning begins after {values.learning_starts:,} steps; "
+        + (falls if ends else f"epsilon is {last:g} for the whole run"),
         *recipe.notes,
     ]
+    if 0 < ends <= values.learning_starts:
+        lines.append("note: epsilon has fallen before learning begins; the recipe says so")
     return "\n".join(lines)
 
 

@@ -23,9 +23,9 @@ from stable_baselines3.common.vec_env import (
 from custom.dqn import AtariDQN
 from custom.engine import Engine
 from custom.envs import training_games
-from custom.games import find_game
 from custom.optimizers import DeepMindRMSprop
 from custom.qrdqn import AtariQRDQN
+from custom.recipe.games import find_game
 from tests.conftest import SMALL
 
 ALGORITHMS = [DQN, AtariDQN, AtariQRDQN]

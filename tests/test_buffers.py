@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from custom.buffers import FrameReplayBuffer, bytes_per_step
 from custom.envs import make_games
-from custom.games import find_game
+from custom.recipe.games import find_game
 from custom.replay_files import load_replay, save_replay
 from tests.conftest import SMALL
 

@@ -19,11 +19,11 @@ from custom.buffers import Batch, FrameReplayBuffer
 from custom.dqn import AtariDQN
 from custom.engine import Engine
 from custom.envs import make_games
-from custom.games import find_game
 from custom.graphs import Captured
 from custom.optimizers import DeepMindRMSprop
 from custom.policies import AtariPolicy
 from custom.qrdqn import AtariQRDQN
+from custom.recipe.games import find_game
 from custom.update import Update
 from tests.conftest import SMALL
 

@@ -20,8 +20,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from custom.agents import load_agent
 from custom.build import build
 from custom.errors import NonFiniteError
-from custom.games import find_game
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
 from custom.runs import Run, open_run
 from custom.settings import Settings
 from custom.training import train

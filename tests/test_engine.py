@@ -15,8 +15,8 @@ from custom.dqn import AtariDQN
 from custom.engine import Engine, at_the_same_ratio
 from custom.errors import UserError
 from custom.experiment import Experiment
-from custom.games import find_game
-from custom.recipes import Recipe, load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import Recipe, load_recipe
 from custom.settings import Settings
 from custom.workers import WorkerVecEnv
 from tests.conftest import SMALL

@@ -9,7 +9,7 @@ from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
 from custom.envs import evaluation_wrapper, frame_skip, make_games
-from custom.games import find_game
+from custom.recipe.games import find_game
 from custom.wrappers import DeepMindAtariWrapper
 
 BREAKOUT = find_game("Breakout")

@@ -18,7 +18,7 @@ from custom.evaluation import (
     evaluation_seed,
     play_games,
 )
-from custom.games import find_game
+from custom.recipe.games import find_game
 
 BREAKOUT = find_game("Breakout")
 RECIPE = {

@@ -11,8 +11,8 @@ import torch as th
 from custom.agents import load_agent
 from custom.build import build
 from custom.envs import make_games
-from custom.games import find_game
-from custom.recipes import FOLDER, load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import FOLDER, load_recipe
 from custom.settings import Settings
 from custom.training import train
 

@@ -12,9 +12,9 @@ import pytest
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from custom.errors import UserError
-from custom.games import find_game
 from custom.hub.client import client
 from custom.hub.leaderboard import Entry, Table, entry_of, format_table, local_entries, table_of
+from custom.recipe.games import find_game
 from tests.servers.hub import Hub
 
 ENV = "PongNoFrameskip-v4"

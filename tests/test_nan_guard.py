@@ -14,8 +14,8 @@ from custom.agents import save_agent
 from custom.dqn import AtariDQN
 from custom.envs import make_games
 from custom.errors import NonFiniteError
-from custom.games import find_game
 from custom.qrdqn import AtariQRDQN
+from custom.recipe.games import find_game
 from tests.conftest import SMALL
 
 Spoil = Callable[[AtariDQN], None]

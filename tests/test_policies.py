@@ -15,11 +15,11 @@ from stable_baselines3.dqn.policies import CnnPolicy
 
 from custom.dqn import AtariDQN
 from custom.envs import make_games
-from custom.games import find_game
 from custom.networks import ConvNet, ImpalaCNN
 from custom.noisy import NoisyLinear, noisy_layers
 from custom.policies import AtariPolicy, DuelingHead
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
 from tests.conftest import SMALL
 
 STACK = spaces.Box(0, 255, (4, 84, 84), np.uint8)

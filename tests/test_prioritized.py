@@ -11,8 +11,8 @@ import torch as th
 
 from custom.buffers import FrameReplayBuffer
 from custom.envs import make_games
-from custom.games import find_game
 from custom.prioritized import PrioritizedFrameReplayBuffer, SumTree
+from custom.recipe.games import find_game
 from custom.replay_files import load_replay, save_replay
 from tests.conftest import SMALL
 

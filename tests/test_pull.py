@@ -20,15 +20,15 @@ from custom.build import build
 from custom.envs import make_games
 from custom.errors import UserError
 from custom.evaluation import Protocol
-from custom.games import find_game
 from custom.hub.bundle import write_bundle
 from custom.hub.client import client
 from custom.hub.pull import locked, pull
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
+from custom.recipe.yaml_text import literal, read_yaml
 from custom.report import plot_run
 from custom.results import evaluate_run
 from custom.runs import Run, latest_run, open_run
-from custom.safe_yaml import literal, read_yaml
 from custom.settings import Settings
 from custom.training import train
 from tests.conftest import run
@@ -187,7 +187,7 @@ def test_before_sb3_1_6_optimize_memory_usage_stood_alone(
         b"  - - optimize_memory_usage\n    - true\n  - - normalize\n    - false\n"
     )
     run = pulled(hub, files, tmp_path)
-    assert run.hyperparams["replay_buffer_kwargs"] == {"handle_timeout_termination": False}
+    assert run.hyperparams.replay_buffer_kwargs == {"handle_timeout_termination": False}
 
 
 def test_any_revision_can_be_pulled(hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_trust_loads_what_has_no_recipe(
         pulled(hub, files, tmp_path)
     run = pulled(hub, files, tmp_path, trust=True)
     assert open_run(run.path).facts["trusted"] is True
-    kwargs = run.hyperparams["policy_kwargs"]
+    kwargs = run.hyperparams.policy_kwargs
     assert kwargs == {"features_extractor_kwargs": {"features_dim": 32}}
     assert evaluate_run(run, Protocol(episodes=1), run.final_model, "cpu")["steps"] == 200
 

@@ -22,12 +22,12 @@ from stable_baselines3 import DQN
 from custom.build import build
 from custom.errors import UserError
 from custom.evaluation import Protocol
-from custom.games import find_game
 from custom.hub.bundle import agent_name, public_facts, write_bundle
 from custom.hub.client import client, log_in
 from custom.hub.publish import build as build_folder
 from custom.hub.publish import check_repository, prepare, push, title
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
 from custom.results import evaluate_run
 from custom.runs import Run, open_run
 from custom.settings import Settings

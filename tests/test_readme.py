@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from custom.games import find_game
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -21,9 +21,9 @@ from custom.build import build
 from custom.curves import evaluations, training_games
 from custom.engine import Engine
 from custom.errors import StateError, UserError
-from custom.games import find_game
-from custom.recipe_schema import check_entry
-from custom.recipes import Recipe
+from custom.recipe.games import find_game
+from custom.recipe.model import check
+from custom.recipe.recipe import Recipe
 from custom.resume import resume
 from custom.runs import Run, open_run
 from custom.settings import Settings
@@ -86,7 +86,7 @@ def trained(logs: Path, name: str, stop: int = 0, kill: int = 0, **more: Any) ->
     """A run of one of the `OPTIONS`, broken off at a step or whole."""
     algo, game, options = OPTIONS[name]
     values = {**SMALL, "n_timesteps": STEPS, **options}
-    recipe = Recipe("small", algo, Path("small.yml"), check_entry(values, algo))
+    recipe = Recipe("small", algo, Path("small.yml"), check(values, algo))
     eval_freq = 2 * EVERY if name in EVALUATED else STEPS + 1
     how: dict[str, Any] = {"eval_freq": eval_freq, "eval_episodes": 1, "save_freq": EVERY, **more}
     settings = Settings(seed=3, logs=logs, device="cpu", save_state=True, **how)

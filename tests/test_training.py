@@ -18,8 +18,8 @@ from custom.console import say
 from custom.evaluation import Protocol, Scores
 from custom.evaluation_callback import FixedEpsilonEvaluation, HeldOutStates
 from custom.experiment import Experiment
-from custom.games import find_game
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
 from custom.settings import Settings
 from custom.training import train
 from tests.conftest import SMALL

@@ -14,7 +14,7 @@ import pytest
 from optuna.trial import TrialState
 
 from custom.fanout.task import Process, Task, ThisMachine
-from custom.games import find_game
+from custom.recipe.games import find_game
 from custom.resume import is_of
 from custom.runs import open_run
 from custom.tuning.ledger import folders_of, results

@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from custom import workers
 from custom.envs import training_games
 from custom.errors import UserError
-from custom.games import find_game
+from custom.recipe.games import find_game
 from custom.workers import WorkerVecEnv
 from tests.conftest import start
 
@@ -141,7 +141,7 @@ def test_a_game_that_cannot_be_made_says_why_and_leaves_nothing(error: type) -> 
 
 FORGETFUL = """
 from custom.envs import training_games
-from custom.games import find_game
+from custom.recipe.games import find_game
 
 if __name__ == "__main__":
     wrapper = "stable_baselines3.common.atari_wrappers.AtariWrapper"

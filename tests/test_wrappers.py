@@ -12,10 +12,10 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from custom.baselines import action_names
 from custom.buffers import FrameReplayBuffer
-from custom.envs import make_games
+from custom.envs import make_games, register_games
 from custom.errors import UserError
-from custom.games import find_game, register_games
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
 from custom.wrappers import (
     ActionSet,
     CropScreen,

@@ -14,8 +14,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.build import build
 from custom.experiment import Experiment
-from custom.games import find_game
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
 from custom.runs import Run
 from custom.settings import Settings
 from custom.tracking import sync

@@ -25,7 +25,7 @@ from custom.hub.client import without_token
 from custom.hub.safe_files import MEMBERS
 from custom.hub.sources import METRICS
 from custom.hub.zoo_files import args_yml, config_yml
-from custom.recipe_schema import ALGORITHMS
+from custom.recipe.classes import PLAYERS
 from custom.report import draw
 from custom.results import EVALUATION_FILE, digest
 from custom.runs import Run
@@ -122,7 +122,7 @@ def agent_name(run: Run) -> str:
 
 def is_an_agent(name: str) -> bool:
     """Whether a file of a repository is an agent, by its name."""
-    return re.fullmatch(rf"({'|'.join(ALGORITHMS)})-[\w.-]+\.zip", name) is not None
+    return re.fullmatch(rf"({'|'.join(PLAYERS)})-[\w.-]+\.zip", name) is not None
 
 
 def _draw(run: Run, file: Path) -> bool:

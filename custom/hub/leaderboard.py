@@ -19,9 +19,9 @@ from custom.atomic import write_json
 from custom.console import say
 from custom.errors import UserError
 from custom.evaluation import EPSILON
-from custom.games import Game
 from custom.hub.client import UnreachableError, ask, user_of
 from custom.provenance import now
+from custom.recipe.games import Game
 from custom.results import EVALUATION_FILE
 from custom.runs import open_run
 

@@ -34,7 +34,7 @@ from custom.hub.zoo_files import (
     recipe_of_agent,
     seed_of,
 )
-from custom.recipes import Recipe
+from custom.recipe.recipe import Recipe
 from custom.runs import Run, claim_folder, open_run
 from custom.safe_agents import safe_agent, spaces_of
 from custom.safe_zip import Archive

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from custom.recipe_values import number, whole
 from custom.safe_zip import Archive
 
 MEMBERS = {"evaluations.npz": 2**26, "training_games.csv": 2**26}  # bytes at most
@@ -160,6 +159,22 @@ def _hardware(key: str, value: Any) -> dict[str, Any]:
         "cpus": whole(1, 10**6)(key, value["cpus"]),
         "gpu": None if gpu is None else words(key, gpu),
     }
+
+
+def number(low: float, high: float, kind: type = float) -> Callable[[str, Any], Any]:
+    """A check of a number in [low, high]."""
+
+    def check(key: str, value: Any) -> Any:
+        if type(value) not in (int, float) or not low <= value <= high:
+            raise ValueError(f"{key} is {value!r}")
+        return kind(value)
+
+    return check
+
+
+def whole(low: int, high: int) -> Callable[[str, Any], Any]:
+    """A check of a whole number in [low, high]."""
+    return number(low, high, int)
 
 
 FACTS: dict[str, Callable[[str, Any], Any]] = {

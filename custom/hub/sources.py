@@ -11,9 +11,9 @@ from huggingface_hub import HfApi
 from huggingface_hub.hf_api import ModelInfo
 
 from custom.errors import UserError
-from custom.games import Game, find_game
 from custom.hub.client import ask
-from custom.recipe_schema import ALGORITHMS
+from custom.recipe.games import Game, find_game
+from custom.recipe.model import ALGORITHMS
 from custom.safe_agents import MOST_BYTES
 
 METRICS = "train_eval_metrics.zip"

@@ -30,8 +30,7 @@ from custom.build import build
 from custom.console import say
 from custom.errors import NonFiniteError, UserError
 from custom.experiment import Experiment
-from custom.recipe_values import RecipeError
-from custom.recipes import Recipe
+from custom.recipe.recipe import Recipe
 from custom.resume import can_go_on, is_of, resume
 from custom.runs import open_run
 from custom.saved_state import can_be_saved
@@ -116,7 +115,8 @@ def settings_of(plan: Plan, asked: dict[str, Any], original: int) -> Settings:
         eval_freq=plan.steps // plan.evaluations,
         eval_episodes=plan.episodes,
         keep_checkpoints=1,
-        save_state=asked["save_state"] and can_be_saved(plan.engine, plan.hyperparams),
+        save_state=asked["save_state"]
+        and can_be_saved(plan.engine, plan.hyperparams.get("replay_buffer_class", "")),
         engine=replace(plan.engine, threads=asked["threads"]),
     )
 
@@ -151,7 +151,7 @@ def _failing() -> Iterator[None]:
     """What lies in a trial's values, as a reason."""
     try:
         yield
-    except (UserError, RecipeError, MemoryError, th.OutOfMemoryError) as error:
+    except (UserError, ValueError, MemoryError, th.OutOfMemoryError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         raise TrialFailedError(text) from None
 
