@@ -6,6 +6,7 @@ import contextlib
 import copy
 import io
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -78,7 +79,8 @@ def try_out(recipe: Recipe, game: Game, settings: Settings) -> None:
         model.learn(TRIED_STEPS)
 
     try:
-        learn(copy.deepcopy(learner))
+        with warnings.catch_warnings(action="ignore"):
+            learn(copy.deepcopy(learner))
     except (UserError, MemoryError):
         raise
     except Exception as error:  # whatever SB3 and PyTorch raise
@@ -90,18 +92,19 @@ def try_out(recipe: Recipe, game: Game, settings: Settings) -> None:
 
 def _without_one(values: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each key and the values without it, those of the policy one by one."""
-    for key in sorted(values.keys() - TINY.keys() - {"buffer_size", "policy"}):
-        yield key, {k: v for k, v in values.items() if k != key}
     policy = values.get("policy_kwargs", {})
     for key in sorted(policy):
         both = (key, key.replace("_class", "_kwargs"))
         others = {k: v for k, v in policy.items() if k not in both}
         yield f"policy_kwargs.{key}", values | {"policy_kwargs": others}
+    for key in sorted(values.keys() - TINY.keys() - {"buffer_size", "policy"}):
+        yield key, {k: v for k, v in values.items() if k != key}
 
 
 def _works(learn: Callable[[dict[str, Any]], None], values: dict[str, Any]) -> bool:
     try:
-        learn(copy.deepcopy(values))
+        with warnings.catch_warnings(action="ignore"):
+            learn(copy.deepcopy(values))
     except Exception:  # whatever SB3 and PyTorch raise
         return False
     return True

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch as th
 import yaml
 
+from custom.agents import load_agent, save_agent
 from custom.build import build
 from custom.dqn import AtariDQN
 from custom.engine import Engine, at_the_same_ratio
@@ -17,9 +20,10 @@ from custom.errors import UserError
 from custom.experiment import Experiment
 from custom.recipe.games import find_game
 from custom.recipe.recipe import Recipe, load_recipe
+from custom.runs import Run
 from custom.settings import Settings
 from custom.workers import WorkerVecEnv
-from tests.conftest import SMALL
+from tests.conftest import SMALL, typed
 
 INVADERS = find_game("SpaceInvaders")
 ZOO = SMALL["env_wrapper"][0]
@@ -71,7 +75,7 @@ def test_more_processes_learn_the_same_to_the_bit(tmp_path: Path) -> None:
 def test_any_number_of_environments_makes_as_many_updates_a_step(
     entry: dict[str, Any], n_envs: int, expected: tuple[int, int]
 ) -> None:
-    found = at_the_same_ratio(entry, n_envs)
+    found = at_the_same_ratio(typed(entry), n_envs)
     assert found == {
         "n_envs": n_envs,
         "train_freq": expected[0],
@@ -117,9 +121,93 @@ def test_options_that_exclude_each_other_leave_no_run_behind(tmp_path: Path) -> 
     both = {**SMALL, "double_q": True, "munchausen_alpha": 0.9}
     file.write_text(yaml.safe_dump({"atari": both}))
     found = find_game("Pong")
-    with pytest.raises(UserError, match=r"both\.yml: these values are refused: munchausen_alpha"):
+    with pytest.raises(UserError, match=r"both\.yml: PongNoFrameskip-v4: double_q: munchausen"):
         build(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
-    assert not any((tmp_path / "logs").iterdir())
+    assert not (tmp_path / "logs").exists()
+
+
+REFUSED = {
+    "policy_kwargs: {net_arch: [64], activation_fn: torch.nn.Transformer}": "activation_fn: Transf",
+    "policy_kwargs: {activation_fn: torch.nn.Module}": "activation_fn: ",
+    "policy_kwargs: {optimizer_class: torch.optim.LBFGS}": "optimizer_class: ",
+    "policy_kwargs: {optimizer_class: torch.optim.SparseAdam}": "optimizer_class: ",
+    "policy_kwargs: {optimizer_class: torch.optim.lbfgs.LBFGS}": "optimizer_class: ",
+    "policy_kwargs: {optimizer_kwargs: {differentiable: true}}": "optimizer_kwargs: ",
+    "policy_kwargs: {features_extractor_class: "
+    "stable_baselines3.common.torch_layers.BaseFeaturesExtractor}": "features_extractor_class",
+    "env_wrapper: [custom.wrappers.CropScreen: {top: 120, bottom: 120}, AtariWrapper]": "env_w",
+    "optimize_memory_usage: true\n  replay_buffer_kwargs: {handle_timeout_termination: true}": "",
+    "policy_kwargs: {features_extractor_class: custom.networks.ConvNet,"
+    " features_extractor_kwargs: {activation: elu}}": "policy_kwargs.features_extractor_",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_fails_later_fails_before_a_folder_is_claimed(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yml"
+    lines = yaml.safe_load("{" + line.replace("\n ", ",").replace("AtariWrapper]", f"{ZOO}]") + "}")
+    file.write_text(yaml.safe_dump({"atari": {**SMALL, **lines}}))
+    found, buffer = find_game("Pong"), "sb3" if "optimize" in line else "frames"
+    settings = Settings(0, tmp_path / "logs", engine=Engine(buffer=buffer))
+    with pytest.raises(UserError, match=rf"wrong\.yml: PongNoFrameskip-v4: .*{REFUSED[line]}"):
+        build(load_recipe(str(file), found), found, settings)
+    assert not (tmp_path / "logs").exists()
+
+
+def test_quantiles_without_number_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "qrdqn-none.yml"
+    file.write_text(yaml.safe_dump({"atari": {**SMALL, "policy_kwargs": {"n_quantiles": 0}}}))
+    found = find_game("Pong")
+    with pytest.raises(UserError, match=r"policy_kwargs\.n_quantiles: "):
+        build(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
+
+
+def test_all_actions_of_the_console_reach_agent_and_evaluation(tmp_path: Path) -> None:
+    file = tmp_path / "whole.yml"
+    file.write_text(yaml.safe_dump({"atari": {**SMALL, "env_kwargs": {"full_action_space": True}}}))
+    found = find_game("Pong")
+    made, model = build(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
+    assert model.action_space.n == 18
+    assert made.run is not None
+    agent = load_agent(saved(made, model), made.run.final_model)
+    assert agent.action_space.n == 18
+    assert made.run.facts["eval_protocol"]["env_kwargs"] == {"full_action_space": True}
+
+
+def saved(made: Experiment, model: Any) -> Run:
+    assert made.run is not None
+    save_agent(model, made.run.final_model)
+    return made.run
+
+
+MINE = """import gymnasium as gym
+class StepPenalty(gym.RewardWrapper):
+    def __init__(self, env, penalty: float = 0.1):
+        super().__init__(env)
+        self.penalty = penalty
+    def reward(self, reward):
+        return reward - self.penalty
+"""
+
+
+def test_a_wrapper_of_ones_own_takes_what_its_constructor_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("custom.mine")
+    exec(MINE, module.__dict__)  # as a file custom/mine.py
+    module.StepPenalty.__module__ = "custom.mine"
+    monkeypatch.setitem(sys.modules, "custom.mine", module)
+    file = tmp_path / "mine.yml"
+    wrapper = {"custom.mine.StepPenalty": {"penalty": 0.5}}
+    file.write_text(yaml.safe_dump({"atari": {**SMALL, "env_wrapper": [ZOO, wrapper]}}))
+    found = find_game("Pong")
+    _, model = build(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
+    model.env.reset()
+    assert model.env.step([0])[1][0] == -0.5
+    wrapper["custom.mine.StepPenalty"] = {"penality": 0.5}
+    file.write_text(yaml.safe_dump({"atari": {**SMALL, "env_wrapper": [ZOO, wrapper]}}))
+    with pytest.raises(UserError, match="penality is not a known key; did you mean penalty"):
+        load_recipe(str(file), found)
 
 
 @pytest.mark.parametrize(

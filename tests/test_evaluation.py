@@ -19,12 +19,10 @@ from custom.evaluation import (
     play_games,
 )
 from custom.recipe.games import find_game
+from tests.conftest import typed
 
 BREAKOUT = find_game("Breakout")
-RECIPE = {
-    "env_wrapper": "stable_baselines3.common.atari_wrappers.AtariWrapper",
-    "frame_stack": 4,
-}
+RECIPE = typed({})
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from custom.envs import make_games
 from custom.errors import NonFiniteError
 from custom.qrdqn import AtariQRDQN
 from custom.recipe.games import find_game
-from tests.conftest import SMALL
+from tests.conftest import SMALL, typed
 
 Spoil = Callable[[AtariDQN], None]
 
@@ -35,7 +35,7 @@ class SpoilOnce(BaseCallback):
 
 
 def learner(max_grad_norm: float = 10, algorithm: type[AtariDQN] = AtariDQN) -> AtariDQN:
-    env = make_games(find_game("Pong"), SMALL, n_envs=1, seed=0)
+    env = make_games(find_game("Pong"), typed(SMALL), n_envs=1, seed=0)
     return algorithm(
         "CnnPolicy",
         env,

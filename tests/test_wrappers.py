@@ -23,6 +23,7 @@ from custom.wrappers import (
     FullFrameAtariWrapper,
     HalfSizeAtariWrapper,
 )
+from tests.conftest import typed
 
 FOUR = ["NOOP", "FIRE", "RIGHT", "LEFT"]
 
@@ -152,6 +153,6 @@ def test_the_screen_is_cropped_before_it_is_shrunk() -> None:
         ],
         "frame_stack": 4,
     }
-    games = make_games(find_game("SpaceInvaders"), values, 1, seed=0)
+    games = make_games(find_game("SpaceInvaders"), typed(values), 1, seed=0)
     assert games.reset().shape == (1, 4, 84, 84)
     games.close()

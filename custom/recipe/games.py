@@ -88,7 +88,7 @@ def find_game(text: str) -> Game:
         return Game(name, rom, f"ALE/{name}-v5", kwargs)
     if match["ale"] or asked not in {(None, None), ("NoFrameskip", "-v4")}:
         reason = "its frames would be skipped twice"
-        if "ram" in str(asked[0]):
+        if "-ram" in str(asked[0]):
             reason = "it shows the memory, not the screen"
         elif asked[0] == "NoFrameskip":
             reason = "its actions are sticky, as those of ALE/…-v5"
