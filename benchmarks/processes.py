@@ -76,7 +76,11 @@ def evaluating(game: Game, model: AtariDQN, episodes: int, processes: int) -> di
 
 def main() -> None:
     """Measure in rounds, print medians, write all figures."""
-    flags = argparse.ArgumentParser(prog="benchmarks.processes", description=__doc__)
+    flags = argparse.ArgumentParser(
+        prog="benchmarks.processes",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     flags.add_argument("--game", default="Pong")
     flags.add_argument("--rounds", type=int, default=5)
     flags.add_argument("--steps", type=int, default=1000, help="of each game")
