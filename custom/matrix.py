@@ -21,11 +21,11 @@ from custom.fanout.task import Launcher, Resources, Task
 from custom.overview import state_of
 from custom.recipe.games import Game
 from custom.recipe.recipe import Recipe, sources
-from custom.resume import can_go_on, is_of, saved_at
 from custom.runs import Run, open_run, try_lock
-from custom.saved_state import can_be_saved
-from custom.settings import Settings
 from custom.signals import SIGNAL_STATUS
+from custom.training.resume import can_go_on, is_of, saved_at
+from custom.training.saved_state import can_be_saved
+from custom.training.settings import Settings, fitted
 
 ATTEMPTS = 3  # at a run that comes no further, each time that the command is given
 LOOK_AGAIN = 2.0  # seconds, whether another process is still at a run
@@ -95,7 +95,7 @@ class Matrix:
 
     def runs_of(self, cell: Cell) -> list[Run]:
         """Runs here of what a cell is, trained in the way that all are."""
-        recipe = self.engine.resolve(cell.recipe)
+        recipe = fitted(cell.recipe, self.engine)
         settings = Settings(
             seed=cell.seed,
             eval_freq=self._eval_freq(recipe),

@@ -7,16 +7,16 @@ import secrets
 
 import torch as th
 
-from custom.build import build
 from custom.console import say
 from custom.engine import BUFFERS, PRECISIONS, STORAGES, UPDATES, Engine
 from custom.envs import processes_of
 from custom.errors import UserError
 from custom.evaluation import EPSILON
 from custom.recipe.recipe import Recipe, load_recipe
-from custom.settings import Settings
 from custom.tracking.wish import CHOICES, tracking
-from custom.training import train
+from custom.training.prepare import prepare
+from custom.training.settings import Settings
+from custom.training.train import train
 from scripts import options
 
 
@@ -38,11 +38,12 @@ def command(args: argparse.Namespace) -> int:
         engine=engine_of(args),
         tracking=tracking(args.track, args.track_videos, args.track_model, args.project),
     )
-    experiment, model = build(recipe, game, settings)
+    training = prepare(recipe, game, settings)
+    model = training.model
     say(game.explain())
-    say(describe(experiment.recipe, seed, str(model.device)))
+    say(describe(training.recipe, seed, str(model.device)))
     say(f"games at once: {model.n_envs}, processes that play them: {processes_of(model.env)}")
-    return train(experiment, model, report_episodes=0 if args.no_report else args.episodes)
+    return train(training, report_episodes=0 if args.no_report else args.episodes)
 
 
 def engine_of(args: argparse.Namespace) -> Engine:

@@ -13,15 +13,14 @@ import torch as th
 import yaml
 
 from custom.agents import load_agent, save_agent
-from custom.build import build
 from custom.dqn import AtariDQN
 from custom.engine import Engine, at_the_same_ratio
 from custom.errors import UserError
-from custom.experiment import Experiment
 from custom.recipe.games import find_game
 from custom.recipe.recipe import Recipe, load_recipe
 from custom.runs import Run
-from custom.settings import Settings
+from custom.training.prepare import Training, prepare
+from custom.training.settings import Settings
 from custom.workers import WorkerVecEnv
 from tests.conftest import SMALL, typed
 
@@ -35,9 +34,10 @@ def recipe(folder: Path, **changed: Any) -> Recipe:
     return load_recipe(str(file), INVADERS)
 
 
-def experiment(folder: Path, engine: Engine, **changed: Any) -> tuple[Experiment, AtariDQN]:
+def experiment(folder: Path, engine: Engine, **changed: Any) -> tuple[Training, AtariDQN]:
     settings = Settings(seed=3, logs=folder / "logs", eval_freq=10**9, engine=engine)
-    made, model = build(recipe(folder, **changed), INVADERS, settings)
+    made = prepare(recipe(folder, **changed), INVADERS, settings)
+    model = made.model
     assert isinstance(model, AtariDQN)
     return made, model
 
@@ -46,7 +46,7 @@ def test_more_processes_learn_the_same_to_the_bit(tmp_path: Path) -> None:
     models = []
     for workers in (1, 2, 3):
         made, model = experiment(tmp_path, Engine(n_envs=8, workers=workers), n_timesteps=1600)
-        made.learn(model)
+        made.model.learn(made.recipe.n_timesteps, list(made.callbacks))
         assert isinstance(model.env.unwrapped, WorkerVecEnv) is (workers > 1)
         model.env.close()
         models.append(model)
@@ -85,7 +85,7 @@ def test_any_number_of_environments_makes_as_many_updates_a_step(
 
 def test_updates_are_counted_as_the_recipe_says(tmp_path: Path) -> None:
     made, model = experiment(tmp_path, Engine(n_envs=8))
-    made.learn(model)
+    made.model.learn(made.recipe.n_timesteps, list(made.callbacks))
     assert model.n_envs == 8
     assert model._n_updates == pytest.approx((400 - 40) / 4, abs=3)
 
@@ -112,7 +112,7 @@ def test_prioritized_replay_needs_the_replay_of_frames(tmp_path: Path) -> None:
     found = find_game("Pong")
     chosen = load_recipe("prioritized_dqn", found).with_budget(60)
     with pytest.raises(UserError, match="prioritized_replay needs BUFFER=frames"):
-        build(chosen, found, Settings(0, tmp_path, engine=Engine(buffer="sb3")))
+        prepare(chosen, found, Settings(0, tmp_path, engine=Engine(buffer="sb3")))
     assert not any(tmp_path.iterdir())
 
 
@@ -122,7 +122,7 @@ def test_options_that_exclude_each_other_leave_no_run_behind(tmp_path: Path) -> 
     file.write_text(yaml.safe_dump({"atari": both}))
     found = find_game("Pong")
     with pytest.raises(UserError, match=r"both\.yml: PongNoFrameskip-v4: double_q: munchausen"):
-        build(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
+        prepare(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
     assert not (tmp_path / "logs").exists()
 
 
@@ -150,7 +150,7 @@ def test_what_fails_later_fails_before_a_folder_is_claimed(line: str, tmp_path: 
     found, buffer = find_game("Pong"), "sb3" if "optimize" in line else "frames"
     settings = Settings(0, tmp_path / "logs", engine=Engine(buffer=buffer))
     with pytest.raises(UserError, match=rf"wrong\.yml: PongNoFrameskip-v4: .*{REFUSED[line]}"):
-        build(load_recipe(str(file), found), found, settings)
+        prepare(load_recipe(str(file), found), found, settings)
     assert not (tmp_path / "logs").exists()
 
 
@@ -159,23 +159,22 @@ def test_quantiles_without_number_are_refused(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump({"atari": {**SMALL, "policy_kwargs": {"n_quantiles": 0}}}))
     found = find_game("Pong")
     with pytest.raises(UserError, match=r"policy_kwargs\.n_quantiles: "):
-        build(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
+        prepare(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
 
 
 def test_all_actions_of_the_console_reach_agent_and_evaluation(tmp_path: Path) -> None:
     file = tmp_path / "whole.yml"
     file.write_text(yaml.safe_dump({"atari": {**SMALL, "env_kwargs": {"full_action_space": True}}}))
     found = find_game("Pong")
-    made, model = build(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
+    made = prepare(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
+    model = made.model
     assert model.action_space.n == 18
-    assert made.run is not None
     agent = load_agent(saved(made, model), made.run.final_model)
     assert agent.action_space.n == 18
     assert made.run.facts["eval_protocol"]["env_kwargs"] == {"full_action_space": True}
 
 
-def saved(made: Experiment, model: Any) -> Run:
-    assert made.run is not None
+def saved(made: Training, model: Any) -> Run:
     save_agent(model, made.run.final_model)
     return made.run
 
@@ -201,7 +200,8 @@ def test_a_wrapper_of_ones_own_takes_what_its_constructor_says(
     wrapper = {"custom.mine.StepPenalty": {"penalty": 0.5}}
     file.write_text(yaml.safe_dump({"atari": {**SMALL, "env_wrapper": [ZOO, wrapper]}}))
     found = find_game("Pong")
-    _, model = build(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
+    _ = prepare(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
+    model = _.model
     model.env.reset()
     assert model.env.step([0])[1][0] == -0.5
     wrapper["custom.mine.StepPenalty"] = {"penality": 0.5}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from custom import clock
-from custom.progress import Progress, duration
+from custom.training.progress import Progress, duration
 
 
 class Clock:

@@ -16,7 +16,6 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.vec_env import VecEnv
 
 from custom.agents import load_agent
-from custom.build import build
 from custom.envs import make_games
 from custom.errors import UserError
 from custom.evaluation import Protocol
@@ -29,8 +28,9 @@ from custom.recipe.yaml_text import literal, read_yaml
 from custom.report import plot_run
 from custom.results import evaluate_run
 from custom.runs import Run, latest_run, open_run
-from custom.settings import Settings
-from custom.training import train
+from custom.training.prepare import prepare
+from custom.training.settings import Settings
+from custom.training.train import train
 from tests.conftest import run
 from tests.foreign import ENV, Files, unzipped, zipped
 from tests.servers.hub import Hub
@@ -141,9 +141,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Files:
     logs = tmp_path_factory.mktemp("own")
     game = find_game("ALE/Pong-v5")
     recipe = load_recipe("rainbow", game).with_budget(48)
-    experiment, model = build(recipe, game, Settings(3, logs, eval_freq=24, eval_episodes=1))
-    assert train(experiment, model, report_episodes=1) == 0
-    assert experiment.run is not None
+    experiment = prepare(recipe, game, Settings(3, logs, eval_freq=24, eval_episodes=1))
+    assert train(experiment, report_episodes=1) == 0
     folder = logs / "hub"
     folder.mkdir()
     write_bundle(folder, experiment.run, experiment.run.final_model, REPO)

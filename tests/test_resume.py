@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -17,17 +18,17 @@ import pytest
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 
-from custom.build import build
 from custom.curves import evaluations, training_games
 from custom.engine import Engine
 from custom.errors import StateError, UserError
 from custom.recipe.games import find_game
 from custom.recipe.model import check
 from custom.recipe.recipe import Recipe
-from custom.resume import resume
 from custom.runs import Run, open_run
-from custom.settings import Settings
-from custom.training import train
+from custom.training.prepare import prepare
+from custom.training.resume import resume
+from custom.training.settings import Settings
+from custom.training.train import train
 from custom.workers import WorkerVecEnv
 from tests.conftest import SMALL, start
 
@@ -90,18 +91,18 @@ def trained(logs: Path, name: str, stop: int = 0, kill: int = 0, **more: Any) ->
     eval_freq = 2 * EVERY if name in EVALUATED else STEPS + 1
     how: dict[str, Any] = {"eval_freq": eval_freq, "eval_episodes": 1, "save_freq": EVERY, **more}
     settings = Settings(seed=3, logs=logs, device="cpu", save_state=True, **how)
-    experiment, model = build(recipe, find_game(game), settings)
+    experiment = prepare(recipe, find_game(game), settings)
 
     def killed() -> None:
         raise KilledError
 
     def asked() -> None:
-        experiment.stop.requested = True
+        experiment.status.request_stop()
 
-    experiment.callbacks += [Act(stop, asked), Act(kill, killed)]
+    acts = Act(stop, asked), Act(kill, killed)
+    experiment = replace(experiment, callbacks=(*experiment.callbacks, *acts))
     with suppress(KilledError):
-        train(experiment, model)
-    assert experiment.run is not None
+        train(experiment)
     return open_run(experiment.run.path)
 
 
@@ -145,7 +146,7 @@ def test_a_resumed_training_is_the_same_to_the_bit(
     experiment, model = resume(first, "cpu")
     at = model.num_timesteps
     assert 0 < at < STEPS
-    assert train(experiment, model) == 0
+    assert train(experiment) == 0
     over = open_run(first.path)
     the_same(whole, over)
     assert (name in EVALUATED) == (evaluations(over) is not None)
@@ -163,7 +164,7 @@ def test_eight_games_go_on_in_any_number_of_processes(
     first.update(engine={**first.facts["engine"], "workers": after})
     experiment, model = resume(first, "cpu")
     assert isinstance(model.env.unwrapped, WorkerVecEnv) is (after > 1)
-    assert train(experiment, model) == 0
+    assert train(experiment) == 0
     the_same(whole, open_run(first.path))
 
 
@@ -222,7 +223,7 @@ def test_an_evaluation_that_was_broken_off_is_made_after_all(tmp_path: Path) -> 
     assert evaluations(first) is None
     experiment, model = resume(first, "cpu")
     assert model.num_timesteps < 2 * EVERY
-    assert train(experiment, model) == 0
+    assert train(experiment) == 0
     found = evaluations(open_run(first.path))
     assert found is not None
     assert found["timesteps"].tolist() == [2 * EVERY, STEPS]

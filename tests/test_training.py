@@ -12,34 +12,34 @@ import yaml
 from stable_baselines3 import DQN
 
 from custom import callbacks, evaluation_callback
-from custom.build import build
-from custom.callbacks import Checkpoints
 from custom.console import say
 from custom.evaluation import Protocol, Scores
-from custom.evaluation_callback import FixedEpsilonEvaluation, HeldOutStates
-from custom.experiment import Experiment
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
-from custom.settings import Settings
-from custom.training import train
+from custom.training.callbacks import Checkpoints
+from custom.training.evaluation import FixedEpsilonEvaluation, HeldOutStates
+from custom.training.prepare import Training, prepare
+from custom.training.settings import Settings
+from custom.training.train import train
 from tests.conftest import SMALL
 
 BREAKOUT = find_game("Breakout")
 
 
-def experiment(folder: Path, steps: int, **changed: object) -> tuple[Experiment, DQN]:
+def experiment(folder: Path, steps: int, **changed: object) -> tuple[Training, DQN]:
     """A small experiment on Breakout, whose random games last about 200 steps."""
     entry = {**SMALL, "exploration_fraction": 1.0, **changed}
     file = folder / "small.yml"
     file.write_text(yaml.safe_dump({"atari": entry}))
     recipe = load_recipe(str(file), BREAKOUT).with_budget(steps)
     settings = Settings(seed=0, logs=folder / "logs", eval_freq=10**6, save_freq=150)
-    return build(recipe, BREAKOUT, settings)
+    made = prepare(recipe, BREAKOUT, settings)
+    return made, made.model
 
 
 def test_every_training_game_of_every_environment_is_recorded(tmp_path: Path) -> None:
-    made, model = experiment(tmp_path, 900, n_envs=2, learning_starts=10**6)
-    assert train(made, model) == 0
+    made, _model = experiment(tmp_path, 900, n_envs=2, learning_starts=10**6)
+    assert train(made) == 0
     games = pd.read_csv(made.run.path / "training_games.csv")
     monitors = [pd.read_csv(made.run.path / f"{i}.monitor.csv", skiprows=1) for i in (0, 1)]
     played = pd.concat(monitors)
@@ -51,8 +51,8 @@ def test_every_training_game_of_every_environment_is_recorded(tmp_path: Path) ->
 
 
 def test_periods_are_steps_however_many_environments_there_are(tmp_path: Path) -> None:
-    made, model = experiment(tmp_path, 500, n_envs=4)
-    train(made, model)
+    made, _model = experiment(tmp_path, 500, n_envs=4)
+    train(made)
     steps = [int(path.name.split("_")[2]) for path in made.run.checkpoints()]
     assert steps == [152, 300, 452]  # the first after 150, 300, 450 that four environments reach
 

@@ -104,6 +104,29 @@ class Recipe:
             notes += (f"train_freq: {every:,} shortened to {most:,} steps, the whole budget",)
         return replace(self, hyperparams=values, notes=notes)
 
+    def with_envs(self, n_envs: int) -> Recipe:
+        """The recipe for other games at once, at as many updates per step, with a note.
+
+        `train_freq` counts steps of each game. The smallest is taken at which a whole number of
+        updates is due, so that updates come as evenly as they can.
+
+        :raises ValueError: `train_freq` is in episodes
+        """
+        values, (every, unit) = self.hyperparams, self.hyperparams.period
+        if unit != "step":
+            raise ValueError("several games need train_freq in steps, not in episodes")
+        updates = values.gradient_steps
+        if updates > 0:  # below 0: as many as steps, however many there are
+            steps = every * values.n_envs  # in which the recipe makes its updates
+            freq = next(f for f in range(1, steps + 1) if updates * f * n_envs % steps == 0)
+            every, updates = freq, updates * freq * n_envs // steps
+        note = (
+            f"environments: {n_envs}; gradient_steps {updates} after train_freq {every} keep the"
+            " recipe's updates per step"
+        )
+        values = values.replace(n_envs=n_envs, train_freq=every, gradient_steps=updates)
+        return replace(self, hyperparams=values, notes=(*self.notes, note))
+
     def to_yaml(self, env_id: str) -> str:
         """The recipe as a file that can be given as RECIPE again."""
         header = f"# {self.name} as it ran. Unit: steps.\n"

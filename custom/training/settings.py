@@ -1,4 +1,4 @@
-"""How a recipe is run: everything that is not what the recipe says."""
+"""How a recipe is run: everything that is not in the recipe."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from custom.engine import Engine
+from custom.errors import UserError
 from custom.evaluation import EPSILON
+from custom.recipe.recipe import Recipe
 from custom.tracking.wish import Tracking
 
 
@@ -37,3 +39,23 @@ class Settings:
         # Ten games take about as long as 10,000 steps of warm-up.
         eval_freq = self.eval_freq or min(max(n_timesteps // 20, 10_000), 250_000, n_timesteps)
         return replace(self, eval_freq=eval_freq, save_freq=self.save_freq or eval_freq)
+
+
+def fitted(recipe: Recipe, engine: Engine) -> Recipe:
+    """The recipe as an engine plays it, with a note on each change.
+
+    :raises UserError: the engine cannot
+    """
+    buffer = recipe.hyperparams.replay_buffer_class
+    if buffer and engine.buffer == "frames":
+        note = f"replay: {buffer}, as the recipe says, not BUFFER=frames"
+        recipe = replace(recipe, notes=(*recipe.notes, note))
+    if recipe.algo != "dqn" and (engine.precision != "float32" or engine.update != "fast"):
+        raise UserError(
+            f"{recipe.file}: --precision and --update are not for {recipe.algo}, of sb3-contrib;"
+            " leave them out"
+        )
+    try:
+        return recipe.with_envs(engine.n_envs) if engine.n_envs else recipe
+    except ValueError as error:
+        raise UserError(f"{recipe.file}: {error}") from None
