@@ -79,7 +79,8 @@ def try_out(recipe: Recipe, game: Game, settings: Settings) -> None:
         model.learn(TRIED_STEPS)
 
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             learn(copy.deepcopy(learner))
     except (UserError, MemoryError):
         raise
@@ -103,7 +104,8 @@ def _without_one(values: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
 
 def _works(learn: Callable[[dict[str, Any]], None], values: dict[str, Any]) -> bool:
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             learn(copy.deepcopy(values))
     except Exception:  # whatever SB3 and PyTorch raise
         return False
