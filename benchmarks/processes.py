@@ -28,7 +28,7 @@ from custom.recipe.model import check
 from custom.workers import usable_cores
 
 WARM_UP = 50  # steps
-RECIPE = check(VALUES, "dqn")
+RECIPE = check({**VALUES, "n_timesteps": 1}, "dqn")
 
 
 def one_process_each(game: Game, n_envs: int) -> VecEnv:

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import torch as th
 from gymnasium import spaces
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from custom.envs import make_games
@@ -87,7 +87,12 @@ def _numbers(content: bytes) -> dict[str, Any]:
         raise ValueError(f"data in it is no JSON ({error})") from None
     if not isinstance(data, dict):
         raise ValueError("data in it is no agent's")
-    return Numbers.model_validate(data).model_dump(by_alias=True, exclude_unset=True)
+    try:
+        numbers = Numbers.model_validate(data, strict=True)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise ValueError(f"{wrong['loc'][0]} is {wrong['input']!r}; {wrong['msg']}") from None
+    return numbers.model_dump(by_alias=True, exclude_unset=True)
 
 
 def _without_policy(run: Run, device: str) -> Any:

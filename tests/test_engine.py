@@ -14,7 +14,7 @@ import yaml
 
 from custom.agents import load_agent, save_agent
 from custom.dqn import AtariDQN
-from custom.engine import Engine, at_the_same_ratio
+from custom.engine import Engine
 from custom.errors import UserError
 from custom.recipe.games import find_game
 from custom.recipe.recipe import Recipe, load_recipe
@@ -75,12 +75,9 @@ def test_more_processes_learn_the_same_to_the_bit(tmp_path: Path) -> None:
 def test_any_number_of_environments_makes_as_many_updates_a_step(
     entry: dict[str, Any], n_envs: int, expected: tuple[int, int]
 ) -> None:
-    found = at_the_same_ratio(typed(entry), n_envs)
-    assert found == {
-        "n_envs": n_envs,
-        "train_freq": expected[0],
-        "gradient_steps": expected[1],
-    }
+    values = Recipe("any", "dqn", Path("any.yml"), typed(entry)).with_envs(n_envs).hyperparams
+    assert (values.train_freq, values.gradient_steps) == expected
+    assert values.n_envs == n_envs
 
 
 def test_updates_are_counted_as_the_recipe_says(tmp_path: Path) -> None:

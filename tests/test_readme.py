@@ -44,11 +44,13 @@ def commands() -> list[str]:
     return [line for line in lines if re.match(r"(make|\.venv/bin/python)\b", line)]
 
 
-def copied(name: str) -> str:
-    """A recipe that the docs tell people to make first, by the one that it is made of."""
-    lines = [line for page in PAGES for line in page.read_text().splitlines()]
-    copies = dict(reversed(line.split()[1:]) for line in lines if line.startswith("cp "))
-    return copies.get(name, name.partition("-tuned-")[0])
+def documented(name: str, folder: Path) -> str:
+    """A recipe that the docs tell people to write first; a tuned one, by what it is made of."""
+    if name != "mine.yml":
+        return name.partition("-tuned-")[0]
+    text = (ROOT / "docs/recipes.md").read_text().partition("`mine.yml`:\n\n```yaml\n")[2]
+    (folder / name).write_text(text.partition("```")[0])
+    return str(folder / name)
 
 
 def argv_of(line: str, folder: Path) -> list[list[str]]:
@@ -85,7 +87,7 @@ def test_a_documented_make_command_parses(line: str, tmp_path: Path) -> None:
             args = import_module(module).parser().parse_args(call[2:])
             game = find_game(args.game) if getattr(args, "game", "") else None
             if game and getattr(args, "recipe", ""):
-                recipe = copied(args.recipe)
+                recipe = documented(args.recipe, tmp_path)
                 file = ROOT / recipe
                 load_recipe(str(file) if file.is_file() else recipe, game)
 
