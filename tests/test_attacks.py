@@ -319,7 +319,7 @@ REFUSED: dict[str, tuple[Attack, str]] = {
     ),
     "steps as text": (
         data_with(num_timesteps="1"),
-        "num_timesteps is '1'; Input should be a valid integer",
+        "num_timesteps is .1.; Input",
     ),
     "infinite steps": (data_with(num_timesteps=float("inf")), "num_timesteps is inf"),
     "epsilon": (data_with(exploration_rate=7), "exploration_rate is 7"),
@@ -379,7 +379,7 @@ REFUSED: dict[str, tuple[Attack, str]] = {
     ),
     "number of a thousand bits": (
         config_with("gamma: 0x" + "f" * 20),
-        "gamma is 1208925819614629174706175; it must be less",
+        "gamma is 1208925819614629174706175",
     ),
     "number of more digits": (config_with("gamma: 0x" + "f" * 6000), "more than 30 digits"),
     "game of the arguments": (
