@@ -143,8 +143,8 @@ def test_a_resumed_training_is_the_same_to_the_bit(
     assert first.facts["state"] == ("interrupted" if how is STOPPED else "failed")
     th.rand(7)
     np.random.rand(7)  # another process has other random numbers
-    experiment, model = resume(first, "cpu")
-    at = model.num_timesteps
+    experiment = resume(first, "cpu")
+    at = experiment.model.num_timesteps
     assert 0 < at < STEPS
     assert train(experiment) == 0
     over = open_run(first.path)
@@ -162,8 +162,8 @@ def test_eight_games_go_on_in_any_number_of_processes(
     whole = trained(tmp_path / "whole", name, engine=Engine(n_envs=8, workers=1))
     first = trained(tmp_path / "first", name, engine=Engine(n_envs=8, workers=before), **KILLED)
     first.update(engine={**first.facts["engine"], "workers": after})
-    experiment, model = resume(first, "cpu")
-    assert isinstance(model.env.unwrapped, WorkerVecEnv) is (after > 1)
+    experiment = resume(first, "cpu")
+    assert isinstance(experiment.model.env.unwrapped, WorkerVecEnv) is (after > 1)
     assert train(experiment) == 0
     the_same(whole, open_run(first.path))
 
@@ -175,12 +175,12 @@ def test_a_run_goes_on_with_its_own_number_of_threads(
     assert run.facts["engine"]["threads"] == 1
     try:
         th.set_num_threads(2)
-        resume(run, "cpu")[0].lock.close()
+        resume(run, "cpu").lock.close()
         assert th.get_num_threads() == 1
         assert "threads" not in capsys.readouterr().out
-        resume(run, "cpu", threads=2)[0].lock.close()
+        resume(run, "cpu", threads=2).lock.close()
         assert "threads: 2, the run began with 1" in capsys.readouterr().out
-        resume(open_run(run.path), "cpu")[0].lock.close()  # it has been another number once
+        resume(open_run(run.path), "cpu").lock.close()  # it has been another number once
         assert "threads: 1, the run began with 1" in capsys.readouterr().out
     finally:
         th.set_num_threads(1)
@@ -209,7 +209,7 @@ def test_a_killed_process_goes_on_by_the_command(small_recipe: Path, tmp_path: P
         line = process.stdout.readline()
         assert line, said
         said += line
-    assert "going on at step" in said
+    assert "resuming at step" in said
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM, output
@@ -221,8 +221,8 @@ def test_a_killed_process_goes_on_by_the_command(small_recipe: Path, tmp_path: P
 def test_an_evaluation_that_was_broken_off_is_made_after_all(tmp_path: Path) -> None:
     first = trained(tmp_path, "episodes", stop=2 * EVERY - 1)  # just before one is due
     assert evaluations(first) is None
-    experiment, model = resume(first, "cpu")
-    assert model.num_timesteps < 2 * EVERY
+    experiment = resume(first, "cpu")
+    assert experiment.model.num_timesteps < 2 * EVERY
     assert train(experiment) == 0
     found = evaluations(open_run(first.path))
     assert found is not None
@@ -233,7 +233,7 @@ def test_a_stop_in_the_last_evaluation_leaves_the_run_unfinished(tmp_path: Path)
     first = trained(tmp_path, "episodes", stop=STEPS - 1)
     assert first.facts["steps"] >= STEPS
     assert first.facts["state"] == "interrupted"
-    assert train(*resume(first, "cpu")) == 0
+    assert train(resume(first, "cpu")) == 0
     over = open_run(first.path)
     found = evaluations(over)
     assert found is not None
@@ -247,7 +247,7 @@ def test_a_full_disk_costs_a_state_and_not_the_training(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("custom.saved_state.save_replay", full)
+    monkeypatch.setattr("custom.training.saved_state.save_replay", full)
     run = trained(tmp_path, "noise")
     assert run.facts["state"] == "finished"
     assert "state not saved: [Errno 28]" in capsys.readouterr().out
@@ -258,7 +258,7 @@ def test_what_cannot_go_on_is_refused_and_left_as_it_is(
 ) -> None:
     run = trained(tmp_path, "noise", **STOPPED)
     files = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
-    monkeypatch.setattr("custom.resume.PATIENCE", 0.0)
+    monkeypatch.setattr("custom.training.resume.PATIENCE", 0.0)
     with run.lock():
         assert run.is_locked()
         with pytest.raises(UserError, match="another process is at it"):

@@ -11,17 +11,17 @@ import pytest
 import yaml
 from stable_baselines3 import DQN
 
-from custom import callbacks, evaluation_callback
 from custom.console import say
 from custom.evaluation import Protocol, Scores
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
+from custom.training import callbacks, evaluation
 from custom.training.callbacks import Checkpoints
 from custom.training.evaluation import FixedEpsilonEvaluation, HeldOutStates
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import SMALL
+from tests.conftest import SMALL, typed
 
 BREAKOUT = find_game("Breakout")
 
@@ -64,24 +64,20 @@ def test_the_best_agent_is_that_of_the_highest_mean(
     means = iter([1.0, 3.0, 2.0])
     monkeypatch.setattr(Protocol, "play", lambda *_: Scores([next(means)], [1]))
     saved: list[int] = []
-    monkeypatch.setattr(
-        evaluation_callback, "save_agent", lambda m, _: saved.append(m.num_timesteps)
-    )
-    evaluation = FixedEpsilonEvaluation(
-        made.run, 40, Protocol(episodes=1), lambda: False, made.clock
-    )
-    model.learn(120, callback=evaluation)
+    monkeypatch.setattr(evaluation, "save_agent", lambda m, _: saved.append(m.num_timesteps))
+    callback = FixedEpsilonEvaluation(made.run, 40, Protocol(episodes=1), made.status)
+    model.learn(120, callback=callback)
     assert saved == [40, 80]
-    assert evaluation.best == 3.0
+    assert callback.best == 3.0
 
 
 def test_a_broken_off_evaluation_counts_for_nothing(tmp_path: Path) -> None:
     made, model = experiment(tmp_path, 100)
-    evaluation = FixedEpsilonEvaluation(
-        made.run, 40, Protocol(episodes=1), lambda: True, made.clock
-    )
-    model.learn(60, callback=evaluation)
-    assert evaluation.best is None
+    made.status.request_stop()
+    callback = FixedEpsilonEvaluation(made.run, 40, Protocol(episodes=1), made.status)
+    model.learn(60, callback=callback)
+    assert made.status.evaluation_cut_short
+    assert callback.best is None
     assert not (made.run.path / "evaluations.npz").exists()
 
 
@@ -103,7 +99,7 @@ def test_a_full_disk_is_told_and_training_goes_on(
 
 
 def test_the_held_out_states_are_always_the_same() -> None:
-    first, second = (HeldOutStates(BREAKOUT, SMALL, seed=1).states for _ in range(2))
+    first, second = (HeldOutStates(BREAKOUT, typed(SMALL), seed=1).states for _ in range(2))
     assert first.shape == (512, 4, 84, 84)
     assert np.array_equal(first, second)
 
