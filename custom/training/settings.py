@@ -18,7 +18,7 @@ class Settings:
 
     :param eval_freq: steps between evaluations; 0: a twentieth of the budget, 10,000 to 250,000
     :param save_freq: steps between checkpoints; 0: as `eval_freq`
-    :param save_state: with each checkpoint all that `custom.training.resume` needs, which is as large as the
+    :param save_state: with each checkpoint all that `make resume` needs, which is as large as the
         replay
     """
 
