@@ -95,7 +95,7 @@ def refused(
         script = import_module(module)
         monkeypatch.setattr(sys, "argv", [module, *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            script.options.main(script.parser, script.command)
+            script.options.main(script.command)
         error = capsys.readouterr().err
         assert end.value.code == 2
         assert error.startswith("error: ")

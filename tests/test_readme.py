@@ -13,6 +13,7 @@ import pytest
 
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
+from scripts.options import parser_of
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -84,7 +85,7 @@ def test_a_documented_make_command_parses(line: str, tmp_path: Path) -> None:
     for call in argv_of(line, tmp_path):
         module = call[1]
         if module.removeprefix("scripts.") in SCRIPTS:
-            args = import_module(module).parser().parse_args(call[2:])
+            args = parser_of(import_module(module)).parse_args(call[2:])
             game = find_game(args.game) if getattr(args, "game", "") else None
             if game and getattr(args, "recipe", ""):
                 recipe = documented(args.recipe, tmp_path)
@@ -97,7 +98,7 @@ def test_a_documented_python_command_names_a_module_and_flags_it_has(line: str) 
     words = shlex.split(line, comments=True)
     assert words[1] == "-m"
     if words[2].startswith("scripts."):
-        import_module(words[2]).parser().parse_args(words[3:])
+        parser_of(import_module(words[2])).parse_args(words[3:])
         return
     source = Path(import_module(words[2]).__file__).read_text()
     for flag in (word for word in words[3:] if re.match(r"--?[a-z]", word)):

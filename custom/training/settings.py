@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch as th
+
 from custom.engine import Engine
 from custom.errors import UserError
 from custom.evaluation import EPSILON
@@ -55,6 +57,8 @@ def fitted(recipe: Recipe, engine: Engine) -> Recipe:
             f"{recipe.file}: --precision and --update are not for {recipe.algo}, of sb3-contrib;"
             " leave them out"
         )
+    if engine.precision == "tf32" and not th.cuda.is_available():
+        raise UserError("--precision tf32 needs a GPU")
     try:
         return recipe.with_envs(engine.n_envs) if engine.n_envs else recipe
     except ValueError as error:
