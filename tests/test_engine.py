@@ -20,7 +20,7 @@ from custom.recipe.games import find_game
 from custom.recipe.recipe import Recipe, load_recipe
 from custom.runs import Run
 from custom.training.prepare import Training, prepare
-from custom.training.settings import Settings
+from custom.training.settings import Settings, fitted
 from custom.workers import WorkerVecEnv
 from tests.conftest import SMALL, typed
 
@@ -90,7 +90,7 @@ def test_updates_are_counted_as_the_recipe_says(tmp_path: Path) -> None:
 def test_episodes_have_no_ratio(tmp_path: Path) -> None:
     episodes = recipe(tmp_path, train_freq=[1, "episode"])
     with pytest.raises(UserError, match="not in episodes"):
-        Engine(n_envs=2).resolve(episodes)
+        fitted(episodes, Engine(n_envs=2))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_options_that_exclude_each_other_leave_no_run_behind(tmp_path: Path) -> 
 
 REFUSED = {
     "policy_kwargs: {net_arch: [64], activation_fn: torch.nn.Transformer}": "activation_fn: Transf",
-    "policy_kwargs: {activation_fn: torch.nn.Module}": "activation_fn: ",
+    "policy_kwargs: {net_arch: [64], activation_fn: torch.nn.Module}": "activation_fn: ",
     "policy_kwargs: {optimizer_class: torch.optim.LBFGS}": "optimizer_class: ",
     "policy_kwargs: {optimizer_class: torch.optim.SparseAdam}": "optimizer_class: ",
     "policy_kwargs: {optimizer_class: torch.optim.lbfgs.LBFGS}": "optimizer_class: ",
