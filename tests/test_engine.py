@@ -102,7 +102,7 @@ def test_episodes_have_no_ratio(tmp_path: Path) -> None:
 )
 def test_what_an_engine_cannot_play_is_refused(name: str, engine: Engine, message: str) -> None:
     with pytest.raises(UserError, match=f"hyperparams/{name}.yml: .*{message}"):
-        engine.resolve(load_recipe(name, find_game("Pong")))
+        fitted(load_recipe(name, find_game("Pong")), engine)
 
 
 def test_prioritized_replay_needs_the_replay_of_frames(tmp_path: Path) -> None:
