@@ -37,7 +37,7 @@ def command(args: argparse.Namespace) -> int:
     matrix = matrix_of(args)
     failed = matrix.train(launcher(args.cluster, args.logs / "matrix"), args.jobs)
     if failed:
-        say(f"{len(failed)} runs did not finish: {', '.join(failed)}; the same command goes on")
+        say(f"{len(failed)} runs did not finish: {', '.join(failed)}; the same command resumes")
         return 1
     games = options.games_named(args.games)
     recipes = list(dict.fromkeys(cell.recipe.name for cell in matrix.cells))

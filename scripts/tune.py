@@ -67,7 +67,7 @@ def train_finalists(
     matrix = matrix_of(found, plan, folder, args.seeds, **how)
     failed = matrix.train(where, args.jobs)
     if failed:
-        say(f"without a ranking: {', '.join(failed)} did not finish; the same command goes on")
+        say(f"without a ranking: {', '.join(failed)} did not finish; the same command resumes")
         raise SystemExit(1)
     data, ranking = rank(found, plan, matrix)
     write_ranking(study, ranking, folder)

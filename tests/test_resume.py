@@ -1,4 +1,4 @@
-"""A training that was broken off goes on as if it had never been."""
+"""An interrupted training resumes exactly where it stopped."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def test_a_killed_process_goes_on_by_the_command(small_recipe: Path, tmp_path: P
     output, _ = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM, output
     folder = tmp_path / "small" / "dqn" / "PongNoFrameskip-v4_1"
-    assert f"make resume RUN={folder} goes on" in output
+    assert f"make resume RUN={folder} resumes it" in output
     assert len(open_run(folder).facts["resumed"]) == 1
 
 
@@ -266,12 +266,12 @@ def test_what_cannot_go_on_is_refused_and_left_as_it_is(
     assert not run.is_locked()
     learner = run.saved_state / "learner.pt"
     learner.write_bytes(learner.read_bytes()[:1000])
-    with pytest.raises(StateError, match="cannot be gone on with"):
+    with pytest.raises(StateError, match="cannot be resumed"):
         resume(run, "cpu")
     learner.write_bytes(files[learner])
     games = run.path / "training_games.csv"
     games.write_bytes(b"")
-    with pytest.raises(StateError, match="cannot be gone on with"):
+    with pytest.raises(StateError, match="cannot be resumed"):
         resume(run, "cpu")
     games.write_bytes(files[games])
     assert {path: path.read_bytes() for path in files} == files
