@@ -5,24 +5,31 @@ from __future__ import annotations
 import argparse
 import sys
 
+from custom.console import print_table
 from custom.games import find_game
-from custom.overview import all_runs, format_runs
+from custom.overview import HEAD, all_runs
 from scripts import options
 
 
 def parser() -> options.Parser:
     """Flags of the command."""
-    made = options.shared_parser("scripts.runs", __doc__)
-    made.add_argument("--game", default="", help="those of a game alone")
-    made.add_argument("--recipe", default="", help="those of a recipe alone")
-    return made
+    flags = options.shared_parser("scripts.runs", __doc__)
+    flags.add_argument("--game", default="", help="only runs of this game")
+    flags.add_argument("--recipe", default="", help="only runs of this recipe")
+    return flags
 
 
 def command(args: argparse.Namespace) -> None:
     """Read, print the table."""
     game = find_game(args.game).env_id if args.game else ""
     lines, damaged = all_runs(args.logs, game, args.recipe)
-    print(format_runs(lines, args.logs) if lines else f"no runs in {args.logs}; make train")
+    if lines:
+        print_table("", HEAD, [line.cells(args.logs) for line in lines], only_first_wraps=True)
+    else:
+        print(f"no runs in {args.logs}; make train")
+    for line in lines:
+        if line.problem:
+            print(line.problem)
     for problem in damaged:
         print(f"left out: {problem}", file=sys.stderr)
 
