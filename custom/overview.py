@@ -9,25 +9,46 @@ from custom.curves import evaluations, training_games
 from custom.errors import UserError
 from custom.runs import Run, open_runs
 
+HEAD = ("run", "seed", "steps", "last score", "best", "state")
+
 
 @dataclass(frozen=True)
 class Line:
     """One run.
 
-    :param steps: done; of a run that is not over, those at its last game or evaluation
+    :param steps: done; of an unfinished run, those at its last game or evaluation
     :param last: mean and standard deviation of its last evaluation
-    :param best: mean of its best evaluation, and the steps at which that was
+    :param best: mean of its best evaluation
     """
 
     run: Run
     state: str
     steps: int
     last: tuple[float, float] | None
-    best: tuple[float, int] | None
+    best: float | None
+
+    @property
+    def problem(self) -> str:
+        """Why it failed; empty: it did not."""
+        error = self.run.facts.get("error") or "its process ended unexpectedly"
+        return f"{self.run.path}: {error}" if self.state == "failed" else ""
+
+    def cells(self, logs: Path) -> tuple[str, ...]:
+        """Text for each column of `HEAD`."""
+        budget = self.run.facts.get("n_timesteps")
+        of = f"/{short(budget)}" if isinstance(budget, int) else ""
+        return (
+            str(logs / self.run.path.relative_to(logs.resolve())),
+            str(self.run.facts["seed"]),
+            f"{short(self.steps)}{of}",
+            "-" if self.last is None else f"{self.last[0]:.1f} ± {self.last[1]:.1f}",
+            "-" if self.best is None else f"{self.best:.1f}",
+            self.state,
+        )
 
 
 def all_runs(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Line], list[str]]:
-    """Every run below a folder, the newest last, and what is wrong with folders that are none.
+    """Every run below a folder, the newest last; and one line for each damaged run folder.
 
     :param game: environment id; empty: any
     :param recipe: name; empty: any
@@ -47,53 +68,33 @@ def line_of(run: Run) -> Line:
 
     :raises UserError: a file in it is damaged
     """
-    steps, found = int(run.facts.get("steps", 0)), evaluations(run)
-    games = training_games(run)
-    if not games.empty:
-        steps = max(steps, int(games["steps"].iloc[-1]))
-    if found is None or not len(found["timesteps"]):
-        return Line(run, state_of(run), steps, None, None)
-    times, scores = found["timesteps"], found["results"]
-    means = scores.mean(axis=1)
-    last = float(means[-1]), float(scores[-1].std())
-    best = float(means.max()), int(times[means.argmax()])
-    return Line(run, state_of(run), max(steps, int(times[-1])), last, best)
+    games, evaluated = training_games(run), evaluations(run)
+    try:
+        steps = int(run.facts.get("steps", 0))
+        if not games.empty:
+            steps = max(steps, int(games["steps"].iloc[-1]))
+        if evaluated is None or not evaluated["results"].size:
+            return Line(run, state_of(run), steps, None, None)
+        means = evaluated["results"].mean(axis=1)
+        steps = max(steps, int(evaluated["timesteps"][-1]))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UserError(f"RUN {run.path}: its steps are damaged ({error})") from None
+    last = float(means[-1]), float(evaluated["results"][-1].std())
+    return Line(run, state_of(run), steps, last, float(means.max()))
 
 
 def state_of(run: Run) -> str:
     """``running``, ``finished``, ``interrupted``, ``failed``, or ``pulled``.
 
-    A run whose process was killed had no time to say so: nobody holds its lock any more.
+    A killed process leaves ``running`` in run.json, but it no longer holds the run's lock.
     """
     state = str(run.facts.get("state", "unknown"))
     return "failed" if state == "running" and not run.is_locked() else state
 
 
-def format_runs(lines: list[Line], logs: Path) -> str:
-    """A table, one line a run."""
-    titles = ("run", "game", "recipe", "seed", "steps", "last evaluation", "best", "state")
-    rows = [titles, *(_cells(line, logs) for line in lines)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(titles))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-
-
-def _cells(line: Line, logs: Path) -> tuple[str, ...]:
-    facts, path = line.run.facts, line.run.path
-    place = path.relative_to(logs.resolve())
-    of = facts.get("n_timesteps")
-    state, error = line.state, facts.get("error")
-    if state == "failed":
-        state += f": {error}" if error else ": its process has gone"
-    return (
-        str(logs / place),
-        str(facts["env_id"]),
-        str(facts["recipe"]),
-        str(facts["seed"]),
-        f"{line.steps:,} of {of:,}" if isinstance(of, int) else f"{line.steps:,}",
-        "-" if line.last is None else f"{line.last[0]:.1f} ± {line.last[1]:.1f}",
-        "-" if line.best is None else f"{line.best[0]:.1f} at {line.best[1]:,}",
-        state,
-    )
+def short(steps: int) -> str:
+    """Steps with three digits: 950, 20k, 1.25M."""
+    for unit, size in (("M", 10**6), ("k", 1000)):
+        if steps >= size:
+            return f"{steps / size:.3g}{unit}"
+    return str(steps)

@@ -31,8 +31,8 @@ def command(args: argparse.Namespace) -> int:
     """Train what is missing, then compare all of it."""
     from custom.compare.comparison import compare
     from custom.compare.from_logs import from_logs
-    from custom.compare.output import whole_folder, write_all
-    from custom.compare.tables import short
+    from custom.compare.output import write_report
+    from custom.compare.tables import show
 
     matrix = matrix_of(args)
     failed = matrix.train(launcher(args.cluster, args.logs / "matrix"), args.jobs)
@@ -42,11 +42,10 @@ def command(args: argparse.Namespace) -> int:
     games = options.games_named(args.games)
     recipes = list(dict.fromkeys(cell.recipe.name for cell in matrix.cells))
     out: Path = args.out or args.logs / "compare" / "benchmark"
-    with whole_folder(out) as folder:
-        runs, left_out = from_logs(args.logs, games, recipes)
-        data = compare(matrix.measured(runs), left_out)
-        write_all(data, folder)
-    print(short(data))
+    runs, left_out = from_logs(args.logs, games, recipes)
+    data = compare(matrix.measured(runs), left_out)
+    write_report(data, out)
+    show(data)
     print(f"Report: {out / 'report.html'}")
     return 0
 

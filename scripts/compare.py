@@ -3,72 +3,58 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
 
 from custom.console import say
 from custom.errors import UserError
-from custom.recipe.games import Game, find_game
+from custom.recipe.games import Game
 from custom.tracking.wish import project_named
 from scripts import options
 
 MANY = 3  # games, whose names together would be too long for a folder
 
 
-def parser() -> options.Parser:
-    """Flags of the command."""
-    made = options.shared_parser("scripts.compare", __doc__, "game")
-    made.add_argument("--games", default="", help="more games, for scores over all of them")
-    made.add_argument("--recipes", default="dqn", help="names of recipes, e.g. 'dqn dqn-rmsprop'")
-    made.add_argument(
-        "--source", choices=["logs", "wandb"], default="logs", help="where the runs are read"
-    )
-    made.add_argument("--project", default="", help="of W&B: entity/name; default: WANDB_PROJECT")
-    made.add_argument("--out", type=Path, help="folder; default: LOGS/compare/GAME")
-    return made
+FLAGS = (
+    *("game", "project"),
+    ("games", {"default": "", "help": "more games, for scores over all of them"}),
+    ("recipes", {"default": "dqn", "help": "names of recipes, e.g. 'dqn dqn-rmsprop'"}),
+    ("source", {"choices": ("logs", "wandb"), "default": "logs", "help": "where runs are read"}),
+    ("out", {"type": Path, "help": "folder; default: LOGS/compare/GAME"}),
+)
 
 
 def command(args: argparse.Namespace) -> None:
     """Collect, compare, write, print the tables."""
-    # Statistics take seconds to import: nobody else shall wait for them.
+    # Statistics take seconds to import: no other command waits for them.
     from custom.compare.comparison import compare
     from custom.compare.from_logs import from_logs
     from custom.compare.from_wandb import from_wandb
-    from custom.compare.output import whole_folder, write_all
-    from custom.compare.tables import short
+    from custom.compare.output import write_report
+    from custom.compare.tables import show
 
-    games, recipes = games_of(args), args.recipes.split()
+    games, recipes = options.games_named(args.game, args.games), args.recipes.split()
     if not recipes:
         raise UserError("RECIPES is empty; write for one RECIPES='dqn dqn-rmsprop'")
-    if args.source == "logs" and not args.logs.is_dir():
+    if args.source == "wandb":
+        runs, left_out = from_wandb(project_named(args.project), games, recipes, args.logs)
+    elif args.logs.is_dir():
+        runs, left_out = from_logs(args.logs, games, recipes)
+    else:
         raise UserError(f"LOGS {args.logs}: there is no such folder")
+    say(f"comparing {len(runs)} runs; each pair of recipes takes some seconds")
+    data = compare(runs, left_out)
     out = args.out or args.logs / "compare" / folder_of(games)
-    with whole_folder(out) as folder:
-        if args.source == "wandb":
-            project = project_named(args.project)
-            runs, left_out = from_wandb(project, games, recipes, args.logs, folder)
-        else:
-            runs, left_out = from_logs(args.logs, games, recipes)
-        say(f"comparing {len(runs)} runs; each pair of recipes takes some seconds")
-        data = compare(runs, left_out, args.source, say)
-        write_all(data, folder)
-    print(short(data))
+    write_report(data, out)
+    show(data)
     print(f"Report: {out / 'report.html'}")
 
 
 def folder_of(games: list[Game]) -> str:
     """The name of a comparison's folder."""
-    names = "-".join(game.folder_name for game in games)
-    if len(games) <= MANY:
-        return names
-    return f"{len(games)}-games-{hashlib.sha256(names.encode()).hexdigest()[:8]}"
-
-
-def games_of(args: argparse.Namespace) -> list[Game]:
-    """GAME and GAMES, each once."""
-    found = [find_game(name) for name in [args.game, *args.games.split()]]
-    return list({game.env_id: game for game in found}.values())
+    if len(games) > MANY:
+        return f"{games[0].folder_name}-and-{len(games) - 1}-more"
+    return "-".join(game.folder_name for game in games)
 
 
 if __name__ == "__main__":
-    options.main(parser, command)
+    options.main(command)

@@ -59,7 +59,7 @@ def train_finalists(
     resources: Resources,
 ) -> None:
     """Train the best trials and the recipe itself on fresh seeds, and rank them."""
-    from custom.compare.output import whole_folder, write_all
+    from custom.compare.output import write_report
 
     found = finalists(study, plan, args.finalists)
     how = {"device": args.device, "resources": resources, "save_state": args.save_state}
@@ -71,8 +71,7 @@ def train_finalists(
         raise SystemExit(1)
     data, ranking = rank(found, plan, matrix)
     write_ranking(study, ranking, folder)
-    with whole_folder(folder / "report") as report:
-        write_all(data, report)
+    write_report(data, folder / "report")
     say(f"ranking by {plan.objective} score; report: {folder / 'report' / 'report.html'}")
     for place, one in enumerate(ranking, start=1):
         say(f"{place}. {one['name']}: mean {one['mean']:.1f}, {one['verdict']}")

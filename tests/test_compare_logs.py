@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from custom.baselines import baselines_file, write_baselines
-from custom.compare.columns import Column, columns_of, why_not
+from custom.compare.columns import Column, columns_of, default, differing, why_not
 from custom.compare.from_logs import from_logs
 from custom.compare.levels import clock, levels_of, reached
 from custom.compare.measured import Measured
@@ -75,7 +75,7 @@ def test_a_run_of_which_nobody_knows_the_protocol_is_left_out(
     del facts["eval_protocol"]
     (folder / "run.json").write_text(json.dumps(facts))
     _, [reason] = collected(tmp_path / "logs")
-    assert reason == f"{folder}: nothing says how it was evaluated during its training"
+    assert reason == f"{folder}: the protocol of its evaluations is unknown"
 
 
 def test_scores_that_are_not_finite_are_left_out(written: Write, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_facts_that_make_no_sense_are_left_out(written: Write, tmp_path: Path, w
     written(seed=1)
     written(seed=2, **wrong)
     _, [reason] = collected(tmp_path / "logs")
-    assert "what is known of it is damaged" in reason
+    assert "is damaged" in reason
 
 
 def test_a_seed_twice_counts_once_and_that_is_said(written: Write, tmp_path: Path) -> None:
@@ -137,14 +137,15 @@ def test_runs_of_different_code_share_a_column_and_that_is_said(
 @pytest.mark.parametrize(
     ("other", "label"),
     [
-        ({"n_timesteps": 4000}, "dqn (0.016M frames)"),
+        ({"n_timesteps": 4000}, "dqn (budget 0.016M frames)"),
         ({"eval_protocol": PROTOCOL | {"episodes": 2, "epsilon": 0.01}}, "dqn (epsilon 0.01)"),
         ({"eval_protocol": PROTOCOL | {"episodes": 2, "epsilon": 0}}, "dqn (epsilon 0)"),
         ({"engine": {"precision": "bf16", "threads": 2}}, "dqn (precision bf16)"),
-        ({"scores": [[1], [2]]}, "dqn (1-game evaluations)"),
-        ({"evaluated": (500, 2000)}, None),
+        ({"scores": [[1], [2]]}, "dqn (episodes 1)"),
+        ({"evaluated": (500, 2000)}, "dqn (evaluated at 500, 2,000 steps)"),
         ({"values": {"learning_rate": 1e-3}}, "dqn (learning_rate 0.001)"),
-        ({"values": {"learning_rate": 1e-3, "loss": "mse", "double_q": True}}, "dqn (variant 2)"),
+        ({"values": {"double_q": True}}, "dqn (double_q true)"),
+        ({"values": {"policy_kwargs": {"features_extractor_kwargs": {"features_dim": 9}}}}, None),
         ({"engine": {"env": "native"}}, "dqn (env native)"),
     ],
 )
@@ -157,18 +158,18 @@ def test_what_differs_in_more_than_its_seed_has_a_column_of_its_own(
     assert [len(column.runs) for column in found] == [1, 1]
     assert label is None or found[1].label == label
     assert len({column.label for column in found}) == 2
-    assert notes == [f"PongNoFrameskip-v4, dqn: kept apart are {found[0].label}; {found[1].label}"]
+    assert notes == []
 
 
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
-        ({"n_timesteps": 4000}, "0.008M frames beside 0.016M frames"),
+        ({"n_timesteps": 4000}, "budget 0.008M frames and 0.016M frames"),
         (
             {"eval_protocol": PROTOCOL | {"episodes": 2, "epsilon": 0.01}},
-            "epsilon 0.05 beside epsilon 0.01",
+            "epsilon 0.05 and 0.01",
         ),
-        ({"evaluated": (500, 1500)}, "last evaluated after 0.008M frames beside 0.006M frames"),
+        ({"evaluated": (500, 1500)}, "last evaluated after 8,000 and 6,000 frames"),
         ({"evaluated": (500, 2000)}, ""),
         ({"values": {"learning_rate": 1e-3}}, ""),
     ],
@@ -180,6 +181,34 @@ def test_columns_of_different_protocols_or_budgets_are_not_compared(
     written(**{"recipe": "double_dqn", "seed": 1, **other})
     x, y = columns(tmp_path, "dqn", "double_dqn")
     assert why_not(x, y) == reason
+
+
+def test_many_differences_are_a_numbered_variant(written: Write, tmp_path: Path) -> None:
+    values = {"learning_rate": 1e-3, "loss": "mse", "double_q": True, "gamma": 0.9, "tau": 0.5}
+    written(seed=1)
+    written(seed=2, values=values)
+    assert [column.label for column in columns(tmp_path)] == ["dqn (variant 1)", "dqn (variant 2)"]
+
+
+def test_what_a_recipe_does_not_set_is_shown_as_its_default(written: Write, tmp_path: Path) -> None:
+    written(seed=1)
+    written(recipe="double_dqn", seed=1, values={"double_q": True, "gamma": 0.99})
+    runs, _ = collected(tmp_path / "logs", "dqn", "double_dqn")
+    assert differing(runs) == {"double_q": ["false", "true"]}  # 0.99 is SB3's gamma
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tau", "1.0"),
+        ("loss", "huber"),
+        ("policy_kwargs.dueling", "false"),
+        ("policy_kwargs.optimizer_kwargs.eps", "-"),
+        ("env_wrapper", "-"),
+    ],
+)
+def test_defaults_are_those_of_the_constructors(name: str, value: str) -> None:
+    assert default("dqn", name).removesuffix(".0") == value.removesuffix(".0")
 
 
 def test_sticky_actions_are_another_game(written: Write, tmp_path: Path) -> None:
@@ -217,14 +246,14 @@ def test_levels_are_measured_where_they_can_be(written: Write, tmp_path: Path) -
     results = {"random": {"mean": -20.0}, "FIRE": {"mean": -19.0}}
     content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 9}}
     runs, _ = collected(tmp_path / "logs")
-    published = {level["name"]: level["score"] for level in levels_of(runs)}
-    assert published["random"] == -20.7
-    assert "best action" not in published
+    published = {level["label"]: level["score"] for level in levels_of(runs)}
+    assert published["random play"] == -20.7
+    assert not any(label.startswith("only") for label in published)
     write_baselines(baselines_file(tmp_path / "logs", "dqn", PONG), lambda: content)
-    levels = {level["name"]: level for level in levels_of(collected(tmp_path / "logs")[0])}
-    assert levels["random"]["score"] == -20.0
-    assert levels["best action"]["label"] == "only FIRE"
-    assert levels["random"]["source"] == "measured here, 9 games (dqn)"
+    levels = {level["label"]: level for level in levels_of(collected(tmp_path / "logs")[0])}
+    assert levels["random play"]["score"] == -20.0
+    assert levels["only FIRE"]["score"] == -19.0
+    assert levels["random play"]["source"] == "measured here, 9 games (dqn)"
     assert levels["human"]["score"] == 14.6
 
 
@@ -233,12 +262,11 @@ def test_a_level_is_reached_at_the_first_evaluation_there(written: Write, tmp_pa
     written(seed=2, scores=[[5, 7], [0, 0]], wall_clock_seconds=80.0)
     written(seed=3, scores=[[1, 1], [2, 2]], wall_clock_seconds=100.0)
     [column] = columns(tmp_path)
-    found = reached(column, {"name": "x", "score": 5.0})
+    found = reached(column, {"label": "x", "score": 5.0})
     assert found["frames"] == [8000, 4000, None]
-    assert found["seconds"] == [60.0, 40.0, None]  # half of its 80
     assert found["median_frames"] == 8000  # of 4000, 8000 and never
-    assert found["runs_that_did"] == 2
-    assert reached(column, {"name": "x", "score": 5.5})["median_frames"] is None
+    assert found["median_seconds"] == 60.0  # of half of 80, 60 and never
+    assert reached(column, {"label": "x", "score": 5.5})["median_frames"] is None
     assert clock(column)["frames_per_second"] == 100  # 8000 frames in 80 s
     assert clock(column)["hardware"] == ["2 CPUs"]
 
@@ -250,6 +278,6 @@ def test_a_run_that_lacks_its_last_evaluation_has_a_column_of_its_own(
     written(seed=2, evaluated=(1000,), scores=[[1, 3]])
     labels = [column.label for column in columns(tmp_path)]
     assert labels == [
-        "dqn (evaluated 2 times, every 1,000 steps)",
-        "dqn (evaluated 1 times, every 1,000 steps)",
+        "dqn (evaluated every 1,000 steps to 2,000)",
+        "dqn (evaluated every 1,000 steps to 1,000)",
     ]

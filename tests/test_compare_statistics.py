@@ -22,7 +22,7 @@ def judged(x: np.ndarray, y: np.ndarray) -> dict:
 
 def made_up(p: float) -> dict:
     """A pair whose interval is clear."""
-    return {"p": p, "smallest_p": 0.0001, "difference_95": [1.0, 2.0]}
+    return {"p": p, "smallest_p": 0.0001, "seeds": [5, 5], "difference_95": [1.0, 2.0]}
 
 
 def test_mean_median_and_interquartile_mean_are_those_by_hand() -> None:
@@ -89,7 +89,7 @@ def test_a_difference_within_noise_is_called_that() -> None:
 
 def test_nothing_can_be_said_about_seeds_with_one() -> None:
     found = judged(LOW[:1], HIGH)
-    assert found["verdict"] == "one seed: nothing can be said about seeds"
+    assert found["verdict"] == "a single seed says nothing about other seeds"
     assert found["difference_95"] is None
     assert found["probability_95"] is None
 
@@ -99,8 +99,14 @@ def test_few_seeds_are_too_few_however_far_they_are_apart(n: int, percent: str) 
     # 2 of comb(4, 2) = 6 orders have no overlap, 2 of comb(6, 3) = 20.
     found = judged(HIGH[:n], LOW[:n])
     assert found["difference_95"][0] > 0
-    assert found["verdict"].startswith("too few seeds")
-    assert percent in found["verdict"]
+    assert found["verdict"] == (
+        f"with {n} seeds each, two equal recipes look this different in {percent} of cases"
+    )
+
+
+def test_few_seeds_that_overlap_look_different_more_often() -> None:
+    found = judged(np.array([1.0, 3.0]), np.array([2.0, 4.0]))  # as far apart in 4 of 6 orders
+    assert "in 67 % of cases" in found["verdict"]
 
 
 def test_two_seeds_on_three_games_are_enough() -> None:
@@ -118,13 +124,13 @@ def test_chance_is_what_scipys_permutation_test_says() -> None:
         vectorized=False,
         alternative="greater",
     )
-    assert statistics.chance(x[:, None], y[:, None]) == pytest.approx(expected.pvalue)
+    assert statistics.permutation_p(x[:, None], y[:, None]) == pytest.approx(expected.pvalue)
 
 
 def test_chance_over_games_deals_within_each_game() -> None:
     # With two runs of each, 2 of 6 deals of a game are as they were or turned: of two games 2 / 36.
     x, y = np.array([[9.0, 900.0], [8.0, 800.0]]), np.array([[1.0, 100.0], [2.0, 200.0]])
-    assert statistics.chance(x, y) == pytest.approx(2 / 36, abs=0.01)
+    assert statistics.permutation_p(x, y) == pytest.approx(2 / 36, abs=0.01)
 
 
 def test_overlapping_runs_of_few_seeds_are_within_noise() -> None:
@@ -137,7 +143,7 @@ def test_overlapping_runs_of_few_seeds_are_within_noise() -> None:
 def test_no_difference_is_found_where_there_is_none(n_x: int, n_y: int) -> None:
     rng = np.random.default_rng(0)
     runs = rng.normal(size=(400, n_x + n_y, 1))
-    found = [statistics.chance(both[:n_x], both[n_x:]) for both in runs]
+    found = [statistics.permutation_p(both[:n_x], both[n_x:]) for both in runs]
     assert np.mean([p is not None and p <= 0.05 for p in found]) < 0.08  # 3 sigma above 0.05
 
 
@@ -147,7 +153,7 @@ def test_p_is_adjusted_for_the_number_of_pairs() -> None:
     assert [pair["p_adjusted"] for pair in pairs] == pytest.approx([0.04, 0.003, 0.04])
     pairs = [made_up(p) for p in (0.03, 0.03)]
     statistics.judge(pairs)
-    assert [pair["verdict"] for pair in pairs] == ["apart by itself, not among 2 pairs"] * 2
+    assert [pair["verdict"] for pair in pairs] == ["significant by itself, not among 2 pairs"] * 2
 
 
 def test_the_median_over_games_is_of_their_means() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from custom.overview import all_runs, format_runs, line_of, state_of
+from custom import console
+from custom.overview import HEAD, all_runs, line_of, short, state_of
 from custom.recipe.games import find_game
 from custom.runs import Run, open_run
 from tests.conftest import start
@@ -27,19 +29,14 @@ def test_the_best_and_the_last_evaluation_are_told(run: Run) -> None:
     results = np.array([[1.0, 2.0], [7.0, 9.0], [4.0, 6.0]])
     np.savez(run.path / "evaluations.npz", timesteps=[100, 200, 300], results=results)
     line = line_of(run)
-    assert line.best == (8.0, 200)
-    assert line.last == (5.0, 1.0)
-    cells = format_runs([line], run.path.parents[2]).splitlines()[1].split("  ")
-    assert [cell.strip() for cell in cells if cell.strip()] == [
+    assert line.cells(run.path.parents[2]) == (
         str(run.path),
-        PONG.env_id,
-        "dqn",
         "0",
-        "300 of 300",
+        "300/300",
         "5.0 ± 1.0",
-        "8.0 at 200",
+        "8.0",
         "finished",
-    ]
+    )
 
 
 def test_a_run_under_way_tells_its_steps_by_its_last_game(run: Run) -> None:
@@ -68,7 +65,8 @@ def test_a_training_that_was_killed_is_failed(tmp_path: Path, small_recipe: Path
     process.communicate()
     [line], _ = all_runs(tmp_path)
     assert line.state == "failed"
-    assert "its process has gone" in format_runs([line], tmp_path)
+    assert line.cells(tmp_path)[-1] == "failed"
+    assert line.problem == f"{line.run.path}: its process ended unexpectedly"
 
 
 def test_runs_can_be_chosen_and_damaged_ones_are_named(run: Run, tmp_path: Path) -> None:
@@ -78,3 +76,42 @@ def test_runs_can_be_chosen_and_damaged_ones_are_named(run: Run, tmp_path: Path)
     assert all_runs(tmp_path, recipe="rainbow")[0] == []
     [problem] = all_runs(tmp_path, PONG.env_id, "dqn")[1]
     assert "broken_1: is not a run folder" in problem
+
+
+@pytest.mark.parametrize("facts", [{"steps": "many"}, {"steps": None}])
+def test_steps_that_are_no_number_leave_only_their_run_out(
+    run: Run, tmp_path: Path, facts: dict[str, Any]
+) -> None:
+    open_run(a_run(tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_2")).update(**facts)
+    lines, [problem] = all_runs(tmp_path)
+    assert [line.run.path for line in lines] == [run.path]
+    assert f"{PONG.env_id}_2: its steps are damaged" in problem
+
+
+def test_steps_are_short() -> None:
+    assert [short(n) for n in (0, 950, 20_000, 1_250_000, 12_500_000)] == [
+        "0",
+        "950",
+        "20k",
+        "1.25M",
+        "12.5M",
+    ]
+
+
+def test_the_list_fits_into_100_columns(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "logs" / "dqn" / "dqn" / "SpaceInvadersNoFrameskip-v4_1"
+    run = open_run(a_run(path))
+    run.update(state="failed", error="a long story " * 10, steps=12_500_000, n_timesteps=12_500_000)
+    np.savez(path / "evaluations.npz", timesteps=[100], results=[[1234.5, 1734.5]])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(console, "PIPE_WIDTH", 100)
+    console.print_table("", HEAD, [line_of(run).cells(Path("logs"))], only_first_wraps=True)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 100
+    assert "logs/dqn/dqn/SpaceInvadersNoFrameskip-v4_1 " in printed
+    assert "1484.5 ± 250.0" in printed

@@ -460,7 +460,7 @@ def test_what_is_higher_but_not_surely_better_does_not_win(url: str, tmp_path: P
     matrix.train(Doubles(), 1)
     _, ranking = rank(found, plan, matrix)
     assert ranking[0]["trial"] is not None
-    assert ranking[0]["verdict"].startswith("too few seeds")
+    assert ranking[0]["verdict"].startswith("with 2 seeds each")
     write_ranking(study, ranking, folder)
     assert "Nothing better" in write_best(study, plan, folder, tmp_path / "best.yml")
 

@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from custom.compare.measured import FloatArray, Measured
+from custom.compare.measured import PROTOCOL, FloatArray, Measured
 
-Traits = dict[str, str]
-WORDS = {
-    "epsilon": "epsilon {}",
-    "episodes": "{}-game evaluations",
-    "noop_max": "up to {} no-ops",
-    "repeat_action_probability": "sticky actions {}",
-    "max_frames": "games of up to {} frames",
-}
-SHORT = 40  # letters
-SAME_END = 0.01  # of the budget: last evaluations so close are of one age
+COMPARABLE = ("budget", *PROTOCOL)  # settings that must be equal for scores to be compared
+SAME_END = 0.01  # of the budget, between last evaluations that are compared
+LONGEST = 60  # letters of a label's settings
+Value = TypeVar("Value")
+VARIANT = "variant "  # in a label whose settings are longer
 
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """Runs of one game that differ in their seed alone, in its order.
+    """Runs of one game that differ in their seed alone, ordered by seed.
 
-    :param label: the recipe, and whatever sets it apart from other columns
-    :param is_variant: its label does not say in what it differs from others of its recipe
+    :param label: the recipe, and the settings that tell it from other columns of the recipe
     """
 
     label: str
     runs: tuple[Measured, ...]
-    is_variant: bool = False
 
     @property
     def first(self) -> Measured:
-        """One of the runs: in all but seed and scores it is as the others."""
+        """One run, for what all have in common."""
         return self.runs[0]
 
     @property
@@ -53,96 +47,79 @@ class Column:
 def columns_of(runs: list[Measured]) -> tuple[list[Column], list[str]]:
     """Sort runs into columns.
 
-    :return: columns, and lines on what was kept apart or left out
+    :return: columns; and lines on seeds that were run twice, and on columns whose runs come from
+        different code or machines
     """
-    groups: dict[str, list[Measured]] = {}
+    recipes: dict[tuple[str, str], dict[str, list[Measured]]] = {}
     for run in runs:
-        groups.setdefault(json.dumps([run.game.env_id, traits(run)]), []).append(run)
+        groups = recipes.setdefault((run.game.env_id, run.recipe), {})
+        groups.setdefault(json.dumps(settings(run), sort_keys=True), []).append(run)
     columns, notes = [], []
-    for group in groups.values():
-        kept, doubles = _one_per_seed(group)
-        game = [g[0] for g in groups.values() if g[0].game == group[0].game]
-        label, is_variant = _label(group[0], game)
-        columns.append(Column(label, tuple(kept), is_variant))
-        notes += doubles + _made_differently(columns[-1])
-    return columns, notes + _split(columns)
+    for (env_id, recipe), groups in recipes.items():
+        labels = _labels(recipe, [group[0] for group in groups.values()])
+        for label, group in zip(labels, groups.values(), strict=True):
+            kept, doubles = _one_per_seed(group)
+            columns.append(Column(label, tuple(kept)))
+            notes += doubles
+            origins = _unequal(_table([run.made_with for run in kept]))
+            if origins:
+                notes.append(f"{env_id}, {label}: runs of different {', '.join(origins)}")
+    return columns, notes
 
 
-def traits(run: Measured) -> Traits:
-    """All that has to be the same within a column, in words."""
+def settings(run: Measured) -> dict[str, str]:
+    """All that is the same within a column, as text; hyperparameters with dotted names."""
+    values = {name: value for name, value in run.hyperparams.items() if name != "n_timesteps"}
     return {
-        "recipe": run.recipe,
         "algo": run.algo,
-        "budget": _frames(run.budget),
-        "engine": ", ".join(f"{name} {value}" for name, value in run.engine.items()),
-        **{name: WORDS[name].format(f"{value:g}") for name, value in run.protocol.items()},
-        "frames a step": f"{run.frame_skip} frames a step",
-        "evaluations": _evaluated(run.steps),
-        "hyperparams": json.dumps(_values_of(run), sort_keys=True, default=str),
+        "budget": f"{run.budget / 1e6:g}M frames",
+        **{name: f"{value:g}" for name, value in run.protocol.items()},
+        **run.engine,
+        "frame_skip": str(run.frame_skip),
+        "evaluated": _when(run.steps),
+        **_flat(values),
     }
 
 
-def _evaluated(steps: FloatArray) -> str:
-    every = {int(step) for step in np.diff(steps, prepend=0)}
-    if len(every) == 1:
-        return f"evaluated {len(steps)} times, every {every.pop():,} steps"
-    return f"evaluated at {', '.join(f'{step:,.0f}' for step in steps)} steps"
+def settings_table(runs: Sequence[Measured]) -> dict[str, list[str]]:
+    """Each setting of any of the runs with its value in all of them."""
+    return {
+        name: [value or "-" for value in values]
+        for name, values in _table([settings(run) for run in runs]).items()
+    }
+
+
+def differing(runs: Sequence[Measured]) -> dict[str, list[str]]:
+    """Those of `settings_table` that are not the same in all runs."""
+    return _unequal(settings_table(runs))
 
 
 def why_not(x: Column, y: Column) -> str:
-    """Why the scores of two columns of a game are not compared; empty: they are."""
-    a, b = traits(x.first), traits(y.first)
-    names = ["budget", *WORDS]
-    different = [f"{a[name]} beside {b[name]}" for name in names if a[name] != b[name]]
-    ends = x.first.frames[-1], y.first.frames[-1]
+    """Why two columns of a game are not compared; empty: they are."""
+    a, b = settings(x.first), settings(y.first)
+    different = [f"{name} {a[name]} and {b[name]}" for name in COMPARABLE if a[name] != b[name]]
+    ends = [float(column.first.frames[-1]) for column in (x, y)]
     if not different and abs(ends[0] - ends[1]) > SAME_END * x.first.budget:
-        different = [f"last evaluated after {_frames(ends[0])} beside {_frames(ends[1])}"]
+        different = [f"last evaluated after {ends[0]:,.0f} and {ends[1]:,.0f} frames"]
     return ", ".join(different)
 
 
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Hyperparameters with dotted names, as text."""
-    found: dict[str, str] = {}
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + str(name)] = value if isinstance(value, str) else json.dumps(value)
-    return found
+def _labels(recipe: str, runs: list[Measured]) -> list[str]:
+    """A label for each column of a recipe.
 
-
-def plain(value: Any) -> Any:
-    """A value of a recipe without what JSON may lose on its way: 10.0 is 10."""
-    if isinstance(value, dict):
-        return {str(name): plain(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [plain(one) for one in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def shown(run: Measured) -> dict[str, str]:
-    """A run's hyperparameters as `flat` gives them."""
-    return flat(plain(run.hyperparams))
-
-
-def differing(values: list[dict[str, str]]) -> list[str]:
-    """Names whose values are not the same in all of these."""
-    names = sorted({name for own in values for name in own})
-    return [name for name in names if len({own.get(name) for own in values}) > 1]
-
-
-def _values_of(run: Measured) -> dict[str, Any]:
-    """Hyperparameters but for the budget, which is a trait of its own."""
-    values: dict[str, Any] = plain(run.hyperparams)
-    return {name: value for name, value in values.items() if name != "n_timesteps"}
-
-
-def _frames(frames: float) -> str:
-    return f"{frames / 1e6:g}M frames"
+    :param runs: one of each column
+    """
+    if len(runs) == 1:
+        return [recipe]
+    rows = differing(runs).items()
+    texts = [", ".join(f"{name} {values[i]}" for name, values in rows) for i in range(len(runs))]
+    if max(map(len, texts)) > LONGEST or len(set(texts)) < len(texts):
+        texts = [f"{VARIANT}{i + 1}" for i in range(len(runs))]
+    return [f"{recipe} ({text})" for text in texts]
 
 
 def _one_per_seed(group: list[Measured]) -> tuple[list[Measured], list[str]]:
-    """The latest run of each seed: a seed twice is no second measurement."""
+    """The latest run of each seed: the same seed again is no independent measurement."""
     latest = {run.seed: run for run in group}
     notes = [
         f"{run.name}: left out, {latest[run.seed].name} has the same seed {run.seed}"
@@ -152,54 +129,41 @@ def _one_per_seed(group: list[Measured]) -> tuple[list[Measured], list[str]]:
     return [latest[seed] for seed in sorted(latest)], notes
 
 
-def _label(run: Measured, others: list[Measured]) -> tuple[str, bool]:
-    """The recipe, and in what a column differs from those of its game; whether it is a variant."""
-    own = traits(run)
-    seen = [traits(other) for other in others]
-    same_recipe = [t for t in seen if t["recipe"] == own["recipe"]]
-    parts = [
-        own[name]
-        for name in own
-        if own[name]
-        and name not in ("recipe", "algo", "hyperparams", "evaluations")
-        and len({t[name] for t in seen}) > 1
-    ]
-    if len({t["evaluations"] for t in same_recipe}) > 1:
-        parts.append(own["evaluations"])
-    variants = list(dict.fromkeys((t["algo"], t["hyperparams"]) for t in same_recipe))
-    if len(variants) > 1:
-        number = variants.index((own["algo"], own["hyperparams"])) + 1
-        parts.append(_variant(number, run, [o for o in others if o.recipe == run.recipe]))
-    label = f"{run.recipe} ({', '.join(parts)})" if parts else run.recipe
-    return label, bool(parts) and parts[-1].startswith("variant ")
+def _table(rows: list[dict[str, str]]) -> dict[str, list[str | None]]:
+    """Each key of any row with its values in all of them."""
+    names = sorted({name for row in rows for name in row})
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
-def _variant(number: int, run: Measured, others: list[Measured]) -> str:
-    """What is different in a run's hyperparameters, where that can be said in a word or two."""
-    own = flat(_values_of(run))
-    different = differing([flat(_values_of(other)) for other in others])
-    said = ", ".join(f"{name} {own.get(name, 'default')}" for name in different)
-    return said if 0 < len(said) <= SHORT else f"variant {number}"
+def _unequal(table: dict[str, list[Value]]) -> dict[str, list[Value]]:
+    return {name: values for name, values in table.items() if len(set(values)) > 1}
 
 
-def _made_differently(column: Column) -> list[str]:
-    """A line where runs of a column come from different code or machines."""
-    names = dict.fromkeys(name for run in column.runs for name in run.made_with)
-    found = {name: {run.made_with.get(name) for run in column.runs} for name in names}
-    different = [name for name, values in found.items() if len(values) > 1]
-    if not different:
-        return []
-    return [f"{column.first.game.env_id}, {column.label}: runs of different {', '.join(different)}"]
+def _when(steps: FloatArray) -> str:
+    periods = {int(step) for step in np.diff(steps, prepend=0)}
+    if len(periods) == 1:
+        return f"every {periods.pop():,} steps to {steps[-1]:,.0f}"
+    return f"at {', '.join(f'{step:,.0f}' for step in steps)} steps"
 
 
-def _split(columns: list[Column]) -> list[str]:
-    """A line for each recipe whose runs fill several columns."""
-    notes = []
-    by_recipe: dict[tuple[str, str], list[str]] = {}
-    for column in columns:
-        key = column.first.game.env_id, column.first.recipe
-        by_recipe.setdefault(key, []).append(column.label)
-    for (env_id, recipe), labels in by_recipe.items():
-        if len(labels) > 1:
-            notes.append(f"{env_id}, {recipe}: kept apart are {'; '.join(labels)}")
-    return notes
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = _text(value)
+    return flat
+
+
+def _text(value: Any) -> str:
+    """A value as text; 10.0 as 10, which JSON on W&B does not tell apart."""
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__name__}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name}: {_text(one)}' for name, one in value.items())}}}"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)

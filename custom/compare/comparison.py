@@ -1,34 +1,35 @@
-"""The whole comparison as plain data: every picture, table and page is drawn from it alone."""
+"""The whole comparison as plain data, from which every picture, table and page is drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from custom.compare import statistics
-from custom.compare.columns import Column, columns_of, differing, shown, why_not
+from custom.compare.columns import (
+    VARIANT,
+    Column,
+    columns_of,
+    differing,
+    settings_table,
+    why_not,
+)
 from custom.compare.levels import clock, levels_of, reached
-from custom.compare.measured import FloatArray, Measured
+from custom.compare.measured import ENGINE, PROTOCOL, FloatArray, Measured
 from custom.scores import human_normalised
 
 Data = dict[str, Any]
-TELL = 5  # pairs, of which each takes a second or more
 THRESHOLDS = 81  # of a performance profile
+SAME_OVER_GAMES = ("algo", *ENGINE, *PROTOCOL)
 
 
-def compare(
-    runs: list[Measured],
-    left_out: list[str],
-    source: str = "logs",
-    tell: Callable[[str], None] = lambda text: None,
-) -> Data:
+def compare(runs: list[Measured], left_out: list[str]) -> Data:
     """Compare runs.
 
-    :param left_out: lines on runs that are not among them
-    :param tell: takes a line where many pairs take their time
+    :param left_out: one line for each run that is not among them
     :return: numbers, texts, lists and dictionaries only, as they are written into compare.json
     """
     columns, notes = columns_of(runs)
@@ -37,37 +38,37 @@ def compare(
         games.setdefault(column.first.game.env_id, []).append(column)
     over_games, reasons = _over_games(games) if len(games) > 1 else (None, [])
     return {
-        "source": source,
-        "games": [_game(env_id, own, tell) for env_id, own in games.items()],
+        "games": [_game(env_id, of_game) for env_id, of_game in games.items()],
         "over_games": over_games,
         "notes": [*left_out, *notes, *reasons],
     }
 
 
-def _game(env_id: str, columns: list[Column], tell: Callable[[str], None]) -> Data:
+def _game(env_id: str, columns: list[Column]) -> Data:
     levels = levels_of([run for column in columns for run in column.runs])
     pairs: list[Data] = []
     remarks = []
-    both = list(combinations(columns, 2))
-    for number, (x, y) in enumerate(both):
-        if number and number % TELL == 0:
-            tell(f"{env_id}: pair {number} of {len(both)}")
+    for x, y in combinations(columns, 2):
         reason = why_not(x, y)
         if reason:
             remarks.append(f"{x.label} and {y.label} are not compared: {reason}")
             continue
-        found = statistics.pair(x.final[:, None], y.final[:, None])
-        pairs.append({"x": x.label, "y": y.label, **found})
+        result = statistics.pair(x.final[:, None], y.final[:, None])
+        pairs.append({"x": x.label, "y": y.label, **result})
         if x.first.hyperparams.get("env_wrapper") != y.first.hyperparams.get("env_wrapper"):
-            remarks.append(f"{x.label} and {y.label} play in different wrappers, evaluated too")
+            remarks.append(f"{x.label} and {y.label} are evaluated in different wrappers")
     statistics.judge(pairs)
+    rows = settings_table([column.first for column in columns])
     return {
         "env_id": env_id,
         "levels": levels,
         "columns": [_column(column, levels) for column in columns],
         "pairs": pairs,
         "remarks": remarks,
-        "hyperparameters": _hyperparameters(columns),
+        "settings": [
+            {"name": name, "values": values, "differs": len(set(values)) > 1}
+            for name, values in rows.items()
+        ],
     }
 
 
@@ -97,7 +98,6 @@ def _run(run: Measured) -> Data:
         "name": run.name,
         "seed": run.seed,
         "seconds": run.seconds,
-        "hardware": run.hardware,
         "steps": run.steps.tolist(),
         "mean": run.means.tolist(),
         "std": run.scores.std(axis=1).tolist(),
@@ -106,68 +106,55 @@ def _run(run: Measured) -> Data:
     }
 
 
-def _hyperparameters(columns: list[Column]) -> list[Data]:
-    """Each hyperparameter with its value in each column, those that differ first."""
-    values = [shown(column.first) for column in columns]
-    different = differing(values)
-    rows: list[Data] = [
-        {
-            "name": name,
-            "values": [own.get(name) for own in values],
-            "differs": name in different,
-        }
-        for name in sorted({name for own in values for name in own})
-    ]
-    return sorted(rows, key=lambda row: not row["differs"])
-
-
 def _over_games(games: dict[str, list[Column]]) -> tuple[Data | None, list[str]]:
     """Human-normalised scores over the games, and why something is not among them."""
-    labels = list(dict.fromkeys(c.label for columns in games.values() for c in columns))
-    matrices: dict[str, FloatArray] = {}
-    notes, protocols = [], {}
-    for label in labels:
-        found = [c for columns in games.values() for c in columns if c.label == label]
-        scores = [_normalised(c) for c in found]
-        if any(column.is_variant for column in found):
-            reason = "which variants of its games belong together nobody knows"
-        elif len({(c.first.algo, str(c.first.engine)) for c in found}) > 1:
-            reason = "its games were trained with different engines"
-        elif len(found) < len(games):
-            missing = set(games) - {c.first.game.env_id for c in found}
-            reason = f"it has no such column in {', '.join(sorted(missing))}"
-        elif any(score is None for score in scores):
-            reason = "there is no human score of a game"
-        elif len({str(c.first.protocol) for c in found}) > 1:
-            reason = "its games were evaluated by different protocols"
-        else:
-            rows = min(len(c.runs) for c in found)
-            if rows < max(len(c.runs) for c in found):
-                notes.append(f"over games, {label}: the first {rows} seeds of each game count")
-            notes += _different_in(label, found)
-            matrices[label] = np.stack([s[:rows] for s in scores if s is not None], axis=1)
-            protocols[label] = [str(c.first.protocol) + str(c.first.budget) for c in found]
+    by_label: dict[str, list[Column]] = {}
+    for column in (column for columns in games.values() for column in columns):
+        by_label.setdefault(column.label, []).append(column)
+    joined: dict[str, list[Column]] = {}
+    notes = []
+    for label, columns in by_label.items():
+        different = differing([column.first for column in columns])
+        reason = _why_not_joined(columns, different, set(games))
+        if reason:
+            notes.append(f"over games, {label}: left out, {reason}")
             continue
-        notes.append(f"over games, {label}: left out, {reason}")
-    return (_aggregates(matrices, protocols, list(games)) if matrices else None), notes
+        joined[label] = columns
+        counts = {len(column.runs) for column in columns}
+        if len(counts) > 1:
+            notes.append(f"over games, {label}: the first {min(counts)} seeds of each game count")
+        if different:
+            notes.append(f"over games, {label}: its games differ in {', '.join(different)}")
+    return (_aggregates(joined, list(games)) if joined else None), notes
 
 
-def _different_in(label: str, columns: list[Column]) -> list[str]:
-    """A line on hyperparameters that are not the same in every game."""
-    found = differing([shown(column.first) for column in columns])
-    return [f"over games, {label}: its games differ in {', '.join(found)}"] if found else []
+def _why_not_joined(columns: list[Column], different: Collection[str], env_ids: set[str]) -> str:
+    """Why columns of one label are not averaged over games; empty: they are.
+
+    :param different: names of settings that are not the same in all of them
+    """
+    missing = env_ids - {column.first.game.env_id for column in columns}
+    if missing:
+        return f"it has no such column in {', '.join(sorted(missing))}"
+    if VARIANT in columns[0].label:
+        return "which variants of its games belong together is unknown"
+    if any(human_normalised(column.first.game.rom, 0.0) is None for column in columns):
+        return "there is no human score of a game"
+    critical = [name for name in SAME_OVER_GAMES if name in different]
+    return f"its games differ in {', '.join(critical)}" if critical else ""
 
 
-def _aggregates(
-    matrices: dict[str, FloatArray], protocols: dict[str, list[str]], games: list[str]
-) -> Data:
+def _aggregates(joined: dict[str, list[Column]], games: list[str]) -> Data:
+    """Statistics over games, of the same number of runs in each."""
+    matrices = {label: _normalised(columns) for label, columns in joined.items()}
+    how = {label: [(c.first.protocol, c.first.budget) for c in cs] for label, cs in joined.items()}
     highest = max(float(scores.max()) for scores in matrices.values())
     lowest = min(float(scores.min()) for scores in matrices.values())
     thresholds = np.linspace(min(lowest, 0), max(highest, 0.1), THRESHOLDS)
     pairs = [
         {"x": x, "y": y, **statistics.pair(matrices[x], matrices[y])}
         for x, y in combinations(matrices, 2)
-        if protocols[x] == protocols[y]
+        if how[x] == how[y]
     ]
     statistics.judge(pairs)
     return {
@@ -186,9 +173,11 @@ def _aggregates(
     }
 
 
-def _normalised(column: Column) -> FloatArray | None:
-    """(runs,), human-normalised final scores."""
-    rom = column.first.game.rom
-    scores = [human_normalised(rom, float(score)) for score in column.final]
-    known = [score for score in scores if score is not None]
-    return np.array(known) if len(known) == len(scores) else None
+def _normalised(columns: list[Column]) -> FloatArray:
+    """(runs, games), human-normalised final scores."""
+    rows = min(len(column.runs) for column in columns)
+    by_game = [
+        [human_normalised(column.first.game.rom, float(score)) for score in column.final[:rows]]
+        for column in columns
+    ]
+    return np.stack([np.array(scores, dtype=float) for scores in by_game], axis=1)

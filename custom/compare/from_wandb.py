@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from custom.baselines import baselines_file, read_baselines
-from custom.compare.from_logs import gather
+from custom.compare.from_logs import Runs, gather
 from custom.compare.measured import FloatArray, Measured, measured
-from custom.compare.output import FILMS
-from custom.compare.page import LARGEST_VIDEO
-from custom.console import say
 from custom.errors import UserError
 from custom.recipe.games import Game
+from custom.recipe.model import check
 from custom.tracking import client
 from custom.tracking.callback import AT_THE_END
 
@@ -27,86 +23,61 @@ if TYPE_CHECKING:
     from wandb.apis.public import Run
 
 
-def from_wandb(
-    project: str, games: list[Game], recipes: list[str], logs: Path, out: Path
-) -> tuple[list[Measured], list[str]]:
-    """The runs of games and recipes in a project.
+def from_wandb(project: str, games: list[Game], recipes: list[str], logs: Path) -> Runs:
+    """The runs of games and recipes in a project; see `gather`.
 
-    :param project: ``entity/name``, or the name of one of one's own
-    :param logs: where measured baselines are
-    :param out: a folder that takes films, in `FILMS`
-    :return: runs, those of a recipe `in_order`; and why others are left out, a line each
-    :raises UserError: W&B does not answer, or a recipe has no run that can be compared
+    :param project: ``entity/name``, or the name of one of the user's projects
+    :param logs: folder of measured baselines
+    :raises UserError: also where W&B does not answer
     """
 
-    def find(name: str) -> Iterator[tuple[Run, Path]]:
+    def readers(recipe: str) -> Iterator[Callable[[], Measured]]:
         for game in games:
-            for run in client.runs(project, {"env_id": game.env_id, "recipe": name}):
-                yield run, baselines_file(logs, name, game)
+            baselines = baselines_file(logs, recipe, game)
+            for run in client.runs(project, {"env_id": game.env_id, "recipe": recipe}):
+                yield partial(_read, run, baselines)
 
-    def read(found: tuple[Run, Path]) -> Measured:
-        run, baselines = found
-        return _read(run, read_baselines(baselines), out)
-
-    with _asking(project):
-        client.log_in()
-        return gather(games, recipes, f"{project} on W&B", find, read)
+    with _one_line(f"PROJECT {project}"):
+        try:
+            client.log_in()
+        except client.RefusedError as error:
+            raise UserError(f"W&B: {error}") from None
+        return gather(games, recipes, f"{project} on W&B", readers)
 
 
 @contextmanager
-def _asking(project: str) -> Iterator[None]:
-    """Whatever goes wrong between here and W&B, in one line."""
+def _one_line(place: str) -> Iterator[None]:
+    """Turn what the client raises, which may be any exception, into one line."""
     try:
         yield
-    except (UserError, OSError):  # of ours, or of a disk
+    except UserError:
         raise
-    except client.RefusedError as error:  # nothing wrong with the project
-        raise UserError(f"W&B: {error}") from None
-    except Exception as error:  # the client raises what its libraries raise
-        raise UserError(f"PROJECT {project}: cannot be read ({client.reason(error)})") from None
+    except Exception as error:
+        raise UserError(f"{place}: cannot be read ({client.reason(error)})") from None
 
 
-def _read(run: Run, baselines: dict[str, Any] | None, out: Path) -> Measured:
+def _read(run: Run, baselines: Path) -> Measured:
     name = "/".join(run.path)
-    facts = dict(run.config)
-    hyperparams = facts.pop("hyperparams", None)
-    if not isinstance(hyperparams, dict):
-        raise UserError(f"{name}: was not tracked by this project")
-    known = {key: run.summary_metrics[key] for key in AT_THE_END if key in run.summary_metrics}
-    facts |= {"state": run.state} | known
-    steps, scores = _evaluations(name, run)
-    found = measured(name, facts, hyperparams, steps, scores, baselines=baselines)
-    return replace(found, video=_film(run, out))
+    with _one_line(name):
+        facts = dict(run.config)
+        hyperparams = facts.pop("hyperparams", None)
+        if not isinstance(hyperparams, dict):
+            raise UserError(f"{name}: was not tracked by this project")
+        at_the_end = {k: run.summary_metrics[k] for k in AT_THE_END if k in run.summary_metrics}
+        values = check(hyperparams, str(facts["algo"])).model_dump()
+        facts |= {"state": run.state, **at_the_end}
+        known = read_baselines(baselines)
+    with _one_line(f"{name}: evaluations"):
+        steps, scores = _evaluations(run)
+    return measured(name, facts, values, steps, scores, baselines=known)
 
 
-def _evaluations(name: str, run: Run) -> tuple[FloatArray, FloatArray]:
-    """Steps, (N,), and scores, (N, games); of an evaluation that is there twice, the later one."""
+def _evaluations(run: Run) -> tuple[FloatArray, FloatArray]:
+    """Steps, (N,), and scores, (N, games); of two evaluations at one step, the later one."""
     rows = run.scan_history(keys=["steps", "eval/scores"], use_cache=False)
-    scores = {int(row["steps"]): row["eval/scores"] for row in rows}
-    steps = sorted(scores)
-    try:
-        found = np.array([scores[step] for step in steps], dtype=float)
-        if found.size and found.ndim != 2:
-            raise ValueError(f"scores of shape {found.shape}")
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{name}: its evaluations cannot be read ({error})") from None
-    return np.array(steps, dtype=float), found
-
-
-def _film(run: Run, out: Path) -> Path | None:
-    """Fetch the last film of a run, to its place below `out`."""
-    shown = run.summary_metrics.get("eval/video")
-    if not isinstance(shown, dict):
-        return None
-    film = Path(FILMS) / f"{quote(run.id, safe='')}.mp4"
-    try:
-        file = run.file(str(shown.get("path")))
-        if file.size > LARGEST_VIDEO:
-            return None
-        (out / FILMS).mkdir(exist_ok=True)
-        with TemporaryDirectory(dir=out) as folder, file.download(root=folder) as opened:
-            Path(opened.name).replace(out / film)
-        return film
-    except Exception as error:  # a film is not worth a lost comparison
-        say(f"{'/'.join(run.path)}: no film ({client.reason(error)})")
-        return None
+    by_step = {int(row["steps"]): row["eval/scores"] for row in rows}
+    steps = sorted(by_step)
+    scores = np.array([by_step[step] for step in steps], dtype=float)
+    if scores.size and scores.ndim != 2:
+        raise ValueError(f"scores of shape {scores.shape}")
+    return np.array(steps, dtype=float), scores

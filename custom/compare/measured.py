@@ -1,4 +1,4 @@
-"""What is compared of a run, wherever it was read."""
+"""What is compared of a run, whether it was read from a folder or from W&B."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from custom.recipe.games import Game, find_game
 
 FloatArray = npt.NDArray[np.float64]
 PROTOCOL = ("epsilon", "episodes", "noop_max", "repeat_action_probability", "max_frames")
-LARGEST = 1e12  # nobody scores or trains as much
-ENGINE = {"env": "sb3", "precision": "float32"}  # may change what is learnt; env: of older runs
+LARGEST = 1e12  # no score and no budget is larger
+ENGINE = {"env": "sb3", "precision": "float32"}  # what can change the result, and its default
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A run that was trained to its end.
+    """A finished run.
 
-    :param name: what it is called in tables: its folder, or its address on W&B
+    :param name: run folder, or address on W&B
     :param budget: of the training, in frames
     :param protocol: of its evaluations, the values that `PROTOCOL` names
-    :param engine: what the engine had of `ENGINE` other than the usual
+    :param engine: the values that `ENGINE` names
     :param steps: (N,), of its evaluations
     :param scores: (N, games), raw points
-    :param started: when, as ISO 8601 writes it: of two runs with one seed the later counts
+    :param started: ISO 8601; of two runs with one seed the later counts
     :param made_with: revision, versions and machine, which may differ within a column
-    :param seconds: the training took, None where nobody knows
-    :param video: of the agent; a path that is not absolute begins at the comparison's folder
-    :param baselines: what `make baselines` measured for the game and recipe
+    :param seconds: duration of the training; None: unknown
+    :param video: of the agent
+    :param baselines: result of `make baselines` for the game and recipe
     """
 
     name: str
@@ -45,7 +45,7 @@ class Measured:
     budget: int
     frame_skip: int
     protocol: dict[str, float]
-    engine: dict[str, Any]
+    engine: dict[str, str]
     hyperparams: dict[str, Any]
     steps: FloatArray
     scores: FloatArray
@@ -54,11 +54,6 @@ class Measured:
     seconds: float | None = None
     video: Path | None = None
     baselines: dict[str, Any] | None = None
-
-    @property
-    def hardware(self) -> str:
-        """On which machine it was trained."""
-        return self.made_with.get("machine", "unknown")
 
     @property
     def frames(self) -> FloatArray:
@@ -78,29 +73,29 @@ def measured(
     hyperparams: dict[str, Any],
     steps: FloatArray,
     scores: FloatArray,
-    **found: Any,
+    **more: Any,
 ) -> Measured:
-    """A run by what its run.json says and its evaluations.
+    """A run from its run.json and its evaluations.
 
-    :param found: video and baselines
-    :raises UserError: it is not to be compared: not finished, not evaluated, or damaged
+    :param more: video and baselines
+    :raises UserError: it cannot be compared: not finished, not evaluated, or damaged
     """
     if facts.get("state") != "finished":
         raise UserError(f"{name}: {facts.get('state')}, not finished")
     if "eval_protocol" not in facts:
-        raise UserError(f"{name}: nothing says how it was evaluated during its training")
+        raise UserError(f"{name}: the protocol of its evaluations is unknown")
     if not scores.size:
         raise UserError(f"{name}: has no evaluation during its training")
     numbers = np.array([*steps, *scores.flat])
     if not ((np.abs(numbers) < LARGEST).all() and (np.diff(steps, prepend=0) > 0).all()):
-        raise UserError(f"{name}: its evaluations have numbers that are not finite, or no order")
+        raise UserError(f"{name}: its evaluations are not finite, or their steps do not increase")
     try:
-        return _of_facts(name, facts, hyperparams=hyperparams, steps=steps, scores=scores, **found)
+        return _from_facts(name, facts, hyperparams=hyperparams, steps=steps, scores=scores, **more)
     except (LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise UserError(f"{name}: what is known of it is damaged ({error!r})") from None
+        raise UserError(f"{name}: run.json or its tracked copy is damaged ({error!r})") from None
 
 
-def _of_facts(name: str, facts: dict[str, Any], **found: Any) -> Measured:
+def _from_facts(name: str, facts: dict[str, Any], **more: Any) -> Measured:
     seconds, budget = facts.get("wall_clock_seconds"), int(facts["n_timesteps"])
     if not facts["eval_protocol"].get("full_games", True):
         raise ValueError("not evaluated on full games")
@@ -119,9 +114,9 @@ def _of_facts(name: str, facts: dict[str, Any], **found: Any) -> Measured:
         budget=budget * int(facts["frame_skip"]),
         frame_skip=int(facts["frame_skip"]),
         protocol={key: float(facts["eval_protocol"][key]) for key in PROTOCOL},
-        engine={k: engine[k] for k, usual in ENGINE.items() if engine.get(k, usual) != usual},
+        engine={key: str(engine.get(key, default)) for key, default in ENGINE.items()},
         started=str(facts.get("started", "")),
         made_with={name: str(value) for name, value in made_with.items()},
         seconds=None if seconds is None else float(seconds),
-        **found,
+        **more,
     )

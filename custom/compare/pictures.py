@@ -12,37 +12,46 @@ from matplotlib.figure import Figure
 
 from custom.compare.comparison import Data
 
-# Okabe and Ito's colours, which the colour-blind can tell apart, but for black and yellow, which
-# not every paper shows; the page has the same.
+# Okabe and Ito's palette for the colour-blind, with grey and brown for its black and yellow.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#a6761d")
-DASHES = ("-", "--", "-.", ":")
-ENDINGS = ("png", "svg")
-REFERENCES = {"random": ":", "best action": "--", "nature": "-."}
+DASHES = ("-", "--", "-.", ":")  # or equal curves would hide each other
+GREY = "#808080"
 
 
-def draw_all(data: Data, folder: Path) -> list[str]:
-    """Draw every picture twice.
-
-    :return: names of the files
-    """
+def draw_all(data: Data, folder: Path) -> None:
+    """Draw every picture as PNG and SVG."""
     figures: dict[str, Figure] = {}
     for game in data["games"]:
         name = game["env_id"].replace("/", "-")
-        figures[f"curves-{name}"] = draw_curves(game)
-        figures[f"scores-{name}"] = draw_scores(game)
+        figures[f"curves-{name}"] = _curves(game)
+        figures[f"scores-{name}"] = _scores(game)
         if game["pairs"]:
-            figures[f"pairs-{name}"] = draw_pairs(game["pairs"], game["env_id"])
+            figures[f"pairs-{name}"] = _pairs(game["pairs"], game["env_id"])
     if data["over_games"]:
-        figures["profiles"] = draw_profiles(data["over_games"])
+        figures["profiles"] = _profiles(data["over_games"])
     with mpl.rc_context({"svg.hashsalt": "compare", "svg.fonttype": "none"}):
         for name, figure in figures.items():
-            for ending in ENDINGS:
-                metadata: Any = {"Date": None} if ending == "svg" else None
-                figure.savefig(folder / f"{name}.{ending}", metadata=metadata)
-    return [f"{name}.{ending}" for name in figures for ending in ENDINGS]
+            figure.savefig(folder / f"{name}.png")
+            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
 
 
-def draw_curves(game: Data) -> Figure:
+def score_range(columns: list[Data]) -> tuple[float, float]:
+    """Lowest and highest score of all curves and bands, with a margin."""
+    curves = [column["curve"] for column in columns]
+    scores = [y for curve in curves for name in ("iqm", "low", "high") for y in curve[name] or []]
+    margin = 0.05 * (max(scores) - min(scores)) or 1.0
+    return min(scores) - margin, max(scores) + margin
+
+
+def beyond(levels: list[Data], low: float, high: float) -> tuple[str, str]:
+    """Names of the levels above and below a range, for its edges: far lines flatten a curve."""
+    names = [(level["score"], f"{level['label']} {level['score']:.4g}") for level in levels]
+    above = ", ".join(name for score, name in sorted(names) if score > high)
+    below = ", ".join(name for score, name in sorted(names, reverse=True) if score < low)
+    return above and f"↑ {above}", below and f"↓ {below}"
+
+
+def _curves(game: Data) -> Figure:
     """Score against frames, a line with its band for each column."""
     figure, axes = _figure(
         f"{game['env_id']}: IQM over seeds, 95 % stratified bootstrap",
@@ -50,25 +59,24 @@ def draw_curves(game: Data) -> Figure:
         "raw score of a full game",
     )
     for i, column in enumerate(game["columns"]):
-        curve, style = column["curve"], _style(i)
-        frames = [frame / 1e6 for frame in curve["frames"]]
-        label = f"{short(column['label'])}, {_seeds(column)}"
-        axes.plot(frames, curve["iqm"], marker="o", ms=3, label=label, **style)
-        if curve["low"]:
-            axes.fill_between(frames, curve["low"], curve["high"], color=style["color"], alpha=0.18)
-    for level in game["levels"]:
-        if level["name"] in REFERENCES:
+        frames = [frame / 1e6 for frame in column["curve"]["frames"]]
+        label = f"{_wrapped(column['label'])}, {_seeds(column)}"
+        _line(axes, i, frames, column["curve"], "iqm", label)
+    low, high = score_range(game["columns"])
+    for i, level in enumerate(game["levels"]):
+        if low <= level["score"] <= high:
             label = f"{level['label']}: {level['score']:.4g}"
-            style = {"color": "0.45", "ls": REFERENCES[level["name"]], "lw": 1}
-            axes.axhline(level["score"], label=label, **style)
-    axes.set_title(
-        f"{game['env_id']}: IQM over seeds, 95 % stratified bootstrap", fontsize="medium"
-    )
-    axes.legend(loc="best", fontsize="x-small")
+            axes.axhline(level["score"], color=GREY, ls=DASHES[i % 4], lw=1, label=label)
+    axes.set_ylim(low, high)
+    above, below = beyond(game["levels"], low, high)
+    note: dict[str, Any] = {"transform": axes.transAxes, "color": GREY, "fontsize": "x-small"}
+    axes.text(0.01, 0.985, above, va="top", **note)
+    axes.text(0.99, 0.015, below, ha="right", **note)
+    figure.legend(loc="outside lower center", ncols=2, fontsize="x-small")
     return figure
 
 
-def draw_scores(game: Data) -> Figure:
+def _scores(game: Data) -> Figure:
     """The final score of each column with its interval, and of each of its runs."""
     columns = game["columns"]
     figure, axes = _figure(f"{game['env_id']}: final score", "raw score of a full game", "")
@@ -77,44 +85,45 @@ def draw_scores(game: Data) -> Figure:
         means = [run["mean"][-1] for run in column["runs"]]
         axes.plot(means, [i] * len(means), "o", color=colour, alpha=0.4, ms=5)
         _interval(axes, column["iqm"], column["iqm_95"], i, colour)
-    _rows(axes, [f"{short(column['label'])}\n{_seeds(column)}" for column in columns])
+    _rows(axes, [f"{_wrapped(column['label'])}\n{_seeds(column)}" for column in columns])
     return figure
 
 
-def draw_pairs(pairs: list[Data], title: str) -> Figure:
+def _pairs(pairs: list[Data], title: str) -> Figure:
     """The probability that a run of one column beats a run of the other."""
     figure, axes = _figure(f"{title}: probability of improvement", "P(first > second)", "")
     for i, pair in enumerate(pairs):
         _interval(axes, pair["probability"], pair["probability_95"], i, COLOURS[0])
-    axes.axvline(0.5, color="0.45", ls=":", lw=1)
+    axes.axvline(0.5, color=GREY, ls=":", lw=1)
     axes.set_xlim(-0.02, 1.02)
-    labels = [f"{short(p['x'])} > {short(p['y'])}\n{p['verdict'].split(':')[0]}" for p in pairs]
+    labels = [f"{_wrapped(p['x'])} > {_wrapped(p['y'])}\n{_wrapped(p['verdict'])}" for p in pairs]
     _rows(axes, labels)
     return figure
 
 
-def draw_profiles(over_games: Data) -> Figure:
+def _profiles(over_games: Data) -> Figure:
     """Performance profiles: the share of runs above each human-normalised score."""
     title = f"performance profiles, {len(over_games['games'])} games"
     figure, axes = _figure(title, "human-normalised score τ", "share of runs with score > τ")
     for i, column in enumerate(over_games["columns"]):
-        profile, style, at = column["profile"], _style(i), over_games["thresholds"]
-        axes.plot(at, profile["share"], label=short(column["label"]), **style)
-        if profile["low"]:
-            axes.fill_between(at, profile["low"], profile["high"], color=style["color"], alpha=0.18)
+        label = _wrapped(column["label"])
+        _line(axes, i, over_games["thresholds"], column["profile"], "share", label)
     axes.set_ylim(-0.02, 1.02)
     axes.legend(loc="best", fontsize="x-small")
     return figure
 
 
-def plain(text: str) -> str:
-    """Text in which matplotlib finds no formula."""
-    return text.replace("$", r"\$")
+def _line(axes: Axes, i: int, x: list[float], curve: Data, name: str, label: str) -> None:
+    colour, marker = COLOURS[i % len(COLOURS)], "o" if name == "iqm" else ""
+    dash = DASHES[i % len(DASHES)]
+    axes.plot(x, curve[name], dash, color=colour, lw=1.8, marker=marker, ms=3, label=label)
+    if curve["low"]:
+        axes.fill_between(x, curve["low"], curve["high"], color=colour, alpha=0.18)
 
 
-def short(label: str) -> str:
-    """A label in lines that leave room for what it names."""
-    return plain(textwrap.fill(label, 36))
+def _wrapped(text: str) -> str:
+    """Text in short lines, in which matplotlib finds no formula."""
+    return textwrap.fill(text, 36).replace("$", r"\$")
 
 
 def _figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
@@ -127,11 +136,6 @@ def _figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _style(i: int) -> dict[str, Any]:
-    dash = DASHES[i % len(DASHES)]  # or equal curves would hide each other
-    return {"color": COLOURS[i % len(COLOURS)], "ls": dash, "lw": 1.8}
-
-
 def _interval(axes: Axes, point: float, ends: list[float] | None, row: int, colour: str) -> None:
     if ends:
         axes.plot(ends, [row, row], color=colour, lw=6, alpha=0.3, solid_capstyle="butt")
@@ -139,6 +143,7 @@ def _interval(axes: Axes, point: float, ends: list[float] | None, row: int, colo
 
 
 def _rows(axes: Axes, labels: list[str]) -> None:
+    """Name the rows, and make the figure as high as they need."""
     axes.set_yticks(range(len(labels)), labels, fontsize="small")
     axes.set_ylim(len(labels) - 0.4, -0.6)
     lines = sum(label.count("\n") + 1 for label in labels)

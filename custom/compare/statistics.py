@@ -17,15 +17,14 @@ from scipy.stats import trim_mean
 
 from custom.compare.measured import FloatArray
 
-REPS = 2000  # rliable's own number for profiles
-CHANCE = 0.05
-DEALS = 10_000  # of a permutation test; more ways than that are drawn from
-Interval = list[float] | None
+REPS = 2000  # bootstrap samples; rliable's default for profiles
+ALPHA = 0.05
+PERMUTATIONS = 10_000  # all of them up to this number, else so many drawn at random
 
 
 @contextlib.contextmanager
 def fixed_seed(seed: int = 0) -> Iterator[None]:
-    """The same intervals each time: rliable draws from NumPy's global generator."""
+    """Seed NumPy's global generator, from which rliable draws, and restore it afterwards."""
     state = np.random.get_state()
     np.random.seed(seed)
     try:
@@ -38,24 +37,24 @@ def estimate(func: Any, *scores: FloatArray) -> tuple[FloatArray, FloatArray]:
     """A statistic and its 95 % interval.
 
     :param func: of as many matrices as are given; returns a vector
-    :param scores: one matrix, or several that are resampled each by itself
+    :param scores: one matrix, or several that are resampled independently
     :return: (K,), and (2, K)
     """
-    given = {"": scores[0] if len(scores) == 1 else list(scores)}
+    data = {"": scores[0] if len(scores) == 1 else list(scores)}
     with fixed_seed():
-        points, intervals = library.get_interval_estimates(given, func, reps=REPS)
+        points, intervals = library.get_interval_estimates(data, func, reps=REPS)
     return np.asarray(points[""]), np.asarray(intervals[""])
 
 
 def curve(curves: FloatArray) -> dict[str, Any]:
-    """Interquartile mean over the runs at each evaluation; no band around a single run.
+    """Interquartile mean over the runs at each evaluation; a single run has no band.
 
     :param curves: (runs, N)
     """
 
     def iqm(scores: FloatArray) -> FloatArray:
         flat = scores.reshape(len(scores), -1)
-        return np.asarray(trim_mean(flat, proportiontocut=0.25, axis=0))  # aggregate_iqm of each
+        return np.asarray(trim_mean(flat, proportiontocut=0.25, axis=0))  # as aggregate_iqm
 
     if len(curves) == 1:
         return {"iqm": curves[0].tolist(), "low": None, "high": None}
@@ -92,16 +91,12 @@ def profile(scores: FloatArray, thresholds: FloatArray) -> dict[str, Any]:
     """Share of the runs above each threshold, with its interval where there are several runs."""
     with fixed_seed():
         points, bands = library.create_performance_profile({"": scores}, thresholds, reps=REPS)
-    low, high = bands[""] if len(scores) > 1 else (None, None)
-    return {
-        "share": points[""].tolist(),
-        "low": None if low is None else low.tolist(),
-        "high": None if high is None else high.tolist(),
-    }
+    low, high = bands[""].tolist() if len(scores) > 1 else (None, None)
+    return {"share": points[""].tolist(), "low": low, "high": high}
 
 
 def pair(x: FloatArray, y: FloatArray) -> dict[str, Any]:
-    """How much better x is than y, how probably a run of x beats one of y, and what that means.
+    """Difference of means, probability that a run of x beats a run of y, and p of the difference.
 
     :param x: (runs, games)
     :param y: (other runs, the same games)
@@ -111,19 +106,20 @@ def pair(x: FloatArray, y: FloatArray) -> dict[str, Any]:
         gain = metrics.aggregate_mean(a) - metrics.aggregate_mean(b)
         return np.array([gain, metrics.probability_of_improvement(a, b)])
 
-    found = _named(("difference", "probability"), both, x, y)
     return {
-        **found,
-        "p": chance(x, y),
+        **_named(("difference", "probability"), both, x, y),
+        "seeds": [len(x), len(y)],
+        "p": permutation_p(x, y),
         "smallest_p": 2 / comb(len(x) + len(y), len(x)) ** x.shape[1],
     }
 
 
-def chance(x: FloatArray, y: FloatArray) -> float | None:
-    """Probability of a difference of means as large as this one where there is none.
+def permutation_p(x: FloatArray, y: FloatArray) -> float | None:
+    """Probability of a difference of means at least this large if x and y are equally good.
 
-    A permutation test: in each game every way to deal the runs to the two is as likely. Unlike a
-    bootstrap it keeps its error rate with few runs. Exact for one game with up to `DEALS` ways.
+    A permutation test: within each game all assignments of the runs to x and y are equally likely.
+    Unlike a bootstrap it keeps its error rate with few runs. Exact for one game with at most
+    `PERMUTATIONS` assignments.
 
     :param x: (runs, games)
     :param y: (other runs, the same games)
@@ -132,58 +128,59 @@ def chance(x: FloatArray, y: FloatArray) -> float | None:
     if min(len(x), len(y)) == 1:
         return None
     pooled, n = np.concatenate([x, y]), len(x)
-    if x.shape[1] == 1 and comb(len(pooled), n) <= DEALS:
-        deals = np.array([pooled[list(d)].sum() for d in combinations(range(len(pooled)), n)])
-        means = deals / n - (pooled.sum() - deals) / len(y)
-        extra = 0
+    if x.shape[1] == 1 and comb(len(pooled), n) <= PERMUTATIONS:
+        sums = np.array([pooled[list(c)].sum() for c in combinations(range(len(pooled)), n)])
+        differences = sums / n - (pooled.sum() - sums) / len(y)
+        observed = 0  # it is one of the combinations
     else:
         rng = np.random.default_rng(0)
-        dealt = (rng.permuted(pooled, axis=0) for _ in range(DEALS))
-        means = np.array([deal[:n].mean() - deal[n:].mean() for deal in dealt])
-        extra = 1  # the deal that was seen
-    seen = abs(x.mean() - y.mean())
-    as_large = np.abs(means) >= seen - 1e-9 * max(seen, 1.0)
-    return float((as_large.sum() + extra) / (len(means) + extra))
+        shuffled = (rng.permuted(pooled, axis=0) for _ in range(PERMUTATIONS))
+        differences = np.array([runs[:n].mean() - runs[n:].mean() for runs in shuffled])
+        observed = 1
+    difference = abs(x.mean() - y.mean())
+    as_large = np.abs(differences) >= difference - 1e-9 * max(difference, 1.0)
+    return float((as_large.sum() + observed) / (len(differences) + observed))
 
 
 def judge(pairs: list[dict[str, Any]]) -> None:
     """Give each pair of a table its verdict: ``better``, ``worse``, or why neither can be said.
 
-    Among many pairs some are apart by chance, so p is adjusted for their number (Holm 1979).
+    With many pairs some differ by chance, so p is adjusted for their number (Holm 1979).
 
-    :param pairs: as `pair` makes them; each gets `p_adjusted` and `verdict`
+    :param pairs: results of `pair`; each gets `p_adjusted` and `verdict`
     """
-    known = sorted((found for found in pairs if found["p"] is not None), key=lambda one: one["p"])
+    tested = sorted((one for one in pairs if one["p"] is not None), key=lambda one: one["p"])
     highest = 0.0
-    for place, found in enumerate(known):
-        highest = max(highest, min((len(known) - place) * found["p"], 1.0))
-        found["p_adjusted"] = highest
-    for found in pairs:
-        found.setdefault("p_adjusted", None)
-        found["verdict"] = _verdict(found, len(known))
+    for place, one in enumerate(tested):
+        highest = max(highest, min((len(tested) - place) * one["p"], 1.0))
+        one["p_adjusted"] = highest
+    for one in pairs:
+        one.setdefault("p_adjusted", None)
+        one["verdict"] = _verdict(one, len(tested))
 
 
-def _verdict(found: dict[str, Any], n_pairs: int) -> str:
-    if found["p"] is None:
-        return "one seed: nothing can be said about seeds"
-    if found["smallest_p"] > CHANCE:
-        share = found["smallest_p"] * 100
-        return f"too few seeds: chance alone separates {share:.0f} %"
-    low, high = found["difference_95"]
-    if found["p"] > CHANCE or low <= 0 <= high:
+def _verdict(one: dict[str, Any], n_pairs: int) -> str:
+    if one["p"] is None:
+        return "a single seed says nothing about other seeds"
+    if one["smallest_p"] > ALPHA:
+        n, m = one["seeds"]
+        seeds = f"{n} seeds each" if n == m else f"{n} and {m} seeds"
+        share = f"{max(one['p'], one['smallest_p']) * 100:.0f} %"
+        return f"with {seeds}, two equal recipes look this different in {share} of cases"
+    low, high = one["difference_95"]
+    if one["p"] > ALPHA or low <= 0 <= high:
         return "within noise"
-    if found["p_adjusted"] > CHANCE:
-        return f"apart by itself, not among {n_pairs} pairs"
+    if one["p_adjusted"] > ALPHA:
+        return f"significant by itself, not among {n_pairs} pairs"
     return "better" if low > 0 else "worse"
 
 
 def _named(names: tuple[str, ...], func: Any, *scores: FloatArray) -> dict[str, Any]:
-    """Each statistic by its name, and its interval, None where there is a single run."""
+    """Each statistic by its name, and its interval, which is None for a single run."""
     several = min(map(len, scores)) > 1
     points, intervals = estimate(func, *scores) if several else (func(*scores), None)
-    found: dict[str, Any] = {}
+    named: dict[str, Any] = {}
     for i, name in enumerate(names):
-        found[name] = float(points[i])
-        interval: Interval = None if intervals is None else intervals[:, i].tolist()
-        found[f"{name}_95"] = interval
-    return found
+        named[name] = float(points[i])
+        named[f"{name}_95"] = None if intervals is None else intervals[:, i].tolist()
+    return named

@@ -1,28 +1,27 @@
-"""The tables of a comparison: rows of text that Markdown and the page share, and a CSV file."""
+"""The tables of a comparison as text, for the terminal, Markdown and the page; and a CSV file."""
 
 from __future__ import annotations
 
-import csv
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 
 from custom.compare.comparison import Data
+from custom.console import print_table
 
 READING = (
-    "A run's score is the mean of its last evaluation. IQM: mean of the middle half of the runs,"
-    " of two or three runs that of all."
-    " Intervals: 95 %, stratified bootstrap over seeds. P: probability that a run of the first"
-    " beats a run of the second. p: two-sided permutation test of the means, and the same adjusted"
-    " for the number of pairs (Holm). Intervals are of each pair by itself."
+    "A run's score is the mean of its last evaluation. IQM: mean of the middle half of the runs;"
+    " of two or three runs the mean of all. Intervals: 95 %, stratified bootstrap over seeds, each"
+    " pair by itself. P: probability that a run of the first beats a run of the second. p:"
+    " two-sided permutation test of the means, and adjusted for the number of pairs (Holm)."
 )
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text; cells that begin with a number are sorted by it.
+    """A table of text. The page sorts by the number that a cell begins with.
 
     :param note: what to know when reading it
     """
@@ -33,213 +32,206 @@ class Table:
     note: str = ""
 
 
-def tables_of(game: Data) -> list[Table]:
-    """Final scores, pairs, frames to levels, wall clock of one game."""
-    return [final_scores(game), pairs_of(game["pairs"], game["remarks"]), *_costs(game)]
+def sections(data: Data) -> list[tuple[str, list[Table]]]:
+    """Title and tables of each game, then of all games together."""
+    parts = [(game["env_id"], _tables_of(game)) for game in data["games"]]
+    if data["over_games"]:
+        pairs = _pairs(data["over_games"]["pairs"], [], "{:.3f}")
+        parts.append(("All games", [_over_games(data["over_games"]), pairs]))
+    return parts
 
 
-def final_scores(game: Data) -> Table:
-    """Where each column ends."""
+def markdown(data: Data) -> str:
+    """Everything as ``table.md``."""
+    parts = []
+    for title, tables in sections(data):
+        parts += [f"# {_escaped(title)}", *map(_markdown_table, tables)]
+    if data["notes"]:
+        parts += [
+            "# Left out, or to be aware of",
+            "\n".join(f"- {_escaped(n)}" for n in data["notes"]),
+        ]
+    return "\n\n".join([*parts, READING]) + "\n"
+
+
+def show(data: Data) -> None:
+    """Print final scores, pairs and what was left out."""
+    for title, (scores, pairs, *_) in sections(data):
+        for table in (scores, pairs):
+            if table.rows:
+                print_table(f"\n{title}: {table.title.lower()}", table.head, table.rows)
+        if pairs.note:
+            print(pairs.note)
+    print("\n".join(["", *data["notes"]]))
+
+
+def write_csv(data: Data, file: Path) -> None:
+    """Every evaluation of every run, one line each."""
+    lines = [
+        {
+            "game": game["env_id"],
+            "column": column["label"],
+            "recipe": column["recipe"],
+            "seed": run["seed"],
+            "run": run["name"],
+            "steps": int(steps),
+            "frames": int(column["curve"]["frames"][i]),
+            **{name: run[name][i] for name in ("mean", "std", "human_normalised")},
+            "last": int(i == len(run["steps"]) - 1),
+        }
+        for game in data["games"]
+        for column in game["columns"]
+        for run in column["runs"]
+        for i, steps in enumerate(run["steps"])
+    ]
+    pd.DataFrame(lines).to_csv(file, index=False)
+
+
+def settings_tables(game: Data) -> tuple[Table, Table]:
+    """Settings that differ between the columns of a game, and settings that do not."""
+    head = ["", *(column["label"] for column in game["columns"])]
+    rows: dict[bool, list[list[str]]] = {True: [], False: []}
+    for setting in game["settings"]:
+        rows[setting["differs"]].append([setting["name"], *setting["values"]])
+    note = "" if rows[True] else "None."
+    return (
+        Table("Settings that differ", head, rows[True], note),
+        Table("Settings that are the same", head, rows[False]),
+    )
+
+
+def _tables_of(game: Data) -> list[Table]:
+    different, _ = settings_tables(game)
+    return [_final_scores(game), _pairs(game["pairs"], game["remarks"]), _costs(game), different]
+
+
+def _final_scores(game: Data) -> Table:
+    head = ["recipe", "seeds", "games", "frames", "mean", "median", "IQM", "95 % of the IQM"]
     rows = [
         [
             column["label"],
             f"{len(column['seeds'])}",
             f"{column['final_games']}",
             f"{column['final_frames'] / 1e6:.4g}M",
-            *(number(column[name]) for name in ("mean", "median", "iqm")),
-            interval(column["iqm_95"]),
+            *(_number(column[name]) for name in ("mean", "median", "iqm")),
+            _interval(column["iqm_95"]),
             "-" if column["human_normalised"] is None else f"{column['human_normalised']:.3f}",
         ]
         for column in game["columns"]
     ]
-    head = ["recipe", "seeds", "games", "frames", "mean", "median", "IQM", "95 % of the IQM"]
-    levels = "; ".join(f"{x['label']} {number(x['score'])}, {x['source']}" for x in game["levels"])
-    note = f"{protocol_line(game)} For reference, each by its own protocol: {levels or 'nothing'}."
+    levels = "; ".join(f"{x['label']} {_number(x['score'])}, {x['source']}" for x in game["levels"])
+    note = f"{_protocol(game)} For reference, each by its own protocol: {levels or 'nothing'}."
     return Table("Final scores", [*head, "human-normalised"], rows, note)
 
 
-def protocol_line(game: Data) -> str:
-    """How the scores were measured, where that is the same for all."""
-    found = [column["protocol"] for column in game["columns"]]
-    if any(protocol != found[0] for protocol in found):
-        return "Columns of different protocols, named in the first cell."
-    p = found[0]
+def _protocol(game: Data) -> str:
+    protocols = [column["protocol"] for column in game["columns"]]
+    p = protocols[0]
+    if any(protocol != p for protocol in protocols):
+        return "Raw points of full games, by different protocols, which are not compared."
     return (
         f"Raw points of full games, {p['episodes']:g} an evaluation, epsilon {p['epsilon']:g},"
         f" 1-{p['noop_max']:g} no-ops, sticky actions {p['repeat_action_probability']:g}."
     )
 
 
-def pairs_of(pairs: list[Data], remarks: list[str], form: str = "{:,.1f}") -> Table:
+def _pairs(pairs: list[Data], remarks: list[str], form: str = "{:,.1f}") -> Table:
     """Which of two columns is better, if that can be said.
 
     :param form: of a difference
     """
+    head = ["first and second", "verdict", "difference", "95 %"]
+    head += ["P(first > second)", "95 % of P", "p", "p adjusted"]
     rows = [
         [
             f"{pair['x']} and {pair['y']}",
-            said(pair),
+            _verdict(pair),
             form.format(pair["difference"]),
-            interval(pair["difference_95"], form),
+            _interval(pair["difference_95"], form),
             f"{pair['probability']:.2f}",
-            interval(pair["probability_95"], "{:.2f}"),
-            chance(pair["p"]),
-            chance(pair["p_adjusted"]),
+            _interval(pair["probability_95"], "{:.2f}"),
+            _probability(pair["p"]),
+            _probability(pair["p_adjusted"]),
         ]
         for pair in pairs
     ]
-    head = ["first and second", "verdict", "difference", "95 %"]
-    head += ["P(first > second)", "95 % of P", "p", "p adjusted"]
-    return Table("Is the difference real?", head, rows, " ".join(f"{x}." for x in remarks))
+    note = " ".join(f"{remark}." for remark in remarks) or ("" if rows else "No pair to compare.")
+    return Table("Is the difference real?", head, rows, note)
 
 
-def chance(p: float | None) -> str:
-    """A probability, as tests give it."""
-    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def said(pair: Data) -> str:
+def _verdict(pair: Data) -> str:
     """The verdict on a pair, with the name of the better one."""
     if pair["verdict"] in ("better", "worse"):
         return f"{pair['x'] if pair['verdict'] == 'better' else pair['y']} is better"
     return str(pair["verdict"])
 
 
-def _costs(game: Data) -> list[Table]:
-    """Frames and hours until each level, and speed."""
-    levels = game["levels"]
-    sample, wall = [], []
-    for column in game["columns"]:
-        runs, clock = len(column["runs"]), column["clock"]
-        found = column["levels"]
-        sample.append([column["label"], *(_frames(level, runs) for level in found)])
-        wall.append(
-            [
-                column["label"],
-                hours(clock["hours"]),
-                number(clock["frames_per_second"]),
-                *(hours(_hours(level["median_seconds"])) for level in found),
-                ", ".join(clock["hardware"]),
-            ]
-        )
-    heads = [f"{level['label']} ({number(level['score'])})" for level in levels]
-    note = "Median over the runs of the first evaluation at the level; in brackets: runs that did."
-    head = ["recipe", "hours", "frames/s", *heads, "machine"]
-    clock_note = "Hours of training with its evaluations; compare those of one machine alone."
-    return [
-        Table("Frames to reach a level", ["recipe", *heads], sample, note),
-        Table("Hours to reach a level", head, wall, clock_note),
+def _costs(game: Data) -> Table:
+    """Duration and speed of the trainings, and frames and time until each level."""
+    durations = [column["clock"]["seconds"] or 0 for column in game["columns"]]
+    unit, seconds = ("min", 60) if max(durations) < 2 * 3600 else ("h", 3600)
+
+    def time(value: float | None) -> str:
+        return "-" if value is None else f"{value / seconds:,.1f} {unit}"
+
+    def cell(level: Data) -> str:
+        reached = f"{sum(frame is not None for frame in level['frames'])} of {len(level['frames'])}"
+        if level["median_frames"] is None:
+            return f"not reached ({reached})"
+        return f"{level['median_frames'] / 1e6:.4g}M, {time(level['median_seconds'])} ({reached})"
+
+    rows = [
+        [
+            column["label"],
+            time(column["clock"]["seconds"]),
+            _number(column["clock"]["frames_per_second"]),
+            ", ".join(column["clock"]["hardware"]),
+            *map(cell, column["levels"]),
+        ]
+        for column in game["columns"]
     ]
+    levels = [f"{level['label']} ({_number(level['score'])})" for level in game["levels"]]
+    note = (
+        "Times include evaluations; compare only those of one machine. For each level: frames and"
+        " time until the first evaluation at it, median over the runs; in brackets: runs that did."
+    )
+    return Table("Cost", ["recipe", "training", "frames/s", "machine", *levels], rows, note)
 
 
-def over_games_table(over_games: Data) -> Table:
-    """Human-normalised aggregates."""
+def _over_games(over_games: Data) -> Table:
     names = ("mean", "median", "iqm", "optimality_gap")
     rows = [
         [
             column["label"],
             f"{column['runs_a_game']}",
-            *(
-                f"{column[n]:.3f} {interval(column[f'{n}_95'], '{:.3f}')}".rstrip("- ")
-                for n in names
-            ),
+            *(f"{column[n]:.3f} {_interval(column[f'{n}_95'], '{:.3f}')}" for n in names),
         ]
         for column in over_games["columns"]
     ]
     head = ["recipe", "runs a game", "mean", "median", "IQM", "optimality gap"]
     note = f"Human-normalised (0 random, 1 human), over {', '.join(over_games['games'])}."
-    return Table("Over games", head, rows, note)
+    return Table("Human-normalised scores", head, rows, note)
 
 
-def markdown(data: Data) -> str:
-    """Everything as ``table.md``."""
-    parts = []
-    for game in data["games"]:
-        parts += [f"# {_escaped(game['env_id'])}", *map(_markdown_table, tables_of(game))]
-    if data["over_games"]:
-        found = data["over_games"]
-        parts += ["# All games", _markdown_table(over_games_table(found))]
-        parts.append(_markdown_table(pairs_of(found["pairs"], [], "{:.3f}")))
-    if data["notes"]:
-        parts += ["# Kept apart or left out", "\n".join(f"- {_escaped(n)}" for n in data["notes"])]
-    return "\n\n".join([*parts, READING]) + "\n"
-
-
-def short(data: Data) -> str:
-    """Final scores, pairs and what was left out, for a terminal."""
-    parts = []
-    for game in data["games"]:
-        scores = replace(final_scores(game), note=protocol_line(game))
-        pairs = pairs_of(game["pairs"], game["remarks"])
-        parts += [game["env_id"], _aligned(scores), _aligned(pairs)]
-    if data["over_games"]:
-        parts += ["all games", _aligned(over_games_table(data["over_games"]))]
-    return "\n".join([*parts, *data["notes"]])
-
-
-def write_csv(data: Data, file: Path) -> None:
-    """Every evaluation of every run."""
-    names = ("mean", "std", "human_normalised")
-    with file.open("w", newline="") as opened:
-        writer = csv.writer(opened)
-        head = ["game", "column", "recipe", "seed", "run", "steps", "frames", *names, "last"]
-        writer.writerow(head)
-        for game in data["games"]:
-            for column in game["columns"]:
-                for run in column["runs"]:
-                    own = [game["env_id"], column["label"], column["recipe"], run["seed"]]
-                    frames, last = column["curve"]["frames"], len(run["steps"]) - 1
-                    for i, steps in enumerate(run["steps"]):
-                        values = [run[name][i] for name in names]
-                        place = [run["name"], int(steps), int(frames[i])]
-                        writer.writerow([*own, *place, *values, int(i == last)])
-
-
-def number(value: float | None) -> str:
-    """A score as people write it."""
+def _number(value: float | None) -> str:
     if value is None:
         return "-"
-    shown = round(value, 1) + 0.0  # no -0.0
-    return f"{shown:,.1f}" if abs(shown) < 10_000 else f"{shown:,.0f}"
+    rounded = round(value, 1) + 0.0  # no -0.0
+    return f"{rounded:,.1f}" if abs(rounded) < 10_000 else f"{rounded:,.0f}"
 
 
-def interval(ends: list[float] | None, form: str = "{:,.1f}") -> str:
-    """Two ends, or a dash."""
+def _interval(ends: list[float] | None, form: str = "{:,.1f}") -> str:
     return "-" if ends is None else f"[{form.format(ends[0])}, {form.format(ends[1])}]"
 
 
-def hours(value: float | None) -> str:
-    """Hours with three digits, as a sorted table reads them."""
-    if value is None:
-        return "-"
-    return np.format_float_positional(value, precision=3, unique=False, fractional=False, trim="-")
-
-
-def _hours(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds / 3600
-
-
-def _frames(level: Data, runs: int) -> str:
-    median = level["median_frames"]
-    shown = "not reached" if median is None else f"{median / 1e6:.4g}M"
-    return f"{shown} ({level['runs_that_did']} of {runs})"
+def _probability(p: float | None) -> str:
+    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _markdown_table(table: Table) -> str:
-    lines = [table.head, ["---"] * len(table.head), *table.rows]
+    lines = [table.head, ["---"] * len(table.head), *table.rows] if table.rows else []
     body = "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines)
-    body = body if table.rows else ""
     return "\n\n".join(part for part in (f"## {table.title}", body, _escaped(table.note)) if part)
-
-
-def _aligned(table: Table) -> str:
-    rows = [table.head, *table.rows] if table.rows else []
-    widths = [max(len(row[i]) for row in rows) for i in range(len(table.head))] if rows else []
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return "\n".join([*lines, *([table.note] if table.note else []), ""])
 
 
 def _escaped(text: str) -> str:
