@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from huggingface_hub import HfApi
-from huggingface_hub.hf_api import ModelInfo
 
 from custom.errors import UserError
 from custom.games import Game, find_game
-from custom.hub.client import ask
+from custom.hub.client import hub_errors
 from custom.recipe_schema import ALGORITHMS
 from custom.safe_agents import MOST_BYTES
 
@@ -60,8 +58,8 @@ def find_source(api: HfApi, repo: str, revision: str) -> Source:
     """
     if repo.count("/") != 1:
         raise UserError(f"REPO is {repo!r}; write REPO=user/name")
-    look = partial(api.model_info, repo, revision=revision or None, files_metadata=True)
-    info: ModelInfo = ask(f"{repo}, revision {revision}" if revision else repo, look)
+    with hub_errors(f"{repo}, revision {revision}" if revision else repo):
+        info = api.model_info(repo, revision=revision or None, files_metadata=True)
     sizes = {file.rfilename: file.size for file in info.siblings or []}
     name, algo, game = _agent(repo, list(sizes))
     limits, kept = {name: MOST_BYTES, **LIMITS}, {}
@@ -103,8 +101,8 @@ def download(api: HfApi, source: Source, folder: Path) -> dict[str, bytes]:
     files = {}
     for name, size in source.sizes.items():
         what, path = f"{name} of {source.repo}", folder / name
-        fetch = partial(api.hf_hub_download, source.repo, name, revision=source.revision)
-        ask(what, partial(fetch, local_dir=folder))
+        with hub_errors(what):
+            api.hf_hub_download(source.repo, name, revision=source.revision, local_dir=folder)
         if path.is_symlink() or path.stat().st_size != size:
             raise UserError(f"{what}: is not the file that the Hub described; pull it again")
         if name != source.agent:
