@@ -105,12 +105,12 @@ def _without_policy(run: Run, device: str) -> Any:
         policy = class_named("policy", policy, POLICIES[run.facts["algo"]])
     arguments |= {"policy_kwargs": _policy_kwargs(values), "device": device}
     model = cls(policy, None, _init_setup_model=False, **arguments)
-    model.observation_space, model.action_space = spaces_of(run)
+    model.observation_space, model.action_space = _spaces_of(run)
     model.n_envs = 1
     return model
 
 
-def spaces_of(run: Run) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+def _spaces_of(run: Run) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
     """What a run's agent sees and does."""
     env = make_games(run.game, run.hyperparams, n_envs=1, seed=0)
     env.close()

@@ -76,8 +76,7 @@ def test_an_agent_goes_to_the_hub_and_comes_back(checkout: Checkout, hub: Hub) -
     pulled = checkout.make("pull", f"REPO={REPO}")
     run = open_run(checkout.folder / pulled.splitlines()[-1].removeprefix("Run: "))
     first = open_run(checkout.folder / "logs/small/dqn/PongNoFrameskip-v4_1")
-    for name in ("recipe.yml", "evaluation.json", "replay.mp4"):
-        assert (run.path / name).read_bytes() == (first.path / name).read_bytes(), name
+    assert (run.path / "recipe.yml").read_bytes() == (first.path / "recipe.yml").read_bytes()
     again = checkout.make("evaluate", f"RUN={run.path}", "EPISODES=2")
     assert again.splitlines()[-1] == f"Evaluation: {run.path}/evaluation.json"
     assert checkout.make("record", f"RUN={run.path}")

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from stable_baselines3.common.base_class import BaseAlgorithm
 
 from custom.errors import UserError
 from custom.games import Game
-from custom.off_policy import TRAINING_ONLY
-from custom.recipe_schema import ALGORITHMS, check_entry
-from custom.recipe_values import RecipeError, whole
-from custom.recipes import Recipe, load_recipe
+from custom.recipe_schema import check_entry
+from custom.recipe_values import RecipeError
+from custom.recipes import Recipe
 from custom.runs import Run
 from custom.safe_yaml import literal, read_yaml
 
@@ -27,7 +25,6 @@ MUST_BE_EMPTY = {  # where there is anything in it, the agent plays with more th
     "vec_env_wrapper": "names code",
 }
 NOTHING: tuple[Any, ...] = (None, False, "", "False", "None", {}, [])
-SEED, UNKNOWN_SEED = whole(0, 2**32), -1
 
 
 def recipe_of(files: dict[str, bytes], algo: str, game: Game, name: str) -> bytes:
@@ -90,7 +87,7 @@ def _check_environment(files: dict[str, bytes], game: Game) -> None:
         )
     try:
         said = read_yaml(files.get("args.yml", b""), "args.yml")
-    except UserError:  # told where the seed is read
+    except UserError:  # more than plain data: nothing of it is used
         return
     if not isinstance(said, dict):
         return
@@ -110,40 +107,6 @@ def _check_arguments(file: str, found: Any, game: Game) -> None:
             f"{file}: the agent's game was made with {arguments}, and is made here with"
             f" {game.env_kwargs}"
         )
-
-
-def recipe_of_agent(model: BaseAlgorithm, algo: str, game: Game, name: str) -> bytes:
-    """A recipe for a loaded agent that comes with none: the algorithm's own, with its network.
-
-    :raises UserError: its network is none that a recipe can name
-    """
-    values = load_recipe(algo, game).hyperparams
-    given = {k: v for k, v in model.policy_kwargs.items() if k not in TRAINING_ONLY}
-    kwargs = {k: _dotted(v) if isinstance(v, type) else v for k, v in given.items()}
-    own = model.policy_class is not ALGORITHMS[algo].policy_aliases["CnnPolicy"]
-    entry = {**values, "policy_kwargs": kwargs}
-    entry |= {"policy": _dotted(model.policy_class)} if own else {}
-    try:
-        checked = check_entry(entry, algo)
-    except RecipeError as error:
-        raise UserError(f"no recipe can describe its network: {error}") from None
-    return Recipe(name, algo, Path(name), checked).to_yaml(game.env_id).encode()
-
-
-def _dotted(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def seed_of(content: bytes) -> int:
-    """The seed in an ``args.yml``, or -1 where there is none.
-
-    :raises UserError: it holds more than plain data
-    """
-    found = read_yaml(content, "args.yml")
-    try:
-        return int(SEED("seed", found["seed"]))
-    except (TypeError, KeyError, RecipeError):
-        return UNKNOWN_SEED
 
 
 def config_yml(run: Run) -> str:
