@@ -18,14 +18,17 @@ import numpy as np
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecFrameStack, VecTransposeImage
 
-from benchmarks.throughput import RECIPE, hardware, spread
+from benchmarks.throughput import RECIPE as VALUES
+from benchmarks.throughput import hardware, spread
 from custom.dqn import AtariDQN
 from custom.envs import make_games, training_games
 from custom.evaluation import epsilon_greedy, play_games
-from custom.games import Game, find_game
+from custom.recipe.games import Game, find_game
+from custom.recipe.model import check
 from custom.workers import usable_cores
 
 WARM_UP = 50  # steps
+RECIPE = check({**VALUES, "n_timesteps": 1}, "dqn")
 
 
 def one_process_each(game: Game, n_envs: int) -> VecEnv:
@@ -73,7 +76,11 @@ def evaluating(game: Game, model: AtariDQN, episodes: int, processes: int) -> di
 
 def main() -> None:
     """Measure in rounds, print medians, write all figures."""
-    flags = argparse.ArgumentParser(prog="benchmarks.processes", description=__doc__)
+    flags = argparse.ArgumentParser(
+        prog="benchmarks.processes",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     flags.add_argument("--game", default="Pong")
     flags.add_argument("--rounds", type=int, default=5)
     flags.add_argument("--steps", type=int, default=1000, help="of each game")

@@ -129,20 +129,19 @@ def zoo(game: str, values: dict[str, Any], seed: int, **_: Any) -> None:
 
 def ours(game: str, values: dict[str, Any], seed: int, engine: dict[str, Any]) -> None:
     """As `make train`, with its callbacks, without evaluations within the measured time."""
-    from custom.build import build
     from custom.engine import Engine
-    from custom.games import find_game
-    from custom.recipes import load_recipe
-    from custom.settings import Settings
+    from custom.recipe.games import find_game
+    from custom.recipe.recipe import load_recipe
+    from custom.training.prepare import prepare
+    from custom.training.settings import Settings
 
     with _recipe(values, "ours") as file:
         found = find_game(game)
         recipe = load_recipe(str(file), found)
         logs, never = file.parent / "logs", 10**12
         settings = Settings(seed, logs, eval_freq=never, save_freq=never, engine=Engine(**engine))
-        experiment, model = build(recipe, found, settings)
-        experiment.callbacks.append(Clock())
-        experiment.learn(model)
+        training = prepare(recipe, found, settings)
+        training.model.learn(recipe.n_timesteps, [*training.callbacks, Clock()])
 
 
 if __name__ == "__main__":

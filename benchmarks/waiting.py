@@ -61,7 +61,11 @@ def two_at_once(setting: dict[str, str], steps: int, seed: int, envs: int) -> fl
 
 def main() -> None:
     """Measure in rounds, print medians, write all figures."""
-    flags = argparse.ArgumentParser(prog="benchmarks.waiting", description=__doc__)
+    flags = argparse.ArgumentParser(
+        prog="benchmarks.waiting",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     flags.add_argument("--rounds", type=int, default=3)
     flags.add_argument("--steps", type=int, default=1600)
     flags.add_argument("--envs", type=int, default=1)

@@ -8,13 +8,3 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"
-
-
-def register() -> None:
-    """Let the zoo's experiment manager train with this project's learners."""
-    from rl_zoo3.utils import ALGOS
-
-    from custom.dqn import AtariDQN
-    from custom.qrdqn import AtariQRDQN
-
-    ALGOS.update(dqn=AtariDQN, qrdqn=AtariQRDQN)

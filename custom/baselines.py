@@ -15,11 +15,12 @@ from custom.atomic import atomic_file
 from custom.envs import make_games
 from custom.errors import UserError
 from custom.evaluation import Act, Protocol
-from custom.games import Game
+from custom.recipe.games import Game
+from custom.recipe.model import Hyperparams
 from custom.runs import Run
 
 
-def action_names(game: Game, hyperparams: dict[str, Any]) -> list[str]:
+def action_names(game: Game, hyperparams: Hyperparams) -> list[str]:
     """A recipe's actions in the order of their numbers, e.g. ``["NOOP", "FIRE", …]``."""
     env = make_games(game, hyperparams, n_envs=1, seed=0)
     names: list[str] = env.env_method("get_action_meanings")[0]
@@ -44,7 +45,7 @@ def constant_action(action: int) -> Act:
 
 def measure_baselines(
     game: Game,
-    hyperparams: dict[str, Any],
+    hyperparams: Hyperparams,
     protocol: Protocol,
     tell: Callable[[str, dict[str, Any]], None],
 ) -> dict[str, Any]:

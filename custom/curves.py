@@ -8,10 +8,10 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
-from custom.callbacks import GAMES_FILE
 from custom.errors import UserError
-from custom.evaluation_callback import EVALUATIONS_FILE
 from custom.runs import Run
+from custom.training.callbacks import GAMES_FILE
+from custom.training.evaluation import EVALUATIONS_FILE
 
 
 def training_games(run: Run) -> pd.DataFrame:

@@ -5,13 +5,11 @@ Defaults are those of `make train`: the same algorithm, with float32's own round
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from custom.errors import UserError
-from custom.recipes import Recipe
 
 BUFFERS = ("frames", "sb3")
 STORAGES = ("auto", "cpu")
@@ -50,57 +48,3 @@ class Engine:
             raise UserError("it was trained with ENGINE=native, which is gone; train anew")
         names = [field.name for field in fields(cls) if field.name in facts]
         return cls(**{name: facts[name] for name in names})
-
-    def resolve(self, recipe: Recipe) -> Recipe:
-        """The recipe as this engine plays it, with a note on each change.
-
-        :raises UserError: it cannot
-        """
-        own = recipe.hyperparams.get("replay_buffer_class")
-        if own and self.buffer == "frames":
-            note = f"replay: {own}, as the recipe says, not BUFFER=frames"
-            recipe = replace(recipe, notes=(*recipe.notes, note))
-        if recipe.algo != "dqn" and (self.precision != "float32" or self.update != "fast"):
-            flags = "--precision and --update"
-            raise UserError(
-                f"{recipe.file}: {flags} are not for {recipe.algo}, of sb3-contrib; leave them out"
-            )
-        try:
-            return self._with_envs(recipe)
-        except ValueError as error:
-            raise UserError(f"{recipe.file}: {error}") from None
-
-    def _with_envs(self, recipe: Recipe) -> Recipe:
-        if not self.n_envs:
-            return recipe
-        values = copy.deepcopy(recipe.hyperparams)
-        values |= at_the_same_ratio(values, self.n_envs)
-        note = (
-            f"environments: {self.n_envs}; gradient_steps {values['gradient_steps']} after"
-            f" train_freq {values['train_freq']} keep the recipe's updates per step"
-        )
-        return replace(recipe, hyperparams=values, notes=(*recipe.notes, note))
-
-
-def at_the_same_ratio(hyperparams: dict[str, Any], n_envs: int) -> dict[str, Any]:
-    """`n_envs`, `train_freq` and `gradient_steps` for other environments at as many updates a step.
-
-    `train_freq` counts steps of all environments at once. The smallest one is taken at which a
-    whole number of updates falls due, so that they come as evenly as they can.
-
-    :raises ValueError: `train_freq` is in episodes
-    """
-    every, updates = hyperparams.get("train_freq", 4), hyperparams.get("gradient_steps", 1)
-    if isinstance(every, list):
-        if every[1] != "step":
-            raise ValueError("several environments need train_freq in steps, not in episodes")
-        every = every[0]
-    if updates < 0:  # as many as steps, however many there are
-        return {"n_envs": n_envs, "train_freq": every, "gradient_steps": updates}
-    steps = every * int(hyperparams.get("n_envs", 1))  # in which the recipe makes its updates
-    freq = next(f for f in range(1, steps + 1) if updates * f * n_envs % steps == 0)
-    return {
-        "n_envs": n_envs,
-        "train_freq": freq,
-        "gradient_steps": updates * freq * n_envs // steps,
-    }

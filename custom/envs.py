@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ale_py
 import gymnasium as gym
 import torch as th
+from ale_py.env import AtariEnv  # noqa: F401  # OUR_ENTRY
 from rl_zoo3.utils import get_wrapper_class
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecTransposeImage
 
-from custom.games import Game, register_games
-from custom.recipe_classes import PAPERS_WRAPPER, wrapper_item
+from custom.recipe.games import FULL_ACTION_ROMS, V4_SUFFIX, Game, all_games
+from custom.recipe.model import PAPERS_WRAPPER, Hyperparams, wrapper_items
 from custom.stacks import RepeatFirstFrame
 from custom.workers import WorkerVecEnv
 from custom.wrappers import NOOP_MAX
 
+MAX_FRAMES = 108_000  # of a game: 30 minutes of play at 60 frames a second
+OUR_ENTRY = "custom.envs:AtariEnv"
 FEWEST_GAMES = 4  # from which on several processes pay: docs/performance.md
 
 
-def evaluation_wrapper(hyperparams: dict[str, Any]) -> list[Any]:
+def evaluation_wrapper(hyperparams: Hyperparams) -> list[Any]:
     """A recipe's wrappers as an evaluation uses them.
 
     The start is 1-30 no-ops. A lost life is no end in `DeepMindAtariWrapper`, as in the paper;
     `AtariWrapper` keeps it, because it presses FIRE after a life only then, and an agent that was
     trained with that never learnt to.
     """
-    items = wrappers_of(hyperparams)
+    items = wrapper_items(hyperparams.env_wrapper)
     for path, arguments in items:
         if path.endswith("AtariWrapper"):
             arguments["noop_max"] = NOOP_MAX
@@ -38,18 +41,11 @@ def evaluation_wrapper(hyperparams: dict[str, Any]) -> list[Any]:
     return [{path: arguments} for path, arguments in items]
 
 
-def frame_skip(hyperparams: dict[str, Any]) -> int:
+def frame_skip(hyperparams: Hyperparams) -> int:
     """Frames per step of a recipe."""
     items = [entry for item in evaluation_wrapper(hyperparams) for entry in item.items()]
     [arguments] = [arguments for path, arguments in items if path.endswith("AtariWrapper")]
     return int(arguments.get("frame_skip", 4))
-
-
-def wrappers_of(hyperparams: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Path and arguments of each of a recipe's wrappers, innermost first; a copy."""
-    wrappers = copy.deepcopy(hyperparams.get("env_wrapper") or [])
-    listed = wrappers if isinstance(wrappers, list) else [wrappers]
-    return [wrapper_item("env_wrapper", item) for item in listed]
 
 
 def processes_for(n_envs: int) -> int:
@@ -64,7 +60,7 @@ def processes_of(env: VecEnv | None) -> int:
 
 
 def training_games(
-    game: Game, hyperparams: dict[str, Any], n_envs: int, seed: int, workers: int, **monitor: Any
+    game: Game, hyperparams: Hyperparams, n_envs: int, seed: int, workers: int, **monitor: Any
 ) -> VecEnv:
     """Games as an agent of a recipe is trained, by the recipe's own wrappers.
 
@@ -73,13 +69,14 @@ def training_games(
     :param monitor: ``monitor_dir`` and ``monitor_kwargs`` of SB3's `make_vec_env`
     :return: as `make_games`
     """
-    wrappers = [{path: arguments} for path, arguments in wrappers_of(hyperparams)]
+    items = wrapper_items(hyperparams.env_wrapper)
+    wrappers = [{path: arguments} for path, arguments in items]
     return _vector(game, hyperparams, wrappers, n_envs, seed, workers, **monitor)
 
 
 def make_games(
     game: Game,
-    hyperparams: dict[str, Any],
+    hyperparams: Hyperparams,
     n_envs: int,
     seed: int,
     render_mode: str | None = None,
@@ -101,7 +98,7 @@ def make_games(
 
 def _vector(
     game: Game,
-    hyperparams: dict[str, Any],
+    hyperparams: Hyperparams,
     wrappers: list[Any],
     n_envs: int,
     seed: int,
@@ -120,16 +117,38 @@ def _vector(
         seed=seed,
         monitor_dir=str(monitor_dir) if monitor_dir else None,
         wrapper_class=lambda bare: wrap(tap(bare)),
-        env_kwargs={"game": game, "render_mode": render_mode},
+        env_kwargs={"game": game, "own": hyperparams.env_kwargs.given, "render_mode": render_mode},
         vec_env_cls=DummyVecEnv if processes == 1 else WorkerVecEnv,  # type: ignore[arg-type]
         vec_env_kwargs={} if processes == 1 else {"workers": processes, "name": game.env_id},
         monitor_kwargs=monitor_kwargs,
     )
-    first = hyperparams.get("frame_stack_padding") == "first"
+    first = hyperparams.frame_stack_padding == "first"
     stack = RepeatFirstFrame if first else VecFrameStack
-    return VecTransposeImage(stack(env, int(hyperparams.get("frame_stack", 1))))
+    return VecTransposeImage(stack(env, hyperparams.frame_stack))
 
 
-def _bare_game(game: Game, render_mode: str | None) -> gym.Env[Any, Any]:
+def _bare_game(game: Game, own: dict[str, Any], render_mode: str | None) -> gym.Env[Any, Any]:
     register_games()  # a process of workers has not
-    return gym.make(game.env_id, **game.env_kwargs, render_mode=render_mode)
+    return gym.make(game.env_id, **(game.env_kwargs | own), render_mode=render_mode)
+
+
+def register_games() -> None:
+    """Register ``…NoFrameskip-v4`` for the games that ale_py registers as ``ALE/…-v5`` only."""
+    gym.register_envs(ale_py)
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner
+    for name, rom in all_games().items():
+        if f"{name}{V4_SUFFIX}" not in gym.registry:
+            kwargs = {
+                "game": rom,
+                "repeat_action_probability": 0.0,
+                "full_action_space": rom in FULL_ACTION_ROMS,
+                "frameskip": 1,
+                "max_num_frames_per_episode": MAX_FRAMES,
+            }
+            gym.register(f"{name}{V4_SUFFIX}", OUR_ENTRY, kwargs=kwargs)
+
+
+def is_registered_elsewhere(env_id: str) -> bool:
+    """Whether ale_py knows the id without this project."""
+    register_games()
+    return gym.spec(env_id).entry_point != OUR_ENTRY

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from custom.envs import frame_skip, make_games
-from custom.games import MAX_FRAMES, STICKY_PROBABILITY, Game
+from custom.envs import MAX_FRAMES, frame_skip, make_games
+from custom.recipe.games import STICKY_PROBABILITY, Game
+from custom.recipe.model import Hyperparams
 from custom.wrappers import NOOP_MAX
 
 Act = Callable[[npt.NDArray[Any]], npt.NDArray[np.int64]]
@@ -90,8 +91,10 @@ class Protocol:
         """Games played in parallel."""
         return min(N_ENVS, self.episodes)
 
-    def describe(self, game: Game, hyperparams: dict[str, Any]) -> dict[str, Any]:
+    def describe(self, game: Game, hyperparams: Hyperparams) -> dict[str, Any]:
         """The protocol in full, as it is written into files."""
+        own = hyperparams.env_kwargs.given
+        sticky = STICKY_PROBABILITY if game.sticky else 0.0
         return {
             **asdict(self),
             "n_envs": self.n_envs,
@@ -99,14 +102,15 @@ class Protocol:
             "noop_max": NOOP_MAX,
             "max_frames": MAX_FRAMES,
             "frame_skip": frame_skip(hyperparams),
-            "repeat_action_probability": STICKY_PROBABILITY if game.sticky else 0.0,
+            "repeat_action_probability": own.pop("repeat_action_probability", sticky),
+            **({"env_kwargs": own} if own else {}),
         }
 
     def play(
         self,
         act: Act | BaseAlgorithm,
         game: Game,
-        hyperparams: dict[str, Any],
+        hyperparams: Hyperparams,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Scores:
         """Play new games with an agent, or with any rule that maps observations to actions.

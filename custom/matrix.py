@@ -18,14 +18,14 @@ from custom.engine import Engine
 from custom.errors import StateError, UserError
 from custom.fanout.loop import run_all
 from custom.fanout.task import Launcher, Resources, Task
-from custom.games import Game
 from custom.overview import state_of
-from custom.recipes import Recipe
-from custom.resume import can_go_on, is_of, saved_at
+from custom.recipe.games import Game
+from custom.recipe.recipe import Recipe, sources
 from custom.runs import Run, open_run, try_lock
-from custom.saved_state import can_be_saved
-from custom.settings import Settings
 from custom.signals import SIGNAL_STATUS
+from custom.training.resume import can_go_on, is_of, saved_at
+from custom.training.saved_state import can_be_saved
+from custom.training.settings import Settings, fitted
 
 ATTEMPTS = 3  # at a run that comes no further, each time that the command is given
 LOOK_AGAIN = 2.0  # seconds, whether another process is still at a run
@@ -95,7 +95,7 @@ class Matrix:
 
     def runs_of(self, cell: Cell) -> list[Run]:
         """Runs here of what a cell is, trained in the way that all are."""
-        recipe = self.engine.resolve(cell.recipe)
+        recipe = fitted(cell.recipe, self.engine)
         settings = Settings(
             seed=cell.seed,
             eval_freq=self._eval_freq(recipe),
@@ -132,7 +132,7 @@ class Matrix:
             cell.name,
             "scripts.train",
             self._arguments(cell),
-            files=((str(cell.recipe.file), cell.recipe.file.read_text()),),
+            files=tuple((str(file), file.read_text()) for file in sources(cell.recipe.file)),
             log=self.log(cell),
             resources=self.resources,
         )
@@ -157,7 +157,8 @@ class Matrix:
         if self.engine.n_envs:
             flags["envs"] = self.engine.n_envs
         switches = ["--no-report"]
-        if self.save_state and can_be_saved(self.engine, cell.recipe.hyperparams):
+        buffer = cell.recipe.hyperparams.replay_buffer_class
+        if self.save_state and can_be_saved(self.engine, buffer):
             switches.append("--save-state")
         return (*(f"--{name}={value}" for name, value in flags.items()), *switches)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch as th
@@ -14,6 +13,7 @@ from stable_baselines3.common.utils import get_device
 
 from custom import buffers
 from custom.errors import UserError
+from custom.recipe.model import Hyperparams
 
 RESERVE = 10**9  # bytes left to the program itself, the networks and the evaluation
 CGROUP_FILES = (  # limit and usage of a container; version 2, then 1
@@ -80,10 +80,9 @@ def _number(file: Path) -> int | None:
         return None
 
 
-def replay_size(hyperparams: dict[str, Any]) -> int:
+def replay_size(hyperparams: Hyperparams) -> int:
     """Steps that a run's replay has to hold: not more than its budget, and one more in making."""
-    asked = int(hyperparams.get("buffer_size", 1_000_000))  # 1M is SB3's default
-    return min(asked, int(hyperparams["n_timesteps"]) + int(hyperparams.get("n_envs", 1)))
+    return min(hyperparams.buffer_size, hyperparams.n_timesteps + hyperparams.n_envs)
 
 
 def gpu_has_room(size: int, device: th.device) -> bool:
@@ -91,15 +90,15 @@ def gpu_has_room(size: int, device: th.device) -> bool:
     return device.type == "cuda" and th.cuda.mem_get_info(device)[0] - RESERVE > size
 
 
-def largest_replay(observation_space: spaces.Box, hyperparams: dict[str, Any]) -> int:
+def largest_replay(observation_space: spaces.Box, hyperparams: Hyperparams) -> int:
     """Steps of the largest `FrameReplayBuffer` that fits into the memory of this machine."""
-    a_step = buffers.bytes_per_step(observation_space, int(hyperparams["frame_stack"]))
+    a_step = buffers.bytes_per_step(observation_space, hyperparams.frame_stack)
     return max(available_memory() - RESERVE, 0) // a_step
 
 
 def check_replay(
     observation_space: spaces.Box,
-    hyperparams: dict[str, Any],
+    hyperparams: Hyperparams,
     file: Path,
     frames: bool,
     device: th.device | str = "cpu",
@@ -112,14 +111,12 @@ def check_replay(
     :raises UserError: too large, with the largest `buffer_size` that fits
     """
     size = replay_size(hyperparams)
-    if frames and "replay_buffer_class" not in hyperparams:
-        a_step = buffers.bytes_per_step(observation_space, int(hyperparams["frame_stack"]))
+    if frames and not hyperparams.replay_buffer_class:
+        a_step = buffers.bytes_per_step(observation_space, hyperparams.frame_stack)
         if storage == "auto" and gpu_has_room(size * a_step, get_device(device)):
             return
     else:
-        a_step = bytes_per_stacked_step(
-            observation_space, bool(hyperparams.get("optimize_memory_usage"))
-        )
+        a_step = bytes_per_stacked_step(observation_space, hyperparams.optimize_memory_usage)
     free = available_memory() - RESERVE
     if size * a_step > free:
         fits = max(free // a_step // 1000 * 1000, 0)

@@ -59,7 +59,7 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         self.engine = engine or Engine()
         self.frame_stack, self._repeat_first = frame_stack, frame_stack_padding == "first"
         self.prioritized_replay = prioritized_replay
-        self.goes_on = False  # `learn` continues what was broken off, up to its budget
+        self._continues = False
         super().__init__(*args, **kwargs)
 
     def _setup_model(self) -> None:
@@ -113,19 +113,26 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         tb_log_name: str = "run",
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
-        """As SB3's, but each call begins new episodes, which continue none in the replay.
-
-        A training that goes on does so with its counters, games and log.
-        """
-        if self.goes_on:
-            total_timesteps, reset_num_timesteps = total_timesteps - self.num_timesteps, False
-        elif isinstance(self.replay_buffer, FrameReplayBuffer):
+        """As SB3's, but each call begins new episodes, which continue none in the replay."""
+        if not self._continues and isinstance(self.replay_buffer, FrameReplayBuffer):
             if self._vec_normalize_env is not None:
                 raise ValueError("the replay of frames is not for VecNormalize; take it off")
             self._last_obs = None  # after an evaluation in its games, say, it would not be the last
             self.replay_buffer.cut_off()
         more = reset_num_timesteps, tb_log_name, progress_bar
         return super()._setup_learn(total_timesteps, callback, *more)
+
+    def learn_on(self, total_timesteps: int, callback: MaybeCallback = None) -> None:
+        """Continue a training with its games, counters and log.
+
+        :param total_timesteps: its budget, with the steps that were made before
+        """
+        self._continues = True
+        try:
+            left = total_timesteps - self.num_timesteps
+            self.learn(left, callback, reset_num_timesteps=False)
+        finally:
+            self._continues = False
 
     def predict(
         self,
@@ -227,7 +234,7 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         save_to_zip_file(file, data, parameters, {})
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "goes_on"]
+        return [*super()._excluded_save_params(), "_continues"]
 
 
 def _is_own(cls: type | None) -> bool:

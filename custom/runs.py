@@ -28,12 +28,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
 from custom.atomic import write_json
 from custom.errors import UserError
-from custom.games import Game, find_game
-from custom.recipe_schema import check_entry
+from custom.recipe.games import Game, find_game
+from custom.recipe.model import Hyperparams, check
+from custom.recipe.yaml_text import read_yaml
 
 
 def try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
@@ -71,12 +70,12 @@ class Run:
         return find_game(self.facts["env_id"])
 
     @cached_property
-    def hyperparams(self) -> dict[str, Any]:
+    def hyperparams(self) -> Hyperparams:
         """The resolved recipe's values for the game, checked as those of any recipe."""
-        entries = yaml.safe_load((self.path / "recipe.yml").read_text())
+        entries = read_yaml((self.path / "recipe.yml").read_bytes(), "recipe.yml")
         entry = entries[self.facts["env_id"]]
         values = {key: value for key, value in entry.items() if key != "algo"}
-        return check_entry(values, self.facts["algo"])
+        return check(values, self.facts["algo"])
 
     @property
     def final_model(self) -> Path:
@@ -178,9 +177,10 @@ def open_runs(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Run], 
     return runs, damaged
 
 
-def latest_run(logs: Path, recipe: str, game: Game) -> Run:
+def latest_run(logs: Path, recipe: str, game: Game, digest: str = "") -> Run:
     """The run of a game and recipe with the highest number.
 
+    :param digest: of the recipe's values; runs of others come second
     :raises UserError: there is none
     """
     found = [
@@ -189,6 +189,9 @@ def latest_run(logs: Path, recipe: str, game: Game) -> Run:
         for number, path in _numbered(algo, game.folder_name)
         if (path / "run.json").is_file()
     ]
+    for _, path in sorted(found, reverse=True):
+        if digest and (run := open_run(path)).facts.get("recipe_digest") == digest:
+            return run
     if not found:
         raise UserError(
             f"no run of {game.env_id} with {recipe} in {logs}; train one with"

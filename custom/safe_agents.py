@@ -9,23 +9,24 @@ taken: what the file declares against what the recipe's network has.
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import json
 import pickletools
 import re
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch as th
 from gymnasium import spaces
+from pydantic import BaseModel, Field, ValidationError
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from custom.envs import make_games
 from custom.off_policy import TRAINING_ONLY
-from custom.recipe_classes import POLICY_CLASSES, class_named, parameters
-from custom.recipe_schema import ALGORITHMS, POLICIES
-from custom.recipe_values import number, whole
+from custom.recipe.classes import PLAYERS, policy_class, resolve
+from custom.recipe.model import Share
 from custom.runs import Run
 from custom.safe_zip import Archive
 
@@ -34,11 +35,6 @@ MOST_DATA = 2**26
 MOST_VALUES = 200_000  # of the JSON in it, each of which takes up to 100 bytes
 PROTOCOL = 2  # of pickles, in PyTorch's files
 MOST_PICKLE = 2**20  # names, shapes and strides of all tensors
-NUMBERS = {
-    "num_timesteps": whole(0, 10**12),
-    "_n_updates": whole(0, 10**12),
-    "exploration_rate": number(0, 1),
-}
 RECORD = re.compile(r"(?P<root>[^/]+)/(?P<name>data\.pkl|data/\d+|version|byteorder)")
 CALLED = {  # by a pickle that holds tensors only
     "collections OrderedDict",
@@ -47,6 +43,14 @@ CALLED = {  # by a pickle that holds tensors only
     "torch._utils _rebuild_tensor_v2",
 }
 Weights = dict[str, th.Tensor]
+
+
+class Numbers(BaseModel):
+    """The plain numbers that are taken from an agent's file."""
+
+    num_timesteps: Annotated[int, Field(ge=0, le=10**12)] = 0
+    n_updates: Annotated[int, Field(ge=0, le=10**12, alias="_n_updates")] = 0
+    exploration_rate: Share = 1.0
 
 
 def safe_agent(run: Run, file: Path, device: str = "auto") -> BaseAlgorithm:
@@ -84,27 +88,30 @@ def _numbers(content: bytes) -> dict[str, Any]:
         raise ValueError(f"data in it is no JSON ({error})") from None
     if not isinstance(data, dict):
         raise ValueError("data in it is no agent's")
-    return {name: check(name, data[name]) for name, check in NUMBERS.items() if name in data}
+    try:
+        numbers = Numbers.model_validate(data, strict=True)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise ValueError(f"{wrong['loc'][0]} is {wrong['input']!r}; {wrong['msg']}") from None
+    return numbers.model_dump(by_alias=True, exclude_unset=True)
 
 
 def _without_policy(run: Run, device: str) -> Any:
     """SB3's algorithm with the recipe's values and the game's spaces, not set up yet."""
-    values = copy.deepcopy(run.hyperparams)
-    cls: Any = ALGORITHMS[run.facts["algo"]]
-    names = set(parameters(cls)) - {"policy", "policy_kwargs", "replay_buffer_class"}
-    if "replay_buffer_class" in values:  # training's alone
+    values = resolve(run.hyperparams)
+    cls: Any = PLAYERS[run.facts["algo"]]
+    names = set(inspect.signature(cls).parameters)
+    names -= {"policy", "policy_kwargs", "replay_buffer_class"}
+    if run.hyperparams.replay_buffer_class:  # training's alone
         names -= {"replay_buffer_kwargs"}
     arguments = {name: values[name] for name in names & set(values)}
-    rate = values.get("learning_rate")
+    rate = run.hyperparams.learning_rate
     if isinstance(rate, str):
         arguments["learning_rate"] = float(rate.removeprefix("lin_"))
-    if isinstance(values.get("train_freq"), list):
-        arguments["train_freq"] = tuple(values["train_freq"])
-    policy = values["policy"]
-    if policy != "CnnPolicy":
-        policy = class_named("policy", policy, POLICIES[run.facts["algo"]])
+    if isinstance(run.hyperparams.train_freq, list):
+        arguments["train_freq"] = tuple(run.hyperparams.train_freq)
     arguments |= {"policy_kwargs": _policy_kwargs(values), "device": device}
-    model = cls(policy, None, _init_setup_model=False, **arguments)
+    model = cls(policy_class(run.hyperparams), None, _init_setup_model=False, **arguments)
     model.observation_space, model.action_space = _spaces_of(run)
     model.n_envs = 1
     return model
@@ -118,12 +125,10 @@ def _spaces_of(run: Run) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
 
 
 def _policy_kwargs(values: dict[str, Any]) -> dict[str, Any]:
-    """The recipe's, with classes for their paths; an optimizer of this project is training's."""
+    """The recipe's; an optimizer of this project is training's."""
     kept = dict(values.get("policy_kwargs", {}))
-    if str(kept.get("optimizer_class")).startswith("custom."):
+    if str(getattr(kept.get("optimizer_class"), "__module__", "")).startswith("custom."):
         kept = {name: value for name, value in kept.items() if name not in TRAINING_ONLY}
-    for name in set(kept) & set(POLICY_CLASSES):
-        kept[name] = class_named(name, kept[name], POLICY_CLASSES[name])
     return kept
 
 

@@ -6,60 +6,58 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from custom.callbacks import StopRequest
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TIDY = 5.0  # seconds that a command may take to tidy up
-_came: list[float] = []  # when a command was first asked to end
 SIGNAL_STATUS = 128  # a shell reports an end by signal n as 128 + n
 
 
-def end_on_signals() -> None:
-    """How a command ends: the first raises; the next would only break off the tidying up.
+class Ending:
+    """A handler of signals: the first one raises, later ones would interrupt the tidying up.
 
-    Where that takes longer than `TIDY` seconds (threads that wait for somebody, say), one more
-    ends the process at once.
+    Where that takes longer than `TIDY` seconds (threads that wait, say), one more ends the process.
     """
-    _came.clear()
 
-    def handle(number: int, _: object) -> None:
-        if _came and time.monotonic() - _came[0] > TIDY:
-            os._exit(SIGNAL_STATUS + number)
-        if _came:
+    def __init__(self) -> None:
+        self.first: float | None = None
+
+    def __call__(self, number: int, _: object) -> None:
+        if self.first is not None:
+            if time.monotonic() - self.first > TIDY:
+                os._exit(SIGNAL_STATUS + number)
             return
-        _came.append(time.monotonic())
+        self.first = time.monotonic()
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         sys.exit(SIGNAL_STATUS + number)
 
-    for number in STOPPING:
-        signal.signal(number, handle)
 
+def end_on_signals() -> Ending:
+    """End the command on signals, by an exception.
 
-def came() -> bool:
-    """Whether a command was asked to end, even if what it raised was swallowed on the way up.
-
-    Libraries do that where they try an import, for one.
+    :return: knows of a signal even if a library swallowed the exception, as some imports do
     """
-    return bool(_came)
+    ending = Ending()
+    for number in STOPPING:
+        signal.signal(number, ending)
+    return ending
 
 
 def ignore() -> None:
-    """From here on the command is as good as over."""
+    """Ignore signals: the command is nearly over."""
     for number in STOPPING:  # a handler of Python's own would be gone before the process is
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
-def stopping_on_signals(stop: StopRequest) -> Iterator[list[int]]:
+def stopping_on_signals(request_stop: Callable[[], None]) -> Iterator[list[int]]:
     """Signals end the training after the step at hand.
 
-    Nothing is raised, however many come: an exception would break off whatever Python happens to
-    be doing, a save as well as an import. An evaluation under way ends after its step. Once one
-    has come, this stays so to the end of the process, which is near.
+    Nothing is raised, however many come: an exception would interrupt whatever Python happens to
+    be doing, a save as well as an import. An evaluation under way ends after its step. Once a
+    signal has come, the handler stays to the end of the process, which is near.
 
     :return: the signals that came
     """
@@ -67,7 +65,7 @@ def stopping_on_signals(stop: StopRequest) -> Iterator[list[int]]:
 
     def handle(number: int, _: object) -> None:
         received.append(number)
-        stop.requested = True
+        request_stop()
 
     before = {number: signal.signal(number, handle) for number in STOPPING}
     try:
@@ -76,3 +74,9 @@ def stopping_on_signals(stop: StopRequest) -> Iterator[list[int]]:
         for number, handler in before.items():
             if not received:
                 signal.signal(number, handler)
+
+
+def interrupted() -> bool:
+    """Whether the command's `Ending` has had a signal."""
+    handler = signal.getsignal(signal.SIGINT)
+    return isinstance(handler, Ending) and handler.first is not None

@@ -203,7 +203,7 @@ def usable_cores() -> int:
 def _context() -> Any:
     """Processes forked by a server that has imported once what takes seconds."""
     # The second is for the main module, which Python imports again in each of the processes.
-    multiprocessing.set_forkserver_preload([__name__, "custom.training"])
+    multiprocessing.set_forkserver_preload([__name__, "custom.training.train"])
     resource_tracker.ensure_running()  # which unblocks signals when it starts, so before the others
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # inherited by all processes
     try:

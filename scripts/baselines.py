@@ -5,22 +5,20 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from custom.baselines import baselines_file, measure_baselines, write_baselines
-from custom.evaluation import Protocol
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
 from scripts import options
 
-
-def parser() -> options.Parser:
-    """Flags of the command."""
-    flags = ("game", "recipe", "seed", "episodes")
-    return options.shared_parser("scripts.baselines", __doc__, *flags)
+FLAGS = ("game", "recipe", "seed", "episodes")
 
 
 def command(args: argparse.Namespace) -> None:
     """Play, keep the result for tables and plots."""
-    game = options.game_of(args)
+    game = find_game(args.game)
     recipe = load_recipe(args.recipe, game)
+    from custom.baselines import baselines_file, measure_baselines, write_baselines
+    from custom.evaluation import Protocol
+
     protocol = Protocol(episodes=args.episodes, seed=args.seed or 0)
     print(f"{game.explain()}; {args.episodes} full games each")
     file = baselines_file(args.logs, recipe.name, game)
@@ -38,4 +36,4 @@ def _tell(name: str, summary: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    options.main(parser, command)
+    options.main(command)

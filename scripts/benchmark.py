@@ -6,15 +6,25 @@ import argparse
 from pathlib import Path
 
 from custom.console import say
-from custom.engine import PRECISIONS, Engine
+from custom.engine import Engine
 from custom.errors import UserError
 from custom.fanout.choose import launcher
 from custom.fanout.task import Resources
-from custom.games import Game, find_game
 from custom.matrix import Cell, Matrix
-from custom.recipes import load_recipe, recipe_name
+from custom.recipe.recipe import load_recipe, recipe_name
 from custom.workers import usable_cores
 from scripts import options
+from scripts.options import whole
+
+FLAGS = (
+    *("device", "steps", "eval-episodes", "envs", "precision", *options.FAN_OUT, "save-state"),
+    ("games", {"default": "", "help": "e.g. 'Pong Breakout'"}),
+    ("recipes", {"default": "dqn", "help": "e.g. 'dqn rainbow'"}),
+    ("seeds", {"type": whole(1), "default": 5, "help": "of each game and recipe"}),
+    ("first-seed", {"type": whole(0), "default": 1, "help": "the others follow"}),
+    ("evaluations", {"type": whole(1), "default": 20, "help": "during each run"}),
+    ("out", {"type": Path, "help": "folder of the report; default: LOGS/compare/benchmark"}),
+)
 
 
 def command(args: argparse.Namespace) -> int:
@@ -29,7 +39,7 @@ def command(args: argparse.Namespace) -> int:
     if failed:
         say(f"{len(failed)} runs did not finish: {', '.join(failed)}; the same command goes on")
         return 1
-    games = unique([cell.game for cell in matrix.cells])
+    games = options.games_named(args.games)
     recipes = list(dict.fromkeys(cell.recipe.name for cell in matrix.cells))
     out: Path = args.out or args.logs / "compare" / "benchmark"
     with whole_folder(out) as folder:
@@ -65,7 +75,7 @@ def matrix_of(args: argparse.Namespace) -> Matrix:
 
 def cells_of(args: argparse.Namespace) -> list[Cell]:
     """Games x recipes x seeds, whole rounds first."""
-    games = unique([find_game(name) for name in args.games.split()])
+    games = options.games_named(args.games)
     recipes = list(dict.fromkeys(args.recipes.split()))
     for name, given in (("GAMES", games), ("RECIPES", recipes)):
         if not given:
@@ -81,28 +91,5 @@ def cells_of(args: argparse.Namespace) -> list[Cell]:
     ]
 
 
-def unique(games: list[Game]) -> list[Game]:
-    """Each game once."""
-    return list({game.env_id: game for game in games}.values())
-
-
-def parser() -> options.Parser:
-    """Flags of the command."""
-    made = options.shared_parser("scripts.benchmark", __doc__, "device")
-    several, add = options.whole(1), made.add_argument
-    add("--games", default="", help="e.g. 'Pong Breakout'")
-    add("--recipes", default="dqn", help="e.g. 'dqn rainbow'")
-    add("--seeds", type=several, default=5, help="of each game and recipe")
-    add("--first-seed", type=options.whole(0), default=1, help="the others follow")
-    add("--steps", type=several, help="budget of each run; default: the recipe's")
-    add("--evaluations", type=several, default=20, help="during each run")
-    add("--eval-episodes", type=several, default=10, help="full games of each of them")
-    add("--envs", type=options.whole(1, 1024), help="games at once in each run")
-    add("--precision", choices=PRECISIONS, default="float32", help="of the network")
-    add("--out", type=Path, help="folder of the report; default: LOGS/compare/benchmark")
-    options.add_fanout(made)
-    return made
-
-
 if __name__ == "__main__":
-    options.main(parser, command)
+    options.main(command)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from custom.console import say
 from custom.errors import UserError
-from custom.games import Game, find_game
+from custom.recipe.games import Game, find_game
 from custom.tracking.wish import project_named
 from scripts import options
 

@@ -1,4 +1,8 @@
-"""What the commands share: their flags, how they fail, and how they find a run."""
+"""What the commands share: their flags, how they end, and how they find a run.
+
+A script is a docstring, `FLAGS`, and ``command(args)``. Nothing that is slow to import is imported
+before the flags are read.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +14,21 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
-
-import torch as th
+from typing import Any, NoReturn
 
 from custom import signals
+from custom.console import say
 from custom.errors import UserError
-from custom.evaluation import EPSILON
-from custom.fanout.choose import CLUSTERS
-from custom.games import Game, find_game
-from custom.recipes import recipe_name
+from custom.recipe.games import Game, find_game
+from custom.recipe.recipe import differences, read_recipe, recipe_name
 from custom.runs import Run, latest_run, open_run
 
 MOST = 10**12  # more than anybody asks for
+EPSILON = 0.05  # of evaluations
+PRECISIONS = ("float32", "tf32", "bf16")
+CLUSTERS = ("auto", "none", "ray", "slurm")
+Flag = str | tuple[str, dict[str, Any]]  # one of SHARED, or a flag of one command
+Command = Callable[[argparse.Namespace], int | None]
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,19 +38,6 @@ class Parser(argparse.ArgumentParser):
         """End with status 2 and one line."""
         line = " ".join(message.split())
         self.exit(2, f"error: {line}; .venv/bin/python -m {self.prog} --help lists the flags\n")
-
-
-def shared_parser(name: str, description: str | None, *flags: str) -> Parser:
-    """A parser with some of the shared flags.
-
-    :param name: module, e.g. ``scripts.train``
-    :param flags: names of shared flags, e.g. ``game``
-    """
-    made = Parser(prog=name, description=description, allow_abbrev=False)
-    made.add_argument("--logs", type=Path, default=Path("logs"), help="folder of all runs")
-    for flag in flags:
-        SHARED[flag](made)
-    return made
 
 
 def whole(low: int, high: int = MOST) -> Callable[[str], int]:
@@ -63,42 +56,74 @@ def whole(low: int, high: int = MOST) -> Callable[[str], int]:
     return read
 
 
-def share(text: str) -> float:
-    """A type for `argparse`: a number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value
+def number(low: float, high: float, what: str) -> Callable[[str], float]:
+    """A type for `argparse`: a number in [low, high]."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number {what}")
+        return value
+
+    return read
 
 
-def switch(text: str) -> bool:
-    """A type for `argparse`: 1 or 0, as make's variables have it."""
+def _switch(text: str) -> bool:
     known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
     if text.lower() not in known:
         raise argparse.ArgumentTypeError(f"{text!r} is neither 1 nor 0")
     return known[text.lower()]
 
 
-def add_switch(
-    made: argparse._ActionsContainer, flag: str, explanation: str, default: bool = False
-) -> None:
-    """A flag that stands alone or has 1 or 0 behind it."""
-    made.add_argument(
-        flag, type=switch, nargs="?", const=True, default=default, metavar="1", help=explanation
-    )
+def switch(explanation: str, default: bool = False) -> dict[str, Any]:
+    """A flag that stands alone or has 1 or 0 behind it, as make's variables have it."""
+    shown = {"metavar": "1", "help": explanation}
+    return {"type": _switch, "nargs": "?", "const": True, "default": default, **shown}
 
 
-def add_study(made: Parser) -> None:
-    """Flags of commands that are about a study."""
-    made.add_argument(
-        "--storage",
-        default=os.environ.get("STORAGE", ""),  # a flag is seen by all who list processes
-        help="a file, or postgresql://USER@HOST/DATABASE; default: $STORAGE, then a file in LOGS",
-    )
-    made.add_argument("--study", default="", help="name; default: RECIPE-ENVIRONMENT")
+SHARE, POSITIVE = number(0, 1, "from 0 to 1"), number(1e-12, MOST, "above 0")
+SHARED: dict[str, dict[str, Any]] = {
+    "game": {"default": "SpaceInvaders", "help": "name or environment id of the game"},
+    "recipe": {"default": "dqn", "help": "name in hyperparams/, or path of a YAML file"},
+    "run": {"type": Path, "help": "run folder; default: the latest of game and recipe"},
+    "seed": {"type": whole(0, 2**31 - 1), "help": "seed of all random numbers"},
+    "device": {"default": "auto", "help": "auto, cpu, cuda, cuda:1, mps"},
+    "episodes": {"type": whole(1), "default": 30, "help": "full games of an evaluation"},
+    "model": {"choices": ("final", "best"), "default": "final", "help": "which agent"},
+    "epsilon": {"type": SHARE, "default": EPSILON, "help": "share of random actions"},
+    "steps": {"type": whole(1), "help": "budget of each run in steps; default: the recipe's"},
+    "envs": {"type": whole(1, 1024), "help": "games at once; default: the recipe's"},
+    "precision": {"choices": PRECISIONS, "default": "float32", "help": "of the network"},
+    "eval-episodes": {"type": whole(1), "default": 10, "help": "games of each evaluation"},
+    "no-report": {"action": "store_true", "help": "no evaluation, film and plot at the end"},
+    "project": {"default": "", "help": "of W&B: entity/name; default: WANDB_PROJECT"},
+    "storage": {  # from the environment: a flag is seen by all who list processes
+        "default": os.environ.get("STORAGE", ""),
+        "help": "a file, or postgresql://USER@HOST/DATABASE; default: $STORAGE, else in LOGS",
+    },
+    "study": {"default": "", "help": "name of the study; default: RECIPE-ENVIRONMENT"},
+    "jobs": {"type": whole(1, 4096), "default": 1, "help": "trainings at once"},
+    "cluster": {"choices": CLUSTERS, "default": "auto", "help": "auto: Ray if RAY_ADDRESS is set"},
+    "cpus": {"type": whole(1, 1024), "help": "cores of each training; default: those here / jobs"},
+    "gpus": {"type": SHARE, "default": 0.0, "help": "share of a GPU of each, on a cluster"},
+    "memory": {"type": POSITIVE, "default": 0.0, "help": "gigabytes of each, on a cluster"},
+    "save-state": switch("interrupted trainings resume, for the room of their replay", True),
+}
+STUDY: tuple[Flag, ...] = ("storage", "study")
+FAN_OUT: tuple[Flag, ...] = ("jobs", "cluster", "cpus", "gpus", "memory")
+
+
+def parser_of(script: Any) -> Parser:
+    """The parser of a script's module: ``--logs`` and its `FLAGS`."""
+    parser = Parser(prog=script.__spec__.name, description=script.__doc__, allow_abbrev=False)
+    parser.add_argument("--logs", type=Path, default=Path("logs"), help="folder of all runs")
+    for flag in script.FLAGS:
+        key, settings = (flag, SHARED[flag]) if isinstance(flag, str) else flag
+        parser.add_argument(f"--{key}", **settings)
+    return parser
 
 
 def study_of(args: argparse.Namespace) -> tuple[str, Path]:
@@ -106,135 +131,77 @@ def study_of(args: argparse.Namespace) -> tuple[str, Path]:
 
     :raises UserError: a name that is none
     """
-    name = args.study or f"{recipe_name(args.recipe)}-{game_of(args).folder_name}"
+    name = args.study or f"{recipe_name(args.recipe)}-{find_game(args.game).folder_name}"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UserError(f"STUDY {name!r}: use letters, digits, '-', '_' and '.'")
     return name, args.logs / "tune" / name
 
 
-def add_fanout(made: Parser) -> None:
-    """Flags of commands that train many agents."""
-    group = made.add_argument_group("many at once", "docs/scale.md")
-    add = group.add_argument
-    add("--jobs", type=whole(1, 4096), default=1, help="trainings at once")
-    add("--cluster", choices=CLUSTERS, default="auto", help="auto: Ray where RAY_ADDRESS is set")
-    add("--cpus", type=whole(1, 1024), help="cores of each; default: those here, divided by jobs")
-    add("--gpus", type=share, default=0.0, help="share of a GPU that each takes, on a cluster")
-    add("--memory", type=positive, default=0.0, help="gigabytes that each takes, on a cluster")
-    explanation = "0: what is broken off begins anew; 1: it goes on, for the room of its replay"
-    add_switch(group, "--save-state", explanation, default=True)
+def check_device(text: str) -> str:
+    """A device that PyTorch has here.
 
+    :raises UserError: it has not
+    """
+    import torch as th
 
-def add_report(made: Parser) -> None:
-    """The flag of commands that train."""
-    made.add_argument(
-        "--no-report", action="store_true", help="do not evaluate, film and plot at the end"
-    )
-
-
-def positive(text: str) -> float:
-    """A type for `argparse`: a number above 0."""
     try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 < value < MOST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def device(text: str) -> str:
-    """A type for `argparse`: a device that PyTorch has here."""
-    if text == "auto":
-        return text
-    try:
-        th.zeros(1, device=th.device(text)).cpu()
+        if text != "auto":
+            th.zeros(1, device=th.device(text)).cpu()
     except Exception:  # each kind of device has its own way to be absent
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no device that PyTorch {th.__version__} has here; use cpu or auto"
+        raise UserError(
+            f"DEVICE {text!r} is not a device that PyTorch {th.__version__} has here; use cpu or"
+            " auto"
         ) from None
     return text
 
 
-def _game(p: Parser) -> None:
-    p.add_argument("--game", default="SpaceInvaders", help="name or environment id of the game")
-
-
-def _recipe(p: Parser) -> None:
-    p.add_argument("--recipe", default="dqn", help="name in hyperparams/, or path of a YAML file")
-
-
-def _run(p: Parser) -> None:
-    p.add_argument("--run", type=Path, help="run folder; default: the latest of game and recipe")
-
-
-def _seed(p: Parser) -> None:
-    p.add_argument("--seed", type=whole(0, 2**31 - 1), help="seed of all random numbers")
-
-
-def _device(p: Parser) -> None:
-    p.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:1, mps")
-
-
-def _episodes(p: Parser) -> None:
-    p.add_argument("--episodes", type=whole(1), default=30, help="full games of an evaluation")
-
-
-def _model(p: Parser) -> None:
-    p.add_argument("--model", choices=["final", "best"], default="final", help="which agent")
-
-
-def _epsilon(p: Parser) -> None:
-    p.add_argument("--epsilon", type=share, default=EPSILON, help="share of random actions")
-
-
-SHARED: dict[str, Callable[[Parser], None]] = {
-    "game": _game,
-    "recipe": _recipe,
-    "run": _run,
-    "seed": _seed,
-    "device": _device,
-    "episodes": _episodes,
-    "model": _model,
-    "epsilon": _epsilon,
-}
-
-
 def find_run(args: argparse.Namespace) -> Run:
-    """The run that a command is about: RUN, or the latest of GAME and RECIPE."""
+    """The run that a command is about: RUN, or the latest of GAME and RECIPE.
+
+    A recipe is its values: runs of the same name but other values come second, and are told.
+    """
     if args.run is not None:
         return open_run(args.run)
-    return latest_run(args.logs, recipe_name(args.recipe), game_of(args))
+    game, name = find_game(args.game), recipe_name(args.recipe)
+    try:
+        recipe = read_recipe(args.recipe, game)
+    except UserError:
+        if not (args.logs / name).is_dir():
+            raise
+        return latest_run(args.logs, name, game)  # its file is gone
+    run, newer = latest_run(args.logs, name, game, recipe.digest), latest_run(args.logs, name, game)
+    if run.path != newer.path or run.facts.get("recipe_digest", recipe.digest) != recipe.digest:
+        other = newer if run.path != newer.path else run
+        said = ", ".join(differences(recipe.hyperparams, other.hyperparams)) or "another budget"
+        say(f"RUN={run.path}; not as {recipe.file}: {other.path} ({said})")
+    return run
 
 
-def game_of(args: argparse.Namespace) -> Game:
-    """The game that a command is about."""
-    return find_game(args.game)
+def games_named(*texts: str) -> list[Game]:
+    """Each game of some lists of names, once."""
+    games = [find_game(name) for text in texts for name in text.split()]
+    return list({game.env_id: game for game in games}.values())
 
 
-def main(
-    parser: Callable[[], Parser], command: Callable[[argparse.Namespace], int | None]
-) -> NoReturn:
-    """Parse and run a command; what the user can mend is one line and status 2.
+def main(command: Command) -> NoReturn:
+    """Parse and run the command of a script; what the user can mend is a line each.
 
     SIGTERM and a lost terminal raise as Ctrl-C does, so that nothing half-made is left.
     """
     signals.end_on_signals()
-    status, problem = _outcome(parser, command)
+    status, problem = run(parser_of(sys.modules[command.__module__]), command)
     signals.ignore()
     gc.collect()  # the emulator complains of games that outlive the interpreter
-    if problem:
-        line = " ".join(problem.split())  # with names from elsewhere, which could move a cursor
-        print("".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
+    for line in problem.splitlines():  # with names from elsewhere, which could move a cursor
+        words = " ".join(line.split())
+        print("".join(c if c.isprintable() else "?" for c in words), file=sys.stderr)
     sys.exit(status)
 
 
-def _outcome(
-    parser: Callable[[], Parser], command: Callable[[argparse.Namespace], int | None]
-) -> tuple[int, str]:
+def run(parser: Parser, command: Command) -> tuple[int, str]:
     """Exit status and what to say, without the frames in which it came about."""
     try:
-        return command(parser().parse_args()) or 0, ""
+        return command(parser.parse_args()) or 0, ""
     except UserError as error:
         return error.exit_status, f"error: {error}"
     except OSError as error:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from custom.report import plot_run
 from scripts import options
 
-
-def parser() -> options.Parser:
-    """Flags of the command."""
-    flags = ("game", "recipe", "run")
-    return options.shared_parser("scripts.plot", __doc__, *flags)
+FLAGS = ("game", "recipe", "run")
 
 
 def command(args: argparse.Namespace) -> None:
     """Draw."""
-    print(f"Plot: {plot_run(options.find_run(args))}")
+    run = options.find_run(args)
+    from custom.report import plot_run
+
+    print(f"Plot: {plot_run(run)}")
 
 
 if __name__ == "__main__":
-    options.main(parser, command)
+    options.main(command)

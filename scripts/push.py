@@ -6,36 +6,33 @@ import argparse
 import re
 
 from custom.errors import UserError
-from custom.hub.bundle import agent_name
-from custom.hub.client import client, log_in
-from custom.hub.publish import build, check_repository, prepare, push, title
 from custom.runs import Run
 from scripts import options
 
 NOBODY = "your-name"  # on the card of a dry run, which does not log in
-
-
-def parser() -> options.Parser:
-    """Flags of the command."""
-    flags = ("game", "recipe", "run", "device", "episodes", "model")
-    made = options.shared_parser("scripts.push", __doc__, *flags)
-    made.add_argument("--repo", default="", help="name or user/name; default: RECIPE-ENVIRONMENT")
-    options.add_switch(made, "--private", "only you can see it")
-    options.add_switch(made, "--dry-run", "build the folder, send nothing")
-    return made
+FLAGS = (
+    *("game", "recipe", "run", "device", "episodes", "model"),
+    ("repo", {"default": "", "help": "name or user/name; default: RECIPE-ENVIRONMENT"}),
+    ("private", options.switch("only you can see it")),
+    ("dry-run", options.switch("build the folder, send nothing")),
+)
 
 
 def command(args: argparse.Namespace) -> None:
     """Log in, evaluate, film, build, push."""
     run = options.find_run(args)
-    agent = run.model(args.model)
+    agent, device = run.model(args.model), options.check_device(args.device)
+    from custom.hub.bundle import agent_name
+    from custom.hub.client import client, log_in
+    from custom.hub.publish import build, check_repository, prepare, push, title
+
     api = client()
     owners = [NOBODY] if args.dry_run else log_in(api)
     repo = repository(owners[0], args.repo, run)
     if not args.dry_run:
         check_owner(repo, owners)
         check_repository(api, repo, args.private, agent_name(run))
-    prepare(run, agent, args.episodes, args.device)
+    prepare(run, agent, args.episodes, device)
     folder = build(run, agent, repo)
     if args.dry_run:
         print(f"nothing is pushed; this would become {repo}\nFolder: {folder}")
@@ -62,4 +59,4 @@ def check_owner(repo: str, owners: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    options.main(parser, command)
+    options.main(command)

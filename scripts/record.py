@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import argparse
 
-from custom.video import record_run
 from scripts import options
 
-
-def parser() -> options.Parser:
-    """Flags of the command."""
-    flags = ("game", "recipe", "run", "seed", "device", "model", "epsilon")
-    return options.shared_parser("scripts.record", __doc__, *flags)
+FLAGS = ("game", "recipe", "run", "seed", "device", "model", "epsilon")
 
 
 def command(args: argparse.Namespace) -> None:
     """Film."""
-    run = options.find_run(args)
-    film, gif, score = record_run(
-        run, run.model(args.model), args.epsilon, args.seed or 0, args.device
-    )
+    run, seed = options.find_run(args), args.seed or 0
+    agent, device = run.model(args.model), options.check_device(args.device)
+    from custom.video import record_run
+
+    film, gif, score = record_run(run, agent, args.epsilon, seed, device)
     print(f"a game of {score:.0f} points\nFilm: {film}\nGIF: {gif}")
 
 
 if __name__ == "__main__":
-    options.main(parser, command)
+    options.main(command)

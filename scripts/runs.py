@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from custom.games import find_game
 from custom.overview import all_runs, format_runs
+from custom.recipe.games import find_game
 from scripts import options
 
 

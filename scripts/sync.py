@@ -7,7 +7,7 @@ from pathlib import Path
 
 from custom.console import say
 from custom.errors import UserError
-from custom.games import find_game
+from custom.recipe.games import find_game
 from custom.runs import Run, open_run
 from custom.tracking import sync
 from scripts import options

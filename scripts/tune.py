@@ -15,9 +15,9 @@ from custom.envs import make_games
 from custom.errors import UserError
 from custom.fanout.choose import launcher
 from custom.fanout.task import Launcher, Resources
-from custom.games import Game
 from custom.memory import largest_replay
-from custom.recipes import Recipe, load_recipe
+from custom.recipe.games import Game
+from custom.recipe.recipe import Recipe, load_recipe
 from custom.tuning.best import write_ranking
 from custom.tuning.files import write_files
 from custom.tuning.finalists import finalists, matrix_of, rank
@@ -89,7 +89,7 @@ def plan_of(args: argparse.Namespace, game: Game, recipe: Recipe) -> Plan:
         env_id=game.env_id,
         recipe=recipe.name,
         algo=recipe.algo,
-        hyperparams=recipe.hyperparams,
+        hyperparams=recipe.hyperparams.given,
         seed=args.seed or 0,
         objective=args.objective,
         evaluations=args.evaluations,

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from custom.console import say
-from custom.recipes import FOLDER
+from custom.recipe.recipe import FOLDER
 from custom.tuning import storage, study
 from custom.tuning.best import engine_flags, write_best
 from scripts import options

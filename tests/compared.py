@@ -14,8 +14,9 @@ import pytest
 import yaml
 
 from custom.atomic import write_json
+from custom.envs import MAX_FRAMES
 from custom.evaluation import EPSILON
-from custom.games import MAX_FRAMES, find_game
+from custom.recipe.games import find_game
 from custom.runs import claim_folder
 from custom.wrappers import NOOP_MAX
 

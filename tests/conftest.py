@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share the cores
 
@@ -17,6 +18,7 @@ import pytest
 import torch as th
 import yaml
 
+from custom.recipe.model import REQUIRED, Hyperparams, check
 from tests.compared import trained, written
 from tests.foreign import zoo_agents
 from tests.servers.fixtures import hub, hub_xet
@@ -45,6 +47,12 @@ SMALL = {
     "exploration_fraction": 0.5,
     "policy_kwargs": {"features_extractor_kwargs": {"features_dim": 32}},
 }
+
+
+def typed(values: dict[str, Any], algo: str = "dqn") -> Hyperparams:
+    """Hyperparameters, with what is not said of a playable recipe."""
+    return check(REQUIRED | values, algo)
+
 
 th.set_num_threads(1)  # two cores shared by several processes: more threads only wait
 
@@ -87,7 +95,7 @@ def refused(
         script = import_module(module)
         monkeypatch.setattr(sys, "argv", [module, *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            script.options.main(script.parser, script.command)
+            script.options.main(script.command)
         error = capsys.readouterr().err
         assert end.value.code == 2
         assert error.startswith("error: ")

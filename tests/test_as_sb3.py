@@ -23,10 +23,10 @@ from stable_baselines3.common.vec_env import (
 from custom.dqn import AtariDQN
 from custom.engine import Engine
 from custom.envs import training_games
-from custom.games import find_game
 from custom.optimizers import DeepMindRMSprop
 from custom.qrdqn import AtariQRDQN
-from tests.conftest import SMALL
+from custom.recipe.games import find_game
+from tests.conftest import SMALL, typed
 
 ALGORITHMS = [DQN, AtariDQN, AtariQRDQN]
 SIZE = {"env_wrapper": [{SMALL["env_wrapper"][0]: {"screen_size": 36}}], "frame_stack": 4}
@@ -37,7 +37,7 @@ own = pytest.mark.parametrize("algorithm", ALGORITHMS[1:])
 
 def games(n_envs: int = 1, n_stack: int = 4) -> VecEnv:
     """As a user stacks them: `VecFrameStack` without `VecTransposeImage`."""
-    env = training_games(find_game("Breakout"), SIZE, n_envs, 0, 1)
+    env = training_games(find_game("Breakout"), typed(SIZE), n_envs, 0, 1)
     single = unwrap_vec_wrapper(env, VecFrameStack).venv  # type: ignore[union-attr]
     return VecFrameStack(single, n_stack)
 

@@ -16,9 +16,9 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from custom.buffers import FrameReplayBuffer, bytes_per_step
 from custom.envs import make_games
-from custom.games import find_game
+from custom.recipe.games import find_game
 from custom.replay_files import load_replay, save_replay
-from tests.conftest import SMALL
+from tests.conftest import SMALL, typed
 
 SIZE = 300
 OURS = "custom.wrappers.DeepMindAtariWrapper"
@@ -42,7 +42,7 @@ def play(env: VecEnv, steps: int, seed: int = 0) -> Iterator[Step]:
 
 def recorded(game: str, steps: int, n_envs: int = 1, wrapper: Any = OURS) -> list[Step]:
     entry = {**SMALL, "env_wrapper": wrapper}
-    env = make_games(find_game(game), entry, n_envs, seed=3)
+    env = make_games(find_game(game), typed(entry), n_envs, seed=3)
     taken = list(play(env, steps))
     env.close()
     return taken
@@ -117,7 +117,7 @@ def test_a_game_that_was_cut_off_is_no_terminal(n_steps: int) -> None:
 def test_a_new_start_without_an_end_is_noticed() -> None:
     ours, theirs = both(1)
     for seed in (1, 2):  # as learn() called again: the games before it are just left
-        env = make_games(find_game("Pong"), SMALL, 1, seed)
+        env = make_games(find_game("Pong"), typed(SMALL), 1, seed)
         for step in play(env, 30, seed):
             ours.add(*step)
             theirs.add(*step)

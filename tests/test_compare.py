@@ -20,7 +20,7 @@ from custom.compare.output import whole_folder, write_all
 from custom.compare.page import page
 from custom.compare.tables import markdown
 from custom.errors import UserError
-from custom.games import find_game
+from custom.recipe.games import find_game
 from scripts.compare import folder_of
 from tests.compared import Write
 from tests.conftest import run

@@ -14,7 +14,7 @@ from custom.compare.from_logs import from_logs
 from custom.compare.levels import clock, levels_of, reached
 from custom.compare.measured import Measured
 from custom.errors import UserError
-from custom.games import find_game
+from custom.recipe.games import find_game
 from tests.compared import PROTOCOL, Write
 
 PONG = find_game("Pong")

@@ -14,7 +14,7 @@ import pytest
 from custom.compare.from_logs import from_logs
 from custom.compare.from_wandb import from_wandb
 from custom.compare.measured import Measured
-from custom.games import find_game
+from custom.recipe.games import find_game
 from tests.conftest import run
 from tests.servers.wandb_fixtures import a_wandb
 from tests.servers.wandb_runs import RunStore

@@ -19,13 +19,13 @@ from custom.buffers import Batch, FrameReplayBuffer
 from custom.dqn import AtariDQN
 from custom.engine import Engine
 from custom.envs import make_games
-from custom.games import find_game
 from custom.graphs import Captured
 from custom.optimizers import DeepMindRMSprop
 from custom.policies import AtariPolicy
 from custom.qrdqn import AtariQRDQN
+from custom.recipe.games import find_game
 from custom.update import Update
-from tests.conftest import SMALL
+from tests.conftest import SMALL, typed
 
 PLAIN = Engine(update="sb3", buffer="sb3")
 RMSPROP = {"optimizer_class": DeepMindRMSprop, "optimizer_kwargs": {"alpha": 0.9}}
@@ -46,7 +46,7 @@ def learner(
         "device": "cpu",
         **changed,
     }
-    env = make_games(find_game(game), SMALL, n_envs, seed=0)
+    env = make_games(find_game(game), typed(SMALL), n_envs, seed=0)
     return algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs, **arguments)
 
 

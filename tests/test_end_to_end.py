@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -18,13 +19,13 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.agents import load_agent
-from custom.build import build
 from custom.errors import NonFiniteError
-from custom.games import find_game
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
 from custom.runs import Run, open_run
-from custom.settings import Settings
-from custom.training import train
+from custom.training.prepare import prepare
+from custom.training.settings import Settings
+from custom.training.train import train
 from tests.conftest import ROOT, SMALL, run, start
 
 SHORT = ("--eval-episodes", 1, "--eval-freq", 200, "--save-freq", 100, "--seed", 3)
@@ -149,8 +150,8 @@ def test_the_same_seed_gives_the_same_weights_however_often_it_is_evaluated(
     trained: Run, tmp_path: Path
 ) -> None:
     recipe = load_recipe(str(trained.path / "recipe.yml"), trained.game)
-    experiment, model = build(recipe, trained.game, Settings(3, tmp_path, eval_freq=10_000))
-    assert train(experiment, model) == 0
+    experiment = prepare(recipe, trained.game, Settings(3, tmp_path, eval_freq=10_000))
+    assert train(experiment) == 0
     again = weights(experiment.run.final_model)
     assert all(th.equal(a, b) for a, b in zip(weights(trained.final_model), again, strict=True))
 
@@ -233,10 +234,10 @@ def test_a_nan_in_mid_run_is_named_and_the_last_good_checkpoint_evaluates(
 ) -> None:
     recipe = load_recipe(str(small_recipe), find_game("Pong")).with_budget(300)
     settings = Settings(0, tmp_path, eval_freq=10_000, save_freq=100)
-    experiment, model = build(recipe, find_game("Pong"), settings)
-    experiment.callbacks.append(NanAt())
+    experiment = prepare(recipe, find_game("Pong"), settings)
+    experiment = replace(experiment, callbacks=(*experiment.callbacks, NanAt()))
     with pytest.raises(NonFiniteError) as error:
-        train(experiment, model)
+        train(experiment)
     assert "the parameter q_net.features_extractor.linear.0.bias" in str(error.value)
     assert "rl_model_100_steps.zip" in str(error.value)
     assert experiment.run.facts["state"] == "failed"

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch as th
 import yaml
 
-from custom.build import build
+from custom.agents import load_agent, save_agent
 from custom.dqn import AtariDQN
-from custom.engine import Engine, at_the_same_ratio
+from custom.engine import Engine
 from custom.errors import UserError
-from custom.experiment import Experiment
-from custom.games import find_game
-from custom.recipes import Recipe, load_recipe
-from custom.settings import Settings
+from custom.recipe.games import find_game
+from custom.recipe.recipe import Recipe, load_recipe
+from custom.runs import Run
+from custom.training.prepare import Training, prepare
+from custom.training.settings import Settings
 from custom.workers import WorkerVecEnv
-from tests.conftest import SMALL
+from tests.conftest import SMALL, typed
 
 INVADERS = find_game("SpaceInvaders")
 ZOO = SMALL["env_wrapper"][0]
@@ -31,9 +34,10 @@ def recipe(folder: Path, **changed: Any) -> Recipe:
     return load_recipe(str(file), INVADERS)
 
 
-def experiment(folder: Path, engine: Engine, **changed: Any) -> tuple[Experiment, AtariDQN]:
+def experiment(folder: Path, engine: Engine, **changed: Any) -> tuple[Training, AtariDQN]:
     settings = Settings(seed=3, logs=folder / "logs", eval_freq=10**9, engine=engine)
-    made, model = build(recipe(folder, **changed), INVADERS, settings)
+    made = prepare(recipe(folder, **changed), INVADERS, settings)
+    model = made.model
     assert isinstance(model, AtariDQN)
     return made, model
 
@@ -42,7 +46,7 @@ def test_more_processes_learn_the_same_to_the_bit(tmp_path: Path) -> None:
     models = []
     for workers in (1, 2, 3):
         made, model = experiment(tmp_path, Engine(n_envs=8, workers=workers), n_timesteps=1600)
-        made.learn(model)
+        made.model.learn(made.recipe.n_timesteps, list(made.callbacks))
         assert isinstance(model.env.unwrapped, WorkerVecEnv) is (workers > 1)
         model.env.close()
         models.append(model)
@@ -71,17 +75,14 @@ def test_more_processes_learn_the_same_to_the_bit(tmp_path: Path) -> None:
 def test_any_number_of_environments_makes_as_many_updates_a_step(
     entry: dict[str, Any], n_envs: int, expected: tuple[int, int]
 ) -> None:
-    found = at_the_same_ratio(entry, n_envs)
-    assert found == {
-        "n_envs": n_envs,
-        "train_freq": expected[0],
-        "gradient_steps": expected[1],
-    }
+    values = Recipe("any", "dqn", Path("any.yml"), typed(entry)).with_envs(n_envs).hyperparams
+    assert (values.train_freq, values.gradient_steps) == expected
+    assert values.n_envs == n_envs
 
 
 def test_updates_are_counted_as_the_recipe_says(tmp_path: Path) -> None:
     made, model = experiment(tmp_path, Engine(n_envs=8))
-    made.learn(model)
+    made.model.learn(made.recipe.n_timesteps, list(made.callbacks))
     assert model.n_envs == 8
     assert model._n_updates == pytest.approx((400 - 40) / 4, abs=3)
 
@@ -108,7 +109,7 @@ def test_prioritized_replay_needs_the_replay_of_frames(tmp_path: Path) -> None:
     found = find_game("Pong")
     chosen = load_recipe("prioritized_dqn", found).with_budget(60)
     with pytest.raises(UserError, match="prioritized_replay needs BUFFER=frames"):
-        build(chosen, found, Settings(0, tmp_path, engine=Engine(buffer="sb3")))
+        prepare(chosen, found, Settings(0, tmp_path, engine=Engine(buffer="sb3")))
     assert not any(tmp_path.iterdir())
 
 
@@ -117,9 +118,93 @@ def test_options_that_exclude_each_other_leave_no_run_behind(tmp_path: Path) -> 
     both = {**SMALL, "double_q": True, "munchausen_alpha": 0.9}
     file.write_text(yaml.safe_dump({"atari": both}))
     found = find_game("Pong")
-    with pytest.raises(UserError, match=r"both\.yml: these values are refused: munchausen_alpha"):
-        build(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
-    assert not any((tmp_path / "logs").iterdir())
+    with pytest.raises(UserError, match=r"both\.yml: PongNoFrameskip-v4: double_q: munchausen"):
+        prepare(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
+    assert not (tmp_path / "logs").exists()
+
+
+REFUSED = {
+    "policy_kwargs: {net_arch: [64], activation_fn: torch.nn.Transformer}": "activation_fn: Transf",
+    "policy_kwargs: {activation_fn: torch.nn.Module}": "activation_fn: ",
+    "policy_kwargs: {optimizer_class: torch.optim.LBFGS}": "optimizer_class: ",
+    "policy_kwargs: {optimizer_class: torch.optim.SparseAdam}": "optimizer_class: ",
+    "policy_kwargs: {optimizer_class: torch.optim.lbfgs.LBFGS}": "optimizer_class: ",
+    "policy_kwargs: {optimizer_kwargs: {differentiable: true}}": "optimizer_kwargs: ",
+    "policy_kwargs: {features_extractor_class: "
+    "stable_baselines3.common.torch_layers.BaseFeaturesExtractor}": "features_extractor_class",
+    "env_wrapper: [custom.wrappers.CropScreen: {top: 120, bottom: 120}, AtariWrapper]": "env_w",
+    "optimize_memory_usage: true\n  replay_buffer_kwargs: {handle_timeout_termination: true}": "",
+    "policy_kwargs: {features_extractor_class: custom.networks.ConvNet,"
+    " features_extractor_kwargs: {activation: elu}}": "policy_kwargs.features_extractor_",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_fails_later_fails_before_a_folder_is_claimed(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yml"
+    lines = yaml.safe_load("{" + line.replace("\n ", ",").replace("AtariWrapper]", f"{ZOO}]") + "}")
+    file.write_text(yaml.safe_dump({"atari": {**SMALL, **lines}}))
+    found, buffer = find_game("Pong"), "sb3" if "optimize" in line else "frames"
+    settings = Settings(0, tmp_path / "logs", engine=Engine(buffer=buffer))
+    with pytest.raises(UserError, match=rf"wrong\.yml: PongNoFrameskip-v4: .*{REFUSED[line]}"):
+        prepare(load_recipe(str(file), found), found, settings)
+    assert not (tmp_path / "logs").exists()
+
+
+def test_quantiles_without_number_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "qrdqn-none.yml"
+    file.write_text(yaml.safe_dump({"atari": {**SMALL, "policy_kwargs": {"n_quantiles": 0}}}))
+    found = find_game("Pong")
+    with pytest.raises(UserError, match=r"policy_kwargs\.n_quantiles: "):
+        prepare(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
+
+
+def test_all_actions_of_the_console_reach_agent_and_evaluation(tmp_path: Path) -> None:
+    file = tmp_path / "whole.yml"
+    file.write_text(yaml.safe_dump({"atari": {**SMALL, "env_kwargs": {"full_action_space": True}}}))
+    found = find_game("Pong")
+    made = prepare(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
+    model = made.model
+    assert model.action_space.n == 18
+    agent = load_agent(saved(made, model), made.run.final_model)
+    assert agent.action_space.n == 18
+    assert made.run.facts["eval_protocol"]["env_kwargs"] == {"full_action_space": True}
+
+
+def saved(made: Training, model: Any) -> Run:
+    save_agent(model, made.run.final_model)
+    return made.run
+
+
+MINE = """import gymnasium as gym
+class StepPenalty(gym.RewardWrapper):
+    def __init__(self, env, penalty: float = 0.1):
+        super().__init__(env)
+        self.penalty = penalty
+    def reward(self, reward):
+        return reward - self.penalty
+"""
+
+
+def test_a_wrapper_of_ones_own_takes_what_its_constructor_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("custom.mine")
+    exec(MINE, module.__dict__)  # as a file custom/mine.py
+    module.StepPenalty.__module__ = "custom.mine"
+    monkeypatch.setitem(sys.modules, "custom.mine", module)
+    file = tmp_path / "mine.yml"
+    wrapper = {"custom.mine.StepPenalty": {"penalty": 0.5}}
+    file.write_text(yaml.safe_dump({"atari": {**SMALL, "env_wrapper": [ZOO, wrapper]}}))
+    found = find_game("Pong")
+    _ = prepare(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
+    model = _.model
+    model.env.reset()
+    assert model.env.step([0])[1][0] == -0.5
+    wrapper["custom.mine.StepPenalty"] = {"penality": 0.5}
+    file.write_text(yaml.safe_dump({"atari": {**SMALL, "env_wrapper": [ZOO, wrapper]}}))
+    with pytest.raises(UserError, match="penality is not a known key; did you mean penalty"):
+        load_recipe(str(file), found)
 
 
 @pytest.mark.parametrize(

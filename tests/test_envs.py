@@ -9,8 +9,9 @@ from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
 from custom.envs import evaluation_wrapper, frame_skip, make_games
-from custom.games import find_game
+from custom.recipe.games import find_game
 from custom.wrappers import DeepMindAtariWrapper
+from tests.conftest import typed
 
 BREAKOUT = find_game("Breakout")
 INVADERS = find_game("SpaceInvaders")
@@ -86,27 +87,27 @@ def test_both_wrappers_show_the_same_frames() -> None:
 
 
 def test_an_evaluation_starts_with_1_to_30_no_ops() -> None:
-    recipe = {"env_wrapper": [{ZOO: {"noop_max": 0, "frame_skip": 3}}]}
+    recipe = typed({"env_wrapper": [{ZOO: {"noop_max": 0, "frame_skip": 3}}]})
     assert evaluation_wrapper(recipe) == [{ZOO: {"noop_max": 30, "frame_skip": 3}}]
     assert frame_skip(recipe) == 3
 
 
 def test_lives_are_no_ends_in_an_evaluation_of_the_papers_wrapper() -> None:
-    recipe = {"env_wrapper": OURS}
+    recipe = typed({"env_wrapper": OURS})
     wrapper = evaluation_wrapper(recipe)
     assert wrapper == [{OURS: {"noop_max": 30, "terminal_on_life_loss": False}}]
-    assert recipe == {"env_wrapper": OURS}
+    assert recipe == typed({"env_wrapper": OURS})
 
 
 @pytest.mark.parametrize("wrapper", [ZOO, OURS])
 def test_games_come_as_stacked_channel_first_images(wrapper: str) -> None:
-    env = make_games(BREAKOUT, {"env_wrapper": wrapper, "frame_stack": 4}, 2, 0)
+    env = make_games(BREAKOUT, typed({"env_wrapper": wrapper}), 2, 0)
     assert env.reset().shape == (2, 4, 84, 84)
     env.close()
 
 
 def test_the_same_seed_gives_the_same_game() -> None:
-    recipe = {"env_wrapper": ZOO, "frame_stack": 4}
+    recipe = typed({"env_wrapper": ZOO})
     seen = []
     for seed in (5, 5, 6):
         env = make_games(INVADERS, recipe, 1, seed)

@@ -18,13 +18,11 @@ from custom.evaluation import (
     evaluation_seed,
     play_games,
 )
-from custom.games import find_game
+from custom.recipe.games import find_game
+from tests.conftest import typed
 
 BREAKOUT = find_game("Breakout")
-RECIPE = {
-    "env_wrapper": "stable_baselines3.common.atari_wrappers.AtariWrapper",
-    "frame_stack": 4,
-}
+RECIPE = typed({})
 
 
 @pytest.fixture(scope="module")

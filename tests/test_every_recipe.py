@@ -9,12 +9,12 @@ import pytest
 import torch as th
 
 from custom.agents import load_agent
-from custom.build import build
 from custom.envs import make_games
-from custom.games import find_game
-from custom.recipes import FOLDER, load_recipe
-from custom.settings import Settings
-from custom.training import train
+from custom.recipe.games import find_game
+from custom.recipe.recipe import FOLDER, load_recipe
+from custom.training.prepare import prepare
+from custom.training.settings import Settings
+from custom.training.train import train
 
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.yml"))
 PONG = find_game("Pong")
@@ -69,7 +69,7 @@ def test_every_recipe_is_one_of_these() -> None:
 @pytest.mark.parametrize("game", ["SpaceInvaders", "Pong", "Enduro", "Alien"])
 def test_a_recipe_differs_in_its_method_only(name: str, game: str) -> None:
     base, allowed = DIFFERENCES[name]
-    one, other = (load_recipe(x, find_game(game)).hyperparams for x in (base, name))
+    one, other = (load_recipe(x, find_game(game)).hyperparams.given for x in (base, name))
     differing = {key for key in one | other if one.get(key) != other.get(key)}
     assert differing <= allowed
     if game == "Alien":
@@ -80,12 +80,13 @@ def test_a_recipe_differs_in_its_method_only(name: str, game: str) -> None:
 def test_a_recipe_trains_and_its_agent_is_the_same_after_loading(name: str, tmp_path: Path) -> None:
     steps = 24 if name.endswith("fullframe") else 48  # 34.8 million weights take their time
     recipe = load_recipe(name, PONG).with_budget(steps)
-    experiment, model = build(recipe, PONG, Settings(0, tmp_path, eval_freq=10**9))
+    experiment = prepare(recipe, PONG, Settings(0, tmp_path, eval_freq=10**9))
+    model = experiment.model
     network = next(model.policy.children())
     linear = [m for m in network.modules() if isinstance(m, th.nn.Linear)]
     shapes = [(layer.in_features, layer.out_features) for layer in linear]
     assert shapes == DENSE.get(name, [NATURE, (512, 6)])
-    assert train(experiment, model) == 0
+    assert train(experiment) == 0
     assert model._n_updates > 0
     loaded = load_agent(experiment.run, experiment.run.final_model)
     env = make_games(PONG, experiment.run.hyperparams, 2, seed=1)
@@ -102,6 +103,6 @@ def test_a_recipe_trains_and_its_agent_is_the_same_after_loading(name: str, tmp_
 def test_runs_with_other_screens_are_scored_and_filmed(name: str, tmp_path: Path) -> None:
     game = find_game("SpaceInvaders")
     recipe = load_recipe(name, game).with_budget(24)
-    experiment, model = build(recipe, game, Settings(0, tmp_path, eval_freq=10**9))
-    assert train(experiment, model, report_episodes=1) == 0
+    experiment = prepare(recipe, game, Settings(0, tmp_path, eval_freq=10**9))
+    assert train(experiment, report_episodes=1) == 0
     assert {"evaluation.json", "replay.mp4"} <= {p.name for p in experiment.run.path.iterdir()}

@@ -6,8 +6,9 @@ import gymnasium as gym
 import pytest
 from stable_baselines3.common.atari_wrappers import AtariWrapper
 
+from custom.envs import register_games
 from custom.errors import UserError
-from custom.games import all_games, find_game
+from custom.recipe.games import all_games, find_game
 
 V4 = "SpaceInvadersNoFrameskip-v4"
 
@@ -44,6 +45,18 @@ def test_versions_that_skip_or_stick_by_themselves_are_refused(text: str) -> Non
         find_game(text)
 
 
+@pytest.mark.parametrize("text", ["ale_py:ALE/Pong-v5", "ALE-Pong-v5"])
+def test_the_spellings_of_gymnasium_and_of_run_folders_are_understood(text: str) -> None:
+    assert find_game(text).env_id == "ALE/Pong-v5"
+
+
+def test_a_version_that_is_not_trained_is_refused_with_its_own_reason() -> None:
+    with pytest.raises(UserError, match="its actions are sticky"):
+        find_game("BreakoutNoFrameskip-v0")
+    with pytest.raises(UserError, match="it shows the memory, not the screen"):
+        find_game("Breakout-ram-v4")
+
+
 def test_an_unknown_game_names_the_closest() -> None:
     with pytest.raises(UserError, match="did you mean SpaceInvaders"):
         find_game("SpaceInvader")
@@ -61,6 +74,7 @@ def test_a_game_for_two_says_so() -> None:
 
 def test_every_game_plays_in_the_zoos_wrapper() -> None:
     games = all_games()
+    register_games()
     assert len(games) == 104
     for name in games:
         env = AtariWrapper(gym.make(find_game(name).env_id))

@@ -8,12 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from custom.errors import UserError
-from custom.games import find_game
 from custom.hub.client import client
 from custom.hub.leaderboard import Entry, entry_of, format_table, hub_entries, local_entries
+from custom.recipe.games import find_game
+from tests.conftest import SMALL
 from tests.servers.hub import Hub
 
 ENV = "PongNoFrameskip-v4"
@@ -128,8 +130,7 @@ def test_evaluated_runs_of_this_machine_stand_among_them(tmp_path: Path) -> None
         folder.mkdir(parents=True)
         said = {"algo": "dqn", "env_id": ENV, "frame_skip": 4, "recipe": "dqn", "seed": 1}
         (folder / "run.json").write_text(json.dumps({**said, **facts}))
-        recipe = (Path(__file__).parents[1] / "hyperparams/dqn.yml").read_text()
-        (folder / "recipe.yml").write_text(recipe.replace("atari: ", f"{ENV}: ", 1))
+        (folder / "recipe.yml").write_text(yaml.safe_dump({ENV: SMALL}))
         (folder / "evaluation.json").write_text(
             '{"mean": 5.0, "std": 1.0, "protocol": {"epsilon": 0.05}}'
         )

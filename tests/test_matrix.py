@@ -15,10 +15,10 @@ import yaml
 from custom.engine import Engine
 from custom.errors import StateError
 from custom.fanout.task import Task, ThisMachine
-from custom.games import find_game
 from custom.matrix import ATTEMPTS, Cell, Matrix, Queue
 from custom.overview import all_runs
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
 from custom.runs import open_run, try_lock
 from tests.conftest import SMALL
 

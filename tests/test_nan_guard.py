@@ -14,9 +14,9 @@ from custom.agents import save_agent
 from custom.dqn import AtariDQN
 from custom.envs import make_games
 from custom.errors import NonFiniteError
-from custom.games import find_game
 from custom.qrdqn import AtariQRDQN
-from tests.conftest import SMALL
+from custom.recipe.games import find_game
+from tests.conftest import SMALL, typed
 
 Spoil = Callable[[AtariDQN], None]
 
@@ -35,7 +35,7 @@ class SpoilOnce(BaseCallback):
 
 
 def learner(max_grad_norm: float = 10, algorithm: type[AtariDQN] = AtariDQN) -> AtariDQN:
-    env = make_games(find_game("Pong"), SMALL, n_envs=1, seed=0)
+    env = make_games(find_game("Pong"), typed(SMALL), n_envs=1, seed=0)
     return algorithm(
         "CnnPolicy",
         env,

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from custom.games import find_game
 from custom.overview import all_runs, format_runs, line_of, state_of
+from custom.recipe.games import find_game
 from custom.runs import Run, open_run
 from tests.conftest import start
 from tests.test_runs import a_run

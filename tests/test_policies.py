@@ -15,12 +15,12 @@ from stable_baselines3.dqn.policies import CnnPolicy
 
 from custom.dqn import AtariDQN
 from custom.envs import make_games
-from custom.games import find_game
 from custom.networks import ConvNet, ImpalaCNN
 from custom.noisy import NoisyLinear, noisy_layers
 from custom.policies import AtariPolicy, DuelingHead
-from custom.recipes import load_recipe
-from tests.conftest import SMALL
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
+from tests.conftest import SMALL, typed
 
 STACK = spaces.Box(0, 255, (4, 84, 84), np.uint8)
 SIX = spaces.Discrete(6)
@@ -60,7 +60,7 @@ def test_the_default_convolutions_are_natures() -> None:
 def test_the_full_frame_network_has_34_812_326_weights() -> None:
     """The count that the source prints for its network without dueling."""
     recipe = load_recipe("dueling_dqn-fullframe", find_game("SpaceInvaders")).hyperparams
-    arguments = {**recipe["policy_kwargs"], "dueling": False}
+    arguments = {**recipe.policy_kwargs.given, "dueling": False}
     arguments["features_extractor_class"] = ConvNet
     space = spaces.Box(0, 255, (9, 210, 160), np.uint8)
     assert parameters(policy(space=space, **arguments).q_net) == 34_812_326
@@ -153,7 +153,7 @@ def test_every_linear_layer_becomes_noisy_and_no_convolution() -> None:
 
 
 def noisy_agent(**changed: Any) -> AtariDQN:
-    env = make_games(find_game("Pong"), SMALL, 1, seed=0)
+    env = make_games(find_game("Pong"), typed(SMALL), 1, seed=0)
     settings = {"learning_starts": 40, "train_freq": 4, "buffer_size": 300, "device": "cpu"}
     explore = {"exploration_initial_eps": 0.0, "exploration_final_eps": 0.0}
     options = {"noisy": True, "dueling": True, "n_quantiles": 5}
@@ -187,7 +187,7 @@ def test_noise_is_learnt_and_survives_a_file(tmp_path: Path) -> None:
 
 
 def test_options_are_in_the_file_of_an_agent_that_learns_on(tmp_path: Path) -> None:
-    env = make_games(find_game("Pong"), SMALL, 1, seed=0)
+    env = make_games(find_game("Pong"), typed(SMALL), 1, seed=0)
     options = {"munchausen_alpha": 0.9, "loss": "mse", "exploration_decay": 1e-3}
     replay = {"prioritized_replay": {"alpha": 0.5}}
     model = AtariDQN("CnnPolicy", env, buffer_size=300, device="cpu", **options, **replay)

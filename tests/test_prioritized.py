@@ -11,10 +11,10 @@ import torch as th
 
 from custom.buffers import FrameReplayBuffer
 from custom.envs import make_games
-from custom.games import find_game
 from custom.prioritized import PrioritizedFrameReplayBuffer, SumTree
+from custom.recipe.games import find_game
 from custom.replay_files import load_replay, save_replay
-from tests.conftest import SMALL
+from tests.conftest import SMALL, typed
 
 CPU = th.device("cpu")
 CHI_SQUARED_999 = 148.2  # 0.999 quantile for 99 degrees of freedom
@@ -66,7 +66,7 @@ def test_a_leaf_that_is_set_twice_leaves_the_sums_right() -> None:
 
 def played(n_envs: int, steps: int, **settings: Any) -> tuple[Any, Any]:
     """The same real play in a prioritized replay and in a uniform one."""
-    env = make_games(find_game("Breakout"), SMALL, n_envs, seed=0)
+    env = make_games(find_game("Breakout"), typed(SMALL), n_envs, seed=0)
     spaces = env.observation_space, env.action_space
     size = settings.pop("buffer_size", 400)
     first = PrioritizedFrameReplayBuffer(size, *spaces, device="cpu", n_envs=n_envs, **settings)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from custom import clock
-from custom.progress import Progress, duration
+from custom.training import status
+from custom.training.progress import Progress, duration
 
 
 class Clock:
@@ -16,8 +16,9 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        monkeypatch.setattr(clock.time, "monotonic", lambda: self.now)
-        made: Any = SimpleNamespace(best=None, seconds_to_come=lambda _: 60, clock=clock.Clock())
+        monkeypatch.setattr(status.time, "monotonic", lambda: self.now)
+        shared = status.Status()
+        made: Any = SimpleNamespace(best=None, seconds_to_come=lambda _: 60, status=shared)
         self.evaluation = made
         self.line = Progress(10_000, lambda: [], self.evaluation)
         model = SimpleNamespace(num_timesteps=0, learning_starts=1000, exploration_rate=0.5)
@@ -30,7 +31,7 @@ class Clock:
             self.now += 1 / rate
             self.line.num_timesteps += 1
             self.line.model.num_timesteps += 1
-            self.line._mark(self.evaluation.clock.trained)
+            self.line._mark(self.evaluation.status.clock.trained)
         return self.line._state()
 
 
@@ -51,7 +52,7 @@ def test_the_time_left_is_of_steps_that_learn_and_of_evaluations(
 def test_an_evaluation_is_not_counted_as_slow_training(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Clock(monkeypatch)
     run.play(2000, rate=50)
-    with run.evaluation.clock.evaluation():
+    with run.evaluation.status.clock.evaluation():
         run.now += 500
     assert "50 steps/s" in run.play(100, rate=50)
 

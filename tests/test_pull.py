@@ -16,20 +16,20 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.vec_env import VecEnv
 
 from custom.agents import load_agent
-from custom.build import build
 from custom.envs import make_games
 from custom.errors import UserError
 from custom.evaluation import Protocol
-from custom.games import find_game
 from custom.hub.bundle import write_bundle
 from custom.hub.client import client
 from custom.hub.pull import pull
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
+from custom.recipe.yaml_text import literal, read_yaml
 from custom.results import evaluate_run
 from custom.runs import Run, latest_run, try_lock
-from custom.safe_yaml import literal, read_yaml
-from custom.settings import Settings
-from custom.training import train
+from custom.training.prepare import prepare
+from custom.training.settings import Settings
+from custom.training.train import train
 from tests.conftest import run
 from tests.foreign import ENV, Files, zipped
 from tests.servers.hub import Hub
@@ -103,7 +103,7 @@ def test_the_optimizer_of_the_recipe_is_saved_with_the_agent(
     hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
 ) -> None:
     entry = dict(read_yaml(zoo_agents["dqn"]["config.yml"], "config.yml"))
-    kwargs = literal("policy_kwargs", entry.get("policy_kwargs")) or {}
+    kwargs = literal(entry.get("policy_kwargs")) or {}
     entry["policy_kwargs"] = {**kwargs, "optimizer_class": "torch.optim.RMSprop"}
     entry.pop("normalize", None)
     files = {**zoo_agents["dqn"], "recipe.yml": yaml.safe_dump({ENV: entry}).encode()}
@@ -138,9 +138,8 @@ def project_agent(tmp_path_factory: pytest.TempPathFactory) -> Files:
     logs = tmp_path_factory.mktemp("own")
     game = find_game("ALE/Pong-v5")
     recipe = load_recipe("rainbow", game).with_budget(48)
-    experiment, model = build(recipe, game, Settings(3, logs, eval_freq=24, eval_episodes=1))
-    assert train(experiment, model, report_episodes=1) == 0
-    assert experiment.run is not None
+    experiment = prepare(recipe, game, Settings(3, logs, eval_freq=24, eval_episodes=1))
+    assert train(experiment, report_episodes=1) == 0
     folder = logs / "hub"
     folder.mkdir()
     write_bundle(folder, experiment.run, experiment.run.final_model, REPO)
@@ -178,7 +177,7 @@ def test_before_sb3_1_6_optimize_memory_usage_stood_alone(
         b"  - - optimize_memory_usage\n    - true\n  - - normalize\n    - false\n"
     )
     run = pulled(hub, files, tmp_path)
-    assert run.hyperparams["replay_buffer_kwargs"] == {"handle_timeout_termination": False}
+    assert run.hyperparams.replay_buffer_kwargs == {"handle_timeout_termination": False}
 
 
 def test_any_revision_can_be_pulled(hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path) -> None:

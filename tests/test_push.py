@@ -19,19 +19,19 @@ import yaml
 from huggingface_hub import ModelCard
 from stable_baselines3 import DQN
 
-from custom.build import build
 from custom.errors import UserError
 from custom.evaluation import Protocol
-from custom.games import find_game
 from custom.hub.bundle import agent_name, public_facts, write_bundle
 from custom.hub.client import client, log_in
 from custom.hub.publish import build as build_folder
 from custom.hub.publish import check_repository, prepare, push, title
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
 from custom.results import evaluate_run
 from custom.runs import Run, open_run
-from custom.settings import Settings
-from custom.training import train
+from custom.training.prepare import prepare as prepare_training
+from custom.training.settings import Settings
+from custom.training.train import train
 from scripts.push import repository
 from tests.conftest import ROOT
 from tests.servers.hub import Hub
@@ -60,9 +60,8 @@ def published(tmp_path_factory: pytest.TempPathFactory, small_recipe: Path) -> R
     logs = tmp_path_factory.mktemp("logs")
     game = find_game("Pong")
     recipe = load_recipe(str(small_recipe), game).with_budget(120)
-    experiment, model = build(recipe, game, Settings(1, logs, eval_freq=10**6))
-    train(experiment, model)
-    assert experiment.run is not None
+    experiment = prepare_training(recipe, game, Settings(1, logs, eval_freq=10**6))
+    train(experiment)
     prepare(experiment.run, experiment.run.final_model, episodes=1)
     return experiment.run
 

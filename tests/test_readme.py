@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from custom.games import find_game
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
+from scripts.options import parser_of
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,11 +45,13 @@ def commands() -> list[str]:
     return [line for line in lines if re.match(r"(make|\.venv/bin/python)\b", line)]
 
 
-def copied(name: str) -> str:
-    """A recipe that the docs tell people to make first, by the one that it is made of."""
-    lines = [line for page in PAGES for line in page.read_text().splitlines()]
-    copies = dict(reversed(line.split()[1:]) for line in lines if line.startswith("cp "))
-    return copies.get(name, name.partition("-tuned-")[0])
+def documented(name: str, folder: Path) -> str:
+    """A recipe that the docs tell people to write first; a tuned one, by what it is made of."""
+    if name != "mine.yml":
+        return name.partition("-tuned-")[0]
+    text = (ROOT / "docs/recipes.md").read_text().partition("`mine.yml`:\n\n```yaml\n")[2]
+    (folder / name).write_text(text.partition("```")[0])
+    return str(folder / name)
 
 
 def argv_of(line: str, folder: Path) -> list[list[str]]:
@@ -82,10 +85,10 @@ def test_a_documented_make_command_parses(line: str, tmp_path: Path) -> None:
     for call in argv_of(line, tmp_path):
         module = call[1]
         if module.removeprefix("scripts.") in SCRIPTS:
-            args = import_module(module).parser().parse_args(call[2:])
+            args = parser_of(import_module(module)).parse_args(call[2:])
             game = find_game(args.game) if getattr(args, "game", "") else None
             if game and getattr(args, "recipe", ""):
-                recipe = copied(args.recipe)
+                recipe = documented(args.recipe, tmp_path)
                 file = ROOT / recipe
                 load_recipe(str(file) if file.is_file() else recipe, game)
 
@@ -95,7 +98,7 @@ def test_a_documented_python_command_names_a_module_and_flags_it_has(line: str) 
     words = shlex.split(line, comments=True)
     assert words[1] == "-m"
     if words[2].startswith("scripts."):
-        import_module(words[2]).parser().parse_args(words[3:])
+        parser_of(import_module(words[2])).parse_args(words[3:])
         return
     source = Path(import_module(words[2]).__file__).read_text()
     for flag in (word for word in words[3:] if re.match(r"--?[a-z]", word)):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import importlib.resources
+import inspect
+import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from custom.errors import UserError
-from custom.games import find_game
-from custom.recipes import FOLDER, load_recipe, recipe_name
+from custom.recipe.classes import PLAYERS, resolve
+from custom.recipe.games import find_game
+from custom.recipe.model import ALGORITHMS, json_schema
+from custom.recipe.recipe import FOLDER, load_recipe, recipe_name
 
 GAMES = [
     "SpaceInvaders",
@@ -51,32 +56,21 @@ def test_every_shipped_recipe_serves_every_game(name: str, game: str) -> None:
     assert (recipe.name, recipe.algo) == (name, "qrdqn" if "qrdqn" in name else "dqn")
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yml")))
-def test_a_shipped_recipe_has_entries_of_its_own_for_the_eight_games(name: str) -> None:
-    entries = yaml.safe_load((FOLDER / f"{name}.yml").read_text())
-    assert set(entries) == {"atari", *(f"{game}NoFrameskip-v4" for game in GAMES)}
-
-
 def test_the_exploration_of_the_paper_ends_after_1_05_million_steps_in_every_game() -> None:
     for game in [*GAMES, "Alien"]:
         recipe = load_recipe("dqn-rmsprop", find_game(game))
         assert recipe.exploration_steps == 1_050_000
 
 
-def test_the_zoos_own_file_is_a_recipe_where_it_is_plain_data() -> None:
-    file = importlib.resources.files("rl_zoo3") / "hyperparams" / "dqn.yml"
-    assert load_recipe(str(file), PONG).hyperparams["buffer_size"] == 100_000
-
-
 def test_a_long_warm_up_is_cut_to_a_tenth_of_the_budget_and_told() -> None:
     recipe = load_recipe("dqn", PONG).with_budget(20_000)
-    assert recipe.hyperparams["learning_starts"] == 2_000
+    assert recipe.hyperparams.learning_starts == 2_000
     assert "100,000 shortened to 2,000" in recipe.notes[0]
 
 
 def test_a_warm_up_within_a_tenth_stays() -> None:
     recipe = load_recipe("dqn", find_game("Breakout")).with_budget(2_000_000)
-    assert recipe.hyperparams["learning_starts"] == 100_000
+    assert recipe.hyperparams.learning_starts == 100_000
     assert recipe.notes == ()
 
 
@@ -91,8 +85,8 @@ def test_exploration_is_a_fraction_of_the_budget() -> None:
 def test_epsilon_still_falls_when_the_agent_begins_to_learn(name: str, steps: int | None) -> None:
     for game in [*GAMES, "Alien"]:
         recipe = load_recipe(name, find_game(game)).with_budget(steps)
-        if recipe.exploration_steps or recipe.hyperparams["exploration_final_eps"] > 0:
-            assert recipe.exploration_steps >= 2 * recipe.hyperparams["learning_starts"]
+        if recipe.exploration_steps or recipe.hyperparams.exploration_final_eps > 0:
+            assert recipe.exploration_steps >= 2 * recipe.hyperparams.learning_starts
 
 
 def test_a_lengthened_exploration_is_told() -> None:
@@ -101,11 +95,21 @@ def test_a_lengthened_exploration_is_told() -> None:
     assert recipe.notes[1] == "exploration: 1,000 lengthened to 4,000 steps, twice that"
 
 
-def test_a_foreign_file_of_the_same_name_keeps_its_runs_apart() -> None:
-    zoo = importlib.resources.files("rl_zoo3") / "hyperparams" / "dqn.yml"
-    assert recipe_name(str(FOLDER / "dqn.yml")) == recipe_name("dqn") == "dqn"
-    assert re.fullmatch("dqn-[0-9a-f]{6}", recipe_name(str(zoo)))
-    assert load_recipe(str(zoo), PONG).algo == "dqn"
+def test_the_name_is_the_files_and_the_digest_is_of_the_values(tmp_path: Path) -> None:
+    zoo = str(importlib.resources.files("rl_zoo3") / "hyperparams" / "dqn.yml")
+    assert recipe_name(zoo) == recipe_name("dqn") == "dqn"
+    assert load_recipe(zoo, PONG).digest != load_recipe("dqn", PONG).digest
+    text = f"atari: {GOOD}\n"
+    first = load_recipe(written(tmp_path, text), PONG)
+    commented = load_recipe(written(tmp_path, f"# my own\n{text}"), PONG)
+    spelt_out = load_recipe(written(tmp_path, text.replace("{n_", "{gamma: 0.99, n_", 1)), PONG)
+    other = load_recipe(written(tmp_path, text.replace("{n_", "{gamma: 0.9, n_", 1)), PONG)
+    assert first.digest == commented.digest == spelt_out.digest != other.digest
+
+
+def test_a_budget_does_not_change_the_digest() -> None:
+    recipe = load_recipe("dqn", PONG)
+    assert recipe.with_budget(20_000).digest == recipe.digest
 
 
 def test_a_resolved_recipe_can_be_given_as_a_recipe_again(tmp_path: Path) -> None:
@@ -116,16 +120,16 @@ def test_a_resolved_recipe_can_be_given_as_a_recipe_again(tmp_path: Path) -> Non
 
 def test_whole_numbers_written_as_floats_become_whole(tmp_path: Path) -> None:
     recipe = load_recipe(with_line(tmp_path, "buffer_size: !!float 1e4"), PONG)
-    assert isinstance(recipe.hyperparams["buffer_size"], int)
+    assert isinstance(recipe.hyperparams.buffer_size, int)
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("policy_kwargs: {optimizer_kwargs: {eps: 0.1}}", "would be replaced by sb3-contrib's"),
+        ("policy_kwargs: {optimizer_kwargs: {eps: 0.1}}", "optimizer_kwargs needs optimizer_class"),
         ("double_q: true", "double_q is not for qrdqn, which is sb3-contrib's"),
         ("policy: custom.policies.AtariPolicy", "which is not a QRDQNPolicy class"),
-        ("policy_kwargs: {dueling: true}", "policy_kwargs.dueling is not a known key"),
+        ("policy_kwargs: {dueling: true}", "policy_kwargs.dueling is not for qrdqn"),
     ],
 )
 def test_what_sb3_contribs_qr_dqn_does_not_know_is_refused(
@@ -139,19 +143,25 @@ def test_what_sb3_contribs_qr_dqn_does_not_know_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("{filters: [[32, 8]]}", r"filters\[0\] is \[32, 8\]; write \[channels, kernel, stride\]"),
-        ("{filters: [[32, 8, 0]]}", r"filters\[0\] is 0; it must be at least 1"),
-        ("{filters: [[32, [8, 4], 4], [-1, 2, 1]]}", r"filters\[1\] is -1; it must be"),
-        ("{hidden: 512}", "hidden is 512; write a list"),
-        ("{frames: 0}", "frames is 0; it must be at least 1"),
-        ("{activation: elu}", "activation is 'elu'; write ELU or GELU"),
+        ("{filters: [[32, 8]]}", "filters is [[32, 8]]; "),
+        ("{hidden: 512}", "hidden is 512; "),
+        ("{frames: x}", "frames is 'x'; Input should be a valid integer"),
+        ("{activation: 5}", "activation is 5; Input should be a valid string"),
     ],
 )
-def test_what_a_network_cannot_be_is_said(arguments: str, message: str, tmp_path: Path) -> None:
+def test_what_a_network_does_not_take_is_said(arguments: str, message: str, tmp_path: Path) -> None:
     network = "features_extractor_class: custom.networks.ConvNet"
     line = f"policy_kwargs: {{{network}, features_extractor_kwargs: {arguments}}}"
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=re.escape(message)):
         load_recipe(with_line(tmp_path, line), PONG)
+
+
+def test_whole_floats_become_whole_in_arguments_too(tmp_path: Path) -> None:
+    network = "features_extractor_class: custom.networks.ConvNet, features_extractor_kwargs"
+    line = f"policy_kwargs: {{{network}: {{filters: [[4.0, 8.0, 4.0]], hidden: [16.0]}}}}"
+    values = resolve(load_recipe(with_line(tmp_path, line), PONG).hyperparams)
+    arguments = values["policy_kwargs"]["features_extractor_kwargs"]
+    assert repr(arguments) == "{'filters': [(4, 8, 4)], 'hidden': [16]}"
 
 
 def test_an_entry_may_name_its_algorithm_and_a_run_of_it_does(tmp_path: Path) -> None:
@@ -163,12 +173,6 @@ def test_an_entry_may_name_its_algorithm_and_a_run_of_it_does(tmp_path: Path) ->
     assert load_recipe(copied, PONG).algo == "qrdqn"
 
 
-def test_a_return_longer_than_the_replay_is_refused(tmp_path: Path) -> None:
-    text = Path(with_line(tmp_path, "n_steps: 40")).read_text() + "  buffer_size: 40\n"
-    with pytest.raises(UserError, match="n_steps is 40 and buffer_size 40; it has to be larger"):
-        load_recipe(written(tmp_path, text), PONG)
-
-
 def test_several_steps_need_a_replay_of_several_steps(tmp_path: Path) -> None:
     text = Path(with_line(tmp_path, "n_steps: 3")).read_text()
     buffers = "stable_baselines3.common.buffers"
@@ -176,48 +180,174 @@ def test_several_steps_need_a_replay_of_several_steps(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="n_steps above 1 needs a replay of its own"):
         load_recipe(written(tmp_path, text + line), PONG)
     line = line.replace("ReplayBuffer", "NStepReplayBuffer")
-    assert load_recipe(written(tmp_path, text + line), PONG).hyperparams["n_steps"] == 3
+    assert load_recipe(written(tmp_path, text + line), PONG).hyperparams.n_steps == 3
+
+
+def test_all_errors_of_a_recipe_come_at_once(tmp_path: Path) -> None:
+    lines = ["target_network_update_freq: 1", "prioritized_replay: true", "gamma: 2", "n_envs: x"]
+    text = Path(with_line(tmp_path, lines[0])).read_text() + "".join(f"  {x}\n" for x in lines[1:])
+    with pytest.raises(UserError) as error:
+        load_recipe(written(tmp_path, text), PONG)
+    assert len(str(error.value).splitlines()) == 4
+    assert "write target_update_interval" in str(error.value)
+
+
+NOTATIONS = {
+    "policy_kwargs: 'dict(net_arch=[256, 256])'": ("policy_kwargs", {"net_arch": [256, 256]}),
+    "replay_buffer_kwargs: 'dict(handle_timeout_termination=True)'": (
+        "replay_buffer_kwargs",
+        {"handle_timeout_termination": True},
+    ),
+    "normalize: False": ("normalize", None),
+    "normalize: 'False'": ("normalize", None),
+    "optimize_memory_usage: True": (
+        "replay_buffer_kwargs",
+        {"handle_timeout_termination": False},
+    ),
+    f"env_wrapper: [{{{WRAPPER}: }}]": ("env_wrapper", [WRAPPER]),
+    "env_kwargs: {full_action_space: True}": ("env_kwargs", {"full_action_space": True}),
+    "env_kwargs: null": ("env_kwargs", None),
+    "exploration_fraction: 0.0": ("exploration_fraction", 0.0),
+}
+
+
+@pytest.mark.parametrize("line", NOTATIONS)
+def test_the_zoos_own_notation_is_read_without_eval(tmp_path: Path, line: str) -> None:
+    key, value = NOTATIONS[line]
+    assert load_recipe(with_line(tmp_path, line), PONG).hyperparams.given.get(key) == value
+
+
+@pytest.mark.parametrize("name", ["dqn", "qrdqn"])
+def test_the_zoos_installed_files_are_recipes(name: str) -> None:
+    file = importlib.resources.files("rl_zoo3") / "hyperparams" / f"{name}.yml"
+    recipe = load_recipe(str(file), PONG)
+    assert (recipe.algo, recipe.hyperparams.frame_stack) == (name, 4)
+
+
+@pytest.mark.parametrize("name", ["qrdqn_pong", "my_qrdqn", "my-qrdqn-2", "best_ppo"])
+def test_a_name_that_holds_another_algorithms_name_is_asked_about(
+    name: str, tmp_path: Path
+) -> None:
+    file = Path(written(tmp_path, f"atari: {GOOD}\n")).rename(tmp_path / f"{name}.yml")
+    with pytest.raises(UserError, match="the file's name says"):
+        load_recipe(str(file), PONG)
+    file.write_text(f"atari: {GOOD[:-1]}, algo: dqn}}\n")
+    assert load_recipe(str(file), PONG).algo == "dqn"
+
+
+@pytest.mark.parametrize("algo", ["dqn", "qrdqn"])
+def test_defaults_are_those_of_the_algorithm(algo: str) -> None:
+    theirs = inspect.signature(PLAYERS[algo]).parameters
+    model = ALGORITHMS[algo].model_fields
+    for name in set(theirs) & set(model) - {"policy", "policy_kwargs"}:
+        ours, default = model[name].default, theirs[name].default
+        assert (ours or None) == (default or None), name
+
+
+def test_other_entries_of_a_file_may_be_anything(tmp_path: Path) -> None:
+    text = f"PongNoFrameskip-v4: {GOOD}\nPongNoFrameskip-v4-tuned: {GOOD}\nCartPole-v1: {{x: 1}}\n"
+    assert load_recipe(written(tmp_path, text), PONG).n_timesteps == 1000
+
+
+def test_the_files_own_budget_changes_nothing(tmp_path: Path) -> None:
+    file = with_line(tmp_path, "learning_starts: 500")
+    recipe = load_recipe(file, PONG)
+    assert recipe.with_budget(1000) == recipe.with_budget(None) == recipe
+
+
+def test_the_budget_bounds_the_period_of_updates(tmp_path: Path) -> None:
+    recipe = load_recipe(with_line(tmp_path, "train_freq: 1000000000"), PONG).with_budget(80)
+    assert recipe.hyperparams.train_freq == 80
+    assert recipe.notes[-1] == "train_freq: 1,000,000,000 shortened to 80 steps, the whole budget"
+
+
+def test_a_child_says_what_differs_and_null_removes(tmp_path: Path) -> None:
+    (tmp_path / "base.yml").write_text(
+        f"atari: {GOOD}\nPongNoFrameskip-v4: {GOOD[:-1]}, gamma: 0.9, tau: 0.5}}\n"
+    )
+    text = "extends: base\natari: {batch_size: 8}\nPongNoFrameskip-v4: {tau: null}\n"
+    values = load_recipe(written(tmp_path, text), PONG).hyperparams
+    assert (values.batch_size, values.gamma, values.tau) == (8, 0.9, 1.0)
+    alien = load_recipe(written(tmp_path, text), find_game("Alien")).hyperparams
+    assert (alien.batch_size, alien.gamma) == (8, 0.99)
+
+
+@pytest.mark.parametrize(
+    ("parent", "message"),
+    [
+        ("nothing", "extends is 'nothing'; write the name of a recipe, one of best"),
+        ("../dqn", "extends is '../dqn'; write the name"),
+        ("double_dqn", "extends double_dqn, which extends another recipe; extend that one"),
+    ],
+)
+def test_what_cannot_be_extended_is_refused(tmp_path: Path, parent: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_recipe(written(tmp_path, f"extends: {parent}\natari: {{gamma: 0.9}}\n"), PONG)
+
+
+def test_a_file_that_is_not_utf_8_is_said_to_be(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yml"
+    file.write_bytes(f"atari: {GOOD}\n".encode("utf-16"))
+    with pytest.raises(UserError, match="is not UTF-8 text; save it as UTF-8"):
+        load_recipe(str(file), PONG)
+
+
+def test_the_committed_schema_is_that_of_the_model() -> None:
+    schema = json.loads((FOLDER / "schema.json").read_text())
+    assert schema == json_schema(), "python -m custom.recipe.schema writes it anew"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.yml")))
+def test_the_schema_takes_every_shipped_recipe(name: str) -> None:
+    text = (FOLDER / name).read_text()
+    assert text.startswith("# yaml-language-server: $schema=schema.json\n")
+    Draft202012Validator(json_schema()).validate(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(
+    "line", ["batch_size: 0", "lerning_rate: 1", "loss: l1", "gamma: x", "train_freq: [x, step]"]
+)
+def test_the_schema_refuses_what_is_wrong(line: str) -> None:
+    entries = yaml.safe_load(f"atari: {{{line}}}")
+    assert list(Draft202012Validator(json_schema()).iter_errors(entries))
 
 
 def test_an_alias_used_twice_is_no_duplicate(tmp_path: Path) -> None:
     text = f"atari: &a {GOOD}\nPongNoFrameskip-v4:\n  <<: *a\n  gamma: 0.9\n"
     text += "QbertNoFrameskip-v4:\n  <<: *a\n"
-    assert load_recipe(written(tmp_path, text), PONG).hyperparams["gamma"] == 0.9
+    assert load_recipe(written(tmp_path, text), PONG).hyperparams.gamma == 0.9
 
 
 LINES = {
-    "policy_kwargs: {sigma: 0.5}": "sigma needs policy: custom.policies.AtariPolicy",
+    "policy_kwargs: {sigma: 0.5}": "sigma does nothing without noisy",
     "algo: ppo": "algo is 'ppo'; write dqn or qrdqn",
-    "munchausen_temperature: .inf": "it must be above 0 and at most 1e+06",
-    f"env_wrapper: [{WRAPPER}, custom.wrappers.CropScreen: {{top: 8}}]": "goes before the Atari",
-    f"env_wrapper: [custom.wrappers.CropScreen, {WRAPPER}]": "with e.g. {top: 8}",
+    "munchausen_temperature: .inf": "munchausen_temperature is inf; it must be",
     "munchausen_clip: -1": "munchausen_clip does nothing without munchausen_alpha",
     f"env_wrapper: {{{WRAPPER}: {{actions: [NOOP]}}}}": "AtariWrapper.actions is not a known key",
-    "env_wrapper: {custom.wrappers.DeepMindAtariWrapper: {actions: []}}": "write each action once",
-    "env_wrapper: [custom.wrappers.ActionSet]": "write actions as an argument of custom.wrappers",
-    "double_q: 1": "double_q is 1; write true or false",
-    "loss: l1": "loss is 'l1'; write huber or mse",
+    "env_wrapper: {custom.wrappers.DeepMindAtariWrapper: {actions: []}}": "at least 1 item",
+    "env_wrapper: {custom.wrappers.DeepMindAtariWrapper: {actions: [UP, UP]}}": "each action once",
+    "double_q: 1": "double_q is 1; it must be a boolean",
+    "loss: l1": "loss is 'l1'; it must be 'huber' or 'mse'",
     "prioritized_replay: true": "prioritized_replay is True; write named values",
     "prioritized_replay: {aplha: 0.6}": "did you mean alpha?",
-    "prioritized_replay: {alpha: 2}": "prioritized_replay.alpha is 2; it must be at least 0",
-    "munchausen_clip: 1": "munchausen_clip is 1; it must be at least -inf and at most 0",
+    "prioritized_replay: {alpha: 2}": "prioritized_replay.alpha is 2; it must be less",
+    "munchausen_clip: 1": "munchausen_clip is 1; it must be less than or equal to 0",
     "policy_kwargs: {dueling: true}": "dueling needs policy: custom.policies.AtariPolicy",
-    "policy_kwargs: {net_arch: 512}": "policy_kwargs.net_arch is 512; write a list",
-    "frame_stack_padding: last": "write zero or first",
+    "policy_kwargs: {net_arch: 512}": "policy_kwargs.net_arch is 512; it must be a list",
+    "frame_stack_padding: last": "it must be 'zero' or 'first'",
     "learning_rate: 1e-4": "learning_rate is the text '1e-4'; write !!float 0.0001",
     "learning_rate: fast": "learning_rate is the text 'fast'; write a number",
     "learning_rate: lin_fast": "write e.g. lin_1e-4",
     "learning_rate: -0.1": "it must be above 0",
-    "learning_rate: .nan": "learning_rate is not a number",
+    "learning_rate: .nan": "learning_rate is nan; it must be",
     "lerning_rate: 0.1": "lerning_rate is not a known key; did you mean learning_rate?",
-    "gamma: 1.5": "gamma is 1.5; it must be at least 0 and at most 1",
-    "batch_size: 0": "batch_size is 0; it must be at least 1",
-    "batch_size: 1.5": "batch_size is 1.5; it must be a whole number",
+    "gamma: 1.5": "gamma is 1.5; it must be less than or equal to 1",
+    "batch_size: 0": "batch_size is 0; it must be greater than or equal to 1",
+    "batch_size: 1.5": "batch_size is 1.5; it must be a integer, got a number with a fractional",
     "batch_size: true": "batch_size is True; write a number",
-    "optimize_memory_usage: 'yes'": "write true or false",
-    "optimize_memory_usage: true": "needs replay_buffer_kwargs",
+    "optimize_memory_usage: 'yes'": "optimize_memory_usage is 'yes'; it must be a boolean",
     "train_freq: [4, moon]": "write a number or [number, step or episode]",
-    "policy_kwargs: 'dict(net_arch=[64])'": "is the code 'dict(net_arch=[64])'; write plain data",
+    "policy_kwargs: 'dict(net_arch=[open(1)])'": "which is not run (only dict(name=value)",
     "policy_kwargs: {optimiser_class: x}": "did you mean optimizer_class?",
     "policy_kwargs: {optimizer_class: os.system}": "from one of: custom, gymnasium",
     "policy_kwargs: {optimizer_class: torch.optim.Adm}": "there is no class 'torch.optim.Adm'",
@@ -226,21 +356,32 @@ LINES = {
     "env_wrapper: builtins.print": "is 'builtins.print'; write stable_baselines3.",
     "env_wrapper: gymnasium.wrappers.RecordVideo": "write stable_baselines3.",
     "env_wrapper: []": "needs one wrapper that skips and shrinks frames",
-    f"env_wrapper: {{{WRAPPER}: {{frame_skip: 0}}}}": "AtariWrapper.frame_skip is 0; it must be",
+    f"env_wrapper: {{{WRAPPER}: {{frame_skip: 0}}}}": "AtariWrapper: frame_skip is 0; it must be",
     f"env_wrapper: {{{WRAPPER}: {{frame_skip: abc}}}}": "frame_skip is the text 'abc'",
-    f"env_wrapper: {{{WRAPPER}: {{action_repeat_probability: 0.25}}}}": "is not a known key",
-    "n_timesteps: .inf": "n_timesteps is inf; it must be a whole number",
+    "n_timesteps: .inf": "n_timesteps is inf; it must be",
     "gradient_steps: 0": "gradient_steps is 0, which learns nothing",
     "policy: stable_baselines3.ppo.policies.CnnPolicy": "not a DQNPolicy class",
     "policy_kwargs: {lr_schedule: 1}": "policy_kwargs.lr_schedule is not a known key",
     "policy_kwargs: {optimizer_kwargs: {lr: 1}}": "optimizer_kwargs.lr is not a known key",
-    "policy_kwargs: {optimizer_kwargs: {eps: 1e-5}}": "eps is the text '1e-5'; write !!float 1e-05",
-    "policy_kwargs: {optimizer_class: torch.optim.LBFGS}": "cannot train a network here",
+    "policy_kwargs: {optimizer_kwargs: {amsgrad: 3}}": "amsgrad is 3; Input should be a valid bool",
     "env_wrapper: 5": "has the entry 5",
     "env_wrapper: {custom.wrappers.DeepMindAtariWrapper: {noops: 1}}": "did you mean noop_max?",
     "replay_buffer_kwargs: {handle_timeouts: true}": "did you mean handle_timeout_termination?",
     "replay_buffer_kwargs: {buffer_size: 5}": "replay_buffer_kwargs.buffer_size is not a known key",
-    "max_grad_norm: [10]": "max_grad_norm is [10]; write a number",
+    "max_grad_norm: [10]": "max_grad_norm is [10]; it must be a number",
+    "normalize: true": "normalize is True, which needs statistics",
+    "monitor_kwargs: {info_keywords: [x]}": "which changes what is measured; delete it",
+    "noisy: true": "noisy does not stand here; write it under policy_kwargs, with policy: custom",
+    "n_quantiles: 200": "n_quantiles does not stand here; write it under policy_kwargs",
+    "clip_reward: false": "clip_reward does not stand here; write it behind a wrapper",
+    "frame_skip: 3": "frame_skip does not stand here; write it behind a wrapper",
+    "seed: 1": "seed does not stand here; give make SEED=...",
+    "device: cpu": "device does not stand here; give make DEVICE=...",
+    "subsample_steps: 2": "write gradient_steps: train_freq divided by it",
+    "sticky: true": "write env_kwargs: {repeat_action_probability: 0.25}",
+    "features_dim: 512": "write policy_kwargs: {features_extractor_kwargs: {features_dim: ...}}",
+    "env_kwargs: {frameskip: 4}": "env_kwargs.frameskip is not a known key",
+    "policy_kwargs: {features_extractor_kwargs: {cnn_arch: [32]}}": "known: features_dim, norm",
 }
 
 
@@ -248,14 +389,13 @@ LINES = {
 def test_a_wrong_value_is_refused_with_file_game_key_and_fix(tmp_path: Path, line: str) -> None:
     with pytest.raises(UserError) as error:
         load_recipe(with_line(tmp_path, line), PONG)
-    message = str(error.value)
-    assert message.startswith(f"{tmp_path}/mine.yml: atari: ")
-    assert LINES[line] in message
-    assert "\n" not in message
+    assert LINES[line] in str(error.value)
+    for message in str(error.value).splitlines():
+        assert message.startswith(f"{tmp_path}/mine.yml: atari: ")
 
 
 FILES = {
-    f"atari: {GOOD}\natari: {GOOD}\n": "line 2, column 1: the key 'atari' stands twice",
+    f"atari: {GOOD}\natari: {GOOD}\n": "line 2: the key 'atari' stands twice",
     f"atari: {GOOD[:-1]}, batch_size: 3}}\n": "the key 'batch_size' stands twice; delete one",
     "atari: {n_timesteps: [\n": "line 2",
     "atari:\n\tx: 1\n": "line 2",
@@ -266,7 +406,11 @@ FILES = {
     "atari:\n": "atari: has no values",
     "atari: {policy: CnnPolicy}\n": "env_wrapper is missing; copy it from",
     f"PonNoFrameskip-v4: {GOOD}\natari: {GOOD}\n": "did you mean PongNoFrameskip-v4?",
-    "atari: !!python/object/apply:os.system ['true']\n": "could not determine a constructor",
+    "atari: !!python/object/apply:os.system ['true']\n": "line 1: the tag '!!python",
+    f"ALE/Breakout-v5: {GOOD}\n": "no entry for PongNoFrameskip-v4, but for ALE/Breakout-v5; write",
+    f"{GOOD}\n": "holds the values of one run, not of games (a config.yml?); give the recipe.yml",
+    f"atari: {GOOD[:-1]}, n_envs: !!int twelve}}\n": "line 1: 'twelve' is no !!int",
+    "atari: {policy_kwargs: {on: 3}}\n": "line 1: the key 'on' is not text; write it in quotes",
 }
 
 
@@ -275,21 +419,6 @@ def test_a_broken_file_is_refused_in_one_line(tmp_path: Path, text: str) -> None
     with pytest.raises(UserError) as error:
         load_recipe(written(tmp_path, text), PONG)
     assert FILES[text] in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-PAIRS = {
-    "{n_steps: 3, optimize_memory_usage: true}": "n_steps above 1 needs optimize_memory_usage",
-    "{n_envs: 2, train_freq: [1, episode]}": "train_freq in episodes needs n_envs: 1",
-}
-
-
-@pytest.mark.parametrize("pair", PAIRS)
-def test_values_that_do_not_go_together_are_refused(tmp_path: Path, pair: str) -> None:
-    text = f"atari: &a {GOOD}\nPongNoFrameskip-v4: {{<<: *a, {pair[1:]}\n"
-    with pytest.raises(UserError) as error:
-        load_recipe(written(tmp_path, text), PONG)
-    assert PAIRS[pair] in str(error.value)
 
 
 def test_a_misspelt_ending_of_a_game_is_seen_too(tmp_path: Path) -> None:

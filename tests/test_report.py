@@ -13,7 +13,7 @@ from custom.atomic import write_json
 from custom.baselines import baselines_file, write_baselines
 from custom.curves import training_games
 from custom.errors import UserError
-from custom.games import find_game
+from custom.recipe.games import find_game
 from custom.report import draw, plot_run
 from custom.runs import Run, open_run
 from tests.conftest import SMALL

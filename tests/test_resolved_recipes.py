@@ -1,6 +1,6 @@
 """Every recipe says what it said when `resolved_recipes.jsonl` was written, value by value.
 
-    python -m tests.test_resolved_recipes    # write it anew, after a change that was meant
+python -m tests.test_resolved_recipes    # write it anew, after a change that was meant
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from custom.games import find_game
-from custom.recipes import FOLDER, load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import FOLDER, load_recipe
 
 FILE = Path(__file__).with_name("resolved_recipes.jsonl")
 GAMES = ["SpaceInvaders", "Pong", "Breakout", "Qbert", "Seaquest", "MsPacman", "BeamRider"]
@@ -23,7 +23,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.yml"))
 def resolved(name: str, game: str) -> dict[str, Any]:
     """Algorithm and hyperparameters of a recipe for a game."""
     recipe = load_recipe(name, find_game(game))
-    return {"algo": recipe.algo, **recipe.hyperparams}
+    return {"algo": recipe.algo, **recipe.hyperparams.given}
 
 
 def read() -> dict[tuple[str, str], dict[str, Any]]:

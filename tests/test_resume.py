@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -17,17 +18,17 @@ import pytest
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 
-from custom.build import build
 from custom.curves import evaluations, training_games
 from custom.engine import Engine
 from custom.errors import StateError, UserError
-from custom.games import find_game
-from custom.recipe_schema import check_entry
-from custom.recipes import Recipe
-from custom.resume import resume
+from custom.recipe.games import find_game
+from custom.recipe.model import check
+from custom.recipe.recipe import Recipe
 from custom.runs import Run, open_run
-from custom.settings import Settings
-from custom.training import train
+from custom.training.prepare import prepare
+from custom.training.resume import resume
+from custom.training.settings import Settings
+from custom.training.train import train
 from custom.workers import WorkerVecEnv
 from tests.conftest import SMALL, start
 
@@ -86,22 +87,22 @@ def trained(logs: Path, name: str, stop: int = 0, kill: int = 0, **more: Any) ->
     """A run of one of the `OPTIONS`, broken off at a step or whole."""
     algo, game, options = OPTIONS[name]
     values = {**SMALL, "n_timesteps": STEPS, **options}
-    recipe = Recipe("small", algo, Path("small.yml"), check_entry(values, algo))
+    recipe = Recipe("small", algo, Path("small.yml"), check(values, algo))
     eval_freq = 2 * EVERY if name in EVALUATED else STEPS + 1
     how: dict[str, Any] = {"eval_freq": eval_freq, "eval_episodes": 1, "save_freq": EVERY, **more}
     settings = Settings(seed=3, logs=logs, device="cpu", save_state=True, **how)
-    experiment, model = build(recipe, find_game(game), settings)
+    experiment = prepare(recipe, find_game(game), settings)
 
     def killed() -> None:
         raise KilledError
 
     def asked() -> None:
-        experiment.stop.requested = True
+        experiment.status.request_stop()
 
-    experiment.callbacks += [Act(stop, asked), Act(kill, killed)]
+    acts = Act(stop, asked), Act(kill, killed)
+    experiment = replace(experiment, callbacks=(*experiment.callbacks, *acts))
     with suppress(KilledError):
-        train(experiment, model)
-    assert experiment.run is not None
+        train(experiment)
     return open_run(experiment.run.path)
 
 
@@ -142,10 +143,10 @@ def test_a_resumed_training_is_the_same_to_the_bit(
     assert first.facts["state"] == ("interrupted" if how is STOPPED else "failed")
     th.rand(7)
     np.random.rand(7)  # another process has other random numbers
-    experiment, model = resume(first, "cpu")
-    at = model.num_timesteps
+    experiment = resume(first, "cpu")
+    at = experiment.model.num_timesteps
     assert 0 < at < STEPS
-    assert train(experiment, model) == 0
+    assert train(experiment) == 0
     over = open_run(first.path)
     the_same(whole, over)
     assert (name in EVALUATED) == (evaluations(over) is not None)
@@ -161,9 +162,9 @@ def test_eight_games_go_on_in_any_number_of_processes(
     whole = trained(tmp_path / "whole", name, engine=Engine(n_envs=8, workers=1))
     first = trained(tmp_path / "first", name, engine=Engine(n_envs=8, workers=before), **KILLED)
     first.update(engine={**first.facts["engine"], "workers": after})
-    experiment, model = resume(first, "cpu")
-    assert isinstance(model.env.unwrapped, WorkerVecEnv) is (after > 1)
-    assert train(experiment, model) == 0
+    experiment = resume(first, "cpu")
+    assert isinstance(experiment.model.env.unwrapped, WorkerVecEnv) is (after > 1)
+    assert train(experiment) == 0
     the_same(whole, open_run(first.path))
 
 
@@ -174,12 +175,12 @@ def test_a_run_goes_on_with_its_own_number_of_threads(
     assert run.facts["engine"]["threads"] == 1
     try:
         th.set_num_threads(2)
-        resume(run, "cpu")[0].lock.close()
+        resume(run, "cpu").lock.close()
         assert th.get_num_threads() == 1
         assert "threads" not in capsys.readouterr().out
-        resume(run, "cpu", threads=2)[0].lock.close()
+        resume(run, "cpu", threads=2).lock.close()
         assert "threads: 2, the run began with 1" in capsys.readouterr().out
-        resume(open_run(run.path), "cpu")[0].lock.close()  # it has been another number once
+        resume(open_run(run.path), "cpu").lock.close()  # it has been another number once
         assert "threads: 1, the run began with 1" in capsys.readouterr().out
     finally:
         th.set_num_threads(1)
@@ -208,7 +209,7 @@ def test_a_killed_process_goes_on_by_the_command(small_recipe: Path, tmp_path: P
         line = process.stdout.readline()
         assert line, said
         said += line
-    assert "going on at step" in said
+    assert "resuming at step" in said
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM, output
@@ -220,9 +221,9 @@ def test_a_killed_process_goes_on_by_the_command(small_recipe: Path, tmp_path: P
 def test_an_evaluation_that_was_broken_off_is_made_after_all(tmp_path: Path) -> None:
     first = trained(tmp_path, "episodes", stop=2 * EVERY - 1)  # just before one is due
     assert evaluations(first) is None
-    experiment, model = resume(first, "cpu")
-    assert model.num_timesteps < 2 * EVERY
-    assert train(experiment, model) == 0
+    experiment = resume(first, "cpu")
+    assert experiment.model.num_timesteps < 2 * EVERY
+    assert train(experiment) == 0
     found = evaluations(open_run(first.path))
     assert found is not None
     assert found["timesteps"].tolist() == [2 * EVERY, STEPS]
@@ -232,7 +233,7 @@ def test_a_stop_in_the_last_evaluation_leaves_the_run_unfinished(tmp_path: Path)
     first = trained(tmp_path, "episodes", stop=STEPS - 1)
     assert first.facts["steps"] >= STEPS
     assert first.facts["state"] == "interrupted"
-    assert train(*resume(first, "cpu")) == 0
+    assert train(resume(first, "cpu")) == 0
     over = open_run(first.path)
     found = evaluations(over)
     assert found is not None
@@ -246,7 +247,7 @@ def test_a_full_disk_costs_a_state_and_not_the_training(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("custom.saved_state.save_replay", full)
+    monkeypatch.setattr("custom.training.saved_state.save_replay", full)
     run = trained(tmp_path, "noise")
     assert run.facts["state"] == "finished"
     assert "state not saved: [Errno 28]" in capsys.readouterr().out
@@ -257,7 +258,7 @@ def test_what_cannot_go_on_is_refused_and_left_as_it_is(
 ) -> None:
     run = trained(tmp_path, "noise", **STOPPED)
     files = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
-    monkeypatch.setattr("custom.resume.PATIENCE", 0.0)
+    monkeypatch.setattr("custom.training.resume.PATIENCE", 0.0)
     with run.lock():
         assert run.is_locked()
         with pytest.raises(UserError, match="another process is at it"):

@@ -12,7 +12,7 @@ import pytest
 
 from custom.atomic import atomic_file, write_json
 from custom.errors import UserError
-from custom.games import find_game
+from custom.recipe.games import find_game
 from custom.runs import claim_folder, latest_run, open_run
 from tests.conftest import SMALL
 

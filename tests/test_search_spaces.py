@@ -9,9 +9,9 @@ import pytest
 import sb3_contrib
 
 from custom.errors import UserError
-from custom.games import find_game
-from custom.recipe_schema import check_entry
-from custom.recipes import FOLDER, load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.model import check
+from custom.recipe.recipe import FOLDER, load_recipe
 from custom.search_spaces import space_of
 from custom.tuning.space import Space
 
@@ -22,8 +22,8 @@ STEPS = 20_000
 
 def space(name: str, *search: str, largest: int = 10**6) -> tuple[Space, dict[str, Any], str]:
     recipe = load_recipe(name, PONG).with_budget(STEPS)
-    made = space_of(recipe.hyperparams, recipe.algo, largest, list(search))
-    return made, recipe.hyperparams, recipe.algo
+    made = space_of(recipe.hyperparams.given, recipe.algo, largest, list(search))
+    return made, recipe.hyperparams.given, recipe.algo
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -40,7 +40,7 @@ def test_every_point_is_a_valid_recipe(name: str) -> None:
     made, _, algo = space(name)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(50):
-        check_entry(made.resolve(made.suggest(study.ask())), algo)
+        check(made.resolve(made.suggest(study.ask())), algo)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -148,7 +148,6 @@ def test_a_file_that_did_not_arrive_is_told_of_and_sent_again(
 ) -> None:
     monkeypatch.setattr(client, "CONFIRM", 1.0)
     made, _ = experiment(tmp_path, "offline")
-    assert made.run is not None
     made.run.update(state="finished", steps=0)
     (tmp_path / "file.mp4").write_bytes(b"0000ftyp")
     wandb_server.fail("/storage/.*(mp4|zip)", 403)

@@ -11,35 +11,35 @@ import pytest
 import yaml
 from stable_baselines3 import DQN
 
-from custom import callbacks, evaluation_callback
-from custom.build import build
-from custom.callbacks import Checkpoints
 from custom.console import say
 from custom.evaluation import Protocol, Scores
-from custom.evaluation_callback import FixedEpsilonEvaluation, HeldOutStates
-from custom.experiment import Experiment
-from custom.games import find_game
-from custom.recipes import load_recipe
-from custom.settings import Settings
-from custom.training import train
-from tests.conftest import SMALL
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
+from custom.training import callbacks, evaluation
+from custom.training.callbacks import Checkpoints
+from custom.training.evaluation import FixedEpsilonEvaluation, HeldOutStates
+from custom.training.prepare import Training, prepare
+from custom.training.settings import Settings
+from custom.training.train import train
+from tests.conftest import SMALL, typed
 
 BREAKOUT = find_game("Breakout")
 
 
-def experiment(folder: Path, steps: int, **changed: object) -> tuple[Experiment, DQN]:
+def experiment(folder: Path, steps: int, **changed: object) -> tuple[Training, DQN]:
     """A small experiment on Breakout, whose random games last about 200 steps."""
     entry = {**SMALL, "exploration_fraction": 1.0, **changed}
     file = folder / "small.yml"
     file.write_text(yaml.safe_dump({"atari": entry}))
     recipe = load_recipe(str(file), BREAKOUT).with_budget(steps)
     settings = Settings(seed=0, logs=folder / "logs", eval_freq=10**6, save_freq=150)
-    return build(recipe, BREAKOUT, settings)
+    made = prepare(recipe, BREAKOUT, settings)
+    return made, made.model
 
 
 def test_every_training_game_of_every_environment_is_recorded(tmp_path: Path) -> None:
-    made, model = experiment(tmp_path, 900, n_envs=2, learning_starts=10**6)
-    assert train(made, model) == 0
+    made, _model = experiment(tmp_path, 900, n_envs=2, learning_starts=10**6)
+    assert train(made) == 0
     games = pd.read_csv(made.run.path / "training_games.csv")
     monitors = [pd.read_csv(made.run.path / f"{i}.monitor.csv", skiprows=1) for i in (0, 1)]
     played = pd.concat(monitors)
@@ -51,8 +51,8 @@ def test_every_training_game_of_every_environment_is_recorded(tmp_path: Path) ->
 
 
 def test_periods_are_steps_however_many_environments_there_are(tmp_path: Path) -> None:
-    made, model = experiment(tmp_path, 500, n_envs=4)
-    train(made, model)
+    made, _model = experiment(tmp_path, 500, n_envs=4)
+    train(made)
     steps = [int(path.name.split("_")[2]) for path in made.run.checkpoints()]
     assert steps == [152, 300, 452]  # the first after 150, 300, 450 that four environments reach
 
@@ -64,24 +64,20 @@ def test_the_best_agent_is_that_of_the_highest_mean(
     means = iter([1.0, 3.0, 2.0])
     monkeypatch.setattr(Protocol, "play", lambda *_: Scores([next(means)], [1]))
     saved: list[int] = []
-    monkeypatch.setattr(
-        evaluation_callback, "save_agent", lambda m, _: saved.append(m.num_timesteps)
-    )
-    evaluation = FixedEpsilonEvaluation(
-        made.run, 40, Protocol(episodes=1), lambda: False, made.clock
-    )
-    model.learn(120, callback=evaluation)
+    monkeypatch.setattr(evaluation, "save_agent", lambda m, _: saved.append(m.num_timesteps))
+    callback = FixedEpsilonEvaluation(made.run, 40, Protocol(episodes=1), made.status)
+    model.learn(120, callback=callback)
     assert saved == [40, 80]
-    assert evaluation.best == 3.0
+    assert callback.best == 3.0
 
 
 def test_a_broken_off_evaluation_counts_for_nothing(tmp_path: Path) -> None:
     made, model = experiment(tmp_path, 100)
-    evaluation = FixedEpsilonEvaluation(
-        made.run, 40, Protocol(episodes=1), lambda: True, made.clock
-    )
-    model.learn(60, callback=evaluation)
-    assert evaluation.best is None
+    made.status.request_stop()
+    callback = FixedEpsilonEvaluation(made.run, 40, Protocol(episodes=1), made.status)
+    model.learn(60, callback=callback)
+    assert made.status.evaluation_cut_short
+    assert callback.best is None
     assert not (made.run.path / "evaluations.npz").exists()
 
 
@@ -103,7 +99,7 @@ def test_a_full_disk_is_told_and_training_goes_on(
 
 
 def test_the_held_out_states_are_always_the_same() -> None:
-    first, second = (HeldOutStates(BREAKOUT, SMALL, seed=1).states for _ in range(2))
+    first, second = (HeldOutStates(BREAKOUT, typed(SMALL), seed=1).states for _ in range(2))
     assert first.shape == (512, 4, 84, 84)
     assert np.array_equal(first, second)
 

@@ -14,9 +14,9 @@ import pytest
 from optuna.trial import TrialState
 
 from custom.fanout.task import Process, Task, ThisMachine
-from custom.games import find_game
-from custom.resume import is_of
+from custom.recipe.games import find_game
 from custom.runs import open_run
+from custom.training.resume import is_of
 from custom.tuning.ledger import folders_of, results
 from custom.tuning.plan import Plan
 from custom.tuning.storage import address

@@ -26,8 +26,8 @@ from custom.atomic import write_json
 from custom.engine import Engine
 from custom.errors import UserError
 from custom.fanout.task import Handle, Resources, Task
-from custom.games import find_game
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
 from custom.runs import claim_folder
 from custom.tuning.best import write_best, write_ranking
 from custom.tuning.files import write_files
@@ -307,8 +307,8 @@ def test_a_replay_that_does_not_fit_is_cut_by_the_study_alone() -> None:
     large, small = plan_of(largest_buffer=10**6), plan_of(largest_buffer=300)
     large.check_same(small, "s")
     assert (large.is_cut, small.is_cut) == (False, True)
-    assert large.recipe_of("a", {}).hyperparams["buffer_size"] == 400
-    assert small.recipe_of("a", {}).hyperparams["buffer_size"] == 300
+    assert large.recipe_of("a", {}).hyperparams.buffer_size == 400
+    assert small.recipe_of("a", {}).hyperparams.buffer_size == 300
 
 
 def test_a_plan_comes_back_from_json_as_it_was() -> None:
@@ -369,7 +369,7 @@ class Doubles:
         seed, steps = int(flags["seed"]), int(flags["steps"])
         folder = claim_folder(Path(flags["logs"]) / recipe.name / "dqn", PONG.folder_name)
         (folder / "recipe.yml").write_text(recipe.to_yaml(PONG.env_id))
-        end = score(recipe.hyperparams["learning_rate"]) + np.random.default_rng(seed).normal()
+        end = score(recipe.hyperparams.learning_rate) + np.random.default_rng(seed).normal()
         every, games = int(flags["eval-freq"]), int(flags["eval-episodes"])
         times = list(range(every, steps + 1, every))
         results = np.full((len(times), games), end)
@@ -410,7 +410,7 @@ def test_the_search_the_fresh_seeds_and_the_report_name_the_true_winner(
     assert "better than the recipe itself" in said
     winner = next(f for f in found if f.name == ranking[0]["name"])
     assert load_recipe(str(tmp_path / "best.yml"), PONG).hyperparams == winner.recipe.hyperparams
-    rate = load_recipe(str(tmp_path / "best.yml"), PONG).hyperparams["learning_rate"]
+    rate = load_recipe(str(tmp_path / "best.yml"), PONG).hyperparams.learning_rate
     assert abs(math.log10(rate) - math.log10(OPTIMUM)) < 0.15
     assert score(rate) > score(1e-4) + 10
 

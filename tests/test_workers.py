@@ -20,16 +20,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from custom import workers
 from custom.envs import training_games
 from custom.errors import UserError
-from custom.games import find_game
+from custom.recipe.games import find_game
 from custom.workers import WorkerVecEnv
-from tests.conftest import start
+from tests.conftest import start, typed
 
 GAMES = ["Breakout", "Pong", "SpaceInvaders", "Seaquest", "BeamRider", "Enduro", "MsPacman"]
 GAMES += ["Qbert", "Freeway", "Asteroids", "DoubleDunk", "Tennis"]
-RECIPE = {
-    "env_wrapper": ["stable_baselines3.common.atari_wrappers.AtariWrapper"],
-    "frame_stack": 4,
-}
+RECIPE = typed({})
 CLOCK = ("t",)  # of a Monitor's "episode": seconds
 
 
@@ -141,11 +138,11 @@ def test_a_game_that_cannot_be_made_says_why_and_leaves_nothing(error: type) -> 
 
 FORGETFUL = """
 from custom.envs import training_games
-from custom.games import find_game
+from custom.recipe.games import find_game
+from custom.recipe.model import REQUIRED, check
 
 if __name__ == "__main__":
-    wrapper = "stable_baselines3.common.atari_wrappers.AtariWrapper"
-    env = training_games(find_game("Pong"), {"env_wrapper": [wrapper], "frame_stack": 4}, 4, 0, 3)
+    env = training_games(find_game("Pong"), check(REQUIRED, "dqn"), 4, 0, 3)
     env.reset()
     if END:
         raise RuntimeError("an error of the script's")

@@ -12,10 +12,10 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from custom.baselines import action_names
 from custom.buffers import FrameReplayBuffer
-from custom.envs import make_games
+from custom.envs import make_games, register_games
 from custom.errors import UserError
-from custom.games import find_game, register_games
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
 from custom.wrappers import (
     ActionSet,
     CropScreen,
@@ -23,6 +23,7 @@ from custom.wrappers import (
     FullFrameAtariWrapper,
     HalfSizeAtariWrapper,
 )
+from tests.conftest import typed
 
 FOUR = ["NOOP", "FIRE", "RIGHT", "LEFT"]
 
@@ -152,6 +153,6 @@ def test_the_screen_is_cropped_before_it_is_shrunk() -> None:
         ],
         "frame_stack": 4,
     }
-    games = make_games(find_game("SpaceInvaders"), values, 1, seed=0)
+    games = make_games(find_game("SpaceInvaders"), typed(values), 1, seed=0)
     assert games.reset().shape == (1, 4, 84, 84)
     games.close()

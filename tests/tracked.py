@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,14 @@ import yaml
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 
-from custom.build import build
-from custom.experiment import Experiment
-from custom.games import find_game
-from custom.recipes import load_recipe
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
 from custom.runs import Run
-from custom.settings import Settings
 from custom.tracking import sync
 from custom.tracking.wish import Tracking
-from custom.training import train
+from custom.training.prepare import Training, prepare
+from custom.training.settings import Settings
+from custom.training.train import train
 
 PONG = find_game("Pong")
 NEVER = 10**9
@@ -44,7 +44,7 @@ class Dumps(BaseCallback):
         return True
 
 
-def experiment(folder: Path, mode: str, **wanted: Any) -> tuple[Experiment, DQN]:
+def experiment(folder: Path, mode: str, **wanted: Any) -> tuple[Training, DQN]:
     """A small experiment on Pong, of 120 steps."""
     from tests.conftest import SMALL  # which imports this module
 
@@ -53,16 +53,16 @@ def experiment(folder: Path, mode: str, **wanted: Any) -> tuple[Experiment, DQN]
     recipe = load_recipe(str(file), PONG).with_budget(120)
     asked = Settings(seed=0, logs=folder / "logs", eval_freq=NEVER, eval_episodes=1)
     asked = Settings(**{**vars(asked), **wanted, "tracking": Tracking(mode)})
-    return build(recipe, PONG, asked)
+    made = prepare(recipe, PONG, asked)
+    return made, made.model
 
 
 def trained(folder: Path, mode: str, then: Any = None, **wanted: Any) -> tuple[Run, Dumps]:
     """Its run folder, and what SB3's logger dumped."""
-    made, model = experiment(folder, mode, **wanted)
+    made, _model = experiment(folder, mode, **wanted)
     dumps = Dumps(then)
-    made.callbacks.insert(0, dumps)
-    assert train(made, model) == 0
-    assert made.run is not None
+    made = replace(made, callbacks=(dumps, *made.callbacks))
+    assert train(made) == 0
     return made.run, dumps
 
 

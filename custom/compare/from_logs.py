@@ -13,9 +13,9 @@ from custom.baselines import baselines_of
 from custom.compare.measured import Measured, measured
 from custom.curves import evaluations
 from custom.errors import UserError
-from custom.games import Game
 from custom.overview import state_of
-from custom.recipes import FOLDER, recipe_name
+from custom.recipe.games import Game
+from custom.recipe.recipe import FOLDER, recipe_name
 from custom.runs import open_run
 
 Found = TypeVar("Found")
@@ -118,7 +118,7 @@ def _read(folder: Path) -> Measured:
     return measured(
         str(folder),
         {**run.facts, "state": state_of(run)},
-        run.hyperparams,
+        run.hyperparams.given,
         found["timesteps"],
         found["results"],
         video=video if video.is_file() else None,

@@ -19,7 +19,7 @@ from custom.compare.output import FILMS
 from custom.compare.page import LARGEST_VIDEO
 from custom.console import say
 from custom.errors import UserError
-from custom.games import Game
+from custom.recipe.games import Game
 from custom.tracking import client
 from custom.tracking.callback import AT_THE_END
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from custom.errors import UserError
-from custom.games import Game, find_game
 from custom.provenance import versions_of
+from custom.recipe.games import Game, find_game
 
 FloatArray = npt.NDArray[np.float64]
 PROTOCOL = ("epsilon", "episodes", "noop_max", "repeat_action_probability", "max_frames")

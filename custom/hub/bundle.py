@@ -24,7 +24,7 @@ from custom.hub.card import model_card
 from custom.hub.client import without_token
 from custom.hub.zoo_files import args_yml, config_yml
 from custom.provenance import versions_of
-from custom.recipe_schema import ALGORITHMS
+from custom.recipe.classes import PLAYERS
 from custom.report import draw
 from custom.results import EVALUATION_FILE, digest
 from custom.runs import Run
@@ -111,7 +111,7 @@ def agent_name(run: Run) -> str:
 
 def is_agent_file(name: str) -> bool:
     """Whether a file of a repository is an agent, by its name."""
-    return re.fullmatch(rf"({'|'.join(ALGORITHMS)})-[\w.-]+\.zip", name) is not None
+    return re.fullmatch(rf"({'|'.join(PLAYERS)})-[\w.-]+\.zip", name) is not None
 
 
 def public_facts(facts: dict[str, Any]) -> dict[str, Any]:

@@ -14,11 +14,10 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from custom.engine import Engine
-from custom.envs import wrappers_of
-from custom.games import OWN_IDS
+from custom.envs import is_registered_elsewhere
 from custom.off_policy import TRAINING_ONLY
-from custom.recipe_classes import ZOO_WRAPPER
-from custom.recipe_schema import ALGORITHMS
+from custom.recipe.classes import PLAYERS
+from custom.recipe.model import ZOO_WRAPPER, Hyperparams, wrapper_items
 from custom.results import score_rows
 from custom.runs import Run
 
@@ -39,7 +38,7 @@ def model_card(
     :param curve: whether there is a learning curve
     """
     user, _, name = repo.partition("/")
-    algorithm = ALGORITHMS[run.facts["algo"]]
+    algorithm = PLAYERS[run.facts["algo"]]
     revision = str(facts.get("git_revision") or "")
     card: ModelCard = ModelCard.from_template(
         card_data(run, evaluation),
@@ -76,7 +75,7 @@ def card_data(run: Run, evaluation: dict[str, Any]) -> ModelCardData:
     )
     tags = [run.game.env_id, "deep-reinforcement-learning", "reinforcement-learning"]
     return ModelCardData(
-        model_name=ALGORITHMS[run.facts["algo"]].__name__,
+        model_name=PLAYERS[run.facts["algo"]].__name__,
         eval_results=[result],
         library_name="stable-baselines3",
         license=None if "pulled" in run.facts else "mit",
@@ -85,24 +84,25 @@ def card_data(run: Run, evaluation: dict[str, Any]) -> ModelCardData:
     )
 
 
-def project_classes(hyperparams: dict[str, Any]) -> list[str]:
+def project_classes(hyperparams: Hyperparams) -> list[str]:
     """Classes of this project that SB3 imports to load the agent."""
-    kwargs = hyperparams.get("policy_kwargs", {})
+    kwargs = hyperparams.policy_kwargs.given
     classes = [kwargs[key] for key in kwargs if key not in TRAINING_ONLY]
-    classes.append(hyperparams["policy"])
+    classes.append(hyperparams.policy)
     return sorted(x for x in classes if isinstance(x, str) and x.startswith("custom."))
 
 
 def _loading(run: Run) -> dict[str, Any]:
     """What the template says of loading."""
     values = run.hyperparams
-    wrappers = wrappers_of(values)
+    wrappers = wrapper_items(values.env_wrapper)
     project_wrappers = [path for path, _ in wrappers if path != ZOO_WRAPPER]
-    padding = values.get("frame_stack_padding", "zero")
-    known = run.game.env_id not in OWN_IDS
+    padding = values.frame_stack_padding
+    known = is_registered_elsewhere(run.game.env_id)
     arguments = [repr(run.game.env_id)]
-    if run.game.env_kwargs:
-        arguments.append(f"env_kwargs={run.game.env_kwargs}")
+    env_kwargs = run.game.env_kwargs | values.env_kwargs.given
+    if env_kwargs:
+        arguments.append(f"env_kwargs={env_kwargs}")
     if wrappers[0][1]:
         arguments.append(f"wrapper_kwargs={wrappers[0][1]}")
     return {
@@ -111,8 +111,8 @@ def _loading(run: Run) -> dict[str, Any]:
         "plain_games": known and not project_wrappers and padding == "zero",
         "wrapper": ", ".join(project_wrappers) or "custom.stacks",
         "games": ", ".join(arguments),
-        "frame_stack": values["frame_stack"],
-        "buffer_size": values.get("buffer_size", 10**6),
+        "frame_stack": values.frame_stack,
+        "buffer_size": values.buffer_size,
     }
 
 

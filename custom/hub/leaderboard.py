@@ -16,8 +16,8 @@ from huggingface_hub import HfApi, get_token
 
 from custom.errors import UserError
 from custom.evaluation import EPSILON
-from custom.games import Game
 from custom.hub.client import hub_errors
+from custom.recipe.games import Game
 from custom.results import EVALUATION_FILE
 from custom.runs import open_run
 

@@ -20,11 +20,11 @@ from huggingface_hub import HfApi
 from custom.agents import save_agent
 from custom.envs import frame_skip
 from custom.errors import UserError
-from custom.games import Game, find_game
 from custom.hub.client import hub_errors
 from custom.hub.zoo_files import args_yml, config_yml, recipe_of
-from custom.recipe_schema import ALGORITHMS
-from custom.recipes import Recipe
+from custom.recipe.games import Game, find_game
+from custom.recipe.model import ALGORITHMS
+from custom.recipe.recipe import Recipe
 from custom.runs import Run, claim_folder, open_run, try_lock
 from custom.safe_agents import MOST_BYTES, safe_agent
 

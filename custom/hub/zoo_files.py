@@ -9,22 +9,12 @@ from typing import Any
 import yaml
 
 from custom.errors import UserError
-from custom.games import Game
-from custom.recipe_schema import check_entry
-from custom.recipe_values import RecipeError
-from custom.recipes import Recipe
+from custom.recipe.classes import resolve
+from custom.recipe.games import Game
+from custom.recipe.model import Hyperparams, check
+from custom.recipe.recipe import Recipe
+from custom.recipe.yaml_text import read_yaml
 from custom.runs import Run
-from custom.safe_yaml import literal, read_yaml
-
-EVALUATED = ("policy_kwargs", "replay_buffer_kwargs")  # by the zoo, where they are texts
-MUST_BE_EMPTY = {  # where there is anything in it, the agent plays with more than its network
-    "callback": "names code",
-    "env_kwargs": "changes the game",
-    "monitor_kwargs": "changes what is measured",
-    "normalize": "needs statistics, which come as a pickle",
-    "vec_env_wrapper": "names code",
-}
-NOTHING: tuple[Any, ...] = (None, False, "", "False", "None", {}, [])
 
 
 def recipe_of(files: dict[str, bytes], algo: str, game: Game, name: str) -> bytes:
@@ -43,7 +33,7 @@ def recipe_of(files: dict[str, bytes], algo: str, game: Game, name: str) -> byte
         raise UserError("there is no config.yml or recipe.yml to build its network from")
     content = read_yaml(files["config.yml"], "config.yml")
     try:
-        values = check_entry(_converted(content), algo)
+        values = _checked(content, algo)
     except ValueError as error:
         raise UserError(f"config.yml: {error}") from None
     return Recipe(name, algo, Path("config.yml"), values).to_yaml(game.env_id).encode()
@@ -58,25 +48,22 @@ def _check_own(content: bytes, algo: str, game: Game) -> None:
     try:
         named = values.pop("algo", "dqn")
         if named != algo:
-            raise RecipeError(f"is of {named!r}, and the agent of {algo}")
-        check_entry(values, algo)
-    except RecipeError as error:
+            raise ValueError(f"is of {named!r}, and the agent of {algo}")
+        _checked(values, algo)
+    except ValueError as error:
         raise UserError(f"recipe.yml: {error}") from None
 
 
-def _converted(content: Any) -> dict[str, Any]:
-    """The entry of a recipe that a ``config.yml`` stands for."""
+def _checked(content: Any, algo: str) -> Hyperparams:
+    """The values of a ``config.yml`` or of a recipe's entry, with classes that are there.
+
+    :raises ValueError: all that is wrong, a line each
+    """
     if not isinstance(content, dict):
-        raise RecipeError("holds no hyperparameters")
-    entry = dict(content)
-    for key, reason in MUST_BE_EMPTY.items():
-        if entry.pop(key, None) not in NOTHING:
-            raise RecipeError(f"{key} is {content[key]!r}, which {reason}")
-    for key in set(EVALUATED) & set(entry):
-        entry[key] = literal(key, entry[key] or {})
-    if entry.get("optimize_memory_usage") is True:  # before SB3 1.6 nothing else was said of it
-        entry.setdefault("replay_buffer_kwargs", {"handle_timeout_termination": False})
-    return entry
+        raise ValueError("holds no hyperparameters")
+    values = check(content, algo)
+    resolve(values)
+    return values
 
 
 def _check_environment(files: dict[str, bytes], game: Game) -> None:
@@ -111,7 +98,7 @@ def _check_arguments(file: str, found: Any, game: Game) -> None:
 
 def config_yml(run: Run) -> str:
     """A run's recipe as the zoo writes it."""
-    return _written(run.hyperparams)
+    return _written(run.hyperparams.given)
 
 
 def args_yml(run: Run) -> str:
@@ -121,8 +108,8 @@ def args_yml(run: Run) -> str:
             "algo": run.facts["algo"],
             "conf_file": "recipe.yml",
             "env": run.game.env_id,
-            "env_kwargs": dict(run.game.env_kwargs) or None,
-            "n_timesteps": run.hyperparams["n_timesteps"],
+            "env_kwargs": (run.game.env_kwargs | run.hyperparams.env_kwargs.given) or None,
+            "n_timesteps": run.hyperparams.n_timesteps,
             "seed": run.facts["seed"],
         }
     )

@@ -120,7 +120,7 @@ def config_of(run: Run) -> dict[str, Any]:
     facts = {key: value for key, value in run.facts.items() if key not in NOT_CONFIG}
     return {
         **facts,
-        "hyperparams": run.hyperparams,
+        "hyperparams": run.hyperparams.given,
         "versions": versions_of(run.facts["packages"]),
     }
 

@@ -19,7 +19,7 @@ from custom.compare import statistics
 from custom.compare.comparison import Data, compare
 from custom.compare.from_logs import from_logs
 from custom.matrix import Cell, Matrix
-from custom.recipes import Recipe
+from custom.recipe.recipe import Recipe
 from custom.tuning.plan import FINALISTS, Plan
 
 RECIPE = "recipe-itself"

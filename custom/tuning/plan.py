@@ -13,9 +13,9 @@ import yaml
 
 from custom.engine import Engine
 from custom.errors import UserError
-from custom.games import Game, find_game
-from custom.recipe_schema import check_entry
-from custom.recipes import Recipe
+from custom.recipe.games import Game, find_game
+from custom.recipe.model import check
+from custom.recipe.recipe import Recipe
 from custom.search_spaces import space_of
 from custom.tuning.space import Space
 
@@ -81,7 +81,7 @@ class Plan:
 
     def recipe_of(self, name: str, chosen: dict[str, Any]) -> Recipe:
         """The recipe at a point of the space."""
-        values = check_entry(self.space.resolve(chosen), self.algo)
+        values = check(self.space.resolve(chosen), self.algo)
         recipe = Recipe(name, self.algo, Path(f"{name}.yml"), values)
         return recipe.with_budget(self.steps)  # as make train reads it from a file
 

@@ -21,22 +21,19 @@ from typing import Any
 import optuna
 import torch as th
 from optuna.trial import Trial
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from custom import signals
 from custom.atomic import remove
-from custom.build import build
 from custom.console import say
 from custom.errors import NonFiniteError, UserError
-from custom.experiment import Experiment
-from custom.recipe_values import RecipeError
-from custom.recipes import Recipe
-from custom.resume import can_go_on, is_of, resume
+from custom.recipe.recipe import Recipe
 from custom.runs import open_run
-from custom.saved_state import can_be_saved
-from custom.settings import Settings
-from custom.training import train
+from custom.training.prepare import Training, prepare
+from custom.training.resume import can_go_on, is_of, resume
+from custom.training.saved_state import can_be_saved
+from custom.training.settings import Settings, fitted
+from custom.training.train import train
 from custom.tuning.ledger import RUN, folders_of
 from custom.tuning.plan import Plan
 from custom.tuning.storage import insist
@@ -49,23 +46,23 @@ RUNS = "trials"  # the recipe's name of their run folders
 class Report(BaseCallback):
     """Tells the study of each evaluation, and ends a training that is pruned."""
 
-    def __init__(self, trial: Trial, plan: Plan, experiment: Experiment) -> None:
+    def __init__(self, trial: Trial, plan: Plan, training: Training) -> None:
         super().__init__()
         self.trial = trial
         self.plan = plan
-        self.experiment = experiment
+        self.training = training
         self.means: list[float] = []
         self.pruned = False
 
     def _on_step(self) -> bool:
-        assert self.experiment.evaluation is not None
-        found = self.experiment.evaluation.means
+        found = self.training.evaluation.means
         while len(self.means) < len(found) and not self.pruned:
             self.means.append(found[len(self.means)])
             insist(partial(self.trial.report, self.plan.value(self.means), len(self.means)))
             last = len(self.means) == self.plan.evaluations
             if not last and insist(self.trial.should_prune):
-                self.pruned = self.experiment.stop.requested = True
+                self.pruned = True
+                self.training.status.request_stop()
         return not self.pruned
 
 
@@ -81,15 +78,14 @@ def train_trial(trial: Trial, plan: Plan, settings: Settings, earlier: Path | No
     with _failing():
         recipe = replace(plan.recipe_of(RUNS, chosen), file=Path(f"trial {trial.number}"))
         begun = _gone_on_with(earlier, recipe, settings)
-        experiment, model = begun or build(recipe, plan.game, settings)
-    run = experiment.run
-    assert run is not None
+        training = begun or prepare(recipe, plan.game, settings)
+    run = training.run
     trial.set_user_attr("seed", run.facts["seed"])
     trial.set_user_attr(RUN, str(run.path))
-    report = Report(trial, plan, experiment)
-    experiment.callbacks.append(report)
+    report = Report(trial, plan, training)
+    training = replace(training, callbacks=(*training.callbacks, report))
     try:
-        status = _train(experiment, model)
+        status = _train(training)
     except TrialFailedError:
         remove(run.saved_state)
         raise
@@ -116,18 +112,17 @@ def settings_of(plan: Plan, asked: dict[str, Any], original: int) -> Settings:
         eval_freq=plan.steps // plan.evaluations,
         eval_episodes=plan.episodes,
         keep_checkpoints=1,
-        save_state=asked["save_state"] and can_be_saved(plan.engine, plan.hyperparams),
+        save_state=asked["save_state"]
+        and can_be_saved(plan.engine, plan.hyperparams.get("replay_buffer_class", "")),
         engine=replace(plan.engine, threads=asked["threads"]),
     )
 
 
-def _gone_on_with(
-    earlier: Path | None, recipe: Recipe, settings: Settings
-) -> tuple[Experiment, BaseAlgorithm] | None:
+def _gone_on_with(earlier: Path | None, recipe: Recipe, settings: Settings) -> Training | None:
     """The training that was broken off, if it is this one."""
     try:
         run = open_run(earlier) if earlier else None
-        if run is None or not is_of(run, settings.engine.resolve(recipe), settings):
+        if run is None or not is_of(run, fitted(recipe, settings.engine), settings):
             return None
         if run.is_locked() or can_go_on(run):
             return resume(run, settings.device)
@@ -136,10 +131,10 @@ def _gone_on_with(
     return None
 
 
-def _train(experiment: Experiment, model: BaseAlgorithm) -> int:
+def _train(training: Training) -> int:
     with _failing():
         try:
-            return train(experiment, model)
+            return train(training)
         except UserError as error:
             if isinstance(error, NonFiniteError):
                 raise
@@ -151,7 +146,7 @@ def _failing() -> Iterator[None]:
     """What lies in a trial's values, as a reason."""
     try:
         yield
-    except (UserError, RecipeError, MemoryError, th.OutOfMemoryError) as error:
+    except (UserError, ValueError, MemoryError, th.OutOfMemoryError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         raise TrialFailedError(text) from None
 

@@ -17,7 +17,7 @@ from playwright.sync_api import Page, sync_playwright
 from custom.compare.comparison import compare
 from custom.compare.from_logs import from_logs
 from custom.compare.page import page
-from custom.games import find_game
+from custom.recipe.games import find_game
 from tests.compared import Write
 from tests.conftest import run
 

@@ -15,7 +15,7 @@ from stable_baselines3.dqn.dqn import DQN
 from tqdm import tqdm
 
 from custom.console import say
-from custom.evaluation_callback import FixedEpsilonEvaluation
+from custom.training.evaluation import FixedEpsilonEvaluation
 
 DAY = 24 * 3600
 BAR = "{percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
@@ -46,6 +46,7 @@ class Progress(BaseCallback):
         self.total = total
         self.last_scores = last_scores
         self.evaluation = evaluation
+        self._clock = evaluation.status.clock
         self._bar: tqdm[Any] | None = None
         self._live = sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
 
@@ -59,12 +60,12 @@ class Progress(BaseCallback):
             disable=not self._live,
         )
         self._line_at = time.monotonic()
-        self._marks = deque([(self.evaluation.clock.trained, self.model.num_timesteps)])
+        self._marks = deque([(self._clock.trained, self.model.num_timesteps)])
         self._learns = self._warm()
 
     def _on_step(self) -> bool:
         assert self._bar is not None
-        self._mark(self.evaluation.clock.trained)
+        self._mark(self._clock.trained)
         if self._live and self._bar.update(self.training_env.num_envs):
             self._bar.set_postfix_str(self._state(), refresh=False)
         now = time.monotonic()
@@ -93,7 +94,7 @@ class Progress(BaseCallback):
         shown_best = "-" if best is None else f"{best:.1f}"
         epsilon = self.model.exploration_rate if self._warm() else 1.0  # all actions are random
         since, first = self._marks[0]
-        rate = (self.num_timesteps - first) / max(self.evaluation.clock.trained - since, 1e-9)
+        rate = (self.num_timesteps - first) / max(self._clock.trained - since, 1e-9)
         left = "warm-up"
         if self._warm():
             seconds = (self.total - self.num_timesteps) / max(rate, 1e-9)

@@ -1,39 +1,37 @@
-"""Going on with a training that was broken off, from the state that it saved with a checkpoint."""
+"""Resume an interrupted training from the state that it saved with a checkpoint."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import IO
 
 import torch as th
 
 from custom.atomic import copy_file, is_there, restore
-from custom.build import build
-from custom.callbacks import GameRecord, PeriodicCallback
 from custom.console import say
 from custom.engine import Engine
 from custom.errors import StateError, UserError
-from custom.experiment import Experiment
-from custom.off_policy import AtariOffPolicy
 from custom.overview import state_of
 from custom.provenance import provenance, versions_of
-from custom.recipes import Recipe
+from custom.recipe.recipe import Recipe
 from custom.runs import BEST, Run, open_run
-from custom.saved_state import LEARNER, load_state
-from custom.settings import Settings
+from custom.training.callbacks import GameRecord, PeriodicCallback
+from custom.training.prepare import Training, assembled, make_model
+from custom.training.saved_state import LEARNER, load_state
+from custom.training.settings import Settings, fitted
+from custom.training.status import Clock, Status
 
 PATIENCE = 300.0  # seconds in which a process that was told to end saves what it has
 
 
-def resume(
-    run: Run, device: str = "auto", threads: int | None = None
-) -> tuple[Experiment, AtariOffPolicy]:
-    """A broken-off training, ready to go on as if it had never been; `train` does.
+def resume(run: Run, device: str = "auto", threads: int | None = None) -> Training:
+    """An interrupted training, ready to resume exactly where its state was saved.
 
     What is newer than the saved state (games, evaluations, agents) is dropped: it comes again.
 
     :param run: trained with `Settings.save_state`
     :param threads: of PyTorch; None: as before. With another number it is not bit for bit the run
-        that was never stopped: sums are rounded in another order
+        that was never stopped, because sums are rounded in another order
     :raises StateError: its state cannot be read
     :raises UserError: it is finished, is being trained, or holds no state
     """
@@ -42,14 +40,11 @@ def resume(
         run = open_run(run.path)  # another process may have been at it meanwhile
         _check(run)
         restore(run.saved_state)
-        settings = _settings(run, device, threads)
-        experiment, model = build(_recipe(run), run.game, settings, (run, lock))
-        assert isinstance(model, AtariOffPolicy)
-        _load(experiment, run, model)
+        training = _loaded(run, lock, _settings(run, device, threads))
     except BaseException:
         lock.close()
         raise
-    facts, here = run.facts, provenance()
+    run, facts, here = training.run, training.run.facts, provenance()
     for name in ("error", "finished"):
         facts.pop(name, None)
     threads_now, threads_once = th.get_num_threads(), facts["engine"].get("threads")
@@ -57,20 +52,20 @@ def resume(
     if any(number not in (None, threads_now) for number in numbers):
         say(
             f"threads: {threads_now}, the run began with {threads_once}: from where they differ it"
-            " is not bit for bit the run without a stop"
+            " is not bit for bit the run that was never stopped"
         )
     if versions_of(here["packages"]) != versions_of(facts["packages"]):
         say("packages have changed since the run was begun: it may differ in the last bits")
     here = {**here, "packages": versions_of(here["packages"])}
     del here["command"]  # with paths of this machine; the run's own stays
-    entry = {"steps": model.num_timesteps, "threads": threads_now, **here}
+    entry = {"steps": training.model.num_timesteps, "threads": threads_now, **here}
     resumed = [*facts.get("resumed", []), entry]
     run.update(state="running", resumed=resumed)
-    return experiment, model
+    return training
 
 
 def can_go_on(run: Run) -> bool:
-    """Whether a run is broken off, and has a state to go on from."""
+    """Whether a run was interrupted and has a saved state."""
     return state_of(run) in ("interrupted", "failed") and is_there(run.saved_state)
 
 
@@ -107,29 +102,34 @@ def _learns(engine: Engine) -> Engine:
 
 def _check(run: Run) -> None:
     if run.facts.get("state") == "finished":
-        raise UserError(f"RUN {run.path}: is finished; there is nothing to go on with")
+        raise UserError(f"RUN {run.path}: is finished; there is nothing to resume")
     if not is_there(run.saved_state):
         reason = "holds no saved state, which only make train ARGS=--save-state keeps"
         raise UserError(f"RUN {run.path}: {reason}; train anew")
 
 
-def _load(experiment: Experiment, run: Run, model: AtariOffPolicy) -> None:
-    assert experiment.saver is not None
-    assert model.env is not None
+def _loaded(run: Run, lock: IO[str], settings: Settings) -> Training:
+    if settings.engine.threads:
+        th.set_num_threads(settings.engine.threads)
+    recipe = fitted(_recipe(run), settings.engine)
+    model = make_model(recipe, run, settings, resumes=True)
     try:
         saved = load_state(model, run.saved_state)
-        experiment.clock.resume(saved["clock"])
-        experiment.saver.random = saved["random"]
-        _rewind(experiment, run, model.num_timesteps)
+        status = Status(Clock(saved["clock"]))
+        training = assembled(recipe, run, lock, model, settings, status, saved["random"])
+        _rewind(training)
+        return training
     except Exception as error:  # whatever damaged files make torch, NumPy and others raise
-        model.env.close()
+        if model.env is not None:
+            model.env.close()
         reason = " ".join(str(error).split()) or type(error).__name__
-        place = f"RUN {run.saved_state}: cannot be gone on with ({reason[:300]})"
+        place = f"RUN {run.saved_state}: cannot be resumed ({reason[:300]})"
         raise StateError(f"{place}; train anew") from None
 
 
-def _rewind(experiment: Experiment, run: Run, steps: int) -> None:
-    for callback in experiment.callbacks:
+def _rewind(training: Training) -> None:
+    run, steps = training.run, training.model.num_timesteps
+    for callback in training.callbacks:
         if isinstance(callback, GameRecord | PeriodicCallback):
             callback.rewind(steps)
     for name in (BEST, run.final_model.name):
@@ -140,7 +140,10 @@ def _rewind(experiment: Experiment, run: Run, steps: int) -> None:
 
 def _recipe(run: Run) -> Recipe:
     facts = run.facts
-    return Recipe(facts["recipe"], facts["algo"], run.path / "recipe.yml", run.hyperparams)
+    digest = str(facts.get("recipe_digest", ""))
+    return Recipe(
+        facts["recipe"], facts["algo"], run.path / "recipe.yml", run.hyperparams, digest=digest
+    )
 
 
 def _settings(run: Run, device: str, threads: int | None) -> Settings:

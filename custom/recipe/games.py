@@ -1,9 +1,9 @@
-"""Names of games: what a user writes, the environment id that is made of it, and its ROM.
+"""Names of games: what a user writes, and the environment id that is made of it.
 
 `SpaceInvaders`, `space_invaders` and `SpaceInvadersNoFrameskip-v4` mean the deterministic game,
 `ALE/SpaceInvaders-v5` means the same with sticky actions (Machado et al. 2018,
 https://arxiv.org/abs/1709.06009). The environment itself never skips a frame, because the recipe's
-wrapper does.
+wrapper does. Nothing of ale_py is imported.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
-
-import ale_py
-import gymnasium as gym
-from ale_py import roms
 
 from custom.errors import UserError
 
@@ -23,10 +22,8 @@ from custom.errors import UserError
 MULTIPLAYER_ROMS = frozenset({"combat", "joust", "maze_craze", "warlords"})
 # Their minimal action set has no NOOP, which the no-op start needs; the full set has.
 FULL_ACTION_ROMS = frozenset({"backgammon", "video_checkers"})
-MAX_FRAMES = 108_000  # 30 minutes of play at 60 frames a second
 STICKY_PROBABILITY = 0.25
 V4_SUFFIX = "NoFrameskip-v4"
-OWN_IDS: set[str] = set()  # that this project registers, and nobody else knows
 
 
 @dataclass(frozen=True)
@@ -61,60 +58,45 @@ class Game:
         return f"{self.env_id}: no sticky actions; ALE/{self.name}-v5 has them"
 
 
+@cache
 def all_games() -> dict[str, str]:
     """Name → ROM of every game that one player can play, e.g. ``SpaceInvaders``."""
-    playable = sorted(set(roms.get_all_rom_ids()) - MULTIPLAYER_ROMS)
-    return {rom.title().replace("_", ""): rom for rom in playable}
-
-
-def register_games() -> None:
-    """Register ``…NoFrameskip-v4`` for the games that ale_py registers as ``ALE/…-v5`` only."""
-    gym.register_envs(ale_py)
-    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner
-    for name, rom in all_games().items():
-        if f"{name}{V4_SUFFIX}" not in gym.registry:
-            kwargs = {
-                "game": rom,
-                "repeat_action_probability": 0.0,
-                "full_action_space": rom in FULL_ACTION_ROMS,
-                "frameskip": 1,
-                "max_num_frames_per_episode": MAX_FRAMES,
-            }
-            gym.register(f"{name}{V4_SUFFIX}", "ale_py.env:AtariEnv", kwargs=kwargs)
-            OWN_IDS.add(f"{name}{V4_SUFFIX}")
+    spec = find_spec("ale_py")
+    assert spec is not None
+    roms = {path.stem for path in Path(str(spec.origin)).parent.glob("roms/*.bin")}
+    return {rom.title().replace("_", ""): rom for rom in sorted(roms - MULTIPLAYER_ROMS)}
 
 
 def find_game(text: str) -> Game:
     """The game that a user means.
 
     :param text: name, ROM name or environment id
-    :raises UserError: unknown game (with the closest names), or an id that skips frames itself
+    :raises UserError: unknown game (with the closest names), or a version that is not trained here
     """
-    register_games()
     match = re.fullmatch(
-        r"(?P<ale>ALE/)?(?P<name>.+?)(?P<kind>NoFrameskip|Deterministic|-ram|-ramNoFrameskip)?"
-        r"(?P<version>-v\d+)?",
+        r"(?:ale_py:)?(?P<ale>ALE[/-])?(?P<name>.+?)"
+        r"(?P<kind>NoFrameskip|Deterministic|-ram|-ramNoFrameskip)?(?P<version>-v\d+)?",
         text.strip(),
     )
-    name = _closest_name(match["name"], text) if match else _closest_name(text, text)
+    name = _closest_name(match["name"] if match else text, text)
     assert match is not None
-    asked = (match["ale"] or "", match["kind"] or "", match["version"] or "")
-    if asked == ("ALE/", "", "-v5"):
-        return _sticky(name)
-    if asked not in {("", "", ""), ("", "NoFrameskip", "-v4")}:
+    rom, asked = all_games()[name], (match["kind"], match["version"])
+    if match["ale"] and asked == (None, "-v5"):
+        kwargs: dict[str, Any] = {"frameskip": 1}
+        if rom in FULL_ACTION_ROMS:
+            kwargs["full_action_space"] = True
+        return Game(name, rom, f"ALE/{name}-v5", kwargs)
+    if match["ale"] or asked not in {(None, None), ("NoFrameskip", "-v4")}:
+        reason = "its frames would be skipped twice"
+        if "-ram" in str(asked[0]):
+            reason = "it shows the memory, not the screen"
+        elif asked[0] == "NoFrameskip":
+            reason = "its actions are sticky, as those of ALE/…-v5"
         raise UserError(
-            f"GAME {text!r} is not a version that can be trained (frames would be skipped twice, or"
-            f" the screen is missing); write {name}, {name}{V4_SUFFIX} or ALE/{name}-v5"
+            f"GAME {text!r} is not a version that is trained here: {reason}; write {name},"
+            f" {name}{V4_SUFFIX} or ALE/{name}-v5"
         )
-    return Game(name, all_games()[name], f"{name}{V4_SUFFIX}")
-
-
-def _sticky(name: str) -> Game:
-    rom = all_games()[name]
-    kwargs: dict[str, Any] = {"frameskip": 1}
-    if rom in FULL_ACTION_ROMS:
-        kwargs["full_action_space"] = True
-    return Game(name, rom, f"ALE/{name}-v5", kwargs)
+    return Game(name, rom, f"{name}{V4_SUFFIX}")
 
 
 def _closest_name(text: str, written: str) -> str:

@@ -1,4 +1,4 @@
-"""How long a run has taken, over all processes that trained it."""
+"""What the callbacks of one training share: whether it is to end, and how long it has taken."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from typing import Any
 
 
 class Clock:
-    """Wall-clock and CPU seconds; those of evaluations are in them and told apart, too.
+    """Wall-clock and CPU seconds over all processes that trained a run, evaluations told apart.
 
     CPU seconds are of all threads of this process. With one thread and one process they say on a
     busy machine, too, what a run costs.
+
+    :param state: of an earlier clock, to count on from
     """
 
-    def __init__(self) -> None:
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
         self._began = self._now()
-        self._before = [0.0, 0.0]
-        self.evaluating = [0.0, 0.0]
-        self.evaluations = 0
+        self._before = state["spent"] if state else [0.0, 0.0]
+        self.evaluating = state["evaluating"] if state else [0.0, 0.0]
+        self.evaluations = state["evaluations"] if state else 0
 
     @staticmethod
     def _now() -> list[float]:
@@ -31,9 +33,14 @@ class Clock:
         parts = zip(self._now(), self._began, self._before, strict=True)
         return [now - began + before for now, began, before in parts]
 
+    @property
+    def trained(self) -> float:
+        """Seconds of wall-clock without evaluations."""
+        return float(self.spent[0] - self.evaluating[0])
+
     @contextmanager
     def evaluation(self) -> Iterator[None]:
-        """Whatever is done in here is evaluation."""
+        """Counts the time in its body as evaluation."""
         began = self._now()
         try:
             yield
@@ -51,17 +58,23 @@ class Clock:
             "evaluation_cpu_seconds": round(evaluating, 1),
         }
 
-    @property
-    def trained(self) -> float:
-        """Seconds of wall-clock without evaluations."""
-        return self.spent[0] - self.evaluating[0]
-
     def state(self) -> dict[str, Any]:
-        """For a state that is saved."""
+        """For the saved state of a training."""
         more = {"evaluating": self.evaluating, "evaluations": self.evaluations}
         return {"spent": self.spent, **more}
 
-    def resume(self, state: dict[str, Any]) -> None:
-        """Count on from a saved state."""
-        self._before, self.evaluating = state["spent"], state["evaluating"]
-        self.evaluations = state["evaluations"]
+
+class Status:
+    """Shared by the callbacks of one training.
+
+    :param clock: None: a new one
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
+        self.stop_requested = False
+        self.evaluation_cut_short = False
+
+    def request_stop(self) -> None:
+        """End the training after the step, or the rollout, at hand."""
+        self.stop_requested = True

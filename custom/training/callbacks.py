@@ -16,6 +16,7 @@ from custom.agents import save_agent
 from custom.atomic import atomic_file
 from custom.console import say
 from custom.runs import Run
+from custom.training.status import Status
 
 GAMES_FILE = "training_games.csv"
 
@@ -29,7 +30,7 @@ class PeriodicCallback(BaseCallback):
         self._next = self.freq
 
     def rewind(self, steps: int) -> None:
-        """Be as after that step."""
+        """Return to that step."""
         self._next = (steps // self.freq + 1) * self.freq
 
     def _on_step(self) -> bool:
@@ -48,16 +49,23 @@ class PeriodicCallback(BaseCallback):
         raise NotImplementedError
 
 
-class StopRequest(BaseCallback):
-    """Ends the training between two steps once somebody asked for it."""
+class StopTraining(Exception):  # noqa: N818  # nothing is wrong
+    """Ends `learn` between two rollouts."""
 
-    def __init__(self) -> None:
+
+class StopOnRequest(BaseCallback):
+    """Ends the training after the step at hand.
+
+    :param saves: a `StateSaver` ends it instead, after the rollout at hand
+    """
+
+    def __init__(self, status: Status, *, saves: bool) -> None:
         super().__init__()
-        self.requested = False
-        self.waits = False  # for a state that is saved first
+        self.status = status
+        self.saves = saves
 
     def _on_step(self) -> bool:
-        return self.waits or not self.requested
+        return self.saves or not self.status.stop_requested
 
 
 class GameRecord(BaseCallback):
@@ -97,7 +105,7 @@ class GameRecord(BaseCallback):
             self._file.close()
 
     def rewind(self, steps: int) -> None:
-        """Be as after that step; later games are taken out of the file."""
+        """Return to that step; later games are removed from the file."""
         file = self.folder / GAMES_FILE
         with file.open(newline="") as opened:
             head, *games = csv.reader(opened)
@@ -126,7 +134,7 @@ class Checkpoints(PeriodicCallback):
         return True
 
     def rewind(self, steps: int) -> None:
-        """Be as after that step; later agents are deleted."""
+        """Return to that step; later agents are deleted."""
         super().rewind(steps)
         for path in self.run.checkpoints():
             if int(path.name.split("_")[2]) > steps:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +13,14 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from custom.agents import action_values, save_agent
 from custom.atomic import atomic_file
 from custom.baselines import random_actions
-from custom.callbacks import PeriodicCallback
-from custom.clock import Clock
 from custom.console import say
 from custom.envs import make_games
 from custom.evaluation import N_ENVS, Protocol, Scores, evaluation_seed
-from custom.games import Game
+from custom.recipe.games import Game
+from custom.recipe.model import Hyperparams
 from custom.runs import BEST, Run
+from custom.training.callbacks import PeriodicCallback
+from custom.training.status import Status
 
 EVALUATIONS_FILE = "evaluations.npz"
 HELD_OUT_STATES = 512
@@ -36,7 +36,7 @@ class HeldOutStates:
     :param states: (N, frame_stack, height, width), uint8
     """
 
-    def __init__(self, game: Game, hyperparams: dict[str, Any], seed: int) -> None:
+    def __init__(self, game: Game, hyperparams: Hyperparams, seed: int) -> None:
         env = make_games(game, hyperparams, N_ENVS, seed)
         act = random_actions(int(env.action_space.n), seed)  # type: ignore[attr-defined]
         kept: list[npt.NDArray[Any]] = []
@@ -65,7 +65,7 @@ class FixedEpsilonEvaluation(PeriodicCallback):
     `mean_max_q` added.
 
     :param protocol: its seed moves on with the steps, so that no evaluation repeats another's games
-    :param clock: of the run, which tells evaluations apart
+    :param status: of the training; a requested stop cuts an evaluation short, which leaves nothing
     """
 
     model: OffPolicyAlgorithm
@@ -75,22 +75,19 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         run: Run,
         freq: int,
         protocol: Protocol,
-        should_stop: Callable[[], bool],
-        clock: Clock,
+        status: Status,
     ) -> None:
         super().__init__(freq)
         self.run = run
         self.protocol = protocol
-        self.should_stop = should_stop
+        self.status = status
         self.best: float | None = None
-        self.was_broken_off = False
-        self.clock = clock
         self._done: list[tuple[int, Scores, float]] = []
         self._held_out: HeldOutStates | None = None
 
     def on_period(self) -> bool:
-        """Evaluate; a broken-off evaluation leaves nothing."""
-        with self.clock.evaluation():
+        """Evaluate, and keep the agent if it is the best so far."""
+        with self.status.clock.evaluation():
             self._evaluate()
         return True
 
@@ -100,9 +97,10 @@ class FixedEpsilonEvaluation(PeriodicCallback):
             self._held_out = HeldOutStates(self.run.game, self.run.hyperparams, states_seed)
         seed = evaluation_seed(self.protocol.seed, self.num_timesteps)
         protocol = replace(self.protocol, seed=seed)
-        scores = protocol.play(self.model, self.run.game, self.run.hyperparams, self.should_stop)
-        self.was_broken_off = len(scores.scores) < protocol.episodes
-        if self.was_broken_off:
+        game, values, status = self.run.game, self.run.hyperparams, self.status
+        scores = protocol.play(self.model, game, values, lambda: status.stop_requested)
+        status.evaluation_cut_short = len(scores.scores) < protocol.episodes
+        if status.evaluation_cut_short:
             return
         mean_max_q = self._held_out.mean_max_q(self.model)
         self._done.append((self.num_timesteps, scores, mean_max_q))
@@ -113,7 +111,7 @@ class FixedEpsilonEvaluation(PeriodicCallback):
             self.best = scores.mean
 
     def rewind(self, steps: int) -> None:
-        """Be as after that step; what was evaluated before it is in the file."""
+        """Return to that step; earlier evaluations are read from the file."""
         super().rewind(steps)
         file = self.run.path / EVALUATIONS_FILE
         if not file.is_file():
@@ -134,7 +132,8 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         :param total: the run's budget in steps
         """
         to_come = total // self.freq - self.num_timesteps // self.freq
-        return to_come * self.clock.evaluating[0] / max(self.clock.evaluations, 1)
+        clock = self.status.clock
+        return float(to_come * clock.evaluating[0] / max(clock.evaluations, 1))
 
     @property
     def means(self) -> list[float]:

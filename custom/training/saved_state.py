@@ -1,4 +1,4 @@
-"""All that a training is between two rollouts, in a folder: from there it goes on exactly.
+"""The state of a training between two rollouts, in a folder: it resumes exactly from there.
 
 The learner with its optimizer and counters, the replay, random numbers, and the games themselves.
 Nothing is pickled but tensors and plain values, which are read without running code.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import random
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,15 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from custom.atomic import atomic_file, copy_file, replaced
 from custom.buffers import FrameReplayBuffer
-from custom.callbacks import PeriodicCallback, StopRequest
-from custom.clock import Clock
 from custom.console import say
 from custom.engine import Engine
 from custom.nan_guard import non_finite_parameter
 from custom.off_policy import AtariOffPolicy
 from custom.replay_files import load_replay, save_replay
 from custom.runs import BEST, Run
-from custom.saved_games import Plain, games_state, restore_games, to_numpy, to_plain
+from custom.training.callbacks import PeriodicCallback, StopTraining
+from custom.training.saved_games import Plain, games_state, restore_games, to_numpy, to_plain
+from custom.training.status import Status
 
 LEARNER, REPLAY = "learner.pt", "replay"
 FORMAT = 2
@@ -44,8 +43,11 @@ COUNTERS = (
 class StateSaver(PeriodicCallback):
     """Saves the state between two rollouts, with each checkpoint and where the training is stopped.
 
-    :param is_broken_off: whether what the last step asked for was not done, so that there is no
-        going on behind it
+    A requested stop ends the training here, unless it cut an evaluation short: then the state
+    before it stays the newest.
+
+    :param random: state of the random numbers to begin with; None: as they are
+    :raises StopTraining: at the start of a rollout, once a stop was requested
     """
 
     model: AtariOffPolicy
@@ -54,20 +56,14 @@ class StateSaver(PeriodicCallback):
         self,
         run: Run,
         freq: int,
-        stop: StopRequest,
-        is_broken_off: Callable[[], bool],
-        clock: Clock,
+        status: Status,
+        random: dict[str, Plain] | None = None,
     ) -> None:
         super().__init__(freq)
         self.run = run
-        self.stop = stop
-        self.is_broken_off = is_broken_off
-        self.clock = clock
-        self.random: dict[str, Plain] | None = None  # to begin with
+        self.status = status
+        self._random = random
         self._is_due = False
-
-    def _on_training_start(self) -> None:
-        self.stop.waits = True
 
     def on_period(self) -> bool:
         """A checkpoint was saved; the step itself is not over yet."""
@@ -75,28 +71,30 @@ class StateSaver(PeriodicCallback):
         return True
 
     def _on_rollout_start(self) -> None:
-        if self.random is not None:
-            set_random_state(self.model, self.random)
-            self.random = None
-        elif (self._is_due or self.stop.requested) and not self.is_broken_off():
+        stop = self.status.stop_requested
+        if self._random is not None:
+            set_random_state(self.model, self._random)
+            self._random = None
+        elif (self._is_due or stop) and not self.status.evaluation_cut_short:
             self._save()
         self._is_due = False
-        self.stop.waits = not self.stop.requested
+        if stop:
+            raise StopTraining
 
     def _save(self) -> None:
         if non_finite_parameter(self.model.policy):  # on a GPU the guard looks now and then
             return
         try:
-            clock = self.clock.state()
+            clock = self.status.clock.state()
             save_state(self.model, self.run.saved_state, self.run.path / BEST, clock)
         except OSError as error:  # a full disk may have room again the next time
             steps = self.model.num_timesteps
             say(f"step {steps:,}: state not saved: {error}; training goes on")
 
 
-def can_be_saved(engine: Engine, hyperparams: dict[str, Any]) -> bool:
+def can_be_saved(engine: Engine, replay_buffer_class: str) -> bool:
     """Whether the replay is one that is written to files."""
-    return engine.buffer == "frames" and "replay_buffer_class" not in hyperparams
+    return engine.buffer == "frames" and not replay_buffer_class
 
 
 def save_state(model: AtariOffPolicy, folder: Path, best: Path, clock: dict[str, Any]) -> None:
@@ -130,7 +128,7 @@ def save_state(model: AtariOffPolicy, folder: Path, best: Path, clock: dict[str,
 def load_state(model: AtariOffPolicy, folder: Path) -> dict[str, Plain]:
     """Make a model, new and of the same recipe, that of a saved state.
 
-    :return: all that was saved; random numbers are for `set_random_state`, when all else is ready
+    :return: all that was saved; `learn_on` continues from there
     :raises Exception: of any kind: the state is damaged, or of another recipe
     """
     env, replay = _env_and_replay(model)
@@ -147,7 +145,6 @@ def load_state(model: AtariOffPolicy, folder: Path) -> dict[str, Plain]:
     load_replay(replay, folder / REPLAY)
     restore_games(env, content["games"])
     model._last_obs = to_numpy(content["observation"])
-    model.goes_on = True
     return dict(content)
 
 
@@ -178,5 +175,5 @@ def set_random_state(model: AtariOffPolicy, state: dict[str, Any]) -> None:
     if len(state["cuda"]) == th.cuda.device_count():
         th.cuda.set_rng_state_all(state["cuda"])
     else:
-        say("the GPUs are others than before: from here on random numbers are others, too")
+        say("GPU count changed: random streams differ from here")
     model.action_space.np_random.bit_generator.state = state["actions"]

@@ -1,0 +1,305 @@
+"""Recipes: YAML files of hyperparameters, one entry a game, in the zoo's own format.
+
+A file holds an `atari` entry for every game and, where a game differs, an entry under its
+environment id. One entry is taken whole, as the zoo does; YAML's ``<<: *atari`` fills it. A file
+with ``extends: NAME`` holds differences to the recipe of that name; null removes a key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from custom.errors import UserError
+from custom.recipe.games import V4_SUFFIX, Game, all_games
+from custom.recipe.model import ALGORITHMS, DQNHyperparams, Hyperparams, check
+from custom.recipe.yaml_text import read_yaml
+
+FOLDER = Path(__file__).resolve().parents[2] / "hyperparams"
+WARM_UP_SHARE = 10  # a budget of your own: the warm-up takes a tenth of it at most
+ZOO_ALGORITHMS = {"dqn", "qrdqn", "a2c", "ars", "crossq", "ddpg", "her", "ppo", "ppo_lstm", "sac"}
+ZOO_ALGORITHMS |= {"td3", "tqc", "trpo"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is learnt and how, for one game.
+
+    :param name: the file's name without its ending; also the folder of the runs
+    :param algo: the algorithm's name in the zoo, e.g. ``dqn``
+    :param file: where it was read
+    :param hyperparams: with `n_timesteps` in steps
+    :param notes: what was changed to fit the budget, a line each
+    :param digest: of the values in the file but `n_timesteps`, whatever budget followed
+    """
+
+    name: str
+    algo: str
+    file: Path
+    hyperparams: Hyperparams
+    notes: tuple[str, ...] = ()
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.digest:
+            values = self.hyperparams.model_dump(exclude={"n_timesteps"})
+            text = json.dumps([self.algo, values], sort_keys=True)
+            object.__setattr__(self, "digest", hashlib.sha256(text.encode()).hexdigest()[:8])
+
+    @property
+    def n_timesteps(self) -> int:
+        """The run's budget in steps."""
+        return self.hyperparams.n_timesteps
+
+    @property
+    def exploration_steps(self) -> int:
+        """Steps until epsilon reaches its final value: a fraction of the budget, from step 0.
+
+        Where it decays exponentially: until it is 0.01 above that value.
+        """
+        values = self.hyperparams
+        above = values.exploration_initial_eps - values.exploration_final_eps
+        if above <= 0:
+            return 0
+        if isinstance(values, DQNHyperparams) and values.exploration_decay:
+            return max(round(math.log(above / 0.01) / values.exploration_decay), 0)
+        return round(values.exploration_fraction * self.n_timesteps)
+
+    def with_budget(self, n_timesteps: int | None) -> Recipe:
+        """The recipe for a run of so many steps (None: the recipe's own).
+
+        Another budget than the file's shortens a warm-up longer than a tenth of it, and lengthens
+        the decay of epsilon to twice the warm-up: it would be over before learning begins.
+        """
+        values = self.hyperparams
+        if n_timesteps in (None, self.n_timesteps):
+            return self._fitted(values, ())
+        assert n_timesteps is not None
+        values, notes = values.replace(n_timesteps=n_timesteps), []
+        asked, longest = values.learning_starts, n_timesteps // WARM_UP_SHARE
+        if asked > longest:
+            values = values.replace(learning_starts=longest)
+            share = f"a tenth of the budget of {n_timesteps:,} steps"
+            notes.append(f"learning_starts: {asked:,} shortened to {longest:,} steps, {share}")
+        before, least = replace(self, hyperparams=values).exploration_steps, 2 * min(asked, longest)
+        if 0 < before < least and not getattr(values, "exploration_decay", 0):
+            values = values.replace(exploration_fraction=least / n_timesteps)
+            notes.append(f"exploration: {before:,} lengthened to {least:,} steps, twice that")
+        return self._fitted(values, tuple(notes))
+
+    def _fitted(self, values: Hyperparams, notes: tuple[str, ...]) -> Recipe:
+        """With updates that the budget has room for."""
+        most = max(values.n_timesteps // values.n_envs, 1)
+        every, unit = values.period
+        if every > most and unit == "step":
+            values = values.replace(train_freq=most)
+            notes += (f"train_freq: {every:,} shortened to {most:,} steps, the whole budget",)
+        return replace(self, hyperparams=values, notes=notes)
+
+    def with_envs(self, n_envs: int) -> Recipe:
+        """The recipe for other games at once, at as many updates per step, with a note.
+
+        `train_freq` counts steps of each game. The smallest is taken at which a whole number of
+        updates is due, so that updates come as evenly as they can.
+
+        :raises ValueError: `train_freq` is in episodes
+        """
+        values, (every, unit) = self.hyperparams, self.hyperparams.period
+        if unit != "step":
+            raise ValueError("several games need train_freq in steps, not in episodes")
+        updates = values.gradient_steps
+        if updates > 0:  # below 0: as many as steps, however many there are
+            steps = every * values.n_envs  # in which the recipe makes its updates
+            freq = next(f for f in range(1, steps + 1) if updates * f * n_envs % steps == 0)
+            every, updates = freq, updates * freq * n_envs // steps
+        note = (
+            f"environments: {n_envs}; gradient_steps {updates} after train_freq {every} keep the"
+            " recipe's updates per step"
+        )
+        values = values.replace(n_envs=n_envs, train_freq=every, gradient_steps=updates)
+        return replace(self, hyperparams=values, notes=(*self.notes, note))
+
+    def to_yaml(self, env_id: str) -> str:
+        """The recipe as a file that can be given as RECIPE again."""
+        header = f"# {self.name} as it ran. Unit: steps.\n"
+        header += f"# Exploration ends after {self.exploration_steps:,} steps.\n"
+        header += "".join(f"# {note}\n" for note in self.notes)
+        entry = {"algo": self.algo, **self.hyperparams.given}
+        return header + yaml.safe_dump({env_id: entry}, sort_keys=True)
+
+
+def recipe_name(text: str) -> str:
+    """The name under which runs of a recipe lie: its file's, without the ending."""
+    return re.sub(r"\.ya?ml$", "", Path(text).name)
+
+
+def read_recipe(text: str, game: Game) -> Recipe:
+    """Read and check the entry of a recipe that serves a game; its classes are not looked for.
+
+    :param text: a name in hyperparams/, or the path of a YAML file
+    :raises UserError: no such recipe, or all that is wrong in it, a line each
+    """
+    file = find_recipe(text)
+    try:
+        key, entry = _entry(file, game)
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from None
+    try:
+        algo = _algorithm(file, entry.pop("algo", None))
+        return Recipe(recipe_name(str(file)), algo, file, check(entry, algo))
+    except ValueError as error:
+        raise refusal(file, key, error) from None
+
+
+def load_recipe(text: str, game: Game) -> Recipe:
+    """As `read_recipe`, with classes that are there and arguments that they take.
+
+    :raises UserError: no such recipe, or all that is wrong in it, a line each
+    """
+    from custom.recipe.classes import resolve  # PyTorch, for which --help would wait
+
+    recipe = read_recipe(text, game)
+    try:
+        resolve(recipe.hyperparams)
+    except ValueError as error:
+        raise refusal(recipe.file, _entry(recipe.file, game)[0], error) from None
+    return recipe
+
+
+def refusal(file: Path, key: str, error: ValueError) -> UserError:
+    """What is wrong with an entry: file, game, key, value and what to write, a line each."""
+    return UserError("\n".join(f"{file}: {key}: {line}" for line in str(error).splitlines()))
+
+
+def differences(recipe: Hyperparams, run: Hyperparams) -> list[str]:
+    """Values of a run that a recipe does not have, e.g. ``gamma 0.9 instead of 0.99``.
+
+    What follows from another budget is left out.
+    """
+    ours, theirs = recipe.model_dump(), run.model_dump()
+    names = sorted(theirs.keys() - {"n_timesteps", "learning_starts", "exploration_fraction"})
+    different = [name for name in names if ours.get(name) != theirs[name]]
+    return [f"{name} {theirs[name]} instead of {ours.get(name)}" for name in different]
+
+
+def find_recipe(text: str) -> Path:
+    """The file of a recipe.
+
+    :raises UserError: there is none
+    """
+    names = sorted(path.stem for path in FOLDER.glob("*.yml"))
+    if text in names:
+        return FOLDER / f"{text}.yml"
+    path = Path(text)
+    if path.suffix not in (".yml", ".yaml"):
+        close = difflib.get_close_matches(text, names, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise UserError(
+            f"RECIPE {text!r} is unknown: {hint}write one of {', '.join(names)},"
+            " or the path of a .yml file"
+        )
+    if not path.is_file():
+        raise UserError(f"RECIPE {text!r}: there is no such file")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", path.stem):
+        raise UserError(f"RECIPE {text!r}: rename the file to letters, digits, '-', '_', '.'")
+    return path
+
+
+def _entry(file: Path, game: Game) -> tuple[str, dict[str, Any]]:
+    """The key of a game's entry and its values, those of the recipe that it extends below."""
+    entries = _read(file)
+    if "extends" not in entries:
+        key = _key(entries, game)
+        return key, _values(entries, key)
+    parent = _read(_parent(file, entries["extends"]))
+    if "extends" in parent:
+        name = entries["extends"]
+        raise ValueError(f"extends {name}, which extends another recipe; extend that one")
+    values = _values(parent, _key(parent, game))
+    key = "atari"
+    for name in ("atari", f"{game.name}{V4_SUFFIX}", game.env_id):
+        if name in entries:
+            key, values = name, values | _values(entries, name)
+    return key, values
+
+
+def _parent(file: Path, name: Any) -> Path:
+    """The recipe of that name beside a file, or else one of this project's."""
+    beside = file.parent / f"{name}.yml"
+    above = beside if beside.is_file() else FOLDER / f"{name}.yml"
+    if not re.fullmatch(r"[\w.-]+", str(name)) or not above.is_file():
+        names = ", ".join(sorted(path.stem for path in FOLDER.glob("*.yml")))
+        raise ValueError(f"extends is {name!r}; write the name of a recipe, one of {names}")
+    return above
+
+
+def sources(file: Path) -> list[Path]:
+    """The files that make a recipe: its own, and the one that it extends."""
+    entries = _read(file)
+    return [file, _parent(file, entries["extends"])] if "extends" in entries else [file]
+
+
+def _values(entries: dict[str, Any], key: str) -> dict[str, Any]:
+    if not isinstance(entries[key], dict):
+        raise ValueError(f"{key}: has no values; write 'key: value' lines below it")
+    return dict(entries[key])
+
+
+def _algorithm(file: Path, named: Any) -> str:
+    """What the entry names, or the zoo's naming: the file's name starts with the algorithm's.
+
+    :raises ValueError: not one of ours, or the name leaves a doubt
+    """
+    if named is not None:
+        if named not in ALGORITHMS:
+            raise ValueError(f"algo is {named!r}; write {' or '.join(ALGORITHMS)}")
+        return str(named)
+    first, *others = [word for word in re.split(r"[^a-z0-9]+", file.stem.lower()) if word]
+    if first in ZOO_ALGORITHMS - set(ALGORITHMS):
+        ours = " and ".join(ALGORITHMS)
+        raise ValueError(f"is a recipe for {first}; this project trains {ours}")
+    doubt = sorted(ZOO_ALGORITHMS.intersection(others) - {first, "dqn"})
+    if doubt or (first == "qrdqn" and file.stem.partition("-")[0] != "qrdqn"):
+        name = doubt[0] if doubt else first
+        raise ValueError(f"the file's name says {name}; write algo: qrdqn, or algo: dqn if it is")
+    return first if first in ALGORITHMS else "dqn"
+
+
+def _key(entries: dict[str, Any], game: Game) -> str:
+    v4 = f"{game.name}{V4_SUFFIX}"
+    for key in (game.env_id, v4):
+        if key in entries:
+            return key
+    ids = [f"{name}{V4_SUFFIX}" for name in all_games()]
+    for key in entries:
+        # A misspelt game would silently be played with the values of `atari`.
+        close = difflib.get_close_matches(key, ids, n=1, cutoff=0.8)
+        if close and key not in ids:
+            raise ValueError(f"{key} is no environment; did you mean {close[0]}?")
+    if "atari" in entries:
+        return "atari"
+    there = ", ".join(list(entries)[:5])
+    raise ValueError(f"no entry for {game.env_id}, but for {there}; write '{v4}:' or 'atari:'")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = read_yaml(file.read_bytes(), str(file))
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
+    if not isinstance(content, dict) or not content:
+        raise ValueError("holds no games; write an 'atari:' entry, as hyperparams/dqn.yml")
+    if "policy" in content and "atari" not in content:
+        raise ValueError(
+            "holds the values of one run, not of games (a config.yml?); give the recipe.yml of the"
+            " run folder, or write 'atari:' above the values"
+        )
+    return content

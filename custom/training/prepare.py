@@ -1,0 +1,264 @@
+"""A recipe made into a training that is ready to learn, in a run folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv
+
+from custom.atomic import atomic_file, write_json
+from custom.dqn import AtariDQN
+from custom.envs import frame_skip, training_games
+from custom.errors import UserError
+from custom.evaluation import Protocol
+from custom.memory import check_replay, replay_size
+from custom.off_policy import AtariOffPolicy
+from custom.provenance import provenance
+from custom.qrdqn import AtariQRDQN
+from custom.recipe.classes import policy_class, resolve
+from custom.recipe.games import Game
+from custom.recipe.recipe import Recipe
+from custom.runs import Run, claim_folder
+from custom.tracking.callback import Tracker
+from custom.training.callbacks import Checkpoints, GameRecord, StopOnRequest
+from custom.training.evaluation import FixedEpsilonEvaluation
+from custom.training.progress import Progress
+from custom.training.saved_state import StateSaver, can_be_saved
+from custom.training.settings import Settings, fitted
+from custom.training.status import Status
+from custom.zoo_files import write_zoo_files
+
+LEARNERS: dict[str, type[AtariOffPolicy]] = {"dqn": AtariDQN, "qrdqn": AtariQRDQN}
+TINY = {"batch_size": 4, "learning_starts": 4, "train_freq": 1, "gradient_steps": 1}
+TRIED_STEPS = 8
+NOT_THE_LEARNERS = ("env_kwargs", "env_wrapper", "frame_stack", "n_envs", "n_timesteps")
+
+
+@dataclass(frozen=True)
+class Training:
+    """A recipe that is ready to learn.
+
+    :param lock: of the run, held until it is closed
+    """
+
+    recipe: Recipe
+    run: Run
+    lock: IO[str]
+    model: AtariOffPolicy
+    status: Status
+    evaluation: FixedEpsilonEvaluation
+    tracker: Tracker | None
+    callbacks: tuple[BaseCallback, ...]
+
+
+def prepare(recipe: Recipe, game: Game, settings: Settings) -> Training:
+    """Check a recipe on the real thing, claim a run folder and make the model.
+
+    :param recipe: with its budget resolved
+    :raises UserError: the recipe cannot be trained as asked, its replay does not fit into memory,
+        or `logs` cannot be written; no run folder is left behind
+    """
+    recipe = fitted(recipe, settings.engine)
+    settings = settings.resolved(recipe.n_timesteps)
+    if settings.engine.threads:
+        th.set_num_threads(settings.engine.threads)
+    with contextlib.closing(_one_game(recipe, game, settings)) as env:
+        _check_replay(recipe, settings, env)
+        try_out(recipe, game, settings, env)
+    folder = claim_folder(settings.logs / recipe.name / recipe.algo, game.folder_name)
+    try:
+        with atomic_file(folder / "recipe.yml", "w") as file:
+            file.write(recipe.to_yaml(game.env_id))
+        run = Run(folder, _facts(recipe, game, settings))
+        lock = run.lock()
+        write_json(folder / "run.json", run.facts)
+        write_zoo_files(run)
+        return assembled(recipe, run, lock, make_model(recipe, run, settings), settings, Status())
+    except BaseException as error:
+        _remove(folder)
+        if isinstance(error, MemoryError):
+            reason = f"{recipe.file}: out of memory ({error}); lower buffer_size"
+            raise UserError(reason) from None
+        raise
+
+
+def make_model(
+    recipe: Recipe, run: Run, settings: Settings, resumes: bool = False
+) -> AtariOffPolicy:
+    """The learner with its games.
+
+    :param resumes: games are added to the files of the run
+    """
+    env = training_games(
+        run.game,
+        recipe.hyperparams,
+        recipe.hyperparams.n_envs,
+        settings.seed,
+        settings.engine.workers,
+        monitor_dir=run.path,
+        monitor_kwargs={"override_existing": not resumes},
+    )
+    arguments = _learner(recipe) | _where(settings)
+    arguments["buffer_size"] = replay_size(recipe.hyperparams)
+    arguments["tensorboard_log"] = str(run.path / "tensorboard")
+    return LEARNERS[recipe.algo](env=env, seed=settings.seed, **arguments)
+
+
+def _learner(recipe: Recipe) -> dict[str, Any]:
+    """Arguments of the learner, but its replay's size."""
+    values = resolve(recipe.hyperparams) | {"policy": policy_class(recipe.hyperparams)}
+    rate = recipe.hyperparams.learning_rate
+    if isinstance(rate, str):  # lin_RATE
+        values["learning_rate"] = LinearSchedule(float(rate.removeprefix("lin_")), 0.0, 1.0)
+    return {k: v for k, v in values.items() if k not in (*NOT_THE_LEARNERS, "buffer_size")}
+
+
+def _where(settings: Settings) -> dict[str, Any]:
+    return {"device": settings.device, "engine": settings.engine}
+
+
+def assembled(
+    recipe: Recipe,
+    run: Run,
+    lock: IO[str],
+    model: AtariOffPolicy,
+    settings: Settings,
+    status: Status,
+    random: Any = None,
+) -> Training:
+    """A training with its callbacks.
+
+    :param random: state of the random numbers from which it goes on; None: it begins
+    """
+    protocol = protocol_of(settings)
+    record = GameRecord(run.path, run.facts["frame_skip"])
+    evaluation = FixedEpsilonEvaluation(run, settings.eval_freq, protocol, status)
+    callbacks: list[BaseCallback] = [
+        StopOnRequest(status, saves=settings.save_state),
+        record,
+        evaluation,
+        Checkpoints(run, settings.save_freq, settings.keep_checkpoints),
+        Progress(recipe.n_timesteps, lambda: list(record.last_scores), evaluation),
+    ]
+    if settings.save_state:
+        callbacks.append(StateSaver(run, settings.save_freq, status, random))
+    tracker = None
+    if settings.tracking.is_on:
+        tracker = Tracker(run, settings.tracking, protocol, lambda: status.stop_requested)
+        callbacks.append(tracker)
+    return Training(recipe, run, lock, model, status, evaluation, tracker, tuple(callbacks))
+
+
+def protocol_of(settings: Settings) -> Protocol:
+    """Of the evaluations during a training."""
+    return Protocol(settings.eval_episodes, settings.eval_epsilon, settings.seed)
+
+
+def _check_replay(recipe: Recipe, settings: Settings, env: VecEnv) -> None:
+    values, engine = recipe.hyperparams, settings.engine
+    if settings.save_state and not can_be_saved(engine, values.replay_buffer_class):
+        reason = "--save-state needs BUFFER=frames and a recipe without replay_buffer_class"
+        raise UserError(reason)
+    space = env.observation_space
+    assert isinstance(space, spaces.Box)
+    frames = engine.buffer == "frames"
+    check_replay(space, values, recipe.file, frames, settings.device, engine.storage)
+
+
+def _one_game(recipe: Recipe, game: Game, settings: Settings) -> VecEnv:
+    try:
+        return training_games(game, recipe.hyperparams, 1, settings.seed, workers=1)
+    except Exception as error:  # whatever wrappers and the emulator raise
+        place = f"{recipe.file}: {game.env_id}: env_wrapper"
+        raise UserError(f"{place}: {_said(error)}") from error
+
+
+def try_out(recipe: Recipe, game: Game, settings: Settings, env: VecEnv) -> None:
+    """Play and learn a few steps with a tiny replay, before anything is written.
+
+    :param env: one game, as in training
+    :raises UserError: something fails; it names the file, the game and the key
+    """
+    sizes = {**TINY, "buffer_size": TRIED_STEPS + recipe.hyperparams.n_steps}
+    values = _learner(recipe) | sizes
+
+    def learn(arguments: dict[str, Any]) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            given = copy.deepcopy(arguments) | _where(settings)
+            LEARNERS[recipe.algo](env=env, **given).learn(TRIED_STEPS)
+
+    try:
+        learn(values)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # whatever SB3 and PyTorch raise
+        key = next((key for key, others in _without_one(values) if _works(learn, others)), "")
+        place = f"{recipe.file}: {game.env_id}: {key or 'these values'}"
+        raise UserError(f"{place}: {_said(error)}") from error
+
+
+def _without_one(values: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each key and the values without it, those of the policy one by one."""
+    policy = values.get("policy_kwargs", {})
+    for key in sorted(policy):
+        both = (key, key.replace("_class", "_kwargs"))
+        others = {k: v for k, v in policy.items() if k not in both}
+        yield f"policy_kwargs.{key}", values | {"policy_kwargs": others}
+    for key in sorted(values.keys() - TINY.keys() - {"buffer_size", "policy"}):
+        yield key, {k: v for k, v in values.items() if k != key}
+
+
+def _works(learn: Callable[[dict[str, Any]], None], values: dict[str, Any]) -> bool:
+    try:
+        learn(values)
+    except Exception:  # whatever SB3 and PyTorch raise
+        return False
+    return True
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _facts(recipe: Recipe, game: Game, settings: Settings) -> dict[str, Any]:
+    """What run.json says from the beginning."""
+    return {
+        "game": game.name,
+        "env_id": game.env_id,
+        "recipe": recipe.name,
+        "recipe_digest": recipe.digest,
+        "algo": recipe.algo,
+        "seed": settings.seed,
+        "n_timesteps": recipe.n_timesteps,
+        "exploration_steps": recipe.exploration_steps,
+        "notes": list(recipe.notes),
+        "engine": asdict(settings.engine) | {"threads": th.get_num_threads()},
+        "frame_skip": frame_skip(recipe.hyperparams),
+        "eval_freq": settings.eval_freq,
+        "save_freq": settings.save_freq,
+        "keep_checkpoints": settings.keep_checkpoints,
+        "eval_protocol": protocol_of(settings).describe(game, recipe.hyperparams),
+        "steps": 0,
+        "state": "running",
+        **provenance(),
+    }
+
+
+def _remove(folder: Path) -> None:
+    """Remove a run folder, and the folders above it that are empty then."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
+        folder.parent.parent.rmdir()

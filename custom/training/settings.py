@@ -1,0 +1,65 @@
+"""How a recipe is run: everything that is not in the recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch as th
+
+from custom.engine import Engine
+from custom.errors import UserError
+from custom.evaluation import EPSILON
+from custom.recipe.recipe import Recipe
+from custom.tracking.wish import Tracking
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user sets for a run.
+
+    :param eval_freq: steps between evaluations; 0: a twentieth of the budget, 10,000 to 250,000
+    :param save_freq: steps between checkpoints; 0: as `eval_freq`
+    :param save_state: with each checkpoint all that `make resume` needs, which is as large as the
+        replay
+    """
+
+    seed: int
+    logs: Path = Path("logs")
+    device: str = "auto"
+    eval_freq: int = 0
+    eval_episodes: int = 10
+    eval_epsilon: float = EPSILON
+    save_freq: int = 0
+    keep_checkpoints: int = 3
+    save_state: bool = False
+    engine: Engine = field(default_factory=Engine)
+    tracking: Tracking = field(default_factory=Tracking)
+
+    def resolved(self, n_timesteps: int) -> Settings:
+        """With the periods in steps."""
+        # Ten games take about as long as 10,000 steps of warm-up.
+        eval_freq = self.eval_freq or min(max(n_timesteps // 20, 10_000), 250_000, n_timesteps)
+        return replace(self, eval_freq=eval_freq, save_freq=self.save_freq or eval_freq)
+
+
+def fitted(recipe: Recipe, engine: Engine) -> Recipe:
+    """The recipe as an engine plays it, with a note on each change.
+
+    :raises UserError: the engine cannot
+    """
+    buffer = recipe.hyperparams.replay_buffer_class
+    if buffer and engine.buffer == "frames":
+        note = f"replay: {buffer}, as the recipe says, not BUFFER=frames"
+        recipe = replace(recipe, notes=(*recipe.notes, note))
+    if recipe.algo != "dqn" and (engine.precision != "float32" or engine.update != "fast"):
+        raise UserError(
+            f"{recipe.file}: --precision and --update are not for {recipe.algo}, of sb3-contrib;"
+            " leave them out"
+        )
+    if engine.precision == "tf32" and not th.cuda.is_available():
+        raise UserError("--precision tf32 needs a GPU")
+    try:
+        return recipe.with_envs(engine.n_envs) if engine.n_envs else recipe
+    except ValueError as error:
+        raise UserError(f"{recipe.file}: {error}") from None
