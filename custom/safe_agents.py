@@ -108,8 +108,8 @@ def _without_policy(run: Run, device: str) -> Any:
     rate = run.hyperparams.learning_rate
     if isinstance(rate, str):
         arguments["learning_rate"] = float(rate.removeprefix("lin_"))
-    if isinstance(run.hyperparams.train_freq, list):
-        arguments["train_freq"] = tuple(run.hyperparams.train_freq)
+    if isinstance(run.hyperparams.train_freq, tuple):
+        arguments["train_freq"] = run.hyperparams.train_freq
     arguments |= {"policy_kwargs": _policy_kwargs(values), "device": device}
     model = cls(policy_class(run.hyperparams), None, _init_setup_model=False, **arguments)
     model.observation_space, model.action_space = _spaces_of(run)

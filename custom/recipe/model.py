@@ -10,7 +10,6 @@ import difflib
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -40,47 +39,24 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _learning_rate(value: Any) -> Any:
-    rate = value
-    if isinstance(value, str) and value.startswith("lin_"):
-        try:
-            rate = float(value[4:])
-        except ValueError:
-            raise ValueError(f"is {value!r}; write e.g. lin_1e-4") from None
-    if not isinstance(_number(rate), int | float) or not 0 < rate <= 1:
-        raise ValueError(f"is {value}; it must be above 0 and at most 1, or e.g. lin_1e-4")
-    return value
-
-
-def _train_freq(value: Any) -> Any:
-    count, *unit = value if isinstance(value, list | tuple) else [value]
-    if unit not in ([], ["step"], ["episode"]):
-        raise ValueError(f"is {value}; write a number or [number, step or episode]")
-    if not isinstance(_number(count), int | float) or not 1 <= count == count // 1:
-        raise ValueError(f"is {value}; it must be a whole number of at least 1")
-    return (int(count), *unit) if unit else int(count)
-
-
-def _refuse(bad: Any, problem: str) -> AfterValidator:
-    def check(value: Any) -> Any:
-        if value == bad:
-            raise ValueError(f"is {value}{problem}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _each_once(value: list[str]) -> list[str]:
-    if len(set(value)) < len(value):
-        raise ValueError(f"is {value}; write each action once, e.g. [NOOP, FIRE]")
-    return value
-
-
 Share = Annotated[float, Field(ge=0, le=1)]
 Norm = Annotated[float, Field(gt=0, allow_inf_nan=True)]
 Count = Annotated[int, Field(ge=1, le=2**53)]
-LearningRate = Annotated[float | str, BeforeValidator(_learning_rate)]
-TrainFreq = Annotated[int | tuple[int, Literal["step", "episode"]], BeforeValidator(_train_freq)]
+LearningRate = (
+    Annotated[float, Field(gt=0, le=1)]
+    | Annotated[str, Field(pattern=r"^lin_(0?\.\d+|\d(\.\d+)?e-\d+)$")]
+)
+TrainFreq = Count | tuple[Count, Literal["step", "episode"]]
+
+
+SENSELESS = {
+    ("gradient_steps", 0): "it learns nothing; write 1, or -1 for as many as steps",
+    ("n_atoms", 1): "a distribution needs 2 atoms, and 0 means none",
+}
+EITHER = {  # what may be of two types
+    "learning_rate": "a number above 0 and at most 1, or e.g. lin_1e-4",
+    "train_freq": "a whole number above 0, or [number, step or episode]",
+}
 
 
 class Values(BaseModel):
@@ -94,8 +70,12 @@ class Values(BaseModel):
     @classmethod
     def refuse_text(cls, value: Any, info: ValidationInfo) -> Any:
         """Pydantic would take true for 1, and the text '1e-4', as which YAML reads 1e-4."""
-        kind = cls.model_fields[str(info.field_name)].annotation
-        return _number(value) if kind in (int, float, float | None) else value
+        name = str(info.field_name)
+        if isinstance(value, int) and (name, value) in SENSELESS:
+            raise ValueError(f"is {value}; {SENSELESS[name, value]}")
+        is_rate = name == "learning_rate" and not str(value).startswith("lin_")
+        kind = cls.model_fields[name].annotation
+        return _number(value) if kind in (int, float, float | None) or is_rate else value
 
     @property
     def given(self) -> dict[str, Any]:
@@ -107,7 +87,7 @@ class WrapperArguments(Values):
     """What wrappers of this project and SB3's AtariWrapper take; one of your own may take more."""
 
     model_config = ConfigDict(extra="allow")
-    actions: Annotated[list[StrictStr], Field(min_length=1), AfterValidator(_each_once)] = []
+    actions: Annotated[list[StrictStr], Field(min_length=1)] = []
     clip_reward: StrictBool = True
     frame_skip: Annotated[int, Field(ge=1, le=60)] = 4
     noop_max: Annotated[int, Field(ge=0, le=1000)] = 30
@@ -178,9 +158,7 @@ class PolicyKwargs(Values):
     """Fortunato et al. 2018."""
     sigma: Annotated[float, Field(gt=0, le=100)] = 0.5
     """Of the noise at the start."""
-    n_atoms: Annotated[
-        int, Field(ge=0, le=1000), _refuse(1, "; a distribution needs 2 atoms, and 0 means none")
-    ] = 0
+    n_atoms: Annotated[int, Field(ge=0, le=1000)] = 0
     """Of the return (C51, Bellemare et al. 2017); 0: none."""
     v_max: Annotated[float, Field(gt=0, le=1e6)] = 10.0
     """The atoms reach from -v_max to v_max."""
@@ -216,9 +194,7 @@ class Hyperparams(Values):
     frame_stack_padding: Literal["zero", "first"] = "zero"
     """Before the first frame of an episode: blank frames, or that frame again."""
     gamma: Share = 0.99
-    gradient_steps: Annotated[
-        int, Field(ge=-1, le=10**6), _refuse(0, ", which learns nothing; write 1 or -1")
-    ] = 1
+    gradient_steps: Annotated[int, Field(ge=-1, le=10**6)] = 1
     """Updates after each train_freq; -1: as many as steps were taken."""
     learning_rate: LearningRate = 1e-4
     """A number, or lin_NUMBER: falls to 0 over the run."""
@@ -353,7 +329,9 @@ def _plain(entry: dict[str, Any], problems: list[str]) -> dict[str, Any]:
 
 def _said(error: Any, model: type[Values]) -> str:
     """An error of Pydantic's: key, value and what to write."""
-    key, kind = "", str(error["type"])
+    key, kind, first = "", str(error["type"]), str(error["loc"][0])
+    if first in EITHER and kind != "value_error":
+        return f"{first} is {error['input']!r}; write {EITHER[first]}"
     for part in error["loc"]:
         key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
     if kind == "missing":
