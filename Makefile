@@ -91,9 +91,9 @@ benchmark: $(ready)
 push: $(ready)
 	$(call run,push,game recipe run logs episodes device repo private dry_run)
 
-## bring an agent of the Hub into a run folder; nothing in it can run code
+## fetch an agent from the Hub into a run folder; nothing in it is run
 pull: $(ready)
-	$(call run,pull,repo revision logs trust)
+	$(call run,pull,repo revision logs)
 
 ## the Hub's agents for a game and your own, ranked
 leaderboard: $(ready)
@@ -169,12 +169,10 @@ OUT ?=
 REPO ?=
 ## branch, tag or commit of REPO that is pulled; empty: main
 REVISION ?=
-## 1: what is pushed is for you alone
+## 1: push to a private repository
 PRIVATE ?=
 ## 1: build the folder that push would send, and send nothing
 DRY_RUN ?=
-## 1: pull an agent that only pickle can load, which may run any code in it
-TRUST ?=
 ## more flags, split at white space: for the script (--help lists them), or for pytest
 ARGS ?=
 ## Python 3.10 to 3.13 that makes .venv; make clean before changing it
@@ -186,7 +184,7 @@ PYTHON ?= python3
 # which make exports, too. (No $(shell) above this: make 4.4 exports to that as well.)
 variables := GAME RECIPE STEPS SEED DEVICE LOGS RUN EPISODES BUFFER ENVS TRACK \
   RECIPES GAMES SOURCE PROJECT OUT TRIALS JOBS SEARCH STORAGE STUDY SEEDS CLUSTER REPO \
-  REVISION PRIVATE DRY_RUN TRUST ARGS PYTHON
+  REVISION PRIVATE DRY_RUN ARGS PYTHON
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 unknown := $(filter-out $(variables) SHELL,$(given))
 $(foreach name,$(variables) $(unknown),$(eval override $(name) := $$(value $(name))))
@@ -225,4 +223,3 @@ flag_repo = $${REPO:+--repo="$$REPO"}
 flag_revision = $${REVISION:+--revision="$$REVISION"}
 flag_private = $${PRIVATE:+--private="$$PRIVATE"}
 flag_dry_run = $${DRY_RUN:+--dry-run="$$DRY_RUN"}
-flag_trust = $${TRUST:+--trust="$$TRUST"}

@@ -14,7 +14,6 @@ from custom.atomic import atomic_file
 from custom.errors import NonFiniteError, UserError
 from custom.nan_guard import non_finite_parameter
 from custom.off_policy import AtariOffPolicy
-from custom.recipe.classes import PLAYERS
 from custom.runs import Run
 from custom.safe_agents import safe_agent
 
@@ -48,21 +47,12 @@ def action_values(model: BaseAlgorithm, obs: th.Tensor) -> th.Tensor:
 def load_agent(run: Run, file: Path, device: str = "auto") -> BaseAlgorithm:
     """An agent to play with; its replay is not allocated, and nothing in its file is unpickled.
 
-    The one exception is a run that ``make pull`` brought with ``TRUST=1``.
-
     :raises UserError: the file is damaged or does not fit the run
     """
-    read = unpickled_agent if run.facts.get("trusted") is True else safe_agent
     try:
-        return read(run, file, device)
+        return safe_agent(run, file, device)
     except Exception as error:  # whatever a broken archive makes zip, SB3 or torch raise
         reason = " ".join(str(error).split())
         raise UserError(
             f"{file}: cannot be loaded ({reason}); try ARGS='--model best', or train again"
         ) from None
-
-
-def unpickled_agent(run: Run, file: Path, device: str = "auto") -> BaseAlgorithm:
-    """As SB3 loads it: with pickle, which runs whatever code is in the file."""
-    algorithm = PLAYERS[run.facts["algo"]]
-    return algorithm.load(file, device=device, buffer_size=1, optimize_memory_usage=False)

@@ -9,6 +9,7 @@ taken: what the file declares against what the recipe's network has.
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import json
 import pickletools
@@ -24,7 +25,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from custom.envs import make_games
 from custom.off_policy import TRAINING_ONLY
-from custom.recipe.classes import PLAYERS, parameters, policy_class, resolve
+from custom.recipe.classes import PLAYERS, policy_class, resolve
 from custom.recipe.model import Share
 from custom.runs import Run
 from custom.safe_zip import Archive
@@ -99,7 +100,8 @@ def _without_policy(run: Run, device: str) -> Any:
     """SB3's algorithm with the recipe's values and the game's spaces, not set up yet."""
     values = resolve(run.hyperparams)
     cls: Any = PLAYERS[run.facts["algo"]]
-    names = set(parameters(cls)) - {"policy", "policy_kwargs", "replay_buffer_class"}
+    names = set(inspect.signature(cls).parameters)
+    names -= {"policy", "policy_kwargs", "replay_buffer_class"}
     if run.hyperparams.replay_buffer_class:  # training's alone
         names -= {"replay_buffer_kwargs"}
     arguments = {name: values[name] for name in names & set(values)}
@@ -110,12 +112,12 @@ def _without_policy(run: Run, device: str) -> Any:
         arguments["train_freq"] = run.hyperparams.train_freq
     arguments |= {"policy_kwargs": _policy_kwargs(values), "device": device}
     model = cls(policy_class(run.hyperparams), None, _init_setup_model=False, **arguments)
-    model.observation_space, model.action_space = spaces_of(run)
+    model.observation_space, model.action_space = _spaces_of(run)
     model.n_envs = 1
     return model
 
 
-def spaces_of(run: Run) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+def _spaces_of(run: Run) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
     """What a run's agent sees and does."""
     env = make_games(run.game, run.hyperparams, n_envs=1, seed=0)
     env.close()

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import argparse
 
-from custom.hub.client import client
-from custom.hub.leaderboard import format_table, local_entries, table_of
+from custom.recipe.games import find_game
 from scripts import options
 
-
-def parser() -> options.Parser:
-    """Flags of the command."""
-    made = options.shared_parser("scripts.leaderboard", __doc__, "game")
-    made.add_argument("--top", type=options.whole(1), default=20, help="places that are shown")
-    made.add_argument("--refresh", action="store_true", help="ask the Hub, however new the table")
-    return made
+TOP = {"type": options.whole(1), "default": 20, "help": "places that are shown"}
+FLAGS = ("game", ("top", TOP))
 
 
 def command(args: argparse.Namespace) -> None:
-    """Ask, print the table."""
-    game = options.game_of(args)
-    table = table_of(client(), game, args.logs, args.refresh)
+    """Ask the Hub, print the table."""
+    game = find_game(args.game)
+    from custom.hub.client import client
+    from custom.hub.leaderboard import format_table, hub_entries, local_entries
+
+    entries, unscored = hub_entries(client(), game)
     print(f"{game.env_id}, ranked by mean - std")
-    print(format_table(table, local_entries(game, args.logs), args.top))
+    print(format_table(entries, unscored, local_entries(game, args.logs), args.top))
 
 
 if __name__ == "__main__":
-    options.main(parser, command)
+    options.main(command)

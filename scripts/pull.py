@@ -1,34 +1,29 @@
-"""`make pull`: bring an agent of the Hugging Face Hub into a run folder."""
+"""`make pull`: fetch an agent from the Hugging Face Hub into a run folder."""
 
 from __future__ import annotations
 
 import argparse
 
-from custom.hub.client import client
-from custom.hub.pull import pull
 from scripts import options
 
-
-def parser() -> options.Parser:
-    """Flags of the command."""
-    made = options.shared_parser("scripts.pull", __doc__)
-    made.add_argument("--repo", default="", help="the agent: user/name")
-    made.add_argument("--revision", default="", help="branch, tag or commit; default: main")
-    options.add_switch(made, "--trust", "load it with pickle, which can run any code in it")
-    return made
+FLAGS = (
+    ("repo", {"default": "", "help": "the agent: user/name"}),
+    ("revision", {"default": "", "help": "branch, tag or commit; default: main"}),
+)
 
 
 def command(args: argparse.Namespace) -> None:
-    """Pull, say what it is."""
-    run = pull(client(), args.repo, args.revision, args.logs, args.trust)
+    """Pull, print what it is."""
+    from custom.hub.client import client
+    from custom.hub.pull import pull
+
+    run = pull(client(), args.repo, args.revision, args.logs)
     facts, source = run.facts, run.facts["pulled"]
     steps = f"{facts['algo']} on {facts['env_id']}, {facts['steps']:,} steps"
     print(f"{source['repo']} at {source['revision'][:12]}: {steps}")
-    if args.trust:
-        print("it was loaded with pickle, and so it is each time that it plays")
     print(f"make evaluate RUN={run.path}")
     print(f"Run: {run.path}")
 
 
 if __name__ == "__main__":
-    options.main(parser, command)
+    options.main(command)

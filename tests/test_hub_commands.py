@@ -60,13 +60,13 @@ def test_an_agent_goes_to_the_hub_and_comes_back(checkout: Checkout, hub: Hub) -
     small = ("GAME=Pong", "RECIPE=small.yml")
     checkout.make("train", *small, "STEPS=120", "SEED=1", "EPISODES=1", "ARGS=--no-report")
     built = checkout.make("push", *small, "EPISODES=1", "DRY_RUN=1")
-    assert "nothing is sent" in built
+    assert "nothing is pushed" in built
     assert hub.requests == []
 
     sent = checkout.make("push", *small, "EPISODES=1")
     assert sent.splitlines()[-2:] == ["one commit", f"Agent: {hub.url}/{REPO}"]
     assert set(hub.files(REPO)) >= FILES
-    assert "none is made" in checkout.make("push", *small, "EPISODES=1")
+    assert "nothing has changed" in checkout.make("push", *small, "EPISODES=1")
     assert len(hub.commits(REPO)) == 2
 
     listed = checkout.make("leaderboard", "GAME=Pong")
@@ -76,8 +76,7 @@ def test_an_agent_goes_to_the_hub_and_comes_back(checkout: Checkout, hub: Hub) -
     pulled = checkout.make("pull", f"REPO={REPO}")
     run = open_run(checkout.folder / pulled.splitlines()[-1].removeprefix("Run: "))
     first = open_run(checkout.folder / "logs/small/dqn/PongNoFrameskip-v4_1")
-    for name in ("recipe.yml", "evaluation.json", "replay.mp4"):
-        assert (run.path / name).read_bytes() == (first.path / name).read_bytes(), name
+    assert (run.path / "recipe.yml").read_bytes() == (first.path / "recipe.yml").read_bytes()
     again = checkout.make("evaluate", f"RUN={run.path}", "EPISODES=2")
     assert again.splitlines()[-1] == f"Evaluation: {run.path}/evaluation.json"
     assert checkout.make("record", f"RUN={run.path}")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from custom.errors import UserError
 from custom.hub.client import client
-from custom.hub.leaderboard import Entry, Table, entry_of, format_table, local_entries, table_of
+from custom.hub.leaderboard import Entry, entry_of, format_table, hub_entries, local_entries
 from custom.recipe.games import find_game
+from tests.conftest import SMALL
 from tests.servers.hub import Hub
 
 ENV = "PongNoFrameskip-v4"
@@ -47,52 +48,27 @@ def agents(hub: Hub) -> Hub:
     return hub
 
 
-def test_the_order_is_mean_minus_std_over_every_page(agents: Hub, tmp_path: Path) -> None:
-    table = table_of(client(), GAME, tmp_path)
-    assert sorted(table.entries, key=lambda e: -e.rank_by) == [
+def test_the_order_is_mean_minus_std_over_every_page(agents: Hub) -> None:
+    entries, unscored = hub_entries(client(), GAME)
+    assert sorted(entries, key=lambda e: -e.rank_by) == [
         Entry("a/steady", "DQN", 19.0, 1.0),
         Entry("b/wild", "DQN", 20.0, 9.0),
         Entry("tester/mine", "DQN", -3.5, 2.25, "yours"),
     ]
-    assert table.unscored == 1
+    assert unscored == 1
 
 
-def test_without_a_token_it_works_too(
-    agents: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_a_token_no_agent_is_the_users(
+    agents: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HF_TOKEN")
-    assert [e.whose for e in table_of(client(), GAME, tmp_path).entries] == ["", "", ""]
+    assert [e.owner for e in hub_entries(client(), GAME)[0]] == ["", "", ""]
 
 
-def test_a_table_is_kept_for_an_hour_and_shown_offline(
-    agents: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    first = table_of(client(), GAME, tmp_path)
-    asked = len(agents.requests)
-    assert table_of(client(), GAME, tmp_path) == first
-    assert len(agents.requests) == asked
-    agents.add("e/new", {"README.md": card("21.00 +/- 0.00")})
-    assert len(table_of(client(), GAME, tmp_path, refresh=True).entries) == 4
+def test_a_hub_that_does_not_answer_is_told(agents: Hub) -> None:
     agents.fail("GET", "/api/models", 503, times=1000)
-    [file] = tmp_path.glob("leaderboards/*.json")
-    os.utime(file, (0, 0))
-    assert len(table_of(client(), GAME, tmp_path).entries) == 4
-    assert capsys.readouterr().out.splitlines()[-1].startswith("offline, as of 20")
-
-
-def test_offline_without_a_kept_table_is_said(agents: Hub, tmp_path: Path) -> None:
-    agents.fail("GET", "/api/models", 503, times=1000)
-    with pytest.raises(UserError, match="the agents for PongNoFrameskip-v4: answers 503"):
-        table_of(client(), GAME, tmp_path)
-    assert not (tmp_path / "leaderboards").exists()
-
-
-@pytest.mark.parametrize("content", ["", "[]", '{"entries": [1]}', '{"endpoint": "http://x"}'])
-def test_a_damaged_kept_table_is_asked_for_anew(agents: Hub, tmp_path: Path, content: str) -> None:
-    file = tmp_path / "leaderboards" / f"{ENV}.json"
-    file.parent.mkdir()
-    file.write_text(content)
-    assert len(table_of(client(), GAME, tmp_path).entries) == 3
+    with pytest.raises(UserError, match="agents for PongNoFrameskip-v4: the Hub answers 503"):
+        hub_entries(client(), GAME)
 
 
 @pytest.mark.parametrize(
@@ -128,14 +104,14 @@ def test_an_index_of_another_form_is_no_score(index: Any) -> None:
 
 def test_an_agent_that_was_pushed_stands_there_once() -> None:
     entries = [Entry("me/mine", "DQN", 3.004, 0.5, "yours")]
-    own = [Entry("logs/dqn/dqn/x_1", "DQN (dqn)", 3.0, 0.5, "here")]
-    assert "[here]" not in format_table(Table("now", entries, 0), own, top=3)
+    local = [Entry("logs/dqn/dqn/x_1", "DQN (dqn)", 3.0, 0.5, "here")]
+    assert "[here]" not in format_table(entries, 0, local, top=3)
 
 
-def test_own_places_are_shown_however_far_down() -> None:
+def test_places_of_the_user_are_shown_however_far_down() -> None:
     entries = [Entry(f"u/{n}", "DQN", float(n), 0.0) for n in range(50)]
-    own = [Entry("logs/dqn/dqn/x_1", "DQN (dqn)", 3.0, 0.5, "here")]
-    lines = format_table(Table("now", entries, 2), own, top=3).splitlines()
+    local = [Entry("logs/dqn/dqn/x_1", "DQN (dqn)", 3.0, 0.5, "here")]
+    lines = format_table(entries, 2, local, top=3).splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == ["1", "2", "3", "48"]
     assert "logs/dqn/dqn/x_1 [here]" in lines[-2]
     assert lines[-1].endswith("; 2 more state no score")
@@ -154,10 +130,9 @@ def test_evaluated_runs_of_this_machine_stand_among_them(tmp_path: Path) -> None
         folder.mkdir(parents=True)
         said = {"algo": "dqn", "env_id": ENV, "frame_skip": 4, "recipe": "dqn", "seed": 1}
         (folder / "run.json").write_text(json.dumps({**said, **facts}))
-        recipe = (Path(__file__).parents[1] / "hyperparams/dqn.yml").read_text()
-        (folder / "recipe.yml").write_text(recipe.replace("atari: ", f"{ENV}: ", 1))
+        (folder / "recipe.yml").write_text(yaml.safe_dump({ENV: SMALL}))
         (folder / "evaluation.json").write_text(
             '{"mean": 5.0, "std": 1.0, "protocol": {"epsilon": 0.05}}'
         )
     [entry] = local_entries(GAME, tmp_path)
-    assert (entry.whose, entry.rank_by, entry.algorithm) == ("here", 4.0, "DQN (dqn)")
+    assert (entry.owner, entry.rank_by, entry.algorithm) == ("here", 4.0, "DQN (dqn)")

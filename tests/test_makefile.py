@@ -46,7 +46,6 @@ VARIABLES = {
     "REVISION": "-",
     "PRIVATE": "-",
     "DRY_RUN": "-",
-    "TRUST": "-",
     "ARGS": "-",
     "PYTHON": "python3",
 }
@@ -144,7 +143,7 @@ def test_make_alone_needs_no_venv(checkout: Path) -> None:
         ("enjoy", "game recipe run logs seed device"),
         ("resume", "game recipe run logs device episodes"),
         ("push", "game recipe run logs episodes device repo private dry-run"),
-        ("pull", "repo revision logs trust"),
+        ("pull", "repo revision logs"),
         ("leaderboard", "game logs"),
         ("runs", "logs"),
         ("compare", "game games recipes source project out logs"),

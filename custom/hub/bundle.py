@@ -1,7 +1,7 @@
-"""The folder that goes to the Hub: an agent in as few bytes as play needs, and where it comes from.
+"""The folder that is pushed: an agent in as few bytes as play needs, and how it was trained.
 
-Its form is the one that the zoo's ``load_from_hub`` reads. The same run gives the same bytes, so
-that pushing it twice changes nothing.
+``rl_zoo3.load_from_hub`` can read it. The same run gives the same bytes, so that a second push
+changes nothing.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from custom.console import say
 from custom.errors import UserError
 from custom.hub.card import model_card
 from custom.hub.client import without_token
-from custom.hub.safe_files import MEMBERS
-from custom.hub.sources import METRICS
 from custom.hub.zoo_files import args_yml, config_yml
+from custom.provenance import versions_of
 from custom.recipe.classes import PLAYERS
 from custom.report import draw
 from custom.results import EVALUATION_FILE, digest
@@ -40,8 +39,8 @@ OF_THE_MACHINE = (  # in the zip's data: where and when it was trained, not what
     "start_time",
     "tensorboard_log",
 )
-# The zoo's load_from_hub asks for statistics of observations and ends where there is no such file;
-# its other commands open it only where a recipe normalizes.
+# rl_zoo3.load_from_hub stops where there is no file of this name. The zoo's other commands open it
+# only for recipes that normalize.
 VEC_NORMALIZE = "vec_normalize.pkl"
 NO_STATISTICS = (
     "No pickle: nothing is normalized. rl_zoo3.load_from_hub asks for a file of this name.\n"
@@ -67,28 +66,16 @@ FACTS = (  # of run.json
     "hardware",
     "resumed",
 )
-PACKAGES = (
-    "ale-py",
-    "gymnasium",
-    "numpy",
-    "rl_zoo3",
-    "sb3-atari-dqn",
-    "sb3_contrib",
-    "stable_baselines3",
-    "torch",
-)
 TEXTS = (".json", ".md", ".yml")
 COPIED = ("recipe.yml", EVALUATION_FILE, "replay.mp4")
-CURVE = "learning_curve.png"
-# What a push may take away again; the agent is always there.
-BROUGHT = {*COPIED, CURVE, METRICS, VEC_NORMALIZE, "README.md", "run.json"}
-BROUGHT |= {"args.yml", "config.yml", "env_kwargs.yml"}
+CURVE = "learning_curve.png"  # the only file that not every push has
+METRICS = ("evaluations.npz", "training_games.csv")
 
 
 def write_bundle(folder: Path, run: Run, agent: Path, repo: str) -> None:
     """Fill an empty folder with everything that is pushed.
 
-    :param agent: the run's agent that is published; evaluated, filmed and plotted
+    :param agent: the run's agent that is published; it has been evaluated and filmed
     :param repo: ``user/name``, for the commands on the card
     :raises UserError: a text in it holds a token, or the agent is not the one that was evaluated
     """
@@ -103,7 +90,9 @@ def write_bundle(folder: Path, run: Run, agent: Path, repo: str) -> None:
     (folder / "args.yml").write_text(args_yml(run))
     (folder / "env_kwargs.yml").write_text(yaml.safe_dump(dict(run.game.env_kwargs)))
     (folder / VEC_NORMALIZE).write_text(NO_STATISTICS)
-    (folder / METRICS).write_bytes(_metrics(run))
+    metrics = {name: run.path / name for name in METRICS if (run.path / name).is_file()}
+    contents = {name: path.read_bytes() for name, path in metrics.items()}
+    (folder / "train_eval_metrics.zip").write_bytes(_zip(contents))
     for copied in COPIED:
         shutil.copyfile(run.path / copied, folder / copied)
     (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
@@ -116,53 +105,38 @@ def write_bundle(folder: Path, run: Run, agent: Path, repo: str) -> None:
 
 
 def agent_name(run: Run) -> str:
-    """Of the agent's file in a repository, as the zoo has it."""
+    """The name of the agent's file in a repository, as the zoo has it."""
     return f"{run.facts['algo']}-{run.game.folder_name}.zip"
 
 
-def is_an_agent(name: str) -> bool:
+def is_agent_file(name: str) -> bool:
     """Whether a file of a repository is an agent, by its name."""
     return re.fullmatch(rf"({'|'.join(PLAYERS)})-[\w.-]+\.zip", name) is not None
 
 
-def _draw(run: Run, file: Path) -> bool:
-    """The learning curve, where there is anything to draw."""
-    try:
-        draw(run).savefig(file, format="png")
-        return True
-    except UserError as error:
-        say(f"no learning curve: {error}")
-        return False
-
-
 def public_facts(facts: dict[str, Any]) -> dict[str, Any]:
-    """What run.json says of the training, without paths and what else is installed."""
-    installed = facts.get("packages", {})
+    """What run.json says of the training, without paths and other installed packages."""
     kept = {key: facts[key] for key in FACTS if key in facts}
-    return kept | {"packages": {key: installed[key] for key in PACKAGES if key in installed}}
+    return kept | {"packages": versions_of(facts.get("packages", {}))}
 
 
 def agent_for_play(content: bytes) -> bytes:
-    """An agent's zip without what playing does not need.
+    """An agent's zip without what only training needs.
 
-    The weights and hyperparameters are those of the training. The target network becomes the
-    online one, which PyTorch writes once, and the optimizer one that has made no step. Nothing in
-    it is unpickled but tensors.
+    Weights and hyperparameters stay. The target network becomes a copy of the online network, which
+    PyTorch writes once, and the optimizer has made no step. Only tensors are unpickled.
     """
-    made = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(made, "w") as target:
+    members = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as source:
         for name in sorted(source.namelist()):
-            content = source.read(name)
-            if name == "data":
-                data = json.loads(content)
-                kept = {key: data[key] for key in data if key not in OF_THE_MACHINE}
-                content = json.dumps(kept, indent=4).encode()
-            elif name == "policy.pth":
-                content = _written(_one_network(_read(content)))
-            elif name == "policy.optimizer.pth":
-                content = _written({**_read(content), "state": {}})
-            _add(target, name, content)
-    return made.getvalue()
+            members[name] = source.read(name)
+    data = json.loads(members["data"])
+    kept = {key: data[key] for key in data if key not in OF_THE_MACHINE}
+    members["data"] = json.dumps(kept, indent=4).encode()
+    members["policy.pth"] = _saved(_one_network(_loaded(members["policy.pth"])))
+    optimizer = _loaded(members["policy.optimizer.pth"])
+    members["policy.optimizer.pth"] = _saved({**optimizer, "state": {}})
+    return _zip(members)
 
 
 def _one_network(weights: OrderedDict[str, th.Tensor]) -> OrderedDict[str, th.Tensor]:
@@ -170,28 +144,30 @@ def _one_network(weights: OrderedDict[str, th.Tensor]) -> OrderedDict[str, th.Te
     return OrderedDict((name, weights[name.replace("_target.", ".")]) for name in weights)
 
 
-def _read(content: bytes) -> Any:
+def _loaded(content: bytes) -> Any:
     return th.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
-def _written(content: Any) -> bytes:
-    made = io.BytesIO()
-    th.save(content, made)
-    return made.getvalue()
+def _saved(content: Any) -> bytes:
+    file = io.BytesIO()
+    th.save(content, file)
+    return file.getvalue()
 
 
-def _metrics(run: Run) -> bytes:
-    """What a learning curve is drawn from, in the archive that the zoo asks for."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
-        for name in MEMBERS:
-            if (run.path / name).is_file():
-                _add(archive, name, (run.path / name).read_bytes())
-    return made.getvalue()
+def _zip(members: dict[str, bytes]) -> bytes:
+    """An archive without the time of day, which would change its bytes at each push."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return file.getvalue()
 
 
-def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    """Without the time of day, which would make every archive another one."""
-    entry = zipfile.ZipInfo(name)
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    archive.writestr(entry, content)
+def _draw(run: Run, file: Path) -> bool:
+    """Draw the learning curve, if there is anything to draw; whether there was."""
+    try:
+        draw(run).savefig(file, format="png")
+    except UserError as error:
+        say(f"no learning curve: {error}")
+        return False
+    return True

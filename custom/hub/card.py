@@ -1,7 +1,7 @@
-"""The page of an agent on the Hub: what it scores, how to load it, how to train it again.
+"""The model card of an agent: what it scores, how to load it, how to train it again.
 
-``model_card.md`` is its text. The front matter is what leaderboards and the Deep RL course read:
-the environment id as a tag, and the score as the text ``mean +/- std``.
+``model_card.md`` is its text. Leaderboards and the Deep RL course read the front matter: the
+environment id as a tag, and the score as the text ``mean +/- std``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def model_card(
     """
     user, _, name = repo.partition("/")
     algorithm = PLAYERS[run.facts["algo"]]
-    made: ModelCard = ModelCard.from_template(
+    revision = str(facts.get("git_revision") or "")
+    card: ModelCard = ModelCard.from_template(
         card_data(run, evaluation),
         template_path=str(TEMPLATE),
         **evaluation,
@@ -52,12 +53,12 @@ def model_card(
         rows=score_rows(run, evaluation),
         curve=curve,
         **_loading(run),
-        revision=str(facts.get("git_revision") or "").partition("+")[0],
-        changed="+changes" in str(facts.get("git_revision")),
+        revision=revision.removesuffix("+changes"),
+        changed=revision.endswith("+changes"),
         command=_command(run, facts, f"{name}/recipe.yml"),
         training=_training(run, facts, evaluation["steps"]),
     )
-    return made
+    return card
 
 
 def card_data(run: Run, evaluation: dict[str, Any]) -> ModelCardData:
@@ -83,19 +84,19 @@ def card_data(run: Run, evaluation: dict[str, Any]) -> ModelCardData:
     )
 
 
-def own_network(hyperparams: Hyperparams) -> list[str]:
-    """Classes of this project that are pickled into an agent's file."""
+def project_classes(hyperparams: Hyperparams) -> list[str]:
+    """Classes of this project that SB3 imports to load the agent."""
     kwargs = hyperparams.policy_kwargs.given
-    named = [kwargs[key] for key in kwargs if key not in TRAINING_ONLY]
-    named.append(hyperparams.policy)
-    return sorted(x for x in named if isinstance(x, str) and x.startswith("custom."))
+    classes = [kwargs[key] for key in kwargs if key not in TRAINING_ONLY]
+    classes.append(hyperparams.policy)
+    return sorted(x for x in classes if isinstance(x, str) and x.startswith("custom."))
 
 
 def _loading(run: Run) -> dict[str, Any]:
     """What the template says of loading."""
     values = run.hyperparams
     wrappers = wrapper_items(values.env_wrapper)
-    own_wrappers = [path for path, _ in wrappers if path != ZOO_WRAPPER]
+    project_wrappers = [path for path, _ in wrappers if path != ZOO_WRAPPER]
     padding = values.frame_stack_padding
     known = is_registered_elsewhere(run.game.env_id)
     arguments = [repr(run.game.env_id)]
@@ -105,10 +106,10 @@ def _loading(run: Run) -> dict[str, Any]:
     if wrappers[0][1]:
         arguments.append(f"wrapper_kwargs={wrappers[0][1]}")
     return {
-        "own_network": own_network(values),
-        "needs_project": bool(own_network(values) or own_wrappers or not known),
-        "plain_games": known and not own_wrappers and padding == "zero",
-        "wrapper": ", ".join(own_wrappers) or "custom.stacks",
+        "project_classes": project_classes(values),
+        "needs_project": bool(project_classes(values) or project_wrappers or not known),
+        "plain_games": known and not project_wrappers and padding == "zero",
+        "wrapper": ", ".join(project_wrappers) or "custom.stacks",
         "games": ", ".join(arguments),
         "frame_stack": values.frame_stack,
         "buffer_size": values.buffer_size,
@@ -116,29 +117,25 @@ def _loading(run: Run) -> dict[str, Any]:
 
 
 def _command(run: Run, facts: dict[str, Any], recipe: str) -> str:
-    """What `make train` is given to train this agent again."""
+    """The variables of `make train` that train this agent again."""
     words = [f"GAME={run.game.env_id}", f"RECIPE={recipe}"]
     words += [f"SEED={facts['seed']}"] if facts["seed"] >= 0 else []
-    usual = {k: v for k, v in asdict(Engine()).items() if k not in ("threads", "workers")}
-    engine = {k: v for k, v in facts.get("engine", {}).items() if v != usual.get(k, v)}
+    defaults = {k: v for k, v in asdict(Engine()).items() if k not in ("threads", "workers")}
+    engine = {k: v for k, v in facts.get("engine", {}).items() if v != defaults.get(k, v)}
     words += [f"{VARIABLES[key]}={value}" for key, value in engine.items() if key in VARIABLES]
-    flags = [
-        f"--{key}" if value is True else f"--{key} {value}"
-        for key, value in engine.items()
-        if key not in VARIABLES
-    ]
+    flags = [f"--{key} {value}" for key, value in engine.items() if key not in VARIABLES]
     return " ".join([*words, f'ARGS="{" ".join(flags)}"'] if flags else words)
 
 
 def _training(run: Run, facts: dict[str, Any], steps: int) -> list[tuple[str, str]]:
-    """Rows of the table of the training; what is not known is left out."""
+    """Rows of the table of the training; unknown values have none."""
     machine, packages = facts.get("hardware"), facts.get("packages") or {}
     pulled, seconds = run.facts.get("pulled"), facts.get("wall_clock_seconds")
     rows = [
         ("pulled from", pulled and f"{pulled['repo']} at {pulled['revision']}"),
         ("seed", str(facts["seed"]) if facts["seed"] >= 0 else None),
         ("steps", f"{steps:,} of {facts['n_timesteps']:,}, each of {facts['frame_skip']} frames"),
-        ("state", None if facts.get("state") in ("finished", "pulled") else "broken off"),
+        ("state", None if facts.get("state") in ("finished", "pulled") else "interrupted"),
         ("wall-clock", seconds and timedelta(seconds=round(seconds))),
         ("hardware", machine and f"{machine['cpus']} CPU cores, {machine['gpu'] or 'no GPU'}"),
         ("system", machine and machine["platform"]),

@@ -1,6 +1,6 @@
-"""`make leaderboard`: the agents on the Hub for a game, ranked by mean - std.
+"""`make leaderboard`: the Hub's agents for a game, ranked by mean - std.
 
-Leaderboards read the same two things: the environment id among the tags, and the first metric of
+Leaderboards read two things of a card: the environment id among the tags, and the first metric of
 the first result of ``model-index``, a text ``mean +/- std``. Nobody checks what it says.
 """
 
@@ -8,174 +8,114 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, get_token
 
-from custom.atomic import write_json
-from custom.console import say
 from custom.errors import UserError
 from custom.evaluation import EPSILON
-from custom.hub.client import UnreachableError, ask, user_of
-from custom.provenance import now
+from custom.hub.client import hub_errors
 from custom.recipe.games import Game
 from custom.results import EVALUATION_FILE
 from custom.runs import open_run
 
-MOST_POINTS = 1e9  # no game counts so far
-FRESH = 3600  # seconds for which a table is not asked for again
+MOST_POINTS = 1e9  # above what any game counts
 NUMBER = r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
 SCORE = re.compile(rf"\s*({NUMBER})\s*(?:\+/-|\+-|±)\s*({NUMBER})\s*")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An agent and what its author says that it scores.
+    """An agent and the score that its author states.
 
     :param agent: ``user/name``, or the folder of a run of this machine
-    :param whose: ``""`` for other people's, ``yours`` on the Hub, ``here`` for runs in LOGS
+    :param owner: ``yours`` for the user's on the Hub, ``here`` for runs in LOGS, else empty
     """
 
     agent: str
     algorithm: str
     mean: float
     std: float
-    whose: str = ""
+    owner: str = ""
 
     @property
     def rank_by(self) -> float:
-        """Mean - std, the Hub's measure."""
+        """Mean - std, the measure of the Hub's leaderboards."""
         return self.mean - self.std
 
 
-@dataclass(frozen=True)
-class Table:
-    """What the Hub had at some time.
+def hub_entries(api: HfApi, game: Game) -> tuple[list[Entry], int]:
+    """The Hub's agents for a game, and the number of those whose card states no score.
 
-    :param fetched: that time, UTC
-    :param unscored: agents with the tag whose card has no score that can be read
+    :raises UserError: the Hub cannot be reached
     """
-
-    fetched: str
-    entries: list[Entry]
-    unscored: int
-
-
-def table_of(api: HfApi, game: Game, logs: Path, refresh: bool = False) -> Table:
-    """The Hub's agents for a game: asked for, or as they were less than an hour ago.
-
-    :raises UserError: the Hub cannot be reached and has never been asked
-    """
-    file = logs / "leaderboards" / f"{game.folder_name}.json"
-    kept = _read(file, api.endpoint)
-    if kept is not None and not refresh and time.time() - file.stat().st_mtime < FRESH:
-        say(f"as of {kept.fetched}; ARGS=--refresh asks again")
-        return kept
-    try:
-        table = _ask_for_table(api, game)
-    except UnreachableError as error:
-        if kept is None:
-            raise
-        say(f"offline, as of {kept.fetched}: {error}")
-        return kept
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"endpoint": api.endpoint, **asdict(table)})
-    except OSError as error:
-        raise UserError(f"LOGS {file.parent}: cannot be written ({error.strerror})") from None
-    return table
+    with hub_errors(f"agents for {game.env_id}"):
+        user = api.whoami()["name"] if get_token() else None
+        models = list(api.list_models(filter=game.env_id, expand=["cardData", "model-index"]))
+    entries = [
+        entry
+        for model in models
+        if (entry := entry_of(model, "yours" if model.id.split("/")[0] == user else ""))
+    ]
+    return entries, len(models) - len(entries)
 
 
-def _read(file: Path, endpoint: str) -> Table | None:
-    """A kept table; one that is damaged or of another Hub is none."""
-    try:
-        content = json.loads(file.read_text())
-        kept = content["entries"]
-        entries = [Entry(**e | {key: float(e[key]) for key in ("mean", "std")}) for e in kept]
-        right = content["endpoint"] == endpoint
-        return Table(content["fetched"], entries, content["unscored"]) if right else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _ask_for_table(api: HfApi, game: Game) -> Table:
-    def models() -> list[Any]:
-        return list(api.list_models(filter=game.env_id, expand=["cardData", "model-index"]))
-
-    user, entries, unscored = _user(api), [], 0
-    for model in ask(f"the agents for {game.env_id}", models):
-        whose = "yours" if user is not None and model.id.startswith(f"{user}/") else ""
-        entry = entry_of(model, whose)
-        if entry is None:
-            unscored += 1
-        else:
-            entries.append(entry)
-    return Table(now(), entries, unscored)
-
-
-def _user(api: HfApi) -> str | None:
-    """Whose agents are one's own; without a token that is taken, nobody's."""
-    try:
-        return str(ask("your name", lambda: user_of(api))["name"]) if get_token() else None
-    except UserError:
-        return None
-
-
-def entry_of(model: Any, whose: str = "") -> Entry | None:
-    """What a model's card says, or None where it says no score."""
+def entry_of(model: Any, owner: str = "") -> Entry | None:
+    """What a model's card says, or None where it states no score."""
     index = model.model_index
     if index is None and model.card_data is not None:
         index = model.card_data.to_dict().get("model-index")
     try:
         first = index[0]
         value = str(first["results"][0]["metrics"][0]["value"])
-        found = SCORE.fullmatch(value)
-        mean, std = (float(found[1]), float(found[2])) if found else (float(value), 0.0)
+        match = SCORE.fullmatch(value)
+        mean, std = (float(match[1]), float(match[2])) if match else (float(value), 0.0)
         if not (abs(mean) < MOST_POINTS and 0 <= std < MOST_POINTS):
             return None
-        return Entry(model.id, _line(first.get("name", "")), mean, std, whose)
+        return Entry(model.id, _printable(first.get("name", "")), mean, std, owner)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return None
 
 
 def local_entries(game: Game, logs: Path) -> list[Entry]:
-    """The evaluated runs of this machine, but for those that came from the Hub."""
+    """The runs of this machine that were trained here and evaluated by the protocol."""
     entries = []
     for file in sorted(logs.glob(f"*/*/{game.folder_name}_*/{EVALUATION_FILE}")):
         try:
             run = open_run(file.parent)
-            found = json.loads(file.read_text())
-            scores = float(found["mean"]), float(found["std"])
-            if found["protocol"]["epsilon"] != EPSILON:
-                continue
+            evaluation = json.loads(file.read_text())
+            scores = float(evaluation["mean"]), float(evaluation["std"])
+            epsilon = evaluation["protocol"]["epsilon"]
         except (UserError, OSError, ValueError, KeyError, TypeError):
             continue
-        if "pulled" not in run.facts:
+        if epsilon == EPSILON and "pulled" not in run.facts:
             name = f"{run.facts['algo'].upper()} ({run.facts['recipe']})"
             entries.append(Entry(str(file.parent), name, *scores, "here"))
     return entries
 
 
-def format_table(table: Table, own: list[Entry], top: int) -> str:
-    """The first places, and every place of one's own."""
-    pushed = {(round(e.mean, 2), round(e.std, 2)) for e in table.entries if e.whose == "yours"}
-    new = [e for e in own if (round(e.mean, 2), round(e.std, 2)) not in pushed]
-    ranked = sorted([*table.entries, *new], key=lambda e: (-e.rank_by, e.agent))
-    shown = [(n, e) for n, e in enumerate(ranked, start=1) if n <= top or e.whose]
+def format_table(entries: list[Entry], unscored: int, local: list[Entry], top: int) -> str:
+    """The first places of the Hub's and the local agents, and every place of the user's.
+
+    :param unscored: number of the Hub's agents that state no score
+    """
+    pushed = {(round(e.mean, 2), round(e.std, 2)) for e in entries if e.owner == "yours"}
+    not_pushed = [e for e in local if (round(e.mean, 2), round(e.std, 2)) not in pushed]
+    ranked = sorted([*entries, *not_pushed], key=lambda e: (-e.rank_by, e.agent))
     lines = [f"{'':>5}  {'mean - std':>10}  {'mean ± std':>20}  agent"]
-    for place, entry in shown:
-        score = f"{entry.mean:.1f} ± {entry.std:.1f}"
-        note = f" [{entry.whose}]" if entry.whose else ""
-        who = f"{entry.agent}{note} {entry.algorithm}"
-        lines.append(f"{place:>5}  {entry.rank_by:>10.1f}  {score:>20}  {who}")
-    silent = f"; {table.unscored} more state no score" if table.unscored else ""
-    lines.append(f"{len(table.entries)} agents on the Hub, scores as their authors state{silent}")
+    for place, entry in enumerate(ranked, start=1):
+        if place <= top or entry.owner:
+            score = f"{entry.mean:.1f} ± {entry.std:.1f}"
+            note = f" [{entry.owner}]" if entry.owner else ""
+            agent = f"{entry.agent}{note} {entry.algorithm}"
+            lines.append(f"{place:>5}  {entry.rank_by:>10.1f}  {score:>20}  {agent}")
+    rest = f"; {unscored} more state no score" if unscored else ""
+    lines.append(f"{len(entries)} agents on the Hub, scores as their authors state{rest}")
     return "\n".join(lines)
 
 
-def _line(text: Any) -> str:
-    """A name from elsewhere, without what would move a terminal's cursor."""
+def _printable(text: Any) -> str:
+    """A name from the Hub without characters that move a terminal's cursor."""
     return "".join(c for c in str(text) if c.isprintable())[:60]

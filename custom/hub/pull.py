@@ -1,192 +1,180 @@
-"""`make pull`: an agent of the Hub as a run folder, without running a line of its code.
+"""`make pull`: an agent of the Hub as a run folder; nothing in its files is run.
 
-Only files of known names come, each within a limit; each is read once, checked, and written anew or
-copied from memory. The agent itself is built here and saved anew, so that nothing pickled by others
-stays on the disk.
+The agent and its recipe are fetched, each within a limit. The network is built here from the
+checked recipe, tensors are taken from the agent's file, and the agent is saved anew, so that no
+pickle of others stays on the disk. Scores, film and curve are made here, by other commands.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi
-from stable_baselines3.common.base_class import BaseAlgorithm
 
-from custom.agents import save_agent, unpickled_agent
-from custom.atomic import atomic_file
-from custom.console import say
+from custom.agents import save_agent
 from custom.envs import frame_skip
 from custom.errors import UserError
-from custom.hub.safe_files import CHECKS, MEMBERS, facts_of
-from custom.hub.sources import METRICS, Source, download, find_source
-from custom.hub.zoo_files import (
-    UNKNOWN_SEED,
-    args_yml,
-    config_yml,
-    recipe_of,
-    recipe_of_agent,
-    seed_of,
-)
+from custom.hub.client import hub_errors
+from custom.hub.zoo_files import args_yml, config_yml, recipe_of
+from custom.recipe.games import Game, find_game
+from custom.recipe.model import ALGORITHMS
 from custom.recipe.recipe import Recipe
-from custom.runs import Run, claim_folder, open_run
-from custom.safe_agents import safe_agent, spaces_of
-from custom.safe_zip import Archive
+from custom.runs import Run, claim_folder, open_run, try_lock
+from custom.safe_agents import MOST_BYTES, safe_agent
 
+RECIPE_FILES = ("args.yml", "config.yml", "env_kwargs.yml", "recipe.yml")
+MOST_RECIPE_BYTES = 2**16  # of each of them
+UNKNOWN_SEED = -1
 WORKPLACE = ".pull-"
-OPT_IN = "TRUST=1 loads it with pickle, which can run any code in it"
 
 
-def pull(api: HfApi, repo: str, revision: str, logs: Path, trust: bool = False) -> Run:
+@dataclass(frozen=True)
+class Source:
+    """An agent in a repository, at one commit.
+
+    :param agent: name of its file
+    :param sizes: bytes of each file that is fetched
+    """
+
+    repo: str
+    revision: str
+    agent: str
+    algo: str
+    game: Game
+    sizes: dict[str, int]
+
+    @property
+    def recipe(self) -> str:
+        """Name of the folder of its runs."""
+        return self.repo.replace("/", "--")
+
+
+def pull(api: HfApi, repo: str, revision: str, logs: Path) -> Run:
     """Fetch an agent and make a run folder of it, or leave nothing behind.
 
     :param repo: ``user/name``
     :param revision: branch, tag or commit; empty: main
-    :param trust: load the agent with pickle, whatever is in it
-    :raises UserError: it cannot be had, or is refused
+    :raises UserError: it cannot be fetched, or is refused
     """
     source = find_source(api, repo, revision)
     try:
         logs.mkdir(parents=True, exist_ok=True)
         with _workplace(logs) as folder:
-            files = download(api, source, folder)
-            made = folder / "run"
-            made.mkdir()
-            _fill(made, source, files, folder / source.agent, trust)
+            files = _download(api, source, folder)
+            partial = folder / "run"
+            partial.mkdir()
+            _fill(partial, source, files, folder / source.agent)
             claimed = claim_folder(logs / source.recipe / source.algo, source.game.folder_name)
-            made.rename(claimed)  # which is empty
+            partial.rename(claimed)  # which is empty
         return open_run(claimed)
     except OSError as error:
         raise UserError(f"LOGS {logs}: cannot be written ({error.strerror or error})") from None
 
 
-@contextlib.contextmanager
-def _workplace(logs: Path) -> Iterator[Path]:
-    """A folder for what is not checked yet; those that killed pulls left are removed."""
-    for old in logs.glob(f"{WORKPLACE}*"):
-        with contextlib.suppress(OSError), locked(old):
-            shutil.rmtree(old)
-    with tempfile.TemporaryDirectory(prefix=WORKPLACE, dir=logs) as folder, locked(Path(folder)):
-        yield Path(folder)
+def find_source(api: HfApi, repo: str, revision: str) -> Source:
+    """The one agent of a repository that this project can play.
 
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder, as long as the process lives at the longest.
-
-    :raises OSError: somebody else holds it
+    :param repo: ``user/name``
+    :param revision: branch, tag or commit; empty: main
+    :raises UserError: the repository cannot be read, or holds no such agent, or several
     """
-    handle = os.open(folder, os.O_RDONLY)
+    if repo.count("/") != 1:
+        raise UserError(f"REPO is {repo!r}; write REPO=user/name")
+    with hub_errors(f"{repo}, revision {revision}" if revision else repo):
+        info = api.model_info(repo, revision=revision or None, files_metadata=True)
+    listed = {file.rfilename: file.size for file in info.siblings or []}
+    agent, algo, game = _agent(repo, list(listed))
+    limits, sizes = {agent: MOST_BYTES, **dict.fromkeys(RECIPE_FILES, MOST_RECIPE_BYTES)}, {}
+    for name in sorted(limits.keys() & listed.keys()):
+        size = listed[name]
+        if size is None or size > limits[name]:
+            raise UserError(f"{repo}: {name} is of {size} bytes; allowed: {limits[name]}")
+        sizes[name] = size
+    return Source(repo, str(info.sha), agent, algo, game, sizes)
+
+
+def _agent(repo: str, names: list[str]) -> tuple[str, str, Game]:
+    """File, algorithm and game of the agent among some files."""
+    zips = [match for name in names if (match := re.fullmatch(r"([a-z0-9_]+)-(.+)\.zip", name))]
+    agents = [match for match in zips if match[1] in ALGORITHMS]
+    if len(agents) != 1:
+        shown = ", ".join(match[0] for match in zips) or "none"
+        expected = " or ".join(f"{algo}-ENVIRONMENT.zip" for algo in ALGORITHMS)
+        raise UserError(f"{repo}: needs one agent, {expected}; it has: {shown}")
+    name, algo, environment = agents[0].group(0, 1, 2)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _fill(folder: Path, source: Source, files: dict[str, bytes], agent: Path, trust: bool) -> None:
-    """Write a run folder; its run.json, without which it is none, last."""
-    run = Run(folder, {"algo": source.algo, "env_id": source.game.env_id})
-    model = (_trusted if trust else _checked)(run, source, files, agent)
-    save_agent(model, run.final_model)
-    for name, content in _kept(files).items():
-        _write(folder / name, content)
-    facts = _facts(run, source, files) | {"steps": model.num_timesteps}
-    settings = folder / source.game.folder_name
-    settings.mkdir()
-    run.facts.update(facts)
-    _write(settings / "config.yml", config_yml(run).encode())
-    _write(settings / "args.yml", args_yml(run).encode())
-    run.update(**({"trusted": True} if trust else {}))
-
-
-def _checked(run: Run, source: Source, files: dict[str, bytes], agent: Path) -> BaseAlgorithm:
-    """The agent, built from its recipe; nothing pickled in its file is opened."""
-    try:
-        recipe = recipe_of(files, source.algo, source.game, source.recipe)
+        game = find_game(re.sub(r"^ALE-", "ALE/", environment))
     except UserError as error:
-        raise UserError(f"{source.repo}: {error}; {OPT_IN}") from None
-    _write(run.path / "recipe.yml", recipe)
+        raise UserError(f"{repo}: {name}: {error}") from None
+    if game.folder_name != environment:
+        raise UserError(f"{repo}: {name} is not named after an environment, as {game.folder_name}")
+    return name, algo, game
+
+
+@contextmanager
+def _workplace(logs: Path) -> Iterator[Path]:
+    """A temporary folder for files that are not checked yet; killed pulls' folders are removed."""
+    for old in logs.glob(f"{WORKPLACE}*"):
+        with suppress(OSError), (old / "lock").open("r+") as lock:
+            if try_lock(lock):
+                shutil.rmtree(old)
+    temporary = tempfile.TemporaryDirectory(prefix=WORKPLACE, dir=logs)
+    with temporary as name, (Path(name) / "lock").open("w") as lock:
+        try_lock(lock)
+        yield Path(name)
+
+
+def _download(api: HfApi, source: Source, folder: Path) -> dict[str, bytes]:
+    """Fetch the agent and the recipe into a folder; the content of all files but the agent.
+
+    :raises UserError: the Hub does not send them, or not as it listed them
+    """
+    files = {}
+    for name, size in source.sizes.items():
+        with hub_errors(f"{name} of {source.repo}"):
+            api.hf_hub_download(source.repo, name, revision=source.revision, local_dir=folder)
+        if (folder / name).stat().st_size != size:
+            raise UserError(f"{source.repo}: {name} has not the size that was listed; pull again")
+        if name != source.agent:
+            files[name] = (folder / name).read_bytes()
+    return files
+
+
+def _fill(folder: Path, source: Source, files: dict[str, bytes], agent: Path) -> None:
+    """Write a run folder; ``run.json`` comes last, without which it is none."""
+    game, algo = source.game, source.algo
+    run = Run(folder, {"game": game.name, "env_id": game.env_id, "algo": algo})
     try:
-        return safe_agent(run, agent, "cpu")
+        recipe_yml = recipe_of(files, algo, game, source.recipe)
+        (folder / "recipe.yml").write_bytes(recipe_yml)
+        model = safe_agent(run, agent, "cpu")
     except OSError:
         raise
-    except Exception as error:  # whatever a broken archive makes SB3 and torch raise
-        reason = " ".join(str(error).split())
-        raise UserError(f"{source.repo}: {agent.name}: {reason}; {OPT_IN}") from None
-
-
-def _trusted(run: Run, source: Source, files: dict[str, bytes], agent: Path) -> BaseAlgorithm:
-    """The agent as SB3 loads it, whatever that runs."""
-    try:
-        model = unpickled_agent(run, agent, "cpu")
-    except Exception as error:  # whatever a broken archive makes zip, pickle or torch raise
-        reason = " ".join(str(error).split())
-        raise UserError(f"{source.repo}: {agent.name}: cannot be loaded ({reason})") from None
-    named = source.algo, source.game, source.recipe
-    try:
-        recipe = recipe_of(files, *named)
     except UserError as error:
-        say(f"{error}: the recipe {source.algo} stands for it")
-        recipe = recipe_of_agent(model, *named)
-    _write(run.path / "recipe.yml", recipe)
-    theirs, ours = (model.observation_space, model.action_space), spaces_of(run)
-    if theirs != ours:
-        raise UserError(f"{source.repo}: the agent is of {theirs}, and its recipe gives {ours}")
-    return model
-
-
-def _kept(files: dict[str, bytes]) -> dict[str, bytes]:
-    """The files that are copied; what is left out is told."""
-    found = {name: files[name] for name in CHECKS if name in files}
-    kept = {}
-    try:
-        found |= _metrics(files[METRICS]) if METRICS in files else {}
-    except ValueError as error:
-        say(f"{METRICS} is left out: {error}")
-    for name, content in found.items():
-        try:
-            CHECKS[name](content)
-            kept[name] = content
-        except Exception as error:  # whatever csv, json and numpy make of bytes
-            reason = "".join(c for c in " ".join(str(error).split()) if c.isprintable())
-            say(f"{name} is left out: {reason}")
-    return kept
-
-
-def _metrics(content: bytes) -> dict[str, bytes]:
-    archive = Archive(content)
-    return {n: archive.read(n, MEMBERS[n]) for n in MEMBERS if n in archive.members}
-
-
-def _facts(run: Run, source: Source, files: dict[str, bytes]) -> dict[str, Any]:
-    """For run.json: ours, and what the repository says of the training."""
-    values = run.hyperparams
-    recipe = Recipe(source.recipe, source.algo, run.path / "recipe.yml", values)
-    theirs: dict[str, Any] = {"seed": UNKNOWN_SEED}
-    try:
-        theirs["seed"] = seed_of(files.get("args.yml", b""))
-        theirs |= facts_of(files["run.json"]) if "run.json" in files else {}
-    except (UserError, ValueError) as error:
-        say(f"what is said of the training is left out: {error}")
-    return {
-        "game": source.game.name,
-        "recipe": source.recipe,
-        "n_timesteps": recipe.n_timesteps,
-        "exploration_steps": recipe.exploration_steps,
-        "frame_skip": frame_skip(values),
-        "state": "pulled",
-        "pulled": {"repo": source.repo, "revision": source.revision},
-        **theirs,
-    }
-
-
-def _write(path: Path, content: bytes) -> None:
-    with atomic_file(path) as file:
-        file.write(content)
+        raise UserError(f"{source.repo}: {error}") from None
+    except Exception as error:  # whatever a damaged archive makes SB3 and torch raise
+        reason = " ".join(str(error).split())
+        raise UserError(f"{source.repo}: {agent.name}: {reason}") from None
+    save_agent(model, run.final_model)
+    recipe = Recipe(source.recipe, algo, folder / "recipe.yml", run.hyperparams)
+    run.facts.update(
+        recipe=source.recipe,
+        seed=UNKNOWN_SEED,
+        steps=model.num_timesteps,
+        n_timesteps=recipe.n_timesteps,
+        exploration_steps=recipe.exploration_steps,
+        frame_skip=frame_skip(run.hyperparams),
+        state="pulled",
+        pulled={"repo": source.repo, "revision": source.revision},
+    )
+    settings = folder / game.folder_name
+    settings.mkdir()
+    (settings / "config.yml").write_text(config_yml(run))
+    (settings / "args.yml").write_text(args_yml(run))
+    run.update()

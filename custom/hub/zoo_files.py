@@ -7,18 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from stable_baselines3.common.base_class import BaseAlgorithm
 
 from custom.errors import UserError
-from custom.off_policy import TRAINING_ONLY
-from custom.recipe.classes import PLAYERS, resolve
+from custom.recipe.classes import resolve
 from custom.recipe.games import Game
 from custom.recipe.model import Hyperparams, check
-from custom.recipe.recipe import Recipe, load_recipe
+from custom.recipe.recipe import Recipe
 from custom.recipe.yaml_text import read_yaml
 from custom.runs import Run
-
-UNKNOWN_SEED = -1
 
 
 def recipe_of(files: dict[str, bytes], algo: str, game: Game, name: str) -> bytes:
@@ -78,7 +74,7 @@ def _check_environment(files: dict[str, bytes], game: Game) -> None:
         )
     try:
         said = read_yaml(files.get("args.yml", b""), "args.yml")
-    except UserError:  # told where the seed is read
+    except UserError:  # more than plain data: nothing of it is used
         return
     if not isinstance(said, dict):
         return
@@ -98,38 +94,6 @@ def _check_arguments(file: str, found: Any, game: Game) -> None:
             f"{file}: the agent's game was made with {arguments}, and is made here with"
             f" {game.env_kwargs}"
         )
-
-
-def recipe_of_agent(model: BaseAlgorithm, algo: str, game: Game, name: str) -> bytes:
-    """A recipe for a loaded agent that comes with none: the algorithm's own, with its network.
-
-    :raises UserError: its network is none that a recipe can name
-    """
-    values = load_recipe(algo, game).hyperparams.given
-    given = {k: v for k, v in model.policy_kwargs.items() if k not in TRAINING_ONLY}
-    kwargs = {k: _dotted(v) if isinstance(v, type) else v for k, v in given.items()}
-    own = model.policy_class is not PLAYERS[algo].policy_aliases["CnnPolicy"]
-    entry = {**values, "policy_kwargs": kwargs}
-    entry |= {"policy": _dotted(model.policy_class)} if own else {}
-    try:
-        checked = _checked(entry, algo)
-    except ValueError as error:
-        raise UserError(f"no recipe can describe its network: {error}") from None
-    return Recipe(name, algo, Path(name), checked).to_yaml(game.env_id).encode()
-
-
-def _dotted(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def seed_of(content: bytes) -> int:
-    """The seed in an ``args.yml``, or -1 where there is none.
-
-    :raises UserError: it holds more than plain data
-    """
-    found = read_yaml(content, "args.yml")
-    seed = found.get("seed") if isinstance(found, dict) else None
-    return seed if type(seed) is int and 0 <= seed <= 2**32 else UNKNOWN_SEED
 
 
 def config_yml(run: Run) -> str:

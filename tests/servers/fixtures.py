@@ -10,7 +10,6 @@ import pytest
 from huggingface_hub import close_session, constants, hf_api
 from huggingface_hub.utils import _xet
 
-from custom.hub import client as hub_client
 from tests.servers.hub import Hub
 
 ALSO_READ = (  # by the client, and in the way of what a test sets
@@ -56,7 +55,7 @@ def _serve(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def turn_client(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Point the client in this process at the Hub, and let it and ``custom.hub`` wait for nothing.
+    """Point the client in this process at the Hub, and let it retry without waiting.
 
     The client reads the token at each call, everything else once when it is imported.
     """
@@ -85,4 +84,3 @@ def turn_client(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_xet, "_GLOBAL_XET_HOLDER", _xet.XetSessionHolder())
     monkeypatch.setattr("huggingface_hub.utils._http.time", NoTime)
     monkeypatch.setattr("huggingface_hub.file_download.time", NoTime)
-    monkeypatch.setattr(hub_client, "WAITS", (0.0,) * len(hub_client.WAITS))
