@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from custom.baselines import baselines_file, write_baselines
-from custom.compare.columns import Column, columns_of, default, differing, why_not
+from custom.compare.columns import Column, columns_of, differing, why_not
 from custom.compare.from_logs import from_logs
 from custom.compare.levels import clock, levels_of, reached
 from custom.compare.measured import Measured
@@ -195,20 +195,6 @@ def test_what_a_recipe_does_not_set_is_shown_as_its_default(written: Write, tmp_
     written(recipe="double_dqn", seed=1, values={"double_q": True, "gamma": 0.99})
     runs, _ = collected(tmp_path / "logs", "dqn", "double_dqn")
     assert differing(runs) == {"double_q": ["false", "true"]}  # 0.99 is SB3's gamma
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("tau", "1.0"),
-        ("loss", "huber"),
-        ("policy_kwargs.dueling", "false"),
-        ("policy_kwargs.optimizer_kwargs.eps", "-"),
-        ("env_wrapper", "-"),
-    ],
-)
-def test_defaults_are_those_of_the_constructors(name: str, value: str) -> None:
-    assert default("dqn", name).removesuffix(".0") == value.removesuffix(".0")
 
 
 def test_sticky_actions_are_another_game(written: Write, tmp_path: Path) -> None:
