@@ -82,7 +82,6 @@ def main() -> None:
         found |= {"file_gb": size / 1000, "save_mb_per_s": size / save}
         buffer.reset()
         found["load_mb_per_s"] = size / seconds(lambda: load_replay(buffer, folder))
-        found["memory_map_s"] = seconds(lambda: load_replay(buffer, folder, memory_map=True))
         assert buffer.full
         assert th.isfinite(buffer.sample(32).rewards).all()
     print(json.dumps(found, indent=1))

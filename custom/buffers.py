@@ -1,7 +1,7 @@
-"""Replay that keeps every frame once, as Mnih et al. 2015 do, instead of in eight stacks.
+"""A replay that stores every frame once, as in Mnih et al. 2015, instead of in eight stacks.
 
-A step of 4 stacked frames of 84 x 84 takes 7.1 KB instead of the 56.4 KB of SB3's `ReplayBuffer`,
-and what is sampled is the same.
+A step with 4 stacked frames of 84 x 84 takes 7.1 KB instead of the 56.4 KB of SB3's `ReplayBuffer`.
+The samples are the same.
 """
 
 from __future__ import annotations
@@ -21,16 +21,14 @@ from custom.frames import STEPS_PER_END, FrameRing, write, zeros
 Array = npt.NDArray[Any]
 ACTION, REWARD, DONE, TIMEOUT = range(4)  # columns of `facts`, all exact in float32
 FACTS = 4
-
-
 Places = tuple[th.Tensor, th.Tensor]  # positions and environments, (B,) each
 
 
 class Batch(NamedTuple):
-    """Transitions as `ReplayBufferSamples`, and how prioritized replay weighs them.
+    """A `ReplayBufferSamples`, with what prioritized replay adds.
 
     :param weights: (B, 1), importance weights; None: all are 1
-    :param places: where they are kept
+    :param places: where the transitions are in the replay
     """
 
     observations: th.Tensor
@@ -44,30 +42,30 @@ class Batch(NamedTuple):
 
 
 def bytes_per_step(observation_space: spaces.Box, frame_stack: int) -> int:
-    """Bytes of one step of one environment, and its share of the room for last frames."""
+    """Bytes that `FrameReplayBuffer` keeps for one step of one environment."""
     assert observation_space.dtype is not None
     stack = int(np.prod(observation_space.shape)) * observation_space.dtype.itemsize
     frame = stack // frame_stack
-    index = 1 + 4  # frames before it in its game, row of its last frame
+    index = 1 + 4  # `older` and `end_of` of `FrameRing`
     return frame + frame // STEPS_PER_END + 4 * FACTS + index
 
 
 class FrameReplayBuffer(ReplayBuffer):
     """Samples what SB3's `ReplayBuffer`, or `NStepReplayBuffer`, would for the same draws.
 
-    Observations have to be stacked as by `VecFrameStack`: the oldest frame first, blank frames (or
-    copies of it) before the first one of an episode. Other arguments are those of SB3's class.
+    Observations are stacks as of `VecFrameStack`: the oldest frame first, and blank frames before
+    the first frame of an episode. Other arguments are those of SB3's class.
 
     :param buffer_size: steps of all environments together
     :param observation_space: (frame_stack * channels, height, width), uint8
-    :param device: where samples go
-    :param optimize_memory_usage: has to be False; there is nothing left to save
-    :param frame_stack: frames of an observation
-    :param n_steps: steps of a return (Sutton 1988); above 1 samples carry their discounts
-    :param gamma: discount of a step; used where `n_steps` is above 1
-    :param storage: where frames are kept: ``cpu``, or ``device`` for the samples' device
-    :param repeat_first: before the first frame of an episode stands that frame, not blank ones
-    :raises ValueError: observations that are not such stacks
+    :param device: where samples are returned
+    :param optimize_memory_usage: has to be False
+    :param frame_stack: frames in an observation
+    :param n_steps: rewards in a return (Sutton 1988); above 1, samples carry their discounts
+    :param gamma: discount per step, for `n_steps` above 1
+    :param storage: where frames are stored: ``cpu``, or ``device`` for `device`
+    :param repeat_first: an episode's first frame is also before it, instead of blank frames
+    :raises ValueError: the observations cannot be such stacks; from `add`: they are not
     """
 
     def __init__(
@@ -90,7 +88,14 @@ class FrameReplayBuffer(ReplayBuffer):
         self.optimize_memory_usage = optimize_memory_usage
         self.handle_timeout_termination = handle_timeout_termination
         self.frame_stack, self.n_steps, self.gamma = frame_stack, n_steps, gamma
-        self._check(observation_space)
+        if optimize_memory_usage:
+            raise ValueError("optimize_memory_usage has to be False: frames are kept once anyway")
+        shape, dtype = self.obs_shape, observation_space.dtype
+        if dtype != np.uint8 or len(shape) != 3 or shape[0] % frame_stack:
+            raise ValueError(
+                f"observations {shape} of {dtype} are no {frame_stack} stacked frames"
+                " (channels first, uint8)"
+            )
         self.storage = self.device if storage == "device" else th.device("cpu")
         pixels = int(np.prod(self.obs_shape)) // frame_stack
         sizes = self.buffer_size, n_envs, frame_stack, pixels
@@ -109,29 +114,12 @@ class FrameReplayBuffer(ReplayBuffer):
         """(buffer_size, n_envs), a view; 1 where an episode ended."""
         return self.facts[..., DONE]
 
-    def _check(self, space: spaces.Space[Any]) -> None:
-        if self.optimize_memory_usage:
-            raise ValueError("optimize_memory_usage has to be False: frames are kept once anyway")
-        shape = self.obs_shape
-        if space.dtype != np.uint8 or len(shape) != 3 or shape[0] % self.frame_stack:
-            raise ValueError(
-                f"observations {shape} of {space.dtype} are no {self.frame_stack} stacked frames"
-                " (channels first, uint8)"
-            )
-
     def tensors(self) -> dict[str, th.Tensor]:
-        """All that a replay is; the first dimension is the position, but of ``ends``."""
-        ring = self.ring
-        return {
-            "frames": ring.frames,
-            "ends": ring.ends,
-            "facts": self.facts,
-            "older": ring.older,
-            "end_of": ring.end_of,
-        }
+        """The content of the replay, by name."""
+        return {**self.ring.tensors(), "facts": self.facts}
 
     def shape(self) -> dict[str, float]:
-        """What two replays must agree in to stand for each other."""
+        """What has to be equal in two replays that exchange their content."""
         return {
             "buffer_size": self.buffer_size,
             "n_envs": self.n_envs,
@@ -141,21 +129,21 @@ class FrameReplayBuffer(ReplayBuffer):
         }
 
     def restart(self) -> None:
-        """Go on behind the newest step that the tensors hold."""
+        """Continue after the newest step in the tensors, which were loaded."""
         added = int(self.ring.count)
         self.pos, self.full = added % self.buffer_size, added >= self.buffer_size
         ended = self.dones[self.pos - 1].cpu().numpy() > 0
         self.ring.restart(ended if added else np.ones(self.n_envs, dtype=bool))
 
     def cut_off(self) -> None:
-        """What is added next is of other games; the newest steps were not the end of theirs."""
+        """Truncate the episodes at the newest step; the next steps are of other episodes."""
         if self.ring.added:
             newest = self.facts[self.pos - 1]
             newest[:, TIMEOUT] = th.where(newest[:, DONE] > 0, newest[:, TIMEOUT], 1.0)
             self.ring.restart(np.ones(self.n_envs, dtype=bool))
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Remove all steps."""
         self.ring.end_of.fill_(-1)
         self.ring.count.zero_()
         self.restart()
@@ -169,7 +157,7 @@ class FrameReplayBuffer(ReplayBuffer):
         done: Array,
         infos: list[dict[str, Any]],
     ) -> None:
-        """Add a step of every environment; arguments as SB3's, (n_envs, ...)."""
+        """Add a step of every environment; the arguments are SB3's, (n_envs, ...)."""
         shape = (self.n_envs, self.frame_stack, -1)
         self.ring.append(obs.reshape(shape), next_obs.reshape(shape)[:, -1], done)
         facts = np.zeros((self.n_envs, FACTS), dtype=np.float32)
@@ -182,13 +170,15 @@ class FrameReplayBuffer(ReplayBuffer):
             self.full, self.pos = True, 0
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
-        """A batch drawn uniformly, by the same calls of NumPy's generator as SB3's."""
-        if env is not None:
-            raise ValueError("frames are not normalised by VecNormalize")
-        return self.to_device(self.gather(*self.draw(batch_size)))
+        """A batch drawn uniformly, with the same calls of NumPy's generator as SB3's.
 
-    def to_device(self, samples: ReplayBufferSamples) -> ReplayBufferSamples:
-        """What `gather` found, on the samples' device."""
+        :param env: has to be None; frames are not normalized
+        """
+        if env is not None:
+            raise ValueError("frames are not normalized by VecNormalize")
+        return self._to_device(self.gather(*self.draw(batch_size)))
+
+    def _to_device(self, samples: ReplayBufferSamples) -> ReplayBufferSamples:
         if self.storage == self.device:
             return samples
         moved = (None if x is None else x.to(self.device) for x in samples)
@@ -197,20 +187,20 @@ class FrameReplayBuffer(ReplayBuffer):
     def batch(self, batch_size: int, on_device: bool = False) -> Batch:
         """A batch to learn from.
 
-        :param on_device: draw with the device's generator and nothing that waits for it
+        :param on_device: draw with the device's generator, without waiting for the device
         """
         places = self.draw_on_device(batch_size) if on_device else self.draw(batch_size)
-        return Batch(*self.to_device(self.gather(*places)), self.weights(places), places)
+        return Batch(*self._to_device(self.gather(*places)), self.weights(places), places)
 
     def weights(self, places: Places) -> th.Tensor | None:
         """Importance weights, (B, 1); None: all are 1."""
         return None
 
     def update_priorities(self, places: Places, errors: th.Tensor) -> None:
-        """Learn how large the errors of a batch were, (B,): here nothing depends on that."""
+        """Take note of a batch's errors, (B,); without priorities there is nothing to do."""
 
     def prepare(self) -> None:
-        """What has to be done before `draw_on_device`, where that is captured: here nothing."""
+        """Call it before `draw_on_device`; without priorities there is nothing to do."""
 
     def draw(self, batch_size: int) -> Places:
         """Positions and environments, (B,) each."""
@@ -222,17 +212,17 @@ class FrameReplayBuffer(ReplayBuffer):
         )
 
     def draw_on_device(self, batch_size: int) -> Places:
-        """As `draw`, with the device's generator and nothing that waits for it."""
+        """As `draw`, with the device's generator, without waiting for the device."""
         uniform = th.rand(2, batch_size, dtype=th.float64, device=self.storage)
         size = self.ring.count.clamp(max=self.buffer_size)
         return (uniform[0] * size).long(), (uniform[1] * self.n_envs).long()
 
     def gather(self, positions: th.Tensor, envs: th.Tensor) -> ReplayBufferSamples:
-        """The transitions at some places: tensor operations only, on the storage's device.
+        """The transitions at the given places; tensor operations only, on the storage's device.
 
         :param positions: (B,), int64, in [0, size)
         :param envs: (B,), int64
-        :return: observations (B, frame_stack * channels, height, width), the rest (B, 1)
+        :return: observations (B, frame_stack * channels, height, width), all else (B, 1)
         """
         frames = self.ring.window(positions, envs)
         facts = self.facts[positions, envs]
@@ -251,7 +241,10 @@ class FrameReplayBuffer(ReplayBuffer):
         )
 
     def _returns(self, positions: th.Tensor, envs: th.Tensor) -> tuple[th.Tensor, ...]:
-        """Discounted sum of up to `n_steps` rewards, their number, and the last one's position."""
+        """Discounted sum of up to `n_steps` rewards, their number, and the last one's position.
+
+        Each is (B,). A return ends early with its episode, or at the newest step.
+        """
         newest = (self.ring.count - 1) % self.buffer_size
         going = th.ones(len(positions), device=self.storage)
         total, length, last = th.zeros_like(going), th.zeros_like(positions), positions
@@ -261,7 +254,7 @@ class FrameReplayBuffer(ReplayBuffer):
             total = total + facts[:, REWARD] * self._powers[step] * going
             length = length + going.long()
             last = th.where(going > 0, at, last)
-            # Behind the newest step comes the oldest one, of another time.
+            # The oldest step comes after the newest one in the ring.
             stops = (facts[:, DONE] > 0) | (facts[:, TIMEOUT] > 0) | (at == newest)
             going = going * (~stops).float()
         return total, length, last

@@ -1,7 +1,7 @@
 """SB3's DQN, faster, and with the options of the papers that followed.
 
-With every option off it is the same algorithm on other memory and in fewer calls, but for
-epsilon-greedy exploration, which is sampled per environment.
+With every option off it is the same algorithm in another memory layout and in fewer calls, except
+that epsilon-greedy exploration is sampled per environment.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
@@ -23,24 +24,23 @@ from custom.policies import Distribution
 from custom.prioritized import PrioritizedFrameReplayBuffer
 from custom.update import Actor, Update, can_be_captured, takes_scaled
 
-HAVE_MODES = (th.nn.modules.dropout._DropoutNd, th.nn.modules.batchnorm._NormBase)
-LOSS_EVERY = 100  # updates on a GPU, for which reading a loss waits
+LOSS_EVERY = 100  # updates on a GPU between two readings of the loss, which stall it
 Array = npt.NDArray[Any]
 
 
 class AtariDQN(AtariOffPolicy, DQN):
-    """DQN on screens (Mnih et al. 2015), with the arguments of SB3's and of `AtariOffPolicy`.
+    """DQN on screens (Mnih et al. 2015), with the arguments of SB3's DQN and of `AtariOffPolicy`.
 
     With ``engine=Engine(update="sb3", buffer="sb3")`` and no option it is SB3's, bit for bit.
 
     :param double_q: the online network chooses the next action (van Hasselt et al. 2016)
-    :param loss: ``huber`` or ``mse``, of the TD error; distributions have losses of their own
-    :param munchausen_alpha: see `Munchausen`, as for the next two; 0: none
+    :param loss: ``huber`` or ``mse`` of the TD error; distributions have their own losses
+    :param munchausen_alpha: see `Munchausen`, also for the next two; 0: none
     :param exploration_decay: above 0, epsilon falls exponentially at this rate per step, from
-        `exploration_initial_eps` towards `exploration_final_eps`, however long the run
+        `exploration_initial_eps` towards `exploration_final_eps`, whatever the budget
     :raises ValueError: options that exclude each other
-    :raises NonFiniteError: from `learn`, before a number that is not finite reaches the weights; on
-        a GPU within `LOSS_EVERY` updates of it
+    :raises NonFiniteError: from `learn`, before a NaN or infinity reaches the weights; on a GPU up
+        to `LOSS_EVERY` updates later
     """
 
     def __init__(
@@ -67,15 +67,14 @@ class AtariDQN(AtariOffPolicy, DQN):
         self._speed_up()
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
-        """As SB3's; updates take up what was changed since, another replay for one."""
+        """As SB3's; updates then use what may have been replaced, such as the replay."""
         self._update = None
         return super()._setup_learn(*args, **kwargs)
 
     def _speed_up(self) -> None:
-        """After anything that makes parameters or an optimizer anew."""
+        """Call it after parameters or an optimizer have been replaced."""
         self._update = self._actor = None
-        self._loss()  # says what cannot be combined before anything is trained
-        self._has_modes = any(isinstance(m, HAVE_MODES) for m in self.policy.modules())
+        self._loss()  # refuses options that exclude each other, before any training
         self._is_noisy = bool(noisy_layers(self.q_net))
         if self.engine.precision == "tf32":
             th.set_float32_matmul_precision("high")
@@ -89,12 +88,8 @@ class AtariDQN(AtariOffPolicy, DQN):
         last = list(self.q_net.q_net)[-1]
         distribution = last if isinstance(last, Distribution) else None
         constants = self.munchausen_alpha, self.munchausen_temperature, self.munchausen_clip
-        return make_loss(self.loss, self.double_q, Munchausen(*constants), distribution)
-
-    @property
-    def is_captured(self) -> bool:
-        """Updates run as a CUDA graph."""
-        return self._update is not None and self._update.is_captured
+        munchausen = Munchausen(*constants) if self.munchausen_alpha else None
+        return make_loss(self.loss, self.double_q, munchausen, distribution)
 
     def _on_step(self) -> None:
         super()._on_step()
@@ -105,25 +100,23 @@ class AtariDQN(AtariOffPolicy, DQN):
             self.logger.record("rollout/exploration_rate", self.exploration_rate)
 
     def _greedy(self, observation: Array) -> Array:
-        """Noisy layers explore, too, where there is an observation for each environment."""
+        """As the policy's; with one observation per environment it is faster, and noisy."""
         fast = self.engine.update == "fast" and takes_scaled(self.q_net)
-        if not (fast or self._is_noisy) or not self._is_of_games(observation):
+        shape = (self.n_envs, *(self.observation_space.shape or ()))
+        if not (fast or self._is_noisy) or np.shape(observation) != shape:
             return super()._greedy(observation)
         if self._actor is None:
             self._actor = Actor(self.q_net, self.n_envs)
         return self._actor(observation)
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
-        """Make gradient steps; losses are logged, on a GPU every `LOSS_EVERY` updates."""
-        if self._has_modes:
-            self.policy.set_training_mode(True)
+        """Make gradient steps; log their loss, on a GPU every `LOSS_EVERY` updates."""
+        self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         if isinstance(self.replay_buffer, PrioritizedFrameReplayBuffer):
             self.replay_buffer.anneal(1 - self._current_progress_remaining)
         if self._update is None or self._update.batch_size != batch_size:
             self._update = self.make_update(batch_size)
-            if self.engine.update == "fast" and can_be_captured(self.policy, self.replay_buffer):
-                self._update.capture()
         self._update(gradient_steps)
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
@@ -134,14 +127,14 @@ class AtariDQN(AtariOffPolicy, DQN):
             self.logger.record("train/gradient_norm", norm)
 
     def make_update(self, batch_size: int) -> Update:
-        """What makes the gradient steps."""
+        """The gradient step for this learner's networks, replay and options."""
         assert self.replay_buffer is not None
         return Update(
             self.policy,
             self.replay_buffer,
             self._loss(),
             self.engine,
-            normalizes=self._vec_normalize_env,
+            vec_normalize=self._vec_normalize_env,
             batch_size=batch_size,
             double_q=self.double_q,
             gamma=self.gamma,
@@ -150,22 +143,21 @@ class AtariDQN(AtariOffPolicy, DQN):
         )
 
     def _update_learning_rate(self, optimizers: Any) -> None:
+        """As SB3's; a rate on the device, where a CUDA graph reads it, is changed in place."""
         rate = self.lr_schedule(self._current_progress_remaining)
         self.logger.record("train/learning_rate", rate)
-        for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
-            for group in optimizer.param_groups:
-                if isinstance(group["lr"], th.Tensor):  # a graph reads it there
-                    group["lr"].fill_(rate)
-                else:
-                    group["lr"] = rate
+        for group in optimizers.param_groups:
+            if isinstance(group["lr"], th.Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     def set_parameters(
         self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto"
     ) -> None:
-        """As SB3's; what was loaded is then laid out for speed."""
+        """As `AtariOffPolicy`'s, then lay the parameters out for speed."""
         super().set_parameters(load_path_or_dict, exact_match, device)
         self._speed_up()
 
     def _excluded_save_params(self) -> list[str]:
-        own = ("_update", "_actor", "_has_modes", "_is_noisy")
-        return [*super()._excluded_save_params(), *own]
+        return [*super()._excluded_save_params(), "_update", "_actor", "_is_noisy"]

@@ -1,6 +1,6 @@
-"""How fast a recipe is computed; what is learnt is the recipe's.
+"""How fast a recipe is computed; the recipe says what is learnt.
 
-Defaults are those of `make train`: the same algorithm, with float32's own rounding.
+The defaults are those of `make train`: the same algorithm, up to the rounding of float32.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
-
-from custom.errors import UserError
 
 BUFFERS = ("frames", "sb3")
 STORAGES = ("auto", "cpu")
@@ -21,13 +19,13 @@ PRECISIONS = ("float32", "tf32", "bf16")
 class Engine:
     """Settings of the engine.
 
-    :param buffer: ``frames``: `FrameReplayBuffer`; ``sb3``: what the recipe names, or SB3's
-    :param storage: where ``frames`` lie: ``auto`` (with the network), ``cpu``
-    :param update: ``fast``, or ``sb3`` for its arithmetic bit for bit
+    :param buffer: ``frames`` (`FrameReplayBuffer`), or ``sb3`` (the recipe's, or SB3's)
+    :param storage: where ``frames`` lie: ``auto`` (on the network's device if they fit), or ``cpu``
+    :param update: ``fast``, or ``sb3`` for SB3's arithmetic bit for bit
     :param precision: of the network: ``float32`` as PyTorch is set up, ``tf32`` on a GPU, ``bf16``
-    :param n_envs: environments at the recipe's own ratio of updates; 0: as the recipe says
-    :param workers: processes that play in training; 0: as many as threads, where that pays
-    :param threads: of PyTorch on the CPU; 0: as PyTorch chooses
+    :param n_envs: games at once, with the recipe's ratio of updates to steps; 0: the recipe's
+    :param workers: processes that play in training; 0: one per thread, where that is faster
+    :param threads: PyTorch's on the CPU; 0: PyTorch's choice
     """
 
     buffer: str = "frames"
@@ -40,11 +38,6 @@ class Engine:
 
     @classmethod
     def recorded(cls, facts: Mapping[str, Any]) -> Engine:
-        """The engine of a run or a study, from what was written down of it.
-
-        :raises UserError: it was one that this version no longer has
-        """
-        if facts.get("env", "sb3") != "sb3":
-            raise UserError("it was trained with ENGINE=native, which is gone; train anew")
+        """The engine of a run or a study, from its record; unknown settings are ignored."""
         names = [field.name for field in fields(cls) if field.name in facts]
         return cls(**{name: facts[name] for name in names})

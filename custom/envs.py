@@ -1,4 +1,4 @@
-"""A vector of games as a recipe plays them: SB3's wrappers, in one process or in several."""
+"""Vectors of games with a recipe's wrappers, in one process or in several."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecTransposeImage
 
 from custom.recipe.games import FULL_ACTION_ROMS, V4_SUFFIX, Game, all_games
-from custom.recipe.model import PAPERS_WRAPPER, Hyperparams, wrapper_items
+from custom.recipe.model import PAPERS_WRAPPER, EnvWrapper, Hyperparams, wrapper_items
 from custom.stacks import RepeatFirstFrame
 from custom.workers import WorkerVecEnv
 from custom.wrappers import NOOP_MAX
 
-MAX_FRAMES = 108_000  # of a game: 30 minutes of play at 60 frames a second
+MAX_FRAMES = 108_000  # of a game: 30 minutes at 60 frames per second
 OUR_ENTRY = "custom.envs:AtariEnv"
-FEWEST_GAMES = 4  # from which on several processes pay: docs/performance.md
+FEWEST_GAMES = 4  # from which on several processes are faster: docs/performance.md
 
 
-def evaluation_wrapper(hyperparams: Hyperparams) -> list[Any]:
+def evaluation_wrapper(hyperparams: Hyperparams) -> list[dict[str, dict[str, Any]]]:
     """A recipe's wrappers as an evaluation uses them.
 
-    The start is 1-30 no-ops. A lost life is no end in `DeepMindAtariWrapper`, as in the paper;
-    `AtariWrapper` keeps it, because it presses FIRE after a life only then, and an agent that was
-    trained with that never learnt to.
+    A game starts with 1 to 30 no-ops. A lost life does not end the episode with
+    `DeepMindAtariWrapper`, as in the paper. It does with `AtariWrapper`, which presses FIRE after a
+    life only then: an agent that was trained with it has not learnt to press FIRE.
     """
     items = wrapper_items(hyperparams.env_wrapper)
     for path, arguments in items:
@@ -43,18 +43,18 @@ def evaluation_wrapper(hyperparams: Hyperparams) -> list[Any]:
 
 def frame_skip(hyperparams: Hyperparams) -> int:
     """Frames per step of a recipe."""
-    items = [entry for item in evaluation_wrapper(hyperparams) for entry in item.items()]
+    items = wrapper_items(hyperparams.env_wrapper)
     [arguments] = [arguments for path, arguments in items if path.endswith("AtariWrapper")]
     return int(arguments.get("frame_skip", 4))
 
 
 def processes_for(n_envs: int) -> int:
-    """Processes that play so many games: as many as PyTorch has threads, where that pays."""
+    """How many processes play so many games: one per PyTorch thread, if that is faster."""
     return min(th.get_num_threads(), n_envs) if n_envs >= FEWEST_GAMES else 1
 
 
 def processes_of(env: VecEnv | None) -> int:
-    """Processes that play some games."""
+    """How many processes play the games of an environment."""
     base = env.unwrapped if env is not None else None
     return len(base.shares) if isinstance(base, WorkerVecEnv) else 1
 
@@ -62,16 +62,14 @@ def processes_of(env: VecEnv | None) -> int:
 def training_games(
     game: Game, hyperparams: Hyperparams, n_envs: int, seed: int, workers: int, **monitor: Any
 ) -> VecEnv:
-    """Games as an agent of a recipe is trained, by the recipe's own wrappers.
+    """Games as an agent is trained: `make_games` with the recipe's own wrappers.
 
-    :param seed: game ``i`` has the seed ``seed + i``
-    :param workers: processes that play, this one included; 0: `processes_for` them
     :param monitor: ``monitor_dir`` and ``monitor_kwargs`` of SB3's `make_vec_env`
-    :return: as `make_games`
     """
-    items = wrapper_items(hyperparams.env_wrapper)
-    wrappers = [{path: arguments} for path, arguments in items]
-    return _vector(game, hyperparams, wrappers, n_envs, seed, workers, **monitor)
+    wrappers = hyperparams.env_wrapper
+    return make_games(
+        game, hyperparams, n_envs, seed, workers=workers, wrappers=wrappers, **monitor
+    )
 
 
 def make_games(
@@ -79,45 +77,39 @@ def make_games(
     hyperparams: Hyperparams,
     n_envs: int,
     seed: int,
-    render_mode: str | None = None,
-    tap: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] = lambda env: env,
+    *,
     workers: int = 1,
-) -> VecEnv:
-    """Several games in parallel, as an agent of a recipe is evaluated.
-
-    :param seed: game ``i`` has the seed ``seed + i``
-    :param render_mode: ``human`` for a window
-    :param tap: put around the bare environment, below all wrappers of the recipe
-    :param workers: processes that play, this one included; 0: `processes_for` them
-    :return: observations (n_envs, frame_stack, height, width), rewards clipped as in training; the
-        raw score of a full game is in ``info["episode"]["r"]``
-    """
-    wrappers = evaluation_wrapper(hyperparams)
-    return _vector(game, hyperparams, wrappers, n_envs, seed, workers, render_mode, tap)
-
-
-def _vector(
-    game: Game,
-    hyperparams: Hyperparams,
-    wrappers: list[Any],
-    n_envs: int,
-    seed: int,
-    workers: int,
+    wrappers: EnvWrapper | None = None,
     render_mode: str | None = None,
     tap: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] = lambda env: env,
     monitor_dir: Path | None = None,
     monitor_kwargs: dict[str, Any] | None = None,
 ) -> VecEnv:
-    wrap = get_wrapper_class({"env_wrapper": wrappers})
+    """Several games in parallel, by default as an agent is evaluated.
+
+    :param seed: game ``i`` has the seed ``seed + i``
+    :param workers: processes that play, including this one; 0: `processes_for` them
+    :param wrappers: of each game; None: `evaluation_wrapper`
+    :param render_mode: ``human`` for a window
+    :param tap: wraps the bare environment, below all other wrappers
+    :return: observations (n_envs, frame_stack * channels, height, width), rewards as in training;
+        the raw score of a full game is in ``info["episode"]["r"]``
+    """
+    wrap = get_wrapper_class({"env_wrapper": wrappers or evaluation_wrapper(hyperparams)})
     assert wrap is not None
     processes = min(workers, n_envs) or processes_for(n_envs)
+    settings = {
+        "game": game,
+        "env_kwargs": hyperparams.env_kwargs.given,
+        "render_mode": render_mode,
+    }
     env = make_vec_env(
         _bare_game,
         n_envs=n_envs,
         seed=seed,
         monitor_dir=str(monitor_dir) if monitor_dir else None,
         wrapper_class=lambda bare: wrap(tap(bare)),
-        env_kwargs={"game": game, "own": hyperparams.env_kwargs.given, "render_mode": render_mode},
+        env_kwargs=settings,
         vec_env_cls=DummyVecEnv if processes == 1 else WorkerVecEnv,  # type: ignore[arg-type]
         vec_env_kwargs={} if processes == 1 else {"workers": processes, "name": game.env_id},
         monitor_kwargs=monitor_kwargs,
@@ -127,13 +119,15 @@ def _vector(
     return VecTransposeImage(stack(env, hyperparams.frame_stack))
 
 
-def _bare_game(game: Game, own: dict[str, Any], render_mode: str | None) -> gym.Env[Any, Any]:
-    register_games()  # a process of workers has not
-    return gym.make(game.env_id, **(game.env_kwargs | own), render_mode=render_mode)
+def _bare_game(
+    game: Game, env_kwargs: dict[str, Any], render_mode: str | None
+) -> gym.Env[Any, Any]:
+    register_games()  # not yet done in a worker process
+    return gym.make(game.env_id, **(game.env_kwargs | env_kwargs), render_mode=render_mode)
 
 
 def register_games() -> None:
-    """Register ``…NoFrameskip-v4`` for the games that ale_py registers as ``ALE/…-v5`` only."""
+    """Register ``…NoFrameskip-v4`` for games that ale_py registers only as ``ALE/…-v5``."""
     gym.register_envs(ale_py)
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner
     for name, rom in all_games().items():

@@ -1,8 +1,8 @@
-"""A ring of single frames from which stacks are gathered by index.
+"""A ring of single frames, from which stacks are gathered by index.
 
-A stack holds each frame of its neighbours again. Kept once and in their order, frames need only the
-index of the newest one. Where a game ends there is a frame that no next step shows; these few are
-kept apart. Everything is a tensor, so the memory may be a GPU's.
+Consecutive stacks share frames. Stored once and in order, a stack is the index of its newest frame.
+The last frame of an episode is in no later stack; these few are stored separately, as `ends`.
+Everything is a tensor, so it may be in a GPU's memory.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import numpy.typing as npt
 import torch as th
 
 Array = npt.NDArray[Any]
-STEPS_PER_END = 64  # more frequent ends double the memory kept for last frames
+STEPS_PER_END = 64  # the room for last frames doubles if episodes are shorter
 
 
 def zeros(storage: th.device, *shape: int, dtype: Any = np.uint8) -> th.Tensor:
-    """Zeros; on the CPU the system gives the memory as it is filled."""
+    """Zeros; on the CPU, memory is taken only as it is filled."""
     if storage.type == "cpu":
         return th.from_numpy(np.zeros(shape, dtype=dtype))
     return th.from_numpy(np.zeros(0, dtype=dtype)).to(storage).new_zeros(shape)
 
 
 def write(target: th.Tensor, values: Array) -> None:
-    """Copy into a tensor; into a GPU's without waiting for it."""
+    """Copy into a tensor, without waiting if it is a GPU's."""
     if target.is_cuda:  # PyTorch keeps the pinned memory until the copy is done
         target.copy_(th.as_tensor(values).pin_memory(), non_blocking=True)
     elif target.device.type == "cpu":
@@ -37,10 +37,11 @@ def write(target: th.Tensor, values: Array) -> None:
 class FrameRing:
     """The frames of the last steps of several environments.
 
-    :param steps: of each environment that are remembered
-    :param frame_stack: frames of a stack
+    :param steps: steps of each environment that are kept
+    :param frame_stack: frames in a stack
     :param pixels: bytes of a frame
-    :param repeat_first: before the first frame of an episode stands that frame itself, not a blank
+    :param storage: device of the tensors
+    :param repeat_first: an episode's first frame is also before it, instead of blank frames
     """
 
     def __init__(
@@ -54,18 +55,23 @@ class FrameRing:
     ) -> None:
         self.steps, self.n_envs, self.frame_stack = steps, n_envs, frame_stack
         self.repeat_first = repeat_first
-        # A slot a step, the frames before the oldest step, and the one after the newest.
+        # A slot for each step, for the frames before the oldest one, and for one after the newest.
         self._length = steps + frame_stack
         self.frames = zeros(storage, self._length * n_envs + 1, pixels)  # the last stays blank
-        self.older = zeros(storage, steps, n_envs)  # frames of its game in a stack, but the newest
+        self.older = zeros(storage, steps, n_envs)  # earlier frames of the episode in the stack
         self.ends = zeros(storage, max(steps * n_envs // STEPS_PER_END, 16), pixels)
         self.end_of = zeros(storage, steps, n_envs, dtype=np.int32) - 1  # row of `ends`, or -1
         self.count = th.zeros((), dtype=th.int64, device=storage)  # steps ever added
         self._back = th.arange(frame_stack - 1, -2, -1, device=storage)
         self.restart(np.ones(n_envs, dtype=bool))
 
+    def tensors(self) -> dict[str, th.Tensor]:
+        """The content, by name; the first dimension is the step, except in ``ends``."""
+        names = ("frames", "ends", "older", "end_of")
+        return {name: getattr(self, name) for name in names}
+
     def restart(self, ended: Array) -> None:
-        """Take the state at the newest step from the tensors.
+        """Continue after the newest step in the tensors.
 
         :param ended: (n_envs,), where an episode ended with that step
         """
@@ -76,15 +82,15 @@ class FrameRing:
         self._free = [end for end in range(len(self.ends)) if end not in used]
         self._older = self.older[(self.added - 1) % self.steps].cpu().numpy().copy()
         self._following = self._slot(self.added).cpu().numpy().copy()
-        self._last: Array | None = None  # the stacks of the newest step, but their oldest frame
+        self._last: Array | None = None  # stacks of the newest step without their oldest frame
 
     def _slot(self, step: int) -> th.Tensor:
-        """The frames of a step, counted from the first: (n_envs, pixels)."""
+        """The frames of a step, (n_envs, pixels); steps are counted from the first."""
         start = (step + self.frame_stack - 1) % self._length * self.n_envs
         return self.frames[start : start + self.n_envs]
 
     def used_rows(self, steps: int) -> int:
-        """Rows of `frames` that hold anything after so many steps."""
+        """Rows of `frames` in use after a number of steps."""
         if steps >= self.steps:
             return len(self.frames)
         return (steps + self.frame_stack) * self.n_envs
@@ -95,7 +101,7 @@ class FrameRing:
         :param stacks: (n_envs, frame_stack, pixels)
         :param following: (n_envs, pixels), the newest frames after the step
         :param ended: (n_envs,), where an episode ended with the step
-        :raises ValueError: the stacks are not those before with one frame more, nor a beginning
+        :raises ValueError: a stack neither continues the last one nor begins an episode
         """
         pos = self.added % self.steps
         for env in np.flatnonzero(self._end_of[pos] >= 0):
@@ -115,7 +121,7 @@ class FrameRing:
         return np.full(self.n_envs, self.frame_stack - 1, dtype=np.uint8)
 
     def _continue(self, stacks: Array) -> Array:
-        """Where a step does not show the frame that followed the last one, a new game began."""
+        """A stack without the frame that followed the last step begins a new episode."""
         broken = (stacks[:, -1] != self._following).any(axis=1)
         for env in np.flatnonzero(broken):
             self._keep_end(int(env))
@@ -135,7 +141,7 @@ class FrameRing:
         return np.where(starts, 0, grown).astype(np.uint8)
 
     def _keep_end(self, env: int) -> None:
-        """Keep the last frame of a game, which no next step shows."""
+        """Keep the last frame of an episode, which is in no later stack."""
         if not self._free:
             capacity = len(self.ends)
             self.ends = th.cat([self.ends, th.zeros_like(self.ends)])
@@ -149,12 +155,12 @@ class FrameRing:
         self.end_of[pos, env].fill_(end)
 
     def window(self, positions: th.Tensor, envs: th.Tensor) -> th.Tensor:
-        """Stacks and the frame after each; tensor operations only.
+        """Stacks, each with the frame after it; tensor operations only.
 
         :param positions: (B,), int64: step modulo `steps`
         :param envs: (B,), int64
-        :return: (B, frame_stack + 1, pixels), oldest first; what was not yet played is blank, or
-            the first frame
+        :return: (B, frame_stack + 1, pixels), oldest first; before an episode frames are blank, or
+            its first one
         """
         newest = self.count - 1
         step = newest - (newest - positions) % self.steps  # counted from the first
@@ -166,7 +172,7 @@ class FrameRing:
             rows = th.where(self._back > older, len(self.frames) - 1, rows)
         frames = self.frames.index_select(0, rows.flatten()).reshape(*rows.shape, -1)
         end = self.end_of[positions, envs]
-        if not end.is_cuda:  # the few that there are; on a GPU asking how many would wait for it
+        if not end.is_cuda:  # ends are few; on a GPU, counting them would wait for it
             few = (end >= 0).nonzero().flatten()
             frames[few, -1] = self.ends[end[few]]
             return frames

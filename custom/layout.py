@@ -1,22 +1,57 @@
-"""Where the numbers of a network and its optimizer lie, so that they are computed fast.
+"""Memory layout of inputs, networks and optimizers, chosen for speed.
 
-None of this changes what is computed, but for the rounding of float32. What leaves the learner (an
-agent that is saved) is laid out as SB3's.
+It changes nothing that is computed beyond the rounding of float32. A saved agent has SB3's layout.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import cv2
+import numpy as np
 import torch as th
 from stable_baselines3.common.torch_layers import NatureCNN
+from stable_baselines3.dqn.policies import QNetwork
 from torch.optim import Optimizer
 
-WIDE = 2**18  # weights of a layer from which on WideLinear is faster
+WIDE = 2**18  # weights from which WideLinear is faster than Linear
+
+
+class Inputs:
+    """Batches of observations divided by 255, in channels_last buffers that are reused.
+
+    :param buffers: number of batches that exist at once
+    :param dtype: of the scaled observations
+    """
+
+    def __init__(
+        self, network: QNetwork, batch_size: int, buffers: int, dtype: th.dtype = th.float32
+    ) -> None:
+        self._divisor = 255 if network.normalize_images else 1
+        space, device = network.observation_space, network.device
+        shape = (batch_size, *space.shape)  # type: ignore[misc]  # a Box has a shape
+
+        def empty(kind: th.dtype) -> th.Tensor:
+            return th.empty(shape, dtype=kind, device=device, memory_format=th.channels_last)
+
+        self._buffers = [empty(dtype) for _ in range(buffers)]
+        # On a CPU most of the time would go into interleaving the channels; OpenCV is faster.
+        by_opencv = device.type == "cpu" and space.dtype == np.uint8
+        self._bytes = empty(th.uint8) if by_opencv else None
+
+    def scale(self, observations: th.Tensor, buffer: int = 0) -> th.Tensor:
+        """uint8 to [0, 1]: (B, channels, height, width)."""
+        scaled = self._buffers[buffer]
+        if self._bytes is None:
+            return th.div(observations, self._divisor, out=scaled)
+        pixels = self._bytes.permute(0, 2, 3, 1).numpy()
+        for planes, interleaved in zip(observations.numpy(), pixels, strict=True):
+            cv2.merge(list(planes), dst=interleaved)
+        return scaled.copy_(self._bytes).div_(self._divisor)
 
 
 class WideLinear(th.nn.Linear):
-    """A linear layer that multiplies from the left: its product is split among CPU threads.
+    """A linear layer that multiplies from the left, so that CPU threads share the product.
 
     PyTorch's own product of a small batch with a wide layer hardly uses a second thread.
     """
@@ -27,24 +62,34 @@ class WideLinear(th.nn.Linear):
 
 
 def speed_up(policy: th.nn.Module, device: th.device) -> None:
-    """Lay a policy's networks out for convolutions, and its wide layers for threads on a CPU."""
+    """Use channels_last, ReLU in place where the input is not needed, and `WideLinear` on a CPU."""
     policy.to(memory_format=th.channels_last)  # type: ignore[call-overload]  # torch's stub
-    for module in policy.modules():
-        if isinstance(module, NatureCNN):  # in which nobody needs what goes into a ReLU
+    for module in list(policy.modules()):
+        if isinstance(module, NatureCNN):
             for layer in [*module.cnn, *module.linear]:
                 if isinstance(layer, th.nn.ReLU):
                     layer.inplace = True
-    if device.type == "cpu":
-        for module in policy.modules():
-            if type(module) is th.nn.Linear and module.weight.numel() >= WIDE:
-                module.__class__ = WideLinear
+        for name, layer in module.named_children():
+            if (
+                device.type == "cpu"
+                and type(layer) is th.nn.Linear
+                and layer.weight.numel() >= WIDE
+            ):
+                setattr(module, name, _wide(layer))
+
+
+def _wide(layer: th.nn.Linear) -> WideLinear:
+    """A `WideLinear` with the same parameters."""
+    wide = WideLinear(layer.in_features, layer.out_features, device="meta")  # draws no numbers
+    wide.weight, wide.bias = layer.weight, layer.bias
+    return wide
 
 
 def set_up_optimizer(optimizer: Optimizer, device: th.device, captured: bool) -> None:
-    """Fused where it can be; for a graph, all that changes between steps is on the device.
+    """Use the fused implementation where there is one.
 
-    A fused step walks through the memory of a weight and of its averages side by side, so they must
-    be laid out alike, which those that were loaded are not.
+    :param captured: the optimizer's step becomes part of a CUDA graph, so all that changes between
+        steps has to be on the device
     """
     for group in optimizer.param_groups:
         if group.get("fused", False) is None and not group["foreach"]:
@@ -53,11 +98,12 @@ def set_up_optimizer(optimizer: Optimizer, device: th.device, captured: bool) ->
             group["capturable"] = True
             group["lr"] = th.as_tensor(group["lr"], dtype=th.float32, device=device)
     on_device = captured or any(group.get("fused") for group in optimizer.param_groups)
-    # The first steps of a graph are made eagerly, of which PyTorch would warn.
+    # PyTorch would warn of the first steps, which run eagerly.
     optimizer._warned_capturable_if_run_uncaptured = True
     for weight, state in optimizer.state.items():
         for key, value in state.items():
             if isinstance(value, th.Tensor) and value.shape == weight.shape:
+                # A fused step needs averages in the layout of their weight; loaded ones are not.
                 state[key] = th.empty_like(weight).copy_(value)
             elif isinstance(value, th.Tensor) and on_device:
                 state[key] = value.to(device)  # the number of steps
@@ -70,18 +116,15 @@ def unused_adam(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def plain_state(optimizer: Optimizer) -> dict[str, Any]:
-    """The state of an optimizer as one that was never set up for speed has it."""
+    """The optimizer's state in PyTorch's usual layout, as without `set_up_optimizer`."""
     state = optimizer.state_dict()
     flags = {k: v for k, v in optimizer.defaults.items() if k in ("fused", "capturable")}
     groups = [{**g, **flags, "lr": float(g["lr"])} for g in state["param_groups"]]
-    return {
-        "state": {weight: _plain(values) for weight, values in state["state"].items()},
-        "param_groups": groups,
-    }
+    weights = {weight: _plain(values) for weight, values in state["state"].items()}
+    return {"state": weights, "param_groups": groups}
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Averages in PyTorch's usual layout, the number of steps where it usually is."""
     tensors = {k: v.contiguous() for k, v in values.items() if isinstance(v, th.Tensor)}
     if "step" in tensors:
         tensors["step"] = tensors["step"].cpu()

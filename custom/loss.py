@@ -1,30 +1,36 @@
-"""Losses of DQN for action values, quantiles and atoms, with the targets that they compare with.
+"""Per-transition losses of DQN for action values, quantiles and atoms, each with its target.
 
-All three have the same two methods, so that a gradient step reads alike for each. Time as in rlax:
-``tm1`` is the step that is learnt from, ``t`` the one after it.
+The three classes have the same two methods, so `Update.step` reads alike for each. `target` returns
+what the network should output; call it without gradient. Calling a loss with the network's outputs
+for the states, the actions (B, 1) and the target returns (B, 1) losses and (B,) priorities before
+their exponent, which have no gradient. Time as in rlax: ``tm1`` is the step that is learnt from,
+``t`` the one after it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch as th
 
 from custom.buffers import Batch
-from custom.distributions import (
+from custom.policies import Categorical, Distribution
+from custom.targets import (
+    Discount,
     categorical_loss,
+    double_q_target,
+    munchausen_bonus,
     of_actions,
     project,
     quantile_loss,
     soft_quantiles,
+    soft_target,
     target_quantiles,
+    td_loss,
 )
-from custom.policies import Categorical, Distribution
-from custom.targets import Discount, double_q_target, munchausen_bonus, soft_target, td_loss
 
-# (B, 1), and (B,) errors for prioritized replay, without gradient
-Losses = tuple[th.Tensor, th.Tensor]
+Losses = tuple[th.Tensor, th.Tensor]  # losses and priorities
 
 
 class NextValues(NamedTuple):
@@ -32,7 +38,7 @@ class NextValues(NamedTuple):
 
     :param target_t: of the target network for the next states
     :param chooser_t: for the next states, of the network that chooses the action
-    :param target_tm1: of the target network for the states; where `munchausen` is asked for
+    :param target_tm1: of the target network for the states; only Munchausen needs it
     """
 
     target_t: th.Tensor
@@ -40,25 +46,13 @@ class NextValues(NamedTuple):
     target_tm1: th.Tensor | None
 
 
-class Loss(Protocol):
-    """What `Update` needs of a loss."""
-
-    munchausen: Munchausen | None
-
-    def target(self, batch: Batch, discount: Discount, q: NextValues) -> th.Tensor:
-        """(B, 1) values or (B, N) of a distribution; call it without gradient."""
-
-    def __call__(self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Losses:
-        """Losses of the network's outputs for the states."""
-
-
 @dataclass(frozen=True)
 class Munchausen:
-    """The log-policy in the reward (Vieillard et al. 2020, eq. 2).
+    """The log-policy as part of the reward (Vieillard et al. 2020, eq. 2).
 
-    :param alpha: its share (0.9 in the paper)
+    :param alpha: scale of the log-policy (0.9 in the paper)
     :param temperature: their tau, of the softmax policy (0.03)
-    :param clip: their l_0, the least that the log-policy can be (-1)
+    :param clip: their l_0, the lower bound of the log-policy (-1)
     """
 
     alpha: float
@@ -72,7 +66,7 @@ class Munchausen:
 
 
 class ValueLoss:
-    """The TD error of action values; its size is the priority (Schaul et al. 2016).
+    """TD loss of action values; the TD error is the priority (Schaul et al. 2016).
 
     :param kind: ``huber`` or ``mse``
     """
@@ -85,20 +79,19 @@ class ValueLoss:
         if self.munchausen is not None:
             assert q.target_tm1 is not None
             rewards = self.munchausen.rewards(batch, q.target_tm1)
-            return soft_target(
-                rewards, batch.dones, q.target_t, discount, self.munchausen.temperature
-            )
+            temperature = self.munchausen.temperature
+            return soft_target(rewards, batch.dones, q.target_t, discount, temperature)
         return double_q_target(batch.rewards, batch.dones, q.chooser_t, q.target_t, discount)
 
     def __call__(self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Losses:
-        """The Huber or squared error, and the TD error."""
+        """Losses and TD errors; `q_tm1` is (B, A)."""
         prediction = q_tm1.gather(1, actions)
         errors = (target - prediction.detach()).flatten()
         return td_loss(prediction, target, self.kind), errors
 
 
 class QuantileLoss:
-    """Quantile regression (Dabney et al. 2018); its own size is the priority."""
+    """Quantile regression (Dabney et al. 2018); the loss is the priority."""
 
     def __init__(self, distribution: Distribution, munchausen: Munchausen | None) -> None:
         self.distribution, self.munchausen = distribution, munchausen
@@ -109,14 +102,14 @@ class QuantileLoss:
         if self.munchausen is not None:
             assert q.target_tm1 is not None
             rewards = self.munchausen.rewards(batch, mean(q.target_tm1))
-            following = soft_quantiles(quantiles_t, mean(q.target_t), self.munchausen.temperature)
-            return target_quantiles(rewards, batch.dones, following, discount)
+            soft = soft_quantiles(quantiles_t, mean(q.target_t), self.munchausen.temperature)
+            return target_quantiles(rewards, batch.dones, soft, discount)
         best = mean(q.chooser_t).argmax(dim=1, keepdim=True)
-        following = of_actions(quantiles_t, best)
-        return target_quantiles(batch.rewards, batch.dones, following, discount)
+        chosen = of_actions(quantiles_t, best)
+        return target_quantiles(batch.rewards, batch.dones, chosen, discount)
 
     def __call__(self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Losses:
-        """The quantile Huber loss, twice."""
+        """The quantile Huber loss, twice; `q_tm1` is (B, N * A)."""
         prediction = of_actions(self.distribution.distributions(q_tm1), actions)
         losses = quantile_loss(prediction, target)
         return losses, losses.detach().flatten()
@@ -125,7 +118,7 @@ class QuantileLoss:
 class CategoricalLoss:
     """C51 (Bellemare et al. 2017); the divergence is the priority (Hessel et al. 2018)."""
 
-    munchausen: Munchausen | None = None
+    munchausen = None
 
     def __init__(self, distribution: Categorical) -> None:
         self.distribution = distribution
@@ -134,36 +127,37 @@ class CategoricalLoss:
         """(B, N) probabilities of the atoms."""
         atoms, mean = self.distribution.atoms, self.distribution
         best = mean(q.chooser_t).argmax(dim=1, keepdim=True)
-        following = of_actions(self.distribution.distributions(q.target_t).softmax(dim=1), best)
+        chosen = of_actions(self.distribution.distributions(q.target_t).softmax(dim=1), best)
         positions = target_quantiles(batch.rewards, batch.dones, atoms[None], discount)
-        return project(following, positions, atoms)
+        return project(chosen, positions, atoms)
 
     def __call__(self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Losses:
-        """The divergence, twice."""
+        """The KL divergence, twice; `q_tm1` is (B, N * A)."""
         prediction = of_actions(self.distribution.distributions(q_tm1), actions)
         losses = categorical_loss(prediction, target)
         return losses, losses.detach().flatten()
 
 
+Loss = ValueLoss | QuantileLoss | CategoricalLoss
+
+
 def make_loss(
-    kind: str, double_q: bool, munchausen: Munchausen, distribution: Distribution | None
+    kind: str, double_q: bool, munchausen: Munchausen | None, distribution: Distribution | None
 ) -> Loss:
-    """The loss of a recipe's options.
+    """The loss for a learner's options.
 
     :param kind: ``huber`` or ``mse``, for action values
-    :param munchausen: with ``alpha`` 0 for none
-    :param distribution: of the return, or None for its expectation
+    :param distribution: how the network's outputs form distributions; None: they are action values
     :raises ValueError: options that exclude each other
     """
-    if munchausen.alpha and double_q:
+    if munchausen is not None and double_q:
         raise ValueError("munchausen_alpha takes no maximum to choose; delete double_q")
-    if munchausen.alpha and isinstance(distribution, Categorical):
+    if munchausen is not None and isinstance(distribution, Categorical):
         raise ValueError("munchausen_alpha is not for n_atoms; write n_quantiles instead")
     if kind != "huber" and distribution is not None:
-        raise ValueError(f"loss {kind} is of plain values, not of distributions; delete it")
-    used = munchausen if munchausen.alpha else None
+        raise ValueError(f"loss {kind} is for action values, not for distributions; delete it")
     if distribution is None:
-        return ValueLoss(kind, used)
+        return ValueLoss(kind, munchausen)
     if isinstance(distribution, Categorical):
         return CategoricalLoss(distribution)
-    return QuantileLoss(distribution, used)
+    return QuantileLoss(distribution, munchausen)

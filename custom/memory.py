@@ -1,9 +1,8 @@
-"""How much memory a replay takes and how much there is, asked before anything is allocated."""
+"""Memory that a replay needs and memory that is free, compared before anything is allocated."""
 
 from __future__ import annotations
 
 import os
-import resource
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +10,14 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.utils import get_device
 
-from custom import buffers
+from custom.buffers import bytes_per_step
 from custom.errors import UserError
 from custom.recipe.model import Hyperparams
 
 RESERVE = 10**9  # bytes left to the program itself, the networks and the evaluation
 CGROUP_FILES = (  # limit and usage of a container; version 2, then 1
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-    ),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
 
 
@@ -38,15 +34,12 @@ def bytes_per_stacked_step(observation_space: spaces.Box, optimize_memory_usage:
 
 
 def available_memory() -> int:
-    """Bytes that this process can still take: of the machine, of its container, of its limits."""
+    """Bytes that this process can still take, of the machine and of its container."""
     limits = [_machine()]
     for limit, usage in CGROUP_FILES:
         most, used = _number(Path(limit)), _number(Path(usage))
         if most is not None and used is not None:
-            limits.append(most - used + _reclaimable(Path(limit).parent / "memory.stat"))
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY:
-        limits.append(soft - _address_space())
+            limits.append(most - used + _file_cache(Path(limit).parent / "memory.stat"))
     return max(min(limits), 0)
 
 
@@ -56,21 +49,15 @@ def _machine() -> int:
         for line in meminfo.read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # macOS: all there is
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # macOS: total memory
 
 
-def _reclaimable(stat: Path) -> int:
-    """Bytes of a container's file cache, which it counts as used and gives up when asked."""
+def _file_cache(stat: Path) -> int:
+    """Bytes of a container's file cache, which count as used and are freed on demand."""
     if not stat.is_file():
         return 0
     fields = dict(line.split() for line in stat.read_text().splitlines())
     return int(fields.get("inactive_file", 0))
-
-
-def _address_space() -> int:
-    """Bytes of addresses that this process has taken."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[0]) * resource.getpagesize() if statm.is_file() else 0
 
 
 def _number(file: Path) -> int | None:
@@ -81,18 +68,18 @@ def _number(file: Path) -> int | None:
 
 
 def replay_size(hyperparams: Hyperparams) -> int:
-    """Steps that a run's replay has to hold: not more than its budget, and one more in making."""
+    """Steps that a run's replay has to hold: `buffer_size`, or its budget if that is smaller."""
     return min(hyperparams.buffer_size, hyperparams.n_timesteps + hyperparams.n_envs)
 
 
 def gpu_has_room(size: int, device: th.device) -> bool:
-    """Whether a device is a GPU with so many bytes free, besides what training takes."""
+    """Whether a device is a GPU with that many bytes free, besides what training takes."""
     return device.type == "cuda" and th.cuda.mem_get_info(device)[0] - RESERVE > size
 
 
 def largest_replay(observation_space: spaces.Box, hyperparams: Hyperparams) -> int:
-    """Steps of the largest `FrameReplayBuffer` that fits into the memory of this machine."""
-    a_step = buffers.bytes_per_step(observation_space, hyperparams.frame_stack)
+    """Steps of the largest `FrameReplayBuffer` that fits into this machine's memory."""
+    a_step = bytes_per_step(observation_space, hyperparams.frame_stack)
     return max(available_memory() - RESERVE, 0) // a_step
 
 
@@ -104,24 +91,25 @@ def check_replay(
     device: th.device | str = "cpu",
     storage: str = "auto",
 ) -> None:
-    """Refuse a replay that does not fit into the memory there is.
+    """Refuse a replay that does not fit into memory.
 
-    :param storage: ``auto`` for the device's memory where there is room, or ``cpu``
-    :param frames: it is a `FrameReplayBuffer`, where the recipe names no other
-    :raises UserError: too large, with the largest `buffer_size` that fits
+    :param file: the recipe's, for the message
+    :param frames: the engine uses `FrameReplayBuffer`, unless the recipe names another
+    :param storage: ``auto`` for the device's memory if it fits, or ``cpu``
+    :raises UserError: too large; it names the largest `buffer_size` that fits
     """
     size = replay_size(hyperparams)
     if frames and not hyperparams.replay_buffer_class:
-        a_step = buffers.bytes_per_step(observation_space, hyperparams.frame_stack)
+        a_step = bytes_per_step(observation_space, hyperparams.frame_stack)
         if storage == "auto" and gpu_has_room(size * a_step, get_device(device)):
             return
     else:
         a_step = bytes_per_stacked_step(observation_space, hyperparams.optimize_memory_usage)
-    free = available_memory() - RESERVE
+    free = max(available_memory() - RESERVE, 0)
     if size * a_step > free:
-        fits = max(free // a_step // 1000 * 1000, 0)
+        fits = free // a_step // 1000 * 1000
         raise UserError(
             f"{file}: a replay of {size:,} steps needs {size * a_step / 1e9:.1f} GB and"
-            f" {max(free, 0) / 1e9:.1f} GB are free; the largest that fits is {fits:,}"
+            f" {free / 1e9:.1f} GB are free; the largest that fits is {fits:,}"
             f" (set buffer_size: {fits} in a copy of the file)"
         )

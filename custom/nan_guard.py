@@ -1,9 +1,9 @@
-"""Stops training at the first number that is not finite, and says which one it was.
+"""Stop training at the first NaN or infinity, and name the tensor in which it began.
 
-A single NaN reaches every weight within one update, and then nothing tells where it began. The
-guard therefore looks between the gradient and the optimizer's step, while the weights are still
-those that made the loss, and at gradients before clipping has spread one NaN over all of them. Two
-numbers tell whether anything is wrong at all: the loss, and the norm that clipping needs anyway.
+One NaN reaches every weight within one update, and then its origin is lost. The guard therefore
+looks between the gradient and the optimizer's step: the weights are still those that gave the loss,
+and clipping has not yet spread one NaN over all gradients. Two numbers suffice to see that all is
+well: the loss, and the gradient norm that clipping needs anyway.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from custom.errors import NonFiniteError
 
 
 class NanGuard:
-    """Raises `NonFiniteError`, naming the first tensor that had a number that is not finite.
+    """Raises `NonFiniteError` with the name of the first tensor that is not finite.
 
-    :param policy: whose parameters are looked at
-    :param steps: how far the training is, for the message
+    :param policy: its parameters are checked
+    :param steps: the current step, for the message
     """
 
     def __init__(self, policy: BasePolicy, steps: Callable[[], int]) -> None:
@@ -30,7 +30,7 @@ class NanGuard:
         self.steps = steps
 
     def check_loss(self, loss: float) -> None:
-        """Look at a loss after the optimizer's step, when many weights are not finite any more."""
+        """Check a loss after the optimizer's step, when many weights may be non-finite."""
         if not math.isfinite(loss):
             bad = non_finite_parameter(self.policy)
             self._stop(f"the parameter {bad}" if bad else "the target (a reward or the discount)")
@@ -38,12 +38,12 @@ class NanGuard:
     def check_update(
         self, network: nn.Module, q_t: th.Tensor, q_tm1: th.Tensor, loss: th.Tensor, norm: th.Tensor
     ) -> None:
-        """Look at an update before the optimizer's step, in the order in which it was computed.
+        """Check an update before the optimizer's step, in the order of its computation.
 
-        :param network: that learns, with its gradients
-        :param q_t: of the target network
-        :param q_tm1: of the network that learns
-        :param norm: of all gradients
+        :param network: the online network, with gradients
+        :param q_t: outputs of the target network
+        :param q_tm1: outputs of the online network
+        :param norm: of all gradients together
         """
         if th.isfinite(th.stack([loss.detach(), norm])).all():
             return
@@ -57,8 +57,8 @@ class NanGuard:
         bad_gradients = [n for n, g in gradients.items() if g is None or not th.isfinite(g).all()]
         if len(bad_gradients) == len(gradients) or not th.isfinite(loss):
             self._stop("the target (a reward or the discount)")
-        if bad_gradients:  # or else they are large ones, whose squares are infinite
-            # The last one comes first in backpropagation's order.
+        if bad_gradients:  # otherwise they are large, and only their squares are infinite
+            # Backpropagation reaches the last one first.
             self._stop(f"the gradient of q_net.{bad_gradients[-1]}")
 
     def _stop(self, tensor: str) -> None:
@@ -69,9 +69,9 @@ class NanGuard:
 
 
 def non_finite_parameter(policy: BasePolicy) -> str | None:
-    """The first parameter, of the target network too, that has a value that is not finite."""
+    """The first parameter, including those of the target network, with a NaN or infinity."""
     parameters = dict(policy.named_parameters())
-    largest = th._foreach_norm(list(parameters.values()), math.inf)  # one number each, in one call
+    largest = th._foreach_norm(list(parameters.values()), math.inf)  # one call for all of them
     if th.isfinite(th.stack(largest)).all():
         return None
     return next(name for name, value in parameters.items() if not th.isfinite(value).all())

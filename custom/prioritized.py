@@ -10,11 +10,11 @@ import torch as th
 
 from custom.buffers import FrameReplayBuffer, Places
 
-EPSILON = 1e-6  # no transition's priority falls to 0 (Schaul et al. 2016, section 3.3)
+EPSILON = 1e-6  # keeps priorities above 0 (Schaul et al. 2016, section 3.3)
 
 
 class SumTree:
-    """Sums of priorities in a binary tree: draws and changes many at once in O(log N) operations.
+    """A binary tree of sums: draws and sets many priorities at once in O(log N) operations.
 
     :param size: number of priorities, all 0 at first
     """
@@ -28,25 +28,25 @@ class SumTree:
 
     @property
     def total(self) -> th.Tensor:
-        """The sum of all, a number on the device."""
+        """The sum of all priorities, on the device."""
         return self.nodes[1]
 
     def get(self, leaves: th.Tensor) -> th.Tensor:
-        """Priorities, (B,)."""
+        """Priorities of some leaves, (B,)."""
         return self.nodes[self.leaves + leaves]
 
     def priorities(self) -> th.Tensor:
-        """All of them, (size,), a view; call `add_up` after a change."""
+        """All priorities, (size,), a view; call `add_up` after a change."""
         return self.nodes[self.leaves : self.leaves + self.size]
 
     def add_up(self) -> None:
-        """Make the sums of the priorities anew."""
+        """Compute all sums."""
         for depth in reversed(range(self.depth)):
             level = self.nodes[2 ** (depth + 1) : 2 ** (depth + 2)]
             self.nodes[2**depth : 2 ** (depth + 1)] = level[::2] + level[1::2]
 
     def set(self, leaves: th.Tensor, priorities: th.Tensor) -> None:
-        """Set some; of a leaf that is named twice one of the values counts.
+        """Set the priorities of some leaves; of a leaf that is named twice, one value counts.
 
         :param leaves: (B,), int64
         :param priorities: (B,), at least 0
@@ -58,17 +58,17 @@ class SumTree:
             self.nodes[nodes] = self.nodes[2 * nodes] + self.nodes[2 * nodes + 1]
 
     def draw(self, shares: th.Tensor) -> th.Tensor:
-        """The leaves in which shares of the total lie.
+        """The leaves at which the running sum of priorities reaches shares of the total.
 
         :param shares: (B,), float64 in [0, 1)
-        :return: (B,), int64; never one of priority 0 while there is another
+        :return: (B,), int64; none has priority 0, unless all have
         """
         nodes: th.Tensor = th.ones_like(shares, dtype=th.int64)
         rest = shares * self.total
         for _ in range(self.depth):
             nodes = 2 * nodes
             left, right = self.nodes[nodes], self.nodes[nodes + 1]
-            go_right = (rest >= left) & (right > 0)  # rounding may leave a rest where nothing is
+            go_right = (rest >= left) & (right > 0)  # rounding may lead to an empty subtree
             rest = rest - left * go_right
             nodes = nodes + go_right.long()
         leaves: th.Tensor = nodes - self.leaves
@@ -76,10 +76,10 @@ class SumTree:
 
 
 class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
-    """Draws transitions in proportion to a power of their TD errors.
+    """Draws transitions in proportion to a power of their errors (Schaul et al. 2016, eq. 1).
 
-    :param alpha: the power (0.6; 0.5 in Rainbow)
-    :param beta: of the importance weights at the start (0.4); it rises to 1 with the run
+    :param alpha: the exponent (0.6; 0.5 in Rainbow)
+    :param beta: exponent of the importance weights at the start (0.4); it rises to 1 over the run
     """
 
     def __init__(self, *args: Any, alpha: float = 0.6, beta: float = 0.4, **kwargs: Any) -> None:
@@ -91,14 +91,14 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         self._known = 0  # steps whose transitions have a priority
 
     def anneal(self, progress: float) -> None:
-        """Move beta from its start to 1.
+        """Move beta linearly from its start to 1.
 
-        :param progress: of the run, 0 to 1
+        :param progress: share of the run that is done, 0 to 1
         """
         self.beta.fill_(self.initial_beta + (1 - self.initial_beta) * progress)
 
     def prepare(self) -> None:
-        """Give what was added since the last draw the largest priority there has been."""
+        """Give steps that were added since the last draw the largest priority so far."""
         first = max(self._known, self.ring.added - self.buffer_size)
         if first == self.ring.added:
             return
@@ -109,12 +109,12 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         self._known = self.ring.added
 
     def draw(self, batch_size: int) -> Places:
-        """Positions and environments, (B,) each: one from each of B equal parts of the total."""
+        """Positions and environments, (B,) each: one from each of B equal shares of the total."""
         self.prepare()
         return self._places(th.as_tensor(np.random.random(batch_size)).to(self.storage))
 
     def draw_on_device(self, batch_size: int) -> Places:
-        """As `draw`, with the device's generator; call `prepare` before."""
+        """As `draw`, with the device's generator; call `prepare` first."""
         return self._places(th.rand(batch_size, dtype=th.float64, device=self.storage))
 
     def _places(self, uniform: th.Tensor) -> Places:
@@ -123,9 +123,9 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         return leaves // self.n_envs, leaves % self.n_envs
 
     def weights(self, places: Places) -> th.Tensor:
-        """Importance weights over their largest one (section 3.4): (B, 1), float32.
+        """Importance weights ``(N P)^-beta`` over the largest of the batch (section 3.4).
 
-        ``(N P)^-beta``; N cancels out.
+        :return: (B, 1), float32; N cancels out
         """
         positions, envs = places
         priorities: th.Tensor = self.tree.get(positions * self.n_envs + envs)
@@ -133,7 +133,7 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         return weights.float().reshape(-1, 1).to(self.device)
 
     def update_priorities(self, places: Places, errors: th.Tensor) -> None:
-        """Set those of a batch.
+        """Set the priorities of a batch.
 
         :param errors: (B,), TD errors or losses
         """
@@ -144,24 +144,18 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         self.largest.copy_(th.maximum(self.largest, priorities.max()))
 
     def tensors(self) -> dict[str, th.Tensor]:
-        """Its priorities, (buffer_size, n_envs), and the largest there has been, too."""
+        """As of the uniform replay, with the priorities and the largest one so far."""
         self.prepare()
         priorities = self.tree.priorities().reshape(self.buffer_size, self.n_envs)
         return {**super().tensors(), "priorities": priorities, "largest": self.largest.view(1)}
 
     def shape(self) -> dict[str, float]:
-        """What two replays must agree in to stand for each other."""
+        """As of the uniform replay; priorities hold their exponent."""
         return {**super().shape(), "alpha": self.alpha}
 
     def restart(self) -> None:
-        """Go on behind the newest step that the tensors hold."""
+        """Continue after the newest step in the tensors, which were loaded."""
         super().restart()
         self.tree.priorities()[self.size() * self.n_envs :] = 0
         self.tree.add_up()
         self._known = self.ring.added
-
-    def reset(self) -> None:
-        """Forget everything."""
-        self.tree.nodes.zero_()
-        self.largest.fill_(1)
-        super().reset()

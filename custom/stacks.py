@@ -1,4 +1,4 @@
-"""Frame stacks that begin a game with its first frame instead of blank ones."""
+"""Frame stacks that repeat the first frame of an episode, instead of blank frames before it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stable_baselines3.common.vec_env import VecFrameStack
 
 
 class RepeatFirstFrame(VecFrameStack):
-    """`VecFrameStack` of frames (height, width, channels): the first one fills all places."""
+    """`VecFrameStack` in which the first frame of an episode fills the whole stack."""
 
     def reset(self) -> Any:
         """The first observations: (n_envs, height, width, n_stack * channels)."""
@@ -17,7 +17,7 @@ class RepeatFirstFrame(VecFrameStack):
         return self._fill(np.ones(self.num_envs, dtype=bool))
 
     def step_wait(self) -> Any:
-        """As `VecFrameStack`'s, new games filled."""
+        """As `VecFrameStack`'s, with the stacks of new episodes filled."""
         _, rewards, dones, infos = super().step_wait()
         return self._fill(dones), rewards, dones, infos
 

@@ -1,7 +1,11 @@
-"""Targets and losses of Q-learning: pure functions of tensors.
+"""Targets and losses of Q-learning: pure functions of tensors, hand-checked in their tests.
 
-Time as in rlax: ``tm1`` is the step that is learnt from, ``t`` the one after it. Losses are one
-number for each transition, so that prioritized replay can weigh them.
+Time as in rlax: ``tm1`` is the step that is learnt from, ``t`` the one after it. Shapes: B
+transitions, A actions, N quantiles or atoms. Losses are one number per transition, so that
+prioritized replay can weigh them. Compute targets without gradient.
+
+Throughout, `rewards` are (B, 1), clipped, of one step or discounted over several; `dones` are
+(B, 1), 1 where the episode ended; `discount` is that of the next state's value, a number or (B, 1).
 """
 
 from __future__ import annotations
@@ -19,15 +23,12 @@ def double_q_target(
     q_target: th.Tensor,
     discount: Discount,
 ) -> th.Tensor:
-    """Double Q-learning's target (van Hasselt et al. 2016, eq. 4); call it without gradient.
+    """Double Q-learning target (van Hasselt et al. 2016, eq. 4).
 
-    With the same values for both it is Q-learning's (Mnih et al. 2015, eq. 2).
+    With the same values for both it is the target of Q-learning (Mnih et al. 2015, eq. 2).
 
-    :param rewards: (B, 1), clipped, of one step or discounted over several
-    :param dones: (B, 1), 1 where nothing follows
-    :param q_online: (B, A) next state's values that choose the action
-    :param q_target: (B, A) next state's values that price it
-    :param discount: of the next state's value, a number or (B, 1)
+    :param q_online: (B, A) next-state values that choose the action
+    :param q_target: (B, A) next-state values that price it
     :return: (B, 1)
     """
     best = q_online.argmax(dim=1, keepdim=True)
@@ -37,12 +38,12 @@ def double_q_target(
 def munchausen_bonus(
     q_tm1: th.Tensor, actions: th.Tensor, alpha: float, temperature: float, clip: float
 ) -> th.Tensor:
-    """What Munchausen-DQN adds to the reward: the scaled log-policy of the action that was taken.
+    """The scaled log-policy that Munchausen-DQN adds to the reward (Vieillard et al. 2020, eq. 2).
 
-    Vieillard et al. 2020, eq. 2, with the clipping of their section 3: ``alpha * [tau ln pi]``
-    between `clip` and 0, pi the softmax of the target network's values over the temperature tau.
+    ``alpha * [tau ln pi]``, clipped to [`clip`, 0] (their section 3); pi is the softmax of the
+    target network's values over the temperature tau.
 
-    :param q_tm1: (B, A) by the target network
+    :param q_tm1: (B, A) of the target network
     :param actions: (B, 1), int64
     :param clip: their l_0, below 0
     :return: (B, 1), at most 0
@@ -54,12 +55,12 @@ def munchausen_bonus(
 def soft_target(
     rewards: th.Tensor, dones: th.Tensor, q_t: th.Tensor, discount: Discount, temperature: float
 ) -> th.Tensor:
-    """The target with the soft value of the next state (Vieillard et al. 2020, eq. 1).
+    """Target with the soft value of the next state (Vieillard et al. 2020, eq. 1).
 
     Their sum of ``pi (q - tau ln pi)`` over the actions is ``tau ln sum exp(q / tau)``.
 
     :param rewards: (B, 1), with `munchausen_bonus`
-    :param q_t: (B, A) values of the next state by the target network
+    :param q_t: (B, A) next-state values of the target network
     :return: (B, 1)
     """
     value = temperature * th.logsumexp(q_t / temperature, dim=1, keepdim=True)
@@ -67,12 +68,90 @@ def soft_target(
 
 
 def td_loss(taken: th.Tensor, target: th.Tensor, loss: str) -> th.Tensor:
-    """Of the taken actions' values.
+    """Loss of the TD error.
 
-    :param taken: (B, 1)
+    :param taken: (B, 1) values of the taken actions
     :param target: (B, 1)
-    :param loss: ``huber``, whose gradient is the TD error in [-1, 1], or ``mse``, its square
+    :param loss: ``huber``, whose gradient is the TD error clipped to [-1, 1], or ``mse``
     :return: (B, 1)
     """
     function = functional.smooth_l1_loss if loss == "huber" else functional.mse_loss
     return function(taken, target, reduction="none")
+
+
+def of_actions(distributions: th.Tensor, actions: th.Tensor) -> th.Tensor:
+    """The distributions of the given actions.
+
+    :param distributions: (B, N, A)
+    :param actions: (B, 1), int64
+    :return: (B, N)
+    """
+    index = actions[:, None, :].expand(-1, distributions.shape[1], 1)
+    return distributions.gather(2, index).squeeze(2)
+
+
+def target_quantiles(
+    rewards: th.Tensor, dones: th.Tensor, quantiles: th.Tensor, discount: Discount
+) -> th.Tensor:
+    """Bellman update of each quantile (Dabney et al. 2018, algorithm 1).
+
+    :param quantiles: (B, N) of the next state's action
+    :return: (B, N)
+    """
+    return rewards + (1 - dones) * discount * quantiles
+
+
+def soft_quantiles(quantiles: th.Tensor, q_t: th.Tensor, temperature: float) -> th.Tensor:
+    """Quantiles of the next state under the softmax policy, with its entropy.
+
+    Munchausen-IQN (Vieillard et al. 2020, eq. 5): each is the sum of ``pi (z - tau ln pi)`` over
+    the actions.
+
+    :param quantiles: (B, N, A)
+    :param q_t: (B, A), their means, which define the policy
+    :return: (B, N)
+    """
+    log_policy = functional.log_softmax(q_t / temperature, dim=1)[:, None, :]
+    return (log_policy.exp() * (quantiles - temperature * log_policy)).sum(dim=2)
+
+
+def quantile_loss(quantiles: th.Tensor, targets: th.Tensor) -> th.Tensor:
+    """Quantile Huber loss with kappa 1 (Dabney et al. 2018, eq. 10).
+
+    :param quantiles: (B, N), at the midpoints (i + 0.5) / N
+    :param targets: (B, M)
+    :return: (B, 1): the sum over quantiles of the mean over targets
+    """
+    n = quantiles.shape[1]
+    midpoints = (th.arange(n, device=quantiles.device) + 0.5) / n
+    error = targets[:, None, :] - quantiles[:, :, None]  # (B, N, M)
+    huber = th.where(error.abs() <= 1, 0.5 * error**2, error.abs() - 0.5)
+    weight = (midpoints[None, :, None] - (error.detach() < 0).float()).abs()
+    return (weight * huber).mean(dim=2).sum(dim=1, keepdim=True)
+
+
+def project(probabilities: th.Tensor, positions: th.Tensor, atoms: th.Tensor) -> th.Tensor:
+    """Project a distribution on shifted atoms to the fixed ones (Bellemare et al. 2017, eq. 7).
+
+    :param probabilities: (B, N)
+    :param positions: (B, N), the atoms after the Bellman update
+    :param atoms: (N,), equally spaced
+    :return: (B, N)
+    """
+    spacing = atoms[1] - atoms[0]
+    distance = (positions.clamp(atoms[0], atoms[-1])[:, None, :] - atoms[None, :, None]).abs()
+    return ((1 - distance / spacing).clamp(min=0) * probabilities[:, None, :]).sum(dim=2)
+
+
+def categorical_loss(logits: th.Tensor, target: th.Tensor) -> th.Tensor:
+    """KL divergence of the target from the network's probabilities, KL(target, network).
+
+    Its gradient is that of the cross entropy (Bellemare et al. 2017, algorithm 1). It is 0 where
+    they are equal, so it can be the priority (Hessel et al. 2018).
+
+    :param logits: (B, N)
+    :param target: (B, N) probabilities
+    :return: (B, 1)
+    """
+    log_network = functional.log_softmax(logits, dim=1)
+    return (th.xlogy(target, target) - target * log_network).sum(dim=1, keepdim=True)

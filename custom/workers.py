@@ -1,7 +1,7 @@
-"""Games shared out among processes, each of which steps a `DummyVecEnv` of its share.
+"""Games shared out among processes, each of which steps a `DummyVecEnv` with its share.
 
-SB3's `SubprocVecEnv` takes one process for each game, which costs more than it brings where there
-are more games than cores (docs/performance.md).
+SB3's `SubprocVecEnv` needs one process per game, which is slower where there are more games than
+cores (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.util import Finalize
+from operator import attrgetter, methodcaller
 from typing import Any
 
 import gymnasium as gym
@@ -23,21 +24,21 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 
 from custom.errors import UserError
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # for this process alone
-PATIENCE = 60.0  # seconds; a step takes milliseconds, and the start of a game half a second
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # only the main process receives them
+PATIENCE = 60.0  # seconds for a process to close its games
 Games = Sequence[Callable[[], gym.Env[Any, Any]]]
 
 
 class WorkerVecEnv(VecEnv):
-    """Steps the games as one `DummyVecEnv` of all of them would; this process steps a share, too.
+    """Steps games as one `DummyVecEnv` with all of them would; this process steps a share, too.
 
-    Ctrl-C and SIGTERM do not reach the other processes; they end with this one, even where it is
+    Ctrl-C and SIGTERM do not reach the other processes. They end with this one, even if it is
     killed.
 
     :param games: functions that make them
-    :param workers: number of processes with this one, 2 or more, at most one for each game
+    :param workers: number of processes including this one, from 2 to the number of games
     :param name: of the game, for errors
-    :raises UserError: from any method: a process has died or hangs
+    :raises UserError: from any method: a process has died
     """
 
     def __init__(self, games: Games, workers: int, name: str) -> None:
@@ -45,9 +46,8 @@ class WorkerVecEnv(VecEnv):
         self.shares = np.array_split(np.arange(len(games)), workers)
         self._pipes: list[Connection] = []
         self._processes: list[Any] = []
-        self._unread: list[int] = []  # processes whose answer nobody has read yet
-        self._failure: UserError | None = None
-        # At the interpreter's end, or it would wait for processes that wait for their pipe.
+        self._unread: list[int] = []  # processes whose answer has not been read
+        # The interpreter's end would wait for processes that wait for their pipe.
         Finalize(self, _close, (self._pipes,), exitpriority=10)
         try:
             self._start(games)
@@ -69,25 +69,23 @@ class WorkerVecEnv(VecEnv):
                 self._processes.append(process)
         except OSError as error:  # a long TMPDIR, too many open files or processes
             raise UserError(
-                f"{self._name}: processes for the games cannot be started ({error}); --workers 1"
-                " plays without"
+                f"{self._name}: processes for the games cannot be started ({error});"
+                " give --workers 1"
             ) from None
         self._own = DummyVecEnv([games[i] for i in self.shares[0]])
         self.metadata = self._own.metadata
-        self.call(_are_made)
+        self.call(attrgetter("num_envs"))  # returns once all games are made, or raises
 
     def call(self, function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
-        """Call a function of a module in each process: with its `DummyVecEnv` first.
+        """Call a picklable function in each process, with its `DummyVecEnv` as first argument.
 
-        :param arguments: further ones, each with one value for each process
-        :return: what it returned, one value for each process
+        :param arguments: further arguments, each with one value per process
+        :return: its results, one per process
         """
-        if self._failure is not None:
-            raise self._failure
-        for i in list(self._unread):  # of a call that was broken off, by Ctrl-C for one
+        for i in list(self._unread):  # of a call that was interrupted, e.g. by Ctrl-C
             self._answer(i)
         for i, pipe in enumerate(self._pipes, start=1):
-            with suppress(OSError):  # it has ended; what it said before is read below
+            with suppress(OSError):  # it has died, which `_answer` reports
                 pipe.send((function, *(values[i] for values in arguments)))
             self._unread.append(i)
         answers = [_outcome(function, self._own, *(values[0] for values in arguments))]
@@ -98,23 +96,15 @@ class WorkerVecEnv(VecEnv):
         return answers
 
     def _answer(self, process: int) -> Any:
-        pipe = self._pipes[process - 1]
         try:
-            # The second wait is for the case that this process was suspended (Ctrl-Z) meanwhile.
-            if not (pipe.poll(PATIENCE) or pipe.poll(PATIENCE)):
-                self._fail(process, f"has not answered for {2 * PATIENCE:.0f} seconds")
-            answer = pipe.recv()
+            answer = self._pipes[process - 1].recv()
         except (EOFError, OSError):
-            self._fail(process, "has died")
+            self._kill()
+            share = self.shares[process]
+            games = f"games {share[0]} to {share[-1]}" if len(share) > 1 else f"game {share[0]}"
+            raise UserError(f"{self._name}: the process of {games} has died") from None
         self._unread.remove(process)
         return answer
-
-    def _fail(self, process: int, what: str) -> None:
-        share = self.shares[process]
-        games = f"games {share[0]} to {share[-1]}" if len(share) > 1 else f"game {share[0]}"
-        self._failure = UserError(f"{self._name}: the process of {games} {what}")
-        self._kill()
-        raise self._failure
 
     def _kill(self) -> None:
         for process in self._processes:
@@ -126,12 +116,12 @@ class WorkerVecEnv(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Observations, rewards, dones and infos, as of `DummyVecEnv`."""
+        """Observations, rewards, dones and infos, as `DummyVecEnv` returns them."""
         answers = self.call(_step, [self._actions[share] for share in self.shares])
         obs, rewards, dones, infos, reset_infos = zip(*answers, strict=True)
         self.reset_infos = [info for share in reset_infos for info in share]
-        together = [info for share in infos for info in share]
-        return np.concatenate(obs), np.concatenate(rewards), np.concatenate(dones), together
+        all_infos = [info for share in infos for info in share]
+        return np.concatenate(obs), np.concatenate(rewards), np.concatenate(dones), all_infos
 
     def reset(self) -> np.ndarray:
         """Begin new episodes, with the seeds and options that were set: (n_envs, ...)."""
@@ -144,22 +134,21 @@ class WorkerVecEnv(VecEnv):
         return np.concatenate([obs for obs, _ in answers])
 
     def _of_games(self, method: str, indices: VecEnvIndices, *arguments: Any, **named: Any) -> Any:
-        """What a method of `DummyVecEnv` returns for each of some games."""
+        """Call a method of `DummyVecEnv` for some games; one result per game."""
         chosen = list(self._get_indices(indices))
-        shares = [[i for i in chosen if i in share] for share in self.shares]
+        parts = [[i for i in chosen if i in share] for share in self.shares]
         calls = [
-            (method, arguments, {**named, "indices": [i - share[0] for i in part]})
-            for part, share in zip(shares, self.shares, strict=True)
+            methodcaller(method, *arguments, **named, indices=[i - share[0] for i in part])
+            for part, share in zip(parts, self.shares, strict=True)
         ]
         values: dict[int, Any] = {}
-        for part, answer in zip(shares, self.call(_call, calls), strict=True):
+        for part, answer in zip(parts, self.call(_apply, calls), strict=True):
             values |= zip(part, answer or [], strict=False)
         return [values.get(i) for i in chosen]
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """As `DummyVecEnv`'s."""
-        found: list[Any] = self._of_games("get_attr", indices, attr_name)
-        return found
+        return list(self._of_games("get_attr", indices, attr_name))
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """As `DummyVecEnv`'s."""
@@ -169,23 +158,16 @@ class WorkerVecEnv(VecEnv):
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
     ) -> list[Any]:
         """As `DummyVecEnv`'s."""
-        arguments = method_name, *method_args
-        found: list[Any] = self._of_games("env_method", indices, *arguments, **kwargs)
-        return found
+        return list(self._of_games("env_method", indices, method_name, *method_args, **kwargs))
 
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
         """As `DummyVecEnv`'s."""
-        found: list[bool] = self._of_games("env_is_wrapped", indices, wrapper_class)
-        return found
-
-    def get_images(self) -> Sequence[np.ndarray | None]:
-        """As `DummyVecEnv`'s."""
-        return [image for images in self.call(DummyVecEnv.get_images) for image in images]
+        return list(self._of_games("env_is_wrapped", indices, wrapper_class))
 
     def close(self) -> None:
-        """End the games and the processes; a second time, nothing happens."""
+        """End the games and the processes; a second call does nothing."""
         self._own.close()
         _close(self._pipes)
         for process in self._processes:
@@ -201,10 +183,10 @@ def usable_cores() -> int:
 
 
 def _context() -> Any:
-    """Processes forked by a server that has imported once what takes seconds."""
+    """A fork server, which imports once what takes seconds, and whose forks ignore `STOPPING`."""
     # The second is for the main module, which Python imports again in each of the processes.
     multiprocessing.set_forkserver_preload([__name__, "custom.training.train"])
-    resource_tracker.ensure_running()  # which unblocks signals when it starts, so before the others
+    resource_tracker.ensure_running()  # it unblocks signals when it starts, so it has to be first
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # inherited by all processes
     try:
         forkserver.ensure_running()
@@ -214,14 +196,14 @@ def _context() -> Any:
 
 
 def _close(pipes: list[Connection]) -> None:
-    """On which a process closes its games and ends."""
+    """Close the pipes; a process whose pipe is closed ends."""
     for pipe in pipes:
         pipe.close()
     pipes.clear()
 
 
 def _serve(pipe: Connection, games: CloudpickleWrapper) -> None:
-    """A process: makes its games and answers until the pipe is closed."""
+    """The main function of a process: make its games and answer until the pipe is closed."""
     env = _outcome(DummyVecEnv, games.var)
     with suppress(EOFError, OSError):
         while True:
@@ -238,10 +220,6 @@ def _outcome(function: Callable[..., Any], *arguments: Any) -> Any:
         return error
 
 
-def _are_made(env: DummyVecEnv) -> int:
-    return env.num_envs
-
-
 def _step(env: DummyVecEnv, actions: np.ndarray) -> tuple[Any, ...]:
     return (*env.step(actions), env.reset_infos)
 
@@ -251,6 +229,5 @@ def _reset(env: DummyVecEnv, seeds: list[Any], options: list[Any]) -> tuple[Any,
     return env.reset(), env.reset_infos
 
 
-def _call(env: DummyVecEnv, call: tuple[str, tuple[Any, ...], dict[str, Any]]) -> Any:
-    method, arguments, named = call
-    return getattr(env, method)(*arguments, **named)
+def _apply(env: DummyVecEnv, call: Callable[[DummyVecEnv], Any]) -> Any:
+    return call(env)

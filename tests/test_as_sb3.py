@@ -189,20 +189,6 @@ def test_set_parameters(algorithm: type[DQN], tmp_path: Path) -> None:
     other.learn(40)
 
 
-@own
-@pytest.mark.parametrize("cut", ["all", "param_groups", "state", "averages"])
-def test_a_cut_optimizer_is_told(algorithm: type[DQN], cut: str) -> None:
-    model = model_of(algorithm).learn(40)
-    parameters = model.get_parameters()
-    optimizer = parameters["policy.optimizer"]
-    if cut == "averages":
-        del optimizer["state"][1]["exp_avg"]
-    for name in ["param_groups", "state"] if cut == "all" else [cut]:
-        optimizer.pop(name, None)
-    with pytest.raises(ValueError, match=r"policy\.optimizer: state or param_groups are cut off"):
-        model.set_parameters(parameters)
-
-
 @each
 @pytest.mark.parametrize("epsilon", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("deterministic", [True, False])
@@ -270,12 +256,6 @@ def test_the_number_of_frames_is_that_of_the_environment(
         samples.append(model.replay_buffer.sample(100))
     assert th.equal(samples[0].observations, samples[1].observations)
     assert th.equal(samples[0].next_observations, samples[1].next_observations)
-
-
-@own
-def test_another_number_of_frames_is_refused(algorithm: type[DQN]) -> None:
-    with pytest.raises(ValueError, match="frame_stack is 4 and VecFrameStack stacks 8"):
-        model_of(algorithm, games(n_stack=8), frame_stack=4)
 
 
 def test_stacks_that_are_none_are_seen_at_once() -> None:

@@ -225,37 +225,18 @@ def test_a_saved_replay_goes_on_where_it_was(
     assert [path.name for path in tmp_path.iterdir()] == ["replay"]
 
 
-def test_frames_may_stay_in_their_file(breakout: list[Step], tmp_path: Path) -> None:
-    ours, theirs = both(3)
-    for step in breakout[:350]:
-        ours.add(*step)
-        theirs.add(*step)
-    save_replay(ours, tmp_path / "replay")
-    saved = (tmp_path / "replay" / "frames.npy").read_bytes()
-    again, _ = both(3)
-    load_replay(again, tmp_path / "replay", memory_map=True)
-    assert_same_samples(again, theirs)
-    for step in breakout[350:]:
-        again.add(*step)
-        theirs.add(*step)
-    assert_same_samples(again, theirs)
-    assert (tmp_path / "replay" / "frames.npy").read_bytes() == saved
-
-
 def test_a_foreign_or_damaged_replay_is_refused(breakout: list[Step], tmp_path: Path) -> None:
     ours, _ = both(3)
     ours.add(*breakout[0])
     folder = tmp_path / "replay"
-    with pytest.raises(ValueError, match="is no saved replay"):
+    with pytest.raises(ValueError, match="is not a saved replay"):
         load_replay(ours, folder)
     save_replay(ours, folder)
     smaller, _ = both(3, size=150)
     with pytest.raises(ValueError, match="buffer_size is 100, this replay's is 50"):
         load_replay(smaller, folder)
-    with pytest.raises(ValueError, match="only a full replay"):
-        load_replay(ours, folder, memory_map=True)
     (folder / "frames.npy").write_bytes(b"x")
-    with pytest.raises(ValueError, match="is no saved replay"):
+    with pytest.raises(ValueError, match="is not a saved replay"):
         load_replay(ours, folder)
     assert json.loads((folder / "replay.json").read_text())["steps"] == 1
 
@@ -265,23 +246,11 @@ def change(folder: Path, name: str, changed: Callable[[np.ndarray], np.ndarray])
     np.save(file, changed(np.load(file)))
 
 
-def with_value(array: np.ndarray, value: float) -> np.ndarray:
-    array[3] = value
-    return array
-
-
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "fewer facts": lambda folder: change(folder, "facts", lambda x: x[:-5]),
     "fewer frames": lambda folder: change(folder, "frames", lambda x: x[:-5]),
     "no ends": lambda folder: change(folder, "ends", lambda x: x[:0]),
     "ends as floats": lambda folder: change(folder, "end_of", lambda x: x.astype(float)),
-    "an end that is not there": lambda folder: change(
-        folder, "end_of", lambda x: with_value(x, 99)
-    ),
-    "an older frame than there is": lambda folder: change(
-        folder, "older", lambda x: with_value(x, 9)
-    ),
-    "facts that are not finite": lambda folder: change(folder, "facts", lambda x: x * np.nan),
     "a list": lambda folder: (folder / "replay.json").write_text("[]"),
     "fewer steps": lambda folder: steps_are(folder, 7),
     "steps below 0": lambda folder: steps_are(folder, -5),

@@ -24,7 +24,6 @@ from custom.optimizers import DeepMindRMSprop
 from custom.policies import AtariPolicy
 from custom.qrdqn import AtariQRDQN
 from custom.recipe.games import find_game
-from custom.update import Update
 from tests.conftest import SMALL, typed
 
 PLAIN = Engine(update="sb3", buffer="sb3")
@@ -79,8 +78,7 @@ def test_the_fast_update_is_sb3s_within_rounding() -> None:
     for one in (model, fast):
         update = one.make_update(32)
         for batch in batches:
-            update.fixed = Batch(*batch)
-            update.step()
+            update.step(Batch(*batch))
     plain, quick = (th.cat([p.flatten() for p in weights(m)]) for m in (model, fast))
     moved = (plain - start).abs().max()
     assert moved > 1e-3
@@ -286,65 +284,18 @@ CAPTURED: dict[str, dict[str, Any]] = {
 }
 
 
-class Stand(Captured):
-    """Stands for a graph on the CPU: it calls the function, as a replay would."""
-
-    def __call__(self, key: object = None) -> bool:
-        self._function()
-        return True
-
-
-class Stale(Stand):
-    """A graph that learns from other weights than it should: every second replay does nothing."""
-
-    def __call__(self, key: object = None) -> bool:
-        self._calls += 1
-        return self._calls % 2 == 0 or super().__call__()
-
-
 class Fails(Captured):
     """A graph that cannot be captured."""
 
     def __call__(self, key: object = None) -> bool:
-        self.failed = True
         return False
 
 
-def ready_to_capture(**options: Any) -> tuple[DQN, Update]:
-    model = learner(**{**options, "learning_starts": 10**6})
-    model.learn(90)
-    return model, model.make_update(16)
-
-
-@pytest.mark.parametrize("options", CAPTURED.values(), ids=CAPTURED)
-def test_a_capture_that_learns_as_eagerly_is_used(options: dict[str, Any]) -> None:
-    model, update = ready_to_capture(**options)
-    before, random, tree = weights(model), th.get_rng_state(), model.replay_buffer.tensors()
-    tree = {name: tensor.clone() for name, tensor in tree.items()}
-    assert update.difference_of(Stand) == 0
-    assert update.difference_of(Fails) is None
-    assert all(th.equal(p, q) for p, q in zip(before, weights(model), strict=True))
-    assert th.equal(random, th.get_rng_state())
-    assert all(th.equal(t, model.replay_buffer.tensors()[name]) for name, t in tree.items())
-    assert not model.policy.optimizer.state
-    update.capture(Stand)
-    assert update.is_captured
-    update(3)
-    assert not th.equal(before[0], weights(model)[0])
-
-
-def test_a_capture_that_learns_otherwise_is_not_used(capsys: pytest.CaptureFixture[str]) -> None:
-    _, update = ready_to_capture()
-    update.capture(Stale)
-    assert not update.is_captured
-    assert "updates run eagerly" in capsys.readouterr().out
-    update(2)
-
-
 def test_what_cannot_be_captured_runs_eagerly() -> None:
-    model, update = ready_to_capture()
-    before = weights(model)
-    update.capture(Fails)
+    model = learner(learning_starts=10**6)
+    model.learn(90)
+    update, before = model.make_update(16), weights(model)
+    update._graph = Fails(lambda: None, "update", th.device("cpu"))
     update(1)
     assert not th.equal(before[0], weights(model)[0])
 
@@ -359,14 +310,11 @@ def test_a_captured_update_is_the_eager_one(options: dict[str, Any]) -> None:
         places = th.arange(32, device="cuda") * 9, th.zeros(32, dtype=th.int64, device="cuda")
         model.replay_buffer.draw_on_device = lambda _, places=places: places
         update = model.make_update(32)
-        if captured:
-            update.capture()
-            assert update.is_captured
+        if not captured:
+            update._graph = None
         for _ in range(100):
             update(1)
-        if captured:
-            assert update._graph._graph is not None
-            assert update.is_captured
+        assert not captured or update._graph._graph is not None
         ends.append(th.cat([p.flatten() for p in weights(model)]))
     assert th.allclose(*ends, rtol=1e-4, atol=1e-6)
 
@@ -378,7 +326,7 @@ def test_a_gpu_learns_by_graphs_and_after_a_load_again(
 ) -> None:
     model = learner(device="cuda", n_envs=2, policy_kwargs=policy_kwargs)
     model.learn(300)
-    assert model.is_captured
+    assert model._update._graph._graph is not None
     model.save(tmp_path / "agent.zip")
     model.set_parameters(tmp_path / "agent.zip")
     before = weights(model)

@@ -126,7 +126,6 @@ def learnt(
     model = algorithm(
         options.pop("policy", "CnnPolicy"),
         Picture(rules),
-        frame_stack=1,
         gamma=GAMMA,
         learning_rate=lambda left: 2e-3 * left,
         buffer_size=2000,

@@ -11,6 +11,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 
 from custom import memory
 from custom.errors import UserError
+from tests.conftest import typed
 
 STACK = spaces.Box(0, 255, (4, 84, 84), np.uint8)
 
@@ -32,7 +33,7 @@ def test_a_step_takes_what_sb3_allocates_for_it(optimize: bool) -> None:
 def test_a_replay_that_fits_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 10 * 10**9)
     memory.check_replay(
-        STACK, {"buffer_size": 100_000, "n_timesteps": 10**7}, Path("x.yml"), frames=False
+        STACK, typed({"buffer_size": 100_000, "n_timesteps": 10**7}), Path("x.yml"), frames=False
     )
 
 
@@ -44,7 +45,7 @@ def test_one_that_does_not_is_refused_with_the_largest_that_does(
         UserError, match=r"1,000,000 steps needs 56\.5 GB and 9\.0 GB are free"
     ) as error:
         memory.check_replay(
-            STACK, {"buffer_size": 10**6, "n_timesteps": 10**7}, Path("x.yml"), frames=False
+            STACK, typed({"buffer_size": 10**6, "n_timesteps": 10**7}), Path("x.yml"), frames=False
         )
     assert "buffer_size: 159000" in str(error.value)  # 9e9 / 56,468 bytes a step
 
@@ -52,7 +53,7 @@ def test_one_that_does_not_is_refused_with_the_largest_that_does(
 def test_a_short_run_is_asked_only_for_the_steps_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 10 * 10**9)
     memory.check_replay(
-        STACK, {"buffer_size": 10**6, "n_timesteps": 20_000}, Path("x.yml"), frames=False
+        STACK, typed({"buffer_size": 10**6, "n_timesteps": 20_000}), Path("x.yml"), frames=False
     )
 
 
@@ -61,17 +62,17 @@ FRAMES = {"buffer_size": 10**6, "n_timesteps": 10**7, "frame_stack": 4}
 
 def test_single_frames_fit_where_stacks_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 10 * 10**9)
-    memory.check_replay(STACK, FRAMES, Path("x.yml"), frames=True)
+    memory.check_replay(STACK, typed(FRAMES), Path("x.yml"), frames=True)
     named = {**FRAMES, "replay_buffer_class": "stable_baselines3.common.buffers.ReplayBuffer"}
     for entry, frames in ((FRAMES, False), (named, True)):
         with pytest.raises(UserError, match=r"needs 56\.5 GB"):
-            memory.check_replay(STACK, entry, Path("x.yml"), frames)
+            memory.check_replay(STACK, typed(entry), Path("x.yml"), frames)
 
 
 def test_too_many_single_frames_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 4 * 10**9)
     with pytest.raises(UserError, match=r"needs 7\.2 GB and 3\.0 GB are free.*417,000"):
-        memory.check_replay(STACK, FRAMES, Path("x.yml"), frames=True)
+        memory.check_replay(STACK, typed(FRAMES), Path("x.yml"), frames=True)
 
 
 def test_a_containers_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

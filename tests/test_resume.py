@@ -186,13 +186,6 @@ def test_a_run_goes_on_with_its_own_number_of_threads(
         th.set_num_threads(1)
 
 
-def test_a_run_of_the_native_engine_is_refused(tmp_path: Path) -> None:
-    run = trained(tmp_path, "noise", **STOPPED)
-    run.update(engine={**run.facts["engine"], "env": "native"})
-    with pytest.raises(UserError, match="ENGINE=native, which is gone"):
-        resume(run, "cpu")
-
-
 def test_a_killed_process_goes_on_by_the_command(small_recipe: Path, tmp_path: Path) -> None:
     flags = ["--game", "Pong", "--recipe", small_recipe, "--logs", tmp_path]
     more = ["--seed", 1, "--steps", 5000, "--save-freq", 50, "--eval-freq", 10**9, "--no-report"]

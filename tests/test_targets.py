@@ -9,17 +9,20 @@ import pytest
 import torch as th
 from sb3_contrib.common.utils import quantile_huber_loss
 
-from custom.distributions import (
+from custom.loss import Munchausen, make_loss
+from custom.policies import Categorical, Quantiles
+from custom.targets import (
     categorical_loss,
+    double_q_target,
+    munchausen_bonus,
     of_actions,
     project,
     quantile_loss,
     soft_quantiles,
+    soft_target,
     target_quantiles,
+    td_loss,
 )
-from custom.loss import Munchausen, make_loss
-from custom.policies import Categorical, Quantiles
-from custom.targets import double_q_target, munchausen_bonus, soft_target, td_loss
 
 REWARDS, GOING, OVER = th.tensor([[0.5]]), th.zeros(1, 1), th.ones(1, 1)
 
@@ -143,11 +146,12 @@ def test_a_target_without_probability_on_an_atom_has_a_finite_loss_and_gradient(
     [
         ({"double_q": True, "alpha": 0.9}, "delete double_q"),
         ({"alpha": 0.9, "distribution": Categorical(2, 51, 10.0)}, "is not for n_atoms"),
-        ({"kind": "mse", "distribution": Quantiles(2)}, "not of distributions"),
+        ({"kind": "mse", "distribution": Quantiles(2)}, "not for distributions"),
     ],
 )
 def test_what_does_not_go_together_is_refused(changed: dict[str, Any], message: str) -> None:
     options = {"kind": "huber", "double_q": False, "distribution": None, **changed}
-    munchausen = Munchausen(options.pop("alpha", 0.0), 0.03, -1.0)
+    alpha = options.pop("alpha", 0.0)
+    munchausen = Munchausen(alpha, 0.03, -1.0) if alpha else None
     with pytest.raises(ValueError, match=message):
         make_loss(munchausen=munchausen, **options)

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch as th
+from stable_baselines3.dqn.policies import QNetwork
 
 from custom.buffers import Batch
 from custom.dqn import AtariDQN
-from custom.inputs import Inputs
+from custom.layout import Inputs
 from custom.noisy import NoisyLinear, noise_in, noisy_layers
 from custom.prioritized import EPSILON
 from custom.update import Update
@@ -50,11 +51,6 @@ class Recorder:
         return self.loss(q_tm1, actions, target)
 
 
-def learn_from(update: Update, batch: Batch) -> None:
-    update.fixed = batch
-    update.step()
-
-
 def batch_of(model: AtariDQN) -> Batch:
     return Batch(*model.replay_buffer.gather(*first_places(16)))
 
@@ -67,7 +63,7 @@ def first_places(batch_size: int) -> tuple[th.Tensor, th.Tensor]:
 def test_inputs_are_the_pixels_divided_by_255(dtype: th.dtype) -> None:
     model, _ = ready()
     batch = model.replay_buffer.gather(*first_places(16))
-    inputs = Inputs(model.q_net, 16, copies=2, dtype=dtype)
+    inputs = Inputs(model.q_net, 16, buffers=2, dtype=dtype)
     now, following = inputs.scale(batch.observations, 0), inputs.scale(batch.next_observations, 1)
     assert th.equal(now, (batch.observations / 255).to(dtype))
     assert th.equal(following, (batch.next_observations / 255).to(dtype))
@@ -78,7 +74,7 @@ def test_losses_are_weighed() -> None:
     model, update = ready(prioritized_replay={})
     batch = batch_of(model)
     before = [p.clone() for p in model.q_net.parameters()]
-    learn_from(update, batch._replace(weights=th.zeros(16, 1)))
+    update.step(batch._replace(weights=th.zeros(16, 1)))
     assert all(th.equal(p, q) for p, q in zip(before, model.q_net.parameters(), strict=True))
     assert update._sums[0] == 0
     weights = th.zeros(16, 1)
@@ -87,7 +83,7 @@ def test_losses_are_weighed() -> None:
         q, q_t = model.q_net(batch.observations), model.q_net_target(batch.next_observations)
         target = batch.rewards + (1 - batch.dones) * 0.99 * q_t.max(dim=1, keepdim=True).values
         error = (target - q.gather(1, batch.actions))[3].item()
-    learn_from(update, batch._replace(weights=weights))
+    update.step(batch._replace(weights=weights))
     assert model.q_net.q_net[0].bias.grad.abs().sum() > 0
     assert update._sums[0].item() == pytest.approx(2 * 0.5 * error**2 / 16, rel=1e-3)
 
@@ -125,7 +121,7 @@ def test_double_q_asks_the_online_network_about_the_next_state() -> None:
     batch = batch_of(model)
     online = model.q_net(batch.next_observations).detach()
     target = model.q_net_target(batch.next_observations).detach()
-    learn_from(update, batch)
+    update.step(batch)
     [(_, _, q)] = recorder.targets
     assert th.allclose(q.chooser_t, online, atol=1e-5)
     assert th.allclose(q.target_t, target, atol=1e-5)
@@ -137,14 +133,28 @@ def test_munchausen_asks_the_target_network_about_the_state() -> None:
     recorder = update.loss = Recorder(update.loss)
     batch = batch_of(model)
     target = model.q_net_target(batch.observations).detach()
-    learn_from(update, batch)
+    update.step(batch)
     assert th.allclose(recorder.targets[0][2].target_tm1, target, atol=1e-5)
+
+
+def test_a_forward_pass_of_ones_own_is_learnt_through() -> None:
+    class Halved(QNetwork):
+        def forward(self, obs: th.Tensor) -> th.Tensor:
+            return super().forward(obs) / 2
+
+    model, _ = ready()
+    model.q_net.__class__ = model.q_net_target.__class__ = Halved
+    update, batch = model.make_update(16), batch_of(model)
+    recorder = update.loss = Recorder(update.loss)
+    expected = model.q_net(batch.observations).detach()
+    update.step(batch)
+    assert th.allclose(recorder.predictions[0], expected)
 
 
 def test_returns_of_several_steps_bring_their_discounts() -> None:
     model, update = ready(n_steps=3)
     recorder = update.loss = Recorder(update.loss)
-    learn_from(update, batch_of(model))
+    update.step(batch_of(model))
     discounts = recorder.targets[0][1]
     assert discounts.shape == (16, 1)
     assert th.allclose(discounts, th.full_like(discounts, 0.99**3))
