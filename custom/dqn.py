@@ -117,6 +117,8 @@ class AtariDQN(AtariOffPolicy, DQN):
             self.replay_buffer.anneal(1 - self._current_progress_remaining)
         if self._update is None or self._update.batch_size != batch_size:
             self._update = self.make_update(batch_size)
+            if self.engine.update == "fast" and can_be_captured(self.policy, self.replay_buffer):
+                self._update.capture()
         self._update(gradient_steps)
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")

@@ -157,11 +157,15 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         """As SB3's, but says so if the optimizer starts without its averages.
 
         The state of another kind of optimizer is not loaded; see `save_for_sb3`.
+
+        :raises ValueError: as SB3's, or the state of the optimizer is cut off
         """
         params = load_path_or_dict
         if not isinstance(params, dict):
             _, params, _ = load_from_zip_file(params, device=device, load_data=False)
         state, saved = self.policy.optimizer.state_dict(), params.get("policy.optimizer")
+        if saved is not None and not (saved.get("param_groups") and "state" in saved):
+            raise ValueError("policy.optimizer: state or param_groups are cut off")
         if saved is not None and not saved["state"] and self._n_updates:
             kind = type(self.policy.optimizer).__name__
             say(f"the file keeps no averages of its optimizer: {kind} starts anew")

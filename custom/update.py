@@ -7,6 +7,8 @@ GPU each step is one CUDA graph.
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import numpy.typing as npt
 import torch as th
@@ -16,15 +18,17 @@ from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from custom.buffers import Batch, FrameReplayBuffer
+from custom.console import say
 from custom.engine import Engine
 from custom.frames import write
-from custom.graphs import Captured
+from custom.graphs import WARM_UPS, Captured
 from custom.layout import Inputs
 from custom.loss import Loss, NextValues
 from custom.nan_guard import NanGuard
 from custom.noisy import draw_noise, noise_in, noisy_layers
 from custom.policies import AtariQNetwork
 
+LARGEST_DIFFERENCE = 0.01  # of captured and eager steps, relative to how far the weights moved
 CLIP_EPSILON = 1e-6  # PyTorch adds it to the norm before it divides
 
 
@@ -68,7 +72,7 @@ class Update:
         max_grad_norm: float,
         guard: NanGuard,
     ) -> None:
-        self.policy, self.replay, self.loss = policy, replay, loss
+        self.policy, self.replay, self.loss, self.engine = policy, replay, loss, engine
         self.vec_normalize, self.batch_size, self.double_q = vec_normalize, batch_size, double_q
         self.gamma, self.max_grad_norm, self.guard = gamma, max_grad_norm, guard
         self.q_net, self.q_net_target = policy.q_net, policy.q_net_target
@@ -82,8 +86,6 @@ class Update:
         self._sums = th.zeros(2, device=device)  # of losses and of gradient norms
         self._steps = 0  # in these sums
         self._graph: Captured | None = None
-        if fast and can_be_captured(policy, replay):
-            self._graph = Captured(lambda: self.step(self._batch(on_device=True)), "update", device)
 
     def step(self, batch: Batch) -> None:
         """One gradient step of DQN (Mnih et al. 2015, algorithm 1), from a batch to priorities."""
@@ -159,12 +161,75 @@ class Update:
         self.replay.prepare()
         return self._graph(key=self.replay.ring.ends.data_ptr())  # `ends` may grow
 
+    def capture(self, graph: type[Captured] = Captured) -> None:
+        """Run steps as one graph, if captured and eager steps of copies change weights alike.
+
+        :param graph: what captures them, for tests
+        """
+        difference = self.difference_of(graph)
+        if difference is None:
+            return
+        if difference <= LARGEST_DIFFERENCE:
+            device = self.q_net.device
+            self._graph = graph(lambda: self.step(self._batch(on_device=True)), "update", device)
+        else:
+            say(
+                f"captured updates differ from eager ones by {difference:.1%} of their size:"
+                " updates run eagerly, which is slower"
+            )
+
+    def difference_of(self, graph: type[Captured]) -> float | None:
+        """Distance between captured and eager steps, relative to how far they move the weights.
+
+        Both begin with copies of weights and optimizer and with the same seed, and learn from one
+        batch. The mean over all weights is compared, because Adam turns the rounding of tiny
+        gradients into whole steps of single weights.
+
+        :return: None if steps cannot be captured, which has been said then
+        """
+        assert isinstance(self.replay, FrameReplayBuffer)
+        with th.random.fork_rng(range(th.cuda.device_count())):
+            self.replay.prepare()
+            batch = self.replay.batch(self.batch_size, on_device=True)._replace(places=None)
+            eager, captured = self._copy(), self._copy()
+            run = graph(lambda: captured.step(batch), "update", self.q_net.device)
+            for update, step in ((eager, lambda: eager.step(batch)), (captured, run)):
+                th.manual_seed(0)
+                with noise_in([*update._noise, *update._target_noise]):
+                    for _ in range(WARM_UPS + 2):
+                        step()
+        if run.failed:
+            return None
+        start, one, other = (_vector(update.q_net) for update in (self, eager, captured))
+        apart, moved = float((one - other).abs().mean()), float((one - start).abs().mean())
+        return apart / max(moved, 1e-30)  # with a learning rate of 0 neither moves
+
+    def _copy(self) -> Update:
+        policy = copy.deepcopy(self.policy)
+        policy.optimizer._warned_capturable_if_run_uncaptured = True  # lost by copying
+        return Update(
+            policy,
+            self.replay,
+            self.loss,
+            self.engine,
+            vec_normalize=None,
+            batch_size=self.batch_size,
+            double_q=self.double_q,
+            gamma=self.gamma,
+            max_grad_norm=self.max_grad_norm,
+            guard=self.guard,
+        )
+
     def mean_loss_and_norm(self) -> tuple[float, float]:
         """Mean loss and gradient norm since the last call; waits for the device."""
         loss, norm = (self._sums / max(self._steps, 1)).tolist()
         self._sums.zero_()
         self._steps = 0
         return loss, norm
+
+
+def _vector(network: th.nn.Module) -> th.Tensor:
+    return th.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
 
 class Actor:

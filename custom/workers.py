@@ -25,7 +25,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 from custom.errors import UserError
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # only the main process receives them
-PATIENCE = 60.0  # seconds for a process to close its games
+PATIENCE = 60.0  # seconds; a step takes milliseconds, and the start of a game half a second
 Games = Sequence[Callable[[], gym.Env[Any, Any]]]
 
 
@@ -38,7 +38,7 @@ class WorkerVecEnv(VecEnv):
     :param games: functions that make them
     :param workers: number of processes including this one, from 2 to the number of games
     :param name: of the game, for errors
-    :raises UserError: from any method: a process has died
+    :raises UserError: from any method: a process has died or hangs
     """
 
     def __init__(self, games: Games, workers: int, name: str) -> None:
@@ -96,13 +96,18 @@ class WorkerVecEnv(VecEnv):
         return answers
 
     def _answer(self, process: int) -> Any:
+        pipe = self._pipes[process - 1]
         try:
-            answer = self._pipes[process - 1].recv()
+            # The second wait is for a process that was suspended (Ctrl-Z) in the first.
+            hangs = not (pipe.poll(PATIENCE) or pipe.poll(PATIENCE))
+            answer = None if hangs else pipe.recv()
         except (EOFError, OSError):
+            hangs, answer = False, EOFError
+        if hangs or answer is EOFError:
             self._kill()
-            share = self.shares[process]
+            share, what = self.shares[process], "does not answer" if hangs else "has died"
             games = f"games {share[0]} to {share[-1]}" if len(share) > 1 else f"game {share[0]}"
-            raise UserError(f"{self._name}: the process of {games} has died") from None
+            raise UserError(f"{self._name}: the process of {games} {what}")
         self._unread.remove(process)
         return answer
 

@@ -297,3 +297,15 @@ def test_games_without_a_frame_stack_are_played() -> None:
     single = games().venv  # type: ignore[attr-defined]
     assert isinstance(single, DummyVecEnv)
     assert model_of(AtariDQN, single).learn(60).frame_stack == 1
+
+
+@own
+@pytest.mark.parametrize("cut", ["all", "param_groups", "state"])
+def test_a_cut_optimizer_is_told(algorithm: type[DQN], cut: str) -> None:
+    model = model_of(algorithm).learn(40)
+    parameters = model.get_parameters()
+    optimizer = parameters["policy.optimizer"]
+    for name in ["param_groups", "state"] if cut == "all" else [cut]:
+        optimizer.pop(name, None)
+    with pytest.raises(ValueError, match=r"policy\.optimizer: state or param_groups are cut off"):
+        model.set_parameters(parameters)

@@ -24,6 +24,7 @@ from custom.optimizers import DeepMindRMSprop
 from custom.policies import AtariPolicy
 from custom.qrdqn import AtariQRDQN
 from custom.recipe.games import find_game
+from custom.update import Update
 from tests.conftest import SMALL, typed
 
 PLAIN = Engine(update="sb3", buffer="sb3")
@@ -284,18 +285,65 @@ CAPTURED: dict[str, dict[str, Any]] = {
 }
 
 
+class Stand(Captured):
+    """Stands for a graph on the CPU: it calls the function, as a replay would."""
+
+    def __call__(self, key: object = None) -> bool:
+        self._function()
+        return True
+
+
+class Stale(Stand):
+    """A graph that learns from other weights than it should: every second replay does nothing."""
+
+    def __call__(self, key: object = None) -> bool:
+        self._calls += 1
+        return self._calls % 2 == 0 or super().__call__()
+
+
 class Fails(Captured):
     """A graph that cannot be captured."""
 
     def __call__(self, key: object = None) -> bool:
+        self.failed = True
         return False
 
 
-def test_what_cannot_be_captured_runs_eagerly() -> None:
-    model = learner(learning_starts=10**6)
+def ready_to_capture(**options: Any) -> tuple[DQN, Update]:
+    model = learner(**{**options, "learning_starts": 10**6})
     model.learn(90)
-    update, before = model.make_update(16), weights(model)
-    update._graph = Fails(lambda: None, "update", th.device("cpu"))
+    return model, model.make_update(16)
+
+
+@pytest.mark.parametrize("options", CAPTURED.values(), ids=CAPTURED)
+def test_a_capture_that_learns_as_eagerly_is_used(options: dict[str, Any]) -> None:
+    model, update = ready_to_capture(**options)
+    before, random, tree = weights(model), th.get_rng_state(), model.replay_buffer.tensors()
+    tree = {name: tensor.clone() for name, tensor in tree.items()}
+    assert update.difference_of(Stand) == 0
+    assert update.difference_of(Fails) is None
+    assert all(th.equal(p, q) for p, q in zip(before, weights(model), strict=True))
+    assert th.equal(random, th.get_rng_state())
+    assert all(th.equal(t, model.replay_buffer.tensors()[name]) for name, t in tree.items())
+    assert not model.policy.optimizer.state
+    update.capture(Stand)
+    assert update._graph is not None
+    update(3)
+    assert not th.equal(before[0], weights(model)[0])
+
+
+def test_a_capture_that_learns_otherwise_is_not_used(capsys: pytest.CaptureFixture[str]) -> None:
+    _, update = ready_to_capture()
+    update.capture(Stale)
+    assert update._graph is None
+    assert "updates run eagerly" in capsys.readouterr().out
+    update(2)
+
+
+def test_what_cannot_be_captured_runs_eagerly() -> None:
+    model, update = ready_to_capture()
+    before = weights(model)
+    update.capture(Fails)
     update(1)
     assert not th.equal(before[0], weights(model)[0])
 
@@ -310,8 +358,8 @@ def test_a_captured_update_is_the_eager_one(options: dict[str, Any]) -> None:
         places = th.arange(32, device="cuda") * 9, th.zeros(32, dtype=th.int64, device="cuda")
         model.replay_buffer.draw_on_device = lambda _, places=places: places
         update = model.make_update(32)
-        if not captured:
-            update._graph = None
+        if captured:
+            update.capture()
         for _ in range(100):
             update(1)
         assert not captured or update._graph._graph is not None

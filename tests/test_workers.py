@@ -17,6 +17,7 @@ import pytest
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from custom import workers
 from custom.envs import training_games
 from custom.errors import UserError
 from custom.recipe.games import find_game
@@ -159,17 +160,23 @@ def test_a_script_that_forgets_to_close_ends(end: bool, tmp_path: Path) -> None:
     assert end or not done.stderr
 
 
-def test_a_process_that_dies_is_named() -> None:
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGKILL, "has died"), (signal.SIGSTOP, "does not answer")]
+)
+def test_a_process_that_dies_or_hangs_is_named(
+    number: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "PATIENCE", 0.5)
     env = training_games(find_game("Pong"), RECIPE, 4, 0, 2)
     try:
         env.reset()
         [process] = env.unwrapped._processes
-        os.kill(process.pid, signal.SIGKILL)
-        with pytest.raises(UserError, match="the process of games 2 to 3 has died"):
+        os.kill(process.pid, number)
+        with pytest.raises(UserError, match=f"the process of games 2 to 3 {said}"):
             env.step(np.zeros(4, dtype=int))
         process.join(10)
         assert not process.is_alive()
-        with pytest.raises(UserError, match="the process of games 2 to 3 has died"):
+        with pytest.raises(UserError, match=f"the process of games 2 to 3 {said}"):
             env.reset()
     finally:
         env.close()
