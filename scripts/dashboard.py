@@ -1,4 +1,4 @@
-"""`make dashboard`: look at a study in the browser."""
+"""`make dashboard`: show a study in the browser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def command(args: argparse.Namespace) -> None:
     from custom.tuning import storage, study
 
     name, folder = options.study_of(args)
-    url = storage.existing(args.storage, folder / "study.db")
+    url = storage.address(args.storage, folder / "study.db")
     study.load(url, name)
     say(f"http://{HOST}:{args.port} shows {name}; Ctrl-C ends it")
     try:

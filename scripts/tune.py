@@ -18,7 +18,7 @@ from custom.fanout.task import Launcher, Resources
 from custom.games import Game
 from custom.memory import largest_replay
 from custom.recipes import Recipe, load_recipe
-from custom.tuning.best import write_ranking
+from custom.tuning.best import keep_ranking
 from custom.tuning.files import write_files
 from custom.tuning.finalists import finalists, matrix_of, rank
 from custom.tuning.plan import OBJECTIVES, PRUNERS, Plan
@@ -27,9 +27,9 @@ from scripts import options
 
 
 def command(args: argparse.Namespace) -> None:
-    """Begin or go on with a study, search, say what was found."""
+    """Begin or resume a study, search, rank the finalists."""
     from custom.tuning import storage, study
-    from custom.tuning.search import Search
+    from custom.tuning.search import RESUMES, Search
 
     game = options.game_of(args)
     recipe = load_recipe(args.recipe, game).with_budget(args.steps)
@@ -42,11 +42,15 @@ def command(args: argparse.Namespace) -> None:
     say(describe(plan, name, url, args.trials))
     warn_of_memory(plan, here, args.jobs)
     resources = Resources(args.cpus or max(usable_cores() // args.jobs, 1), args.gpus, args.memory)
-    search = Search(begun, url, args.trials, folder, args.device, resources, args.save_state)
-    search.run(where, args.jobs)
-    write_files(begun, folder)
-    if args.finalists:
-        train_finalists(begun, plan, folder, args, where, resources)
+    search = Search(begun, url, args.trials, folder, args.device, resources)
+    try:
+        search.run(where, args.jobs)
+        write_files(begun, folder)
+        if args.finalists:
+            train_finalists(begun, plan, folder, args, where, resources)
+    except (KeyboardInterrupt, SystemExit):
+        say(RESUMES)
+        raise
     say(f"Study: {folder}")
 
 
@@ -61,21 +65,20 @@ def train_finalists(
     """Train the best trials and the recipe itself on fresh seeds, and rank them."""
     from custom.compare.output import whole_folder, write_all
 
-    found = finalists(study, plan, args.finalists)
+    chosen = finalists(study, plan, args.finalists)
     how = {"device": args.device, "resources": resources, "save_state": args.save_state}
-    say(f"{len(found) - 1} best trials and the recipe itself, on {args.seeds} fresh seeds")
-    matrix = matrix_of(found, plan, folder, args.seeds, **how)
-    failed = matrix.train(where, args.jobs)
-    if failed:
-        say(f"without a ranking: {', '.join(failed)} did not finish; the same command goes on")
+    say(f"{len(chosen) - 1} best trials and the recipe itself, on {args.seeds} fresh seeds")
+    matrix = matrix_of(chosen, plan, folder, args.seeds, **how)
+    if failed := matrix.train(where, args.jobs):
+        say(f"without a ranking: {', '.join(failed)} did not finish")
         raise SystemExit(1)
-    data, ranking = rank(found, plan, matrix)
-    write_ranking(study, ranking, folder)
+    data, ranking = rank(chosen, plan, matrix)
+    keep_ranking(study, ranking)
     with whole_folder(folder / "report") as report:
         write_all(data, report)
     say(f"ranking by {plan.objective} score; report: {folder / 'report' / 'report.html'}")
-    for place, one in enumerate(ranking, start=1):
-        say(f"{place}. {one['name']}: mean {one['mean']:.1f}, {one['verdict']}")
+    for place, row in enumerate(ranking, start=1):
+        say(f"{place}. {row['name']}: mean {row['mean']:.1f}, {row['verdict']}")
 
 
 def plan_of(args: argparse.Namespace, game: Game, recipe: Recipe) -> Plan:
@@ -144,8 +147,7 @@ def describe(plan: Plan, name: str, url: str, n_trials: int) -> str:
 def parser() -> options.Parser:
     """Flags of the command."""
     made = options.shared_parser("scripts.tune", __doc__, "game", "recipe", "seed", "device")
-    several = options.whole(1)
-    add = made.add_argument
+    several, add = options.whole(1), made.add_argument
     add("--trials", type=several, default=50, help="of the study, all machines together")
     add("--steps", type=several, default=1_000_000, help="of each trial")
     add("--search", default="", help="what is searched, e.g. 'learning_rate batch_size'")

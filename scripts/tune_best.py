@@ -14,13 +14,13 @@ from scripts import options
 
 
 def command(args: argparse.Namespace) -> None:
-    """Find the study, write the file, say how to train with it."""
+    """Write the winner's file, and say how to train with it."""
     name, folder = options.study_of(args)
-    found = study.load(storage.existing(args.storage, folder / "study.db"), name)
-    plan = study.plan_of(found)
+    begun = study.load(storage.address(args.storage, folder / "study.db"), name)
+    plan = study.plan_of(begun)
     of = f"-{args.study}" if args.study else ""
     out = args.out or FOLDER / f"{plan.recipe}-tuned-{plan.game.name}{of}.yml"
-    say(write_best(found, plan, folder, out))
+    say(write_best(begun, plan, out))
     recipe = out.stem if out.parent == FOLDER else shlex.quote(str(out))
     flags = " ".join([f"GAME={plan.game.name}", f"RECIPE={recipe}", *engine_flags(plan.engine)])
     say(f"Recipe: {out}, of {plan.steps:,} steps unless STEPS says more: make train {flags}")
@@ -33,7 +33,7 @@ def parser() -> options.Parser:
     made.add_argument(
         "--out",
         type=Path,
-        help="file; default: hyperparams/RECIPE-tuned-GAME.yml, with STUDY behind it",
+        help="file; default: hyperparams/RECIPE-tuned-GAME.yml, STUDY appended if given",
     )
     return made
 
