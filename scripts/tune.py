@@ -67,7 +67,8 @@ def train_finalists(
 
     chosen = finalists(study, plan, args.finalists)
     how = {"device": args.device, "resources": resources, "save_state": args.save_state}
-    say(f"{len(chosen) - 1} best trials and the recipe itself, on {args.seeds} fresh seeds")
+    names = ", ".join(finalist.name for finalist in chosen)
+    say(f"finalists on {args.seeds} fresh seeds each: {names}")
     matrix = matrix_of(chosen, plan, folder, args.seeds, **how)
     if failed := matrix.train(where, args.jobs):
         say(f"without a ranking: {', '.join(failed)} did not finish")

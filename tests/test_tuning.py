@@ -45,6 +45,7 @@ from custom.tuning.study import (
     retry_killed,
     run_trial,
 )
+from scripts import tune
 from tests.compared import PROTOCOL
 from tests.conftest import ROOT, SMALL
 
@@ -268,6 +269,22 @@ def test_a_study_of_somebody_else_is_left_alone(url: str) -> None:
 @pytest.mark.parametrize("text", ["postgresql://u:secret@h/d", "postgresql://h/d?password=secret"])
 def test_no_password_is_shown(text: str) -> None:
     assert "secret" not in shown(address(text, Path()))
+
+
+def test_ctrl_c_says_how_to_resume(
+    tmp_path: Path,
+    small_recipe: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("custom.tuning.search.Search.run", interrupted)
+    flags = [f"--recipe={small_recipe}", f"--logs={tmp_path}", "--steps=1000"]
+    with pytest.raises(KeyboardInterrupt):
+        tune.command(tune.parser().parse_args(flags))
+    assert capsys.readouterr().out.endswith("the same command resumes the search\n")
 
 
 def test_two_processes_share_a_study_without_a_trial_too_many(url: str) -> None:

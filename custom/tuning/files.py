@@ -20,7 +20,6 @@ PLOTS = {
     "history": "plot_optimization_history",
     "slices": "plot_slice",
     "timeline": "plot_timeline",
-    "curves": "plot_intermediate_values",
     "importances": "plot_param_importances",
     "parallel": "plot_parallel_coordinate",
 }
@@ -41,7 +40,9 @@ def write_files(study: optuna.Study, folder: Path) -> None:
         table.drop(columns="evaluations").to_csv(file, index=False)
     with atomic_file(folder / "trials.json", "w") as file:
         table.to_json(file, orient="records", indent=1, double_precision=15)
-    draw(study, folder / "plots")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of plots of few trials
+        draw(study, folder / "plots")
 
 
 def draw(study: optuna.Study, folder: Path) -> None:
@@ -55,14 +56,15 @@ def draw(study: optuna.Study, folder: Path) -> None:
             say(f"no plot of importances: they need {2 * dimensions} complete trials")
             continue
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of plots of few trials
-                page = getattr(optuna.visualization, function)(study)
-                getattr(optuna.visualization.matplotlib, function)(study)
+            page = getattr(optuna.visualization, function)(study)
             page.write_html(folder / f"{name}.html", include_plotlyjs=True)
+            getattr(optuna.visualization.matplotlib, function)(study)
+            figure = plt.gcf()
             if name == "parallel":
-                plt.gcf().set_size_inches(2 + 1.5 * dimensions, 6)
-            plt.savefig(folder / f"{name}.png", dpi=120, bbox_inches="tight")
+                figure.set_size_inches(2 + 1.5 * dimensions, 6)
+            for axes in figure.axes:  # names and numbers of many dimensions would overlap
+                axes.tick_params(axis="x", which="both", labelrotation=60)
+            figure.savefig(folder / f"{name}.png", dpi=120, bbox_inches="tight")
         except (ValueError, RuntimeError, ZeroDivisionError) as error:
             say(f"no plot of {name}: {' '.join(str(error).split())}")
         finally:
