@@ -1,4 +1,4 @@
-"""`make dashboard`: look at a study in the browser."""
+"""`make dashboard`: show a study in the browser."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from custom.errors import UserError
 from scripts import options
 
 HOST = "127.0.0.1"  # whoever reaches it may change the study
+PORT = {"type": options.whole(1, 65535), "default": 8080, "help": "of the page"}
+FLAGS = ("game", "recipe", *options.STUDY, ("port", PORT))
 
 
 def command(args: argparse.Namespace) -> None:
     """Find the study, serve until stopped."""
+    name, folder = options.study_of(args)
     from optuna_dashboard import run_server
 
     from custom.tuning import storage, study
 
-    name, folder = options.study_of(args)
-    url = storage.existing(args.storage, folder / "study.db")
+    url = storage.address(args.storage, folder / "study.db")
     study.load(url, name)
     say(f"http://{HOST}:{args.port} shows {name}; Ctrl-C ends it")
     try:
@@ -27,13 +29,5 @@ def command(args: argparse.Namespace) -> None:
         raise UserError(f"--port {args.port}: cannot be used ({error.strerror})") from None
 
 
-def parser() -> options.Parser:
-    """Flags of the command."""
-    made = options.shared_parser("scripts.dashboard", __doc__, "game", "recipe")
-    options.add_study(made)
-    made.add_argument("--port", type=options.whole(1, 65535), default=8080)
-    return made
-
-
 if __name__ == "__main__":
-    options.main(parser, command)
+    options.main(command)

@@ -8,35 +8,27 @@ from pathlib import Path
 
 from custom.console import say
 from custom.recipe.recipe import FOLDER
-from custom.tuning import storage, study
-from custom.tuning.best import engine_flags, write_best
 from scripts import options
+
+OUT = {"type": Path, "help": "file; default: hyperparams/RECIPE-tuned-GAME[-STUDY].yml"}
+FLAGS = ("game", "recipe", *options.STUDY, ("out", OUT))
 
 
 def command(args: argparse.Namespace) -> None:
-    """Find the study, write the file, say how to train with it."""
+    """Write the winner's file, and say how to train with it."""
     name, folder = options.study_of(args)
-    found = study.load(storage.existing(args.storage, folder / "study.db"), name)
-    plan = study.plan_of(found)
+    from custom.tuning import storage, study
+    from custom.tuning.best import engine_flags, write_best
+
+    begun = study.load(storage.address(args.storage, folder / "study.db"), name)
+    plan = study.plan_of(begun)
     of = f"-{args.study}" if args.study else ""
     out = args.out or FOLDER / f"{plan.recipe}-tuned-{plan.game.name}{of}.yml"
-    say(write_best(found, plan, folder, out))
+    say(write_best(begun, plan, out))
     recipe = out.stem if out.parent == FOLDER else shlex.quote(str(out))
     flags = " ".join([f"GAME={plan.game.name}", f"RECIPE={recipe}", *engine_flags(plan.engine)])
     say(f"Recipe: {out}, of {plan.steps:,} steps unless STEPS says more: make train {flags}")
 
 
-def parser() -> options.Parser:
-    """Flags of the command."""
-    made = options.shared_parser("scripts.tune_best", __doc__, "game", "recipe")
-    options.add_study(made)
-    made.add_argument(
-        "--out",
-        type=Path,
-        help="file; default: hyperparams/RECIPE-tuned-GAME.yml, with STUDY behind it",
-    )
-    return made
-
-
 if __name__ == "__main__":
-    options.main(parser, command)
+    options.main(command)

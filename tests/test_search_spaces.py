@@ -12,8 +12,7 @@ from custom.errors import UserError
 from custom.recipe.games import find_game
 from custom.recipe.model import check
 from custom.recipe.recipe import FOLDER, load_recipe
-from custom.search_spaces import space_of
-from custom.tuning.space import Space
+from custom.tuning.space import Space, space_of
 
 PONG = find_game("Pong")
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.yml"))
@@ -29,9 +28,9 @@ def space(name: str, *search: str, largest: int = 10**6) -> tuple[Space, dict[st
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_first_point_is_the_recipe_itself(name: str) -> None:
     made, values, _ = space(name)
-    trial = optuna.trial.FixedTrial(made.own())
+    trial = optuna.trial.FixedTrial(made.recipe_point())
     chosen = made.suggest(trial)  # refuses what lies outside of its range
-    assert chosen == made.own()
+    assert chosen == made.recipe_point()
     assert made.resolve(chosen) == values
 
 
@@ -48,8 +47,8 @@ def test_a_point_differs_from_the_recipe_in_what_it_names(name: str) -> None:
     made, values, _ = space(name)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for dimension in made.dimensions:
-        own = made.own() | {dimension.name: _other(study, dimension)}
-        if own[dimension.name] != dimension.own:
+        own = made.recipe_point() | {dimension.name: _other(study, dimension)}
+        if own[dimension.name] != dimension.default:
             assert made.resolve(own) != values, dimension.name
 
 
@@ -60,7 +59,7 @@ def _other(study: optuna.Study, dimension: Any) -> Any:
 
 def test_an_epsilon_is_asked_for_with_its_optimizer_alone() -> None:
     made, _, _ = space("dqn")
-    own = made.own()
+    own = made.recipe_point()
     assert own["optimizer"] == "adam"
     assert "adam_eps" in own
     assert "rmsprop_eps" not in own
@@ -74,16 +73,17 @@ def test_an_epsilon_is_asked_for_with_its_optimizer_alone() -> None:
 
 def test_a_recipes_own_optimizer_keeps_what_is_not_searched() -> None:
     made, values, _ = space("dqn-rmsprop")
-    kwargs = made.resolve({**made.own(), "rmsprop_eps": 1e-4})["policy_kwargs"]
+    kwargs = made.resolve({**made.recipe_point(), "rmsprop_eps": 1e-4})["policy_kwargs"]
     assert kwargs["optimizer_kwargs"] == {"alpha": 0.95, "eps": 1e-4}
     assert (
-        made.resolve({**made.own(), "batch_size": 64})["policy_kwargs"] == values["policy_kwargs"]
+        made.resolve({**made.recipe_point(), "batch_size": 64})["policy_kwargs"]
+        == values["policy_kwargs"]
     )
 
 
 def test_the_network_of_a_recipe_stays_but_for_its_width() -> None:
     made, values, _ = space("best")
-    kwargs = made.resolve({**made.own(), "width": 256})["policy_kwargs"]
+    kwargs = made.resolve({**made.recipe_point(), "width": 256})["policy_kwargs"]
     assert kwargs["features_extractor_kwargs"] == {"width": 1, "hidden": [256]}
     assert {**kwargs, "features_extractor_kwargs": {"width": 1, "hidden": [512]}} == values[
         "policy_kwargs"
@@ -99,7 +99,7 @@ def test_a_replay_is_searched_within_the_budget_and_the_memory() -> None:
     [whole] = space("dqn", "buffer_size")[0].dimensions
     assert (whole.distribution.low, whole.distribution.high) == (2000, STEPS)
     [less] = space("dqn", "buffer_size", largest=5000)[0].dimensions
-    assert (less.distribution.high, less.own) == (5000, 5000)
+    assert (less.distribution.high, less.default) == (5000, 5000)
 
 
 def test_noisy_networks_keep_their_exploration() -> None:
@@ -127,5 +127,5 @@ def test_another_batch_leaves_the_epsilon_of_qrdqn_as_it_was() -> None:
 
 def test_noisy_networks_have_a_width() -> None:
     made, values, _ = space("noisy_dqn")
-    kwargs = made.resolve({**made.own(), "width": 256})["policy_kwargs"]
+    kwargs = made.resolve({**made.recipe_point(), "width": 256})["policy_kwargs"]
     assert kwargs == {**values["policy_kwargs"], "features_extractor_kwargs": {"features_dim": 256}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,113 +11,89 @@ from custom.atomic import atomic_file
 from custom.compare.comparison import Data
 from custom.engine import Engine
 from custom.errors import UserError
-from custom.tuning.finalists import RECIPE, best_first
-from custom.tuning.ledger import results
+from custom.tuning.finalists import RECIPE
 from custom.tuning.plan import Plan
-from custom.tuning.study import BEGUN
-
-RANKING = "ranking.json"
+from custom.tuning.study import BEGUN, RANKING, best_first, results
 
 
-def write_ranking(study: optuna.Study, ranking: list[Data], folder: Path) -> None:
-    """What `write_best` reads, and of what it is."""
-    with atomic_file(folder / RANKING, "w") as file:
-        json.dump({**_of(study), "ranking": ranking}, file, indent=1)
+def keep_ranking(study: optuna.Study, ranking: list[Data]) -> None:
+    """Write how the finalists did into the study."""
+    study.set_user_attr(RANKING, {"results": _n_results(study), "rows": ranking})
 
 
-def write_best(study: optuna.Study, plan: Plan, folder: Path, out: Path) -> str:
+def write_best(study: optuna.Study, plan: Plan, out: Path) -> str:
     """Write the winner: what is better than the recipe on fresh seeds, or else the recipe itself.
 
-    :param folder: of the study on this machine, with the ranking where finalists were trained
     :return: what was written, in words
-    :raises UserError: there is no trial yet, or `out` is there and not of this study
+    :raises UserError: no trial is complete yet, or `out` exists and is not of this study
     """
-    said, chosen = _winner(study, plan, folder)
+    about, chosen = _winner(study, plan)
     begun = study.user_attrs.get(BEGUN)
     mark = f"# make tune-best of study {study.study_name}, begun {begun}: "
     _check(out, mark)
-    recipe = plan.recipe_of(out.stem, chosen)
     engine = " ".join(engine_flags(plan.engine))
     with_engine = f" with {engine}" if engine else ""
     head = [
         f"{mark}{plan.recipe}, {plan.env_id}.",
-        f"# {said}",
-        f"# Objective: {plan.objective} score of {plan.steps:,} steps{with_engine}; whoever trains"
-        " longer looks at learning_starts and exploration_fraction, which are of this budget.",
+        f"# {about}",
+        f"# Objective: {plan.objective} score of {plan.steps:,} steps{with_engine}. For longer"
+        " trainings look at learning_starts and exploration_fraction, which are of this budget.",
+        plan.recipe_of(out.stem, chosen).to_yaml(plan.env_id),
     ]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(out, "w") as file:
-            file.write("\n".join([*head, recipe.to_yaml(plan.env_id)]))
+            file.write("\n".join(head))
     except OSError as error:
         raise UserError(f"OUT {out}: cannot be written ({error.strerror})") from None
-    return said
+    return about
 
 
 def engine_flags(engine: Engine) -> list[str]:
     """The variables of `make train` for an engine."""
     envs = [f"ENVS={engine.n_envs}"] if engine.n_envs else []
-    precise = engine.precision == "float32"
-    more = [] if precise else [f"ARGS='--precision {engine.precision}'"]
-    return [*envs, *more]
+    is_default = engine.precision == "float32"
+    return envs if is_default else [*envs, f"ARGS='--precision {engine.precision}'"]
 
 
 def _check(out: Path, mark: str) -> None:
     if out.suffix not in (".yml", ".yaml"):
         raise UserError(f"OUT {out}: a recipe's name ends in .yml")
     if out.exists() and not (out.is_file() and out.read_text(errors="replace").startswith(mark)):
-        raise UserError(f"OUT {out}: is there already; name another file")
+        raise UserError(f"OUT {out}: exists already; name another file")
 
 
-def _winner(study: optuna.Study, plan: Plan, folder: Path) -> tuple[str, dict[str, Any]]:
-    """What is said of the winner, and its point."""
-    ranking = _ranking(study, folder)
-    if ranking is None:
-        done = best_first(study)
-        if not done:
+def _winner(study: optuna.Study, plan: Plan) -> tuple[str, dict[str, Any]]:
+    """The winner in words, and its point."""
+    ranking = study.user_attrs.get(RANKING, {})
+    if ranking.get("results") != _n_results(study):  # none, or there are more trials since
+        complete = best_first(study.get_trials(deepcopy=False))
+        if not complete:
             name = study.study_name
             raise UserError(f"STUDY {name}: no trial is complete yet; go on with make tune")
-        found = (
-            f"Trial {done[0].number}, {done[0].value:.1f} in the search: one seed, nothing more."
-        )
-        return found, done[0].params
-    for one in ranking:
-        if one["verdict"] == "better":
-            trial = study.trials[one["trial"]]
-            return (
-                f"Trial {trial.number}, {trial.value:.1f} in the search; trained anew:"
-                f" {_scores(one)}, better than the recipe itself.",
-                trial.params,
-            )
-    itself = next(one for one in ranking if one["name"] == RECIPE)
-    others = "; ".join(f"{one['name']}: {one['verdict']}" for one in ranking if one is not itself)
+        best = complete[0]
+        return f"Trial {best.number}, {best.value:.1f} in the search, on one seed.", best.params
+    rows = ranking["rows"]
+    for row in rows:
+        if row["verdict"] == "better":
+            trial = study.trials[row["trial"]]
+            search = f"Trial {trial.number}, {trial.value:.1f} in the search"
+            better = f"{search}; trained anew: {_scores(row)}, better than the recipe itself."
+            return better, trial.params
+    recipe = next(row for row in rows if row["name"] == RECIPE)
+    verdicts = "; ".join(f"{row['name']}: {row['verdict']}" for row in rows if row != recipe)
     return (
         "Nothing better than the recipe was found: these are its own values for this budget;"
-        f" trained anew: {_scores(itself)}. {others}",
-        plan.space.own(),
+        f" trained anew: {_scores(recipe)}. {verdicts}",
+        plan.space.recipe_point(),
     )
 
 
-def _scores(one: Data) -> str:
-    ends = one["iqm_95"]
+def _scores(row: Data) -> str:
+    ends = row["iqm_95"]
     interval = f" [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else ""
-    return f"mean {one['mean']:.1f}, IQM {one['iqm']:.1f}{interval} over {one['seeds']} fresh seeds"
+    return f"mean {row['mean']:.1f}, IQM {row['iqm']:.1f}{interval} over {row['seeds']} fresh seeds"
 
 
-def _ranking(study: optuna.Study, folder: Path) -> list[Data] | None:
-    """The ranking, where it is of all results that the study has."""
-    file = folder / RANKING
-    if not file.is_file():
-        return None
-    try:
-        content: Data = json.loads(file.read_text())
-        ranking: list[Data] = content.pop("ranking")
-    except (ValueError, KeyError, AttributeError) as error:
-        raise UserError(f"{file}: is damaged ({error}); make tune writes it anew") from None
-    return ranking if content == _of(study) else None
-
-
-def _of(study: optuna.Study) -> Data:
-    found = results(study.get_trials(deepcopy=False))
-    begun = study.user_attrs.get(BEGUN)
-    return {"study": study.study_name, "begun": begun, "results": len(found)}
+def _n_results(study: optuna.Study) -> int:
+    return len(results(study.get_trials(deepcopy=False)))

@@ -1,109 +1,71 @@
-"""What a study leaves as files: all trials as CSV and JSON, and pictures; no pickle."""
+"""What a study leaves as files: all trials as CSV and JSON, and Optuna's plots; no pickle."""
 
 from __future__ import annotations
 
-import csv
-import json
+import re
+import shutil
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import optuna
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
-from optuna.exceptions import ExperimentalWarning
-from optuna.trial import FrozenTrial, TrialState
+import pandas as pd
+from optuna.trial import TrialState
 
 from custom.atomic import atomic_file
 from custom.console import say
-from custom.tuning.ledger import REPEATED, RUN, reason_of, results
-from custom.tuning.study import plan_of
+from custom.tuning.study import plan_of, results
 
-PICTURES = {
+PLOTS = {
     "history": "plot_optimization_history",
-    "importances": "plot_param_importances",
     "slices": "plot_slice",
-    "parallel": "plot_parallel_coordinate",
     "timeline": "plot_timeline",
-    "curves": "plot_intermediate_values",
+    "importances": "plot_param_importances",
+    "parallel": "plot_parallel_coordinate",
 }
-FACTS = ("number", "state", "value", "counts", "seed", "seconds", "repeats", "reason", "run")
 
 
 def write_files(study: optuna.Study, folder: Path) -> None:
     """Write ``trials.csv``, ``trials.json`` and ``plots/``."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = study.get_trials(deepcopy=False)
-    counted = {trial.number for trial in results(found)}
-    trials = [{**facts_of(trial), "counts": trial.number in counted} for trial in found]
-    plan = json.loads(plan_of(study).to_json())
-    with atomic_file(folder / "trials.json", "w") as file:
-        json.dump({"study": study.study_name, "plan": plan, "trials": trials}, file, indent=1)
-    names = [dimension.name for dimension in plan_of(study).space.dimensions]
+    trials = study.get_trials(deepcopy=False)
+    counted = results(trials)
+    columns = ("number", "state", "value", "duration", "user_attrs", "params")
+    table = study.trials_dataframe(columns)
+    table = table.rename(columns=lambda name: re.sub("^(user_attrs|params)_", "", name))
+    table.insert(2, "counts", [trial in counted for trial in trials])
+    table["duration"] = table["duration"].dt.total_seconds()
+    table["evaluations"] = pd.Series([trial.intermediate_values for trial in trials])
     with atomic_file(folder / "trials.csv", "w") as file:
-        writer = csv.writer(file)
-        writer.writerow([*FACTS, *names])
-        for facts in trials:
-            own = [facts[name] for name in FACTS]
-            writer.writerow([*own, *(facts["params"].get(name) for name in names)])
-    draw(study, folder / "plots")
-
-
-def facts_of(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial in plain values."""
-    return {
-        "number": trial.number,
-        "state": trial.state.name,
-        "value": trial.value if trial.state is TrialState.COMPLETE else None,
-        "seed": trial.user_attrs.get("seed"),
-        "seconds": None if trial.duration is None else trial.duration.total_seconds(),
-        "repeats": trial.user_attrs.get(REPEATED),
-        "reason": reason_of(trial) if trial.state is TrialState.FAIL else None,
-        "run": trial.user_attrs.get(RUN),
-        "evaluations": {str(k): v for k, v in trial.intermediate_values.items()},
-        "params": trial.params,
-    }
+        table.drop(columns="evaluations").to_csv(file, index=False)
+    with atomic_file(folder / "trials.json", "w") as file:
+        table.to_json(file, orient="records", indent=1, double_precision=15)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of plots of few trials
+        draw(study, folder / "plots")
 
 
 def draw(study: optuna.Study, folder: Path) -> None:
-    """Each picture as HTML, which needs no network, and as PNG."""
-    folder.mkdir(exist_ok=True)
-    for name, function in PICTURES.items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            warnings.simplefilter("ignore", UserWarning)  # of pictures of few trials
-            _draw(study, getattr(optuna.visualization, function), folder / f"{name}.html")
-            _draw(study, getattr(optuna.visualization.matplotlib, function), folder / f"{name}.png")
-
-
-def _make_room(figure: Figure, dimensions: int) -> None:
-    """So that names and numbers of many dimensions do not lie over each other."""
-    wide = figure.get_figwidth() >= 2 * dimensions
-    if not wide:
-        figure.set_size_inches(max(1.5 * dimensions, 8), 6)
-    for axes in figure.axes:
-        low, high = axes.get_xlim()
-        if sum(low <= tick <= high for tick in axes.get_xticks()) > 1:
-            axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.tick_params(axis="x", labelrotation=30)
-
-
-def _draw(study: optuna.Study, plot: Callable[..., Any], file: Path) -> None:
-    """One picture; some need more trials, or more that differ, than there are."""
-    with suppress(FileNotFoundError):
-        file.unlink()  # of an earlier time
-    try:
-        made = plot(study)
-        if file.suffix == ".html":
-            made.write_html(file, include_plotlyjs=True)
-        else:
-            figure = (made.flat[0] if hasattr(made, "flat") else made).figure
-            _make_room(figure, len(plan_of(study).space.dimensions))
-            figure.savefig(file, dpi=120, bbox_inches="tight")
-    except (ValueError, RuntimeError, ZeroDivisionError) as error:
-        say(f"no picture {file.name}: {' '.join(str(error).split())}")
-    finally:
-        plt.close("all")
+    """Each plot as HTML, which needs no network, and as PNG."""
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier time
+    folder.mkdir()
+    dimensions = len(plan_of(study).space.dimensions)
+    n_complete = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+    for name, function in PLOTS.items():
+        if name == "importances" and n_complete < 2 * dimensions:
+            say(f"no plot of importances: they need {2 * dimensions} complete trials")
+            continue
+        try:
+            page = getattr(optuna.visualization, function)(study)
+            page.write_html(folder / f"{name}.html", include_plotlyjs=True)
+            getattr(optuna.visualization.matplotlib, function)(study)
+            figure = plt.gcf()
+            if name == "parallel":
+                figure.set_size_inches(2 + 1.5 * dimensions, 6)
+            for axes in figure.axes:  # names and numbers of many dimensions would overlap
+                axes.tick_params(axis="x", which="both", labelrotation=60)
+            figure.savefig(folder / f"{name}.png", dpi=120, bbox_inches="tight")
+        except (ValueError, RuntimeError, ZeroDivisionError) as error:
+            say(f"no plot of {name}: {' '.join(str(error).split())}")
+        finally:
+            plt.close("all")

@@ -1,4 +1,4 @@
-"""What a study is about; written into its storage, so that every machine does the same."""
+"""What a study is about. It is kept in the study, so that every machine does the same."""
 
 from __future__ import annotations
 
@@ -16,30 +16,26 @@ from custom.errors import UserError
 from custom.recipe.games import Game, find_game
 from custom.recipe.model import check
 from custom.recipe.recipe import Recipe
-from custom.search_spaces import space_of
-from custom.tuning.space import Space
+from custom.tuning.space import Space, space_of
 
 OBJECTIVES = ("final", "area")
 PRUNERS = ("median", "hyperband", "none")
-OF_A_MACHINE = ("largest_buffer",)  # may differ where the same command is given again
-FINALISTS = 10**6  # their seeds are no trial's
+FINALISTS = 10**6  # numbers of their runs begin here: no trial has one of their seeds
 
 
 @dataclass(frozen=True)
 class Plan:
     """A study.
 
-    :param env_id: of the game
     :param recipe: its name
     :param hyperparams: of the recipe, checked, with the budget of a trial
-    :param seed: all others follow from it
+    :param seed: the seeds of all trials and finalists follow from it
     :param objective: ``final``: mean score of the last evaluation; ``area``: under the curve of
         mean scores over steps, as the mean of all evaluations, which are equally far apart
-    :param evaluations: of each trial, the last one at its end
-    :param episodes: full games of each evaluation
-    :param search: dimensions that are searched; empty: all that the recipe has
-    :param largest_buffer: steps of replay that a trial may have
-    :param engine: of the trainings
+    :param evaluations: in each trial, the last one at its end
+    :param episodes: full games in each evaluation
+    :param search: names of the dimensions that are searched; empty: all that the recipe has
+    :param largest_buffer: steps of replay that a trial may have at most
     """
 
     env_id: str
@@ -62,14 +58,14 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Of each trial."""
+        """Budget of a trial."""
         return int(self.hyperparams["n_timesteps"])
 
     @property
     def is_cut(self) -> bool:
-        """Whether the recipe's own replay would not fit."""
-        asked = min(self.hyperparams.get("buffer_size", 1_000_000), self.steps)
-        return bool(asked > self.largest_buffer)
+        """Whether the recipe's replay does not fit into the memory."""
+        size = min(self.hyperparams.get("buffer_size", 1_000_000), self.steps)
+        return bool(size > self.largest_buffer)
 
     @property
     def space(self) -> Space:
@@ -86,11 +82,11 @@ class Plan:
         return recipe.with_budget(self.steps)  # as make train reads it from a file
 
     def trial_seed(self, number: int) -> int:
-        """Of a trial, or of one of the finalists' runs, from `FINALISTS` on."""
+        """The seed of a trial, or of a finalist's run, which are numbered from `FINALISTS` on."""
         return int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0] >> 1)
 
     def value(self, means: list[float]) -> float:
-        """The objective of the mean scores so far."""
+        """The objective, given the mean scores of the evaluations so far."""
         return means[-1] if self.objective == "final" else float(np.mean(means))
 
     def to_json(self) -> str:
@@ -106,23 +102,25 @@ class Plan:
         return cls(**content)
 
     def check_same(self, other: Plan, study: str) -> None:
-        """Make sure that a command means the study that is there.
+        """Make sure that a command is about the same as the study of that name.
 
-        :param other: the study's
-        :raises UserError: it asks for something else
+        :param other: the study's plan
+        :raises UserError: it is not
         """
-        mine, theirs = self._compared(), other._compared()
-        for name in (name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)):
-            raise UserError(
-                f"STUDY {study} was begun with {name} {_short(theirs.get(name))}, now it is"
-                f" {_short(mine.get(name))}; name another one with STUDY="
-            )
+        asked, begun = self._compared(), other._compared()
+        for name in {**asked, **begun}:
+            if asked.get(name) != begun.get(name):
+                raise UserError(
+                    f"STUDY {study} was begun with {name} {_short(begun.get(name))}, now it is"
+                    f" {_short(asked.get(name))}; name another one with STUDY="
+                )
 
     def _compared(self) -> dict[str, Any]:
-        """What makes a study another one, by name."""
-        own = {k: v for k, v in dataclasses.asdict(self).items() if k not in OF_A_MACHINE}
-        hyperparams, engine = own.pop("hyperparams"), own.pop("engine")
-        return {**own, **hyperparams, **engine}
+        """What makes another study, by name; the memory of a machine does not."""
+        fields = dataclasses.asdict(self)
+        del fields["largest_buffer"]
+        hyperparams, engine = fields.pop("hyperparams"), fields.pop("engine")
+        return {**fields, **hyperparams, **engine}
 
 
 def _short(value: Any) -> str:

@@ -1,69 +1,60 @@
-"""Where a study is kept: a file by default, PostgreSQL for several machines."""
+"""Where a study is kept: an SQLite file by default, PostgreSQL for several machines."""
 
 from __future__ import annotations
 
 import fcntl
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
 
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 
 from custom.errors import UserError
 
-Answer = TypeVar("Answer")
+HEARTBEAT, GRACE = 10, 60  # seconds between heartbeats of a trial; without one until it is retried
+RETRIES = 2  # of a trial whose process was killed
+WAIT = 60.0  # seconds for a write of another process to an SQLite file
 LOCK = 0x54554E45  # of PostgreSQL's advisory locks, which are numbers
-KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}  # seconds
 MARK = "studies"  # a table of Optuna's
-OUTAGE = 600.0  # seconds that a database may be away
 
 
 def address(text: str, default: Path) -> str:
     """SQLAlchemy's address of a storage.
 
     :param text: empty, a file, ``sqlite:///FILE`` or ``postgresql://USER@HOST/DATABASE``
-    :param default: file where nothing is said
+    :param default: file where `text` is empty
     :raises UserError: something else
     """
     text = text or str(default)
     kind, _, rest = text.partition("://") if "://" in text else ("", "", text)
     if re.fullmatch(r"postgres(ql)?(\+psycopg)?", kind, re.IGNORECASE):
-        if not re.fullmatch(r"([^@/]*@)?[^@/]*/[^@/?]+(\?.*)?", rest):
+        try:
+            if not re.fullmatch(r"([^@/]*@)?[^@/]*/[^@/?]+(\?.*)?", rest):
+                raise ValueError(rest)
+            sqlalchemy.make_url(f"postgresql+psycopg://{rest}")
+        except (ValueError, sqlalchemy.exc.ArgumentError):
             raise UserError(
                 "STORAGE: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, in the password"
                 " %40 for @ and %2F for /"
-            )
-        return _checked(f"postgresql+psycopg://{rest}")
-    if kind in ("", "sqlite"):
-        file = Path(rest.removeprefix("/") if kind else rest).absolute()
-        if odd := re.search("[?{}]", str(file)):
-            raise UserError(f"STORAGE {file}: a study cannot be kept in a path with {odd[0]}")
-        return f"sqlite:///{file}"
-    raise UserError(f"STORAGE: {kind} is not known; give a file or postgresql://USER@HOST/DATABASE")
+            ) from None
+        return f"postgresql+psycopg://{rest}"
+    if kind not in ("", "sqlite"):
+        raise UserError(
+            f"STORAGE: {kind} is not known; give a file or postgresql://USER@HOST/DATABASE"
+        )
+    file = Path(rest.removeprefix("/") if kind else rest).absolute()
+    if odd := re.search("[?{}]", str(file)):
+        raise UserError(f"STORAGE {file}: a study cannot be kept in a path with {odd[0]}")
+    return f"sqlite:///{file}"
 
 
-def _checked(url: str) -> str:
-    try:
-        sqlalchemy.make_url(url)
-    except (ValueError, sqlalchemy.exc.ArgumentError):
-        raise UserError("STORAGE: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE") from None
-    return url
-
-
-def existing(text: str, default: Path) -> str:
-    """As `address`, of a storage that is there.
-
-    :raises UserError: a file that is not
-    """
-    url = address(text, default)
-    if url.startswith("sqlite") and not file_of(url).is_file():
-        raise UserError(f"STORAGE {file_of(url)}: there is no such file; make tune begins a study")
-    return url
+def file_of(url: str) -> Path | None:
+    """The file of a storage; None: it is a server."""
+    parts = sqlalchemy.make_url(url)
+    return Path(str(parts.database)) if parts.drivername == "sqlite" else None
 
 
 def shown(url: str) -> str:
@@ -71,27 +62,45 @@ def shown(url: str) -> str:
     return sqlalchemy.make_url(url).set(query={}).render_as_string(hide_password=True)
 
 
-def open_storage(url: str, create: bool = True) -> RDBStorage:
-    """Open a storage.
+def check(url: str, create: bool) -> None:
+    """Make sure that a storage can be used; its file's folder is made if needed.
 
-    :param create: make its tables where there are none
-    :raises UserError: it cannot be reached, or is none
+    :param create: whether it may be new
+    :raises UserError: it is another program's database, or holds no study and must
     """
-    with refusing(url):
-        if url.startswith("sqlite"):
-            file_of(url).parent.mkdir(parents=True, exist_ok=True)
-            _check_file(file_of(url))
-        if not create and MARK not in _tables(url):
-            raise UserError(f"STORAGE {shown(url)}: holds no study; make tune begins one")
-        with alone(url):
-            return RDBStorage(url, engine_kwargs=_engine_settings(url))
+    file = file_of(url)
+    if file and not file.exists():
+        if not create:
+            raise UserError(f"STORAGE {file}: there is no such file; make tune begins a study")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    tables = sqlalchemy.inspect(engine).get_table_names()
+    if MARK in tables:
+        return
+    if file and tables:
+        raise UserError(f"STORAGE {file}: is of another program (a table {min(tables)})")
+    if not create:
+        raise UserError(f"STORAGE {shown(url)}: holds no study; make tune begins one")
+
+
+def connect(url: str) -> RDBStorage:
+    """Optuna's storage; a trial without a heartbeat for `GRACE` seconds is queued again."""
+    settings = {"connect_args": {"timeout": WAIT}} if file_of(url) else {"pool_pre_ping": True}
+    return RDBStorage(
+        url,
+        engine_kwargs=settings,
+        heartbeat_interval=HEARTBEAT,
+        grace_period=GRACE,
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(RETRIES),
+    )
 
 
 @contextmanager
-def refusing(url: str) -> Iterator[None]:
-    """What is wrong with a storage, in a line.
+def one_line_errors(url: str) -> Iterator[None]:
+    """Report in one line what is wrong with a storage.
 
-    :raises UserError: instead of what its libraries raise
+    :raises UserError: instead of what SQLAlchemy and Optuna raise
     """
     try:
         yield
@@ -106,66 +115,19 @@ def refusing(url: str) -> Iterator[None]:
         raise UserError(f"STORAGE {shown(url)}: cannot be used ({reason[:300]})") from None
 
 
-def _check_file(file: Path) -> None:
-    """Leave other programs' files alone."""
-    if not file.exists():
-        return
-    with file.open("r+b"):  # a folder, or nothing that may be written
-        pass
-    names = _tables(f"sqlite:///{file}")
-    if names and MARK not in names:
-        raise UserError(f"STORAGE {file}: is of another program (a table {min(names)})")
-
-
-def _tables(url: str) -> set[str]:
-    """Names of the tables in a database."""
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
-    return set(sqlalchemy.inspect(engine).get_table_names())
-
-
-def insist(act: Callable[[], Answer]) -> Answer:
-    """Do something with a storage, again where its server is away for a while.
-
-    :raises UserError: it is away for longer than `OUTAGE`
-    """
-    end, pause = time.monotonic() + OUTAGE, 0.5
-    while True:
-        try:
-            return act()
-        except (sqlalchemy.exc.OperationalError, StorageInternalError) as error:
-            if time.monotonic() + pause > end:
-                reason = " ".join(str(error.__cause__ or error).split())[:300]
-                raise UserError(f"STORAGE: does not answer ({reason})") from None
-            time.sleep(pause)
-            pause = min(2 * pause, 30.0)
-
-
-def _engine_settings(url: str) -> dict[str, Any]:
-    if url.startswith("sqlite"):
-        return {}
-    return {"pool_pre_ping": True, "connect_args": KEEPALIVE}
-
-
 @contextmanager
-def alone(url: str) -> Iterator[None]:
-    """Be the only process, on any machine, that claims something in a storage.
+def storage_lock(url: str) -> Iterator[None]:
+    """Keep all other processes, on any machine, from beginning a study or claiming a trial.
 
-    The lock ends with the process that holds it, however that ends.
+    The lock ends with its process. Optuna has none: two processes could claim the last trial, or
+    the same one, or both make the tables.
     """
-    if url.startswith("sqlite"):
-        place = file_of(url)
-        with place.with_name(f"{place.name}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+    if file := file_of(url):
+        with file.with_name(f"{file.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         return
-    engine = sqlalchemy.create_engine(
-        url, poolclass=sqlalchemy.pool.NullPool, connect_args=KEEPALIVE
-    )
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
     with engine.connect() as connection:
         connection.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({LOCK})"))
         yield
-
-
-def file_of(url: str) -> Path:
-    """The file of a storage that is one."""
-    return Path(str(sqlalchemy.make_url(url).database))

@@ -1,78 +1,84 @@
-"""A study in its storage: begun once, its trials claimed one by one."""
+"""A study: begun once, its trials claimed one by one by processes of any machine.
+
+Optuna's heartbeats tell which trials were killed, and its retry callback queues their values again.
+A trial's random numbers follow from its place in the study, which retries share.
+"""
 
 from __future__ import annotations
 
-import threading
+import os
+import socket
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 
 import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
+from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.study import StudyDirection
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from custom.errors import UserError
 from custom.provenance import now
-from custom.tuning.ledger import (
-    BEAT,
-    REASON,
-    STOPPED,
-    begin_process,
-    next_original,
-    progress,
-    settle,
-)
 from custom.tuning.plan import Plan
-from custom.tuning.storage import alone, insist, open_storage, refusing
+from custom.tuning.storage import check, connect, one_line_errors, storage_lock
 
-PLAN, BEGUN = "plan", "begun"
-BEATS = 15.0  # seconds between two signs of life of a trial
+# Attributes of a study: what it is about; when it was begun; how its finalists did.
+PLAN, BEGUN, RANKING = "plan", "begun", "ranking"
+# Attributes of a trial: its number, with the machine and process that claimed it; why it could not
+# be trained; its run folder.
+PROCESS, REASON, RUN = "process", "reason", "run"
 
 
 class TrialFailedError(Exception):
-    """A trial has no score for a reason of its own, which the message says."""
-
-
-class MachineError(Exception):
-    """What a trial needs is not there, a disk with room for one; it says nothing of the trial."""
+    """A trial cannot be trained, which another attempt would not change; the message says why."""
 
 
 def begin(url: str, name: str, plan: Plan) -> optuna.Study:
-    """A study, made where there is none, with the recipe itself as its first trial.
+    """Open a study, or begin it with the recipe itself as its first trial.
 
-    :raises UserError: the one that is there is about something else
+    :raises UserError: there is another one of that name, or the storage cannot be used
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # trials are told of in our words
-    storage = open_storage(url)
-    with refusing(url), alone(url):
-        study = optuna.create_study(
-            storage=storage, study_name=name, direction="maximize", load_if_exists=True
-        )
-        if PLAN not in study.user_attrs:
-            if study.trials or study.direction is not StudyDirection.MAXIMIZE:
-                raise UserError(f"STUDY {name}: is not of make tune; name another one with STUDY=")
-            study.set_user_attr(PLAN, plan.to_json())
-            study.set_user_attr(BEGUN, now())
-        if not study.trials:
-            study.enqueue_trial(plan.space.own())
+    _quiet()
+    with one_line_errors(url):
+        check(url, create=True)
+        with storage_lock(url):
+            study = optuna.create_study(
+                storage=connect(url), study_name=name, direction="maximize", load_if_exists=True
+            )
+            if PLAN not in study.user_attrs:
+                if study.trials or study.direction is not StudyDirection.MAXIMIZE:
+                    raise UserError(f"STUDY {name}: is not of make tune; name another with STUDY=")
+                study.set_user_attr(PLAN, plan.to_json())
+                study.set_user_attr(BEGUN, now())
+            if not study.trials:
+                study.enqueue_trial(plan.space.recipe_point())
     plan.check_same(plan_of(study), name)
     return study
 
 
 def load(url: str, name: str) -> optuna.Study:
-    """A study that is there.
+    """Open a study.
 
-    :raises UserError: it is not
+    :raises UserError: there is none of that name, or the storage cannot be used
     """
-    try:
-        study = optuna.load_study(study_name=name, storage=open_storage(url, create=False))
-    except KeyError:
-        raise UserError(f"STUDY {name}: there is none of that name; make tune begins one") from None
+    _quiet()
+    with one_line_errors(url):
+        check(url, create=False)
+        try:
+            study = optuna.load_study(study_name=name, storage=connect(url))
+        except KeyError:
+            raise UserError(f"STUDY {name}: there is none; make tune begins one") from None
     if PLAN not in study.user_attrs:
         raise UserError(f"STUDY {name}: is not of make tune")
     return study
+
+
+def _quiet() -> None:
+    """Trials are reported in this project's words; heartbeats are called experimental."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", ExperimentalWarning)
 
 
 def plan_of(study: optuna.Study) -> Plan:
@@ -80,92 +86,107 @@ def plan_of(study: optuna.Study) -> Plan:
     return Plan.from_json(study.user_attrs[PLAN])
 
 
-def run_one(
-    study: optuna.Study, url: str, n_trials: int, train: Callable[[Trial, int], float]
-) -> bool:
-    """Claim a trial and see to its end.
+def results(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials that count: complete, pruned, or failed for their own reason.
 
-    :param n_trials: of the study; no more are begun
-    :param train: is given the trial and the number that its seeds follow from, and says its value
-    :return: whether there was one to claim
+    One that was stopped or killed is retried, and else another one takes its place.
     """
-    with ExitStack() as claim:
-        claim.enter_context(alone(url))
-        settle(study)
+
+    def counts(trial: FrozenTrial) -> bool:
+        if trial.state is TrialState.FAIL:
+            return REASON in trial.user_attrs
+        return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+
+    return [trial for trial in trials if counts(trial)]
+
+
+def best_first(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Complete trials, the best first."""
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    return sorted(complete, key=lambda trial: (-float(trial.value or 0.0), trial.number))
+
+
+def is_full(trials: list[FrozenTrial], n_trials: int) -> bool:
+    """Whether those that run now will bring all results that are asked for."""
+    running = sum(trial.state is TrialState.RUNNING for trial in trials)
+    return len(results(trials)) + running >= n_trials
+
+
+def run_trial(
+    study: optuna.Study, url: str, n_trials: int, train: Callable[[Trial, int], float]
+) -> None:
+    """Claim a trial and train it, unless the study is full.
+
+    :param n_trials: results of the study, from all machines together
+    :param train: returns the value of a trial, given it and its place
+    :raises: what `train` raises and is neither `TrialPruned` nor `TrialFailedError`; the trial is
+        queued again
+    """
+    claimed: list[Trial] = []
+    with ExitStack() as lock:
+        lock.enter_context(storage_lock(url))
+        retry_killed(study)
         trials = study.get_trials(deepcopy=False)
-        so_far = progress(trials)
-        if so_far.done + so_far.running >= n_trials:
-            return False
-        original, plan = next_original(trials), plan_of(study)
-        study.sampler, study.pruner = sampler(plan, original), pruner(plan)
-        trial = study.ask()
-        begin_process(trial)
-    with _beating(trial):
-        _see_to_its_end(study, trial, lambda: train(trial, original))
-    return True
+        if is_full(trials, n_trials):
+            return
+        plan, place = plan_of(study), next_place(trials)
+        study.sampler, study.pruner = sampler(plan, place), pruner(plan)
 
-
-def _see_to_its_end(study: optuna.Study, trial: Trial, train: Callable[[], float]) -> None:
-    """Train and tell the outcome; what is no outcome fails without a reason, and is repeated."""
-
-    def tell(value: float | None = None, state: TrialState | None = None) -> None:
-        insist(lambda: study.tell(trial, value, state, skip_if_finished=True))
-
-    try:
-        tell(train())
-    except optuna.TrialPruned:
-        tell(state=TrialState.PRUNED)
-    except TrialFailedError as error:
-        reason = " ".join(str(error).split())
-        insist(lambda: trial.set_user_attr(REASON, reason))
-        tell(state=TrialState.FAIL)
-    except (KeyboardInterrupt, SystemExit, OSError, MachineError):
-        trial.set_user_attr(STOPPED, True)
-        tell(state=TrialState.FAIL)
-        raise
-    except Exception:
-        tell(state=TrialState.FAIL)
-        raise
-
-
-@contextmanager
-def _beating(trial: Trial) -> Iterator[None]:
-    """Give signs of life, from a thread; where the storage is away, again when it is back."""
-    over = threading.Event()
-
-    def beat() -> None:
-        count = 0
-        while not over.wait(BEATS):
-            count += 1
+        def objective(trial: Trial) -> float:
+            claimed.append(trial)
+            trial.set_user_attr(PROCESS, [trial.number, socket.gethostname(), os.getpid()])
+            lock.close()
             try:
-                trial.set_user_attr(BEAT, count)
-            except Exception:  # the next one may arrive
-                continue
+                return train(trial, place)
+            except TrialFailedError as error:
+                trial.set_user_attr(REASON, str(error))
+                raise
 
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+        try:
+            study.optimize(objective, n_trials=1, catch=(TrialFailedError,))
+        except BaseException:
+            for trial in claimed:
+                _retry(study, trial.number)
+            raise
 
 
-def sampler(plan: Plan, original: int) -> optuna.samplers.BaseSampler:
-    """TPE; each trial has a seed of its own, whoever asks for it and however often."""
-    seed = int(np.random.SeedSequence([plan.seed, original]).generate_state(1)[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            seed=seed,
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-        )
+def retry_killed(study: optuna.Study) -> None:
+    """Fail the trials of killed processes and queue them again; the caller holds the lock."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        number, *_ = trial.user_attrs.get(PROCESS, [None])  # a retry begins with its forerunner's
+        if number != trial.number:  # killed before its first heartbeat: Optuna overlooks it
+            _retry(study, trial.number)
+    fail_stale_trials(study)
+
+
+def _retry(study: optuna.Study, number: int) -> None:
+    """Fail a trial, and queue the same values again if nobody has."""
+    study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+    history_of = RetryHeartbeatStaleTrialCallback.retry_history
+    if not any(number in history_of(trial) for trial in study.get_trials(deepcopy=False)):
+        RetryHeartbeatStaleTrialCallback()(study, study.trials[number])
+
+
+def next_place(trials: list[FrozenTrial]) -> int:
+    """The place of the trial that is claimed next."""
+    waiting = (trial for trial in trials if trial.state is TrialState.WAITING)
+    first = next((_first_attempt(trial) for trial in waiting), len(trials))
+    return sum(_first_attempt(trial) == trial.number for trial in trials[:first])
+
+
+def _first_attempt(trial: FrozenTrial) -> int:
+    number = RetryHeartbeatStaleTrialCallback.retried_trial_number(trial)
+    return trial.number if number is None else number
+
+
+def sampler(plan: Plan, place: int) -> optuna.samplers.BaseSampler:
+    """TPE; each trial has its own seed, whichever process samples it, and however often."""
+    seed = int(np.random.SeedSequence([plan.seed, place]).generate_state(1)[0])
+    return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
 
 
 def pruner(plan: Plan) -> optuna.pruners.BasePruner:
-    """What ends a trial early: by the study's own measure, after each evaluation."""
+    """What ends a trial early, by the objective after each evaluation."""
     if plan.pruner == "hyperband":
         return optuna.pruners.HyperbandPruner(max_resource=plan.evaluations)
     if plan.pruner == "median":

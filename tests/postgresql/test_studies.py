@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from custom.tuning.ledger import results
 from custom.tuning.storage import address, shown
-from custom.tuning.study import load
+from custom.tuning.study import load, results
 from tests.conftest import ROOT, SMALL, run, start
 from tests.servers.postgresql import postgresql
+from tests.test_tuning import silence
 
 NAME = "small-BreakoutNoFrameskip-v4"
 
@@ -36,7 +36,7 @@ def test_two_processes_begin_a_study_on_an_empty_database_together(server: str) 
         "from tests.test_tuning import *\n"
         "sys.stdin.readline()\n"
         "study = begin(sys.argv[1], 's', plan_of())\n"
-        "while run_one(study, sys.argv[1], 6, double): pass\n"
+        "while not is_full(study.trials, 6): run_trial(study, sys.argv[1], 6, double)\n"
     )
     command = [sys.executable, "-c", code, url]
     both = [
@@ -70,10 +70,11 @@ def test_a_search_survives_a_killed_trial_and_its_winner_trains(
     process = start("scripts.tune", *shared, *few, *size)
     url = address(server, Path())
     victim = _a_running_trial(url)
-    os.kill(victim, signal.SIGKILL)
+    os.kill(victim.user_attrs["process"][2], signal.SIGKILL)
+    silence(url, victim.number)
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    assert "was killed (signal 9); the trial is given on" in output
+    assert "was killed (signal 9); the trial will be retried" in output
     output = run("scripts.tune", *shared, *few, *size)  # nothing is left to do
     trials = load(url, NAME).trials
     states = [trial.state for trial in trials]
@@ -88,8 +89,8 @@ def test_a_search_survives_a_killed_trial_and_its_winner_trains(
     run("scripts.train", *train, "--eval-freq", 10**9, "--no-report")
 
 
-def _a_running_trial(url: str) -> int:
-    """The process of a trial that is being trained."""
+def _a_running_trial(url: str) -> FrozenTrial:
+    """A trial that is being trained."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
         try:
@@ -98,6 +99,6 @@ def _a_running_trial(url: str) -> int:
             trials = []
         for trial in trials:
             if "run" in trial.user_attrs:
-                return int(trial.user_attrs["process"][1])
+                return trial
         time.sleep(0.2)
     raise TimeoutError("no trial runs")
