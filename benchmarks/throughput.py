@@ -22,8 +22,8 @@ import stable_baselines3
 import torch as th
 
 from benchmarks.side import OUTPUT
-from custom.engine import PRECISIONS
 from custom.workers import usable_cores
+from scripts.options import PRECISIONS
 
 RECIPE = {  # the zoo's dqn.yml; warm-up and exploration are short, so that learning is measured
     "env_wrapper": ["stable_baselines3.common.atari_wrappers.AtariWrapper"],

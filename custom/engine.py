@@ -9,11 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-BUFFERS = ("frames", "sb3")
-STORAGES = ("auto", "cpu")
-UPDATES = ("fast", "sb3")
-PRECISIONS = ("float32", "tf32", "bf16")
-
 
 @dataclass(frozen=True)
 class Engine:

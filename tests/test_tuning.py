@@ -31,7 +31,6 @@ from custom.fanout.task import Handle, Resources, Task
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
 from custom.runs import claim_folder
-from custom.tuning import tune
 from custom.tuning.best import keep_ranking, write_best
 from custom.tuning.files import write_files
 from custom.tuning.finalists import RECIPE, finalists, matrix_of, rank
@@ -46,6 +45,7 @@ from custom.tuning.study import (
     retry_killed,
     run_trial,
 )
+from scripts import options, tune
 from tests.compared import PROTOCOL
 from tests.conftest import ROOT, SMALL
 
@@ -283,7 +283,7 @@ def test_ctrl_c_says_how_to_resume(
     monkeypatch.setattr("custom.tuning.search.Search.run", interrupted)
     flags = [f"--recipe={small_recipe}", f"--logs={tmp_path}", "--steps=1000"]
     with pytest.raises(KeyboardInterrupt):
-        tune.command(tune.parser().parse_args(flags))
+        tune.command(options.parser_of(tune).parse_args(flags))
     assert capsys.readouterr().out.endswith("the same command resumes the search\n")
 
 

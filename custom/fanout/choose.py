@@ -7,13 +7,11 @@ from pathlib import Path
 
 from custom.fanout.task import Launcher, ThisMachine
 
-CLUSTERS = ("auto", "none", "ray", "slurm")
-
 
 def launcher(cluster: str, folder: Path) -> Launcher:
     """Where tasks run.
 
-    :param cluster: one of `CLUSTERS`; ``auto``: Ray where ``RAY_ADDRESS`` is set
+    :param cluster: ``auto``: Ray where ``RAY_ADDRESS`` is set
     :param folder: for what comes back
     """
     if cluster == "ray" or (cluster == "auto" and os.environ.get("RAY_ADDRESS")):

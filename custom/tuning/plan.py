@@ -18,8 +18,6 @@ from custom.recipe.model import check
 from custom.recipe.recipe import Recipe
 from custom.tuning.space import Space, space_of
 
-OBJECTIVES = ("final", "area")
-PRUNERS = ("median", "hyperband", "none")
 FINALISTS = 10**6  # numbers of their runs begin here: no trial has one of their seeds
 
 
