@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch as th
 
-from custom.atomic import replaced, restore, write_json
+from custom.atomic import atomic_folder, restore, write_json
 from custom.buffers import FrameReplayBuffer
 
 PART = 2**26  # bytes moved at once
@@ -22,7 +22,7 @@ def save_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
 
     :raises OSError: no room or no permission; what was there before is unharmed
     """
-    with replaced(folder) as partial:
+    with atomic_folder(folder) as partial:
         for name, tensor in buffer.tensors().items():
             _write(tensor[: _rows_of(buffer, name, buffer.ring.added)], partial / f"{name}.npy")
         write_json(partial / "replay.json", {"steps": buffer.ring.added, **buffer.shape()})
@@ -35,6 +35,7 @@ def load_replay(buffer: FrameReplayBuffer, folder: Path, memory_map: bool = Fals
         stay in memory. Only for a replay on the CPU that was full when it was saved
     :raises ValueError: the folder holds another kind of replay, or is damaged; the buffer is as
         before
+    :raises OSError: it cannot be read
     """
     restore(folder)
     tensors, ring = buffer.tensors(), buffer.ring
@@ -42,7 +43,7 @@ def load_replay(buffer: FrameReplayBuffer, folder: Path, memory_map: bool = Fals
         saved = dict(json.loads((folder / "replay.json").read_text()))
         steps = int(saved["steps"])
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in tensors}
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+    except (FileNotFoundError, ValueError, TypeError, KeyError, EOFError) as error:
         raise ValueError(f"{folder}: is no saved replay ({error})") from None
     for key, own in buffer.shape().items():
         if saved.get(key) != own:
