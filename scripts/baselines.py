@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from custom.baselines import baselines_file, measure_baselines, write_baselines
-from custom.evaluation import Protocol
+from custom.evaluation import Protocol, interval_text
 from custom.recipe.recipe import load_recipe
 from scripts import options
 
@@ -32,9 +32,8 @@ def command(args: argparse.Namespace) -> None:
 
 
 def _tell(name: str, summary: dict[str, Any]) -> None:
-    low, high = summary["mean_95"]
     line = f"{name:<16} {summary['mean']:>9.1f} ± {summary['std']:.1f}"
-    print(f"{line}  (95 % of the mean: {low:.1f} to {high:.1f})", flush=True)
+    print(f"{line}  ({interval_text(summary)})", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def command(args: argparse.Namespace) -> None:
     film, gif, score = record_run(
         run, run.model(args.model), args.epsilon, args.seed or 0, args.device
     )
-    print(f"a game of {score:.0f} points\nFilm: {film}\nGIF: {gif}")
+    print(f"a game of {score:.0f} points\nFilm: {film}\nGIF of its first 20 seconds: {gif}")
 
 
 if __name__ == "__main__":
