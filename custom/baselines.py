@@ -1,4 +1,4 @@
-"""What playing without learning brings: random actions, and every single action all the time."""
+"""Scores without learning: random actions, and each single action all the time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from custom.atomic import atomic_file
 from custom.envs import make_games
 from custom.errors import UserError
-from custom.evaluation import Act, Protocol
+from custom.evaluation import Act, Protocol, variant
 from custom.recipe.games import Game
 from custom.recipe.model import Hyperparams
 from custom.runs import Run
@@ -36,11 +35,7 @@ def random_actions(n_actions: int, seed: int) -> Act:
 
 def constant_action(action: int) -> Act:
     """The same action all the time."""
-
-    def act(obs: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        return np.full(len(obs), action)
-
-    return act
+    return lambda obs: np.full(len(obs), action)
 
 
 def measure_baselines(
@@ -64,6 +59,7 @@ def measure_baselines(
     return {
         "game": game.name,
         "env_id": game.env_id,
+        "variant": variant(hyperparams),
         "protocol": replace(protocol, epsilon=None).describe(game, hyperparams),
         "best_action": max(names, key=lambda name: results[name]["mean"]),
         "results": results,
@@ -71,24 +67,27 @@ def measure_baselines(
 
 
 def baselines_file(logs: Path, recipe: str, game: Game) -> Path:
-    """Where the baselines of a game are kept; a recipe's wrapper decides what they can reach."""
+    """The file for the baselines of a game; they depend on the recipe's wrapper."""
     return logs / recipe / "baselines" / f"{game.folder_name}.json"
 
 
 def baselines_of(run: Run) -> dict[str, Any] | None:
-    """The measured baselines of a run's game and recipe: they lie beside its algorithm's folder.
+    """The measured baselines of a run's game and recipe.
 
-    None where there are none, or where the run was moved out of its place.
+    None if there are none, if they are of another variant of the game, or if the run folder was
+    moved away from them.
     """
     if len(run.path.parents) < 3:
         return None
-    return read_baselines(baselines_file(run.path.parents[2], run.facts["recipe"], run.game))
+    content = read_baselines(baselines_file(run.path.parents[2], run.facts["recipe"], run.game))
+    is_same_game = content and content.get("variant", {}) == variant(run.hyperparams)
+    return content if is_same_game else None
 
 
 def write_baselines(file: Path, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Measure baselines and keep them.
+    """Measure baselines and write them.
 
-    :raises UserError: the folder cannot be written; said before anything is played
+    :raises UserError: the folder cannot be written; raised before anything is played
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +100,7 @@ def write_baselines(file: Path, measure: Callable[[], dict[str, Any]]) -> dict[s
 
 
 def read_baselines(file: Path) -> dict[str, Any] | None:
-    """Measured baselines, or None where there are none."""
+    """Measured baselines, or None without any."""
     if not file.is_file():
         return None
     try:

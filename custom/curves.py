@@ -1,4 +1,4 @@
-"""What a run's files say of its learning: finished training games, and evaluations."""
+"""The learning curve of a run: finished training games, and evaluations during training."""
 
 from __future__ import annotations
 
@@ -9,32 +9,27 @@ import numpy as np
 import pandas as pd
 
 from custom.errors import UserError
-from custom.runs import Run
-from custom.training.callbacks import GAMES_FILE
-from custom.training.evaluation import EVALUATIONS_FILE
+from custom.runs import EVALUATIONS_FILE, GAMES_FILE, Run
 
 
 def training_games(run: Run) -> pd.DataFrame:
     """Steps, frames and raw score of every finished game of the training.
 
-    Empty where they were not written down: the zoo's agents from the Hub have no such file.
+    Empty without the file, which the zoo's agents from the Hub do not have.
 
     :raises UserError: the file is damaged
     """
-    file = run.path / GAMES_FILE
-    if not file.is_file() or not file.stat().st_size:  # its first line is on its way
-        none: pd.DataFrame = pd.DataFrame(columns=["steps", "frames", "score"], dtype=float)
-        return none
+    file, columns = run.path / GAMES_FILE, ["steps", "frames", "score"]
     try:
-        games = pd.read_csv(run.path / GAMES_FILE)
-        numbers: pd.DataFrame = games[["steps", "frames", "score"]].astype(float)
-        return numbers
+        if not file.is_file() or not file.stat().st_size:
+            return pd.DataFrame(columns=columns, dtype=float)
+        return pd.read_csv(file)[columns].astype(float)
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{run.path / GAMES_FILE}: cannot be read ({error})") from None
+        raise UserError(f"{file}: cannot be read ({error})") from None
 
 
 def evaluations(run: Run) -> dict[str, Any] | None:
-    """The evaluations during a training, None where there was none.
+    """The evaluations during a training; None without any.
 
     :return: `timesteps`, (N,), and `results`, (N, games), raw scores
     :raises UserError: the file is damaged

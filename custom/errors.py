@@ -10,7 +10,7 @@ class UserError(Exception):
 
 
 class StateError(UserError):
-    """A saved state cannot be gone on with; a training can only begin anew."""
+    """A saved state is damaged; the training can only begin anew."""
 
     exit_status = 3
 

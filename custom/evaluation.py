@@ -1,7 +1,7 @@
-"""How agents are evaluated: full games, raw points, a fixed epsilon, games played in parallel.
+"""The evaluation protocol: full games, raw points, a fixed epsilon.
 
 As in Mnih et al. 2015 (https://www.nature.com/articles/nature14236), 1-30 no-ops at the start and
-epsilon 0.05; a game lasts 108,000 frames at most (30 minutes, as later papers have it), not 18,000.
+epsilon 0.05; but a game lasts up to 108,000 frames (30 minutes), as in later papers, not 18,000.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ BOOTSTRAP_DRAWS = 10_000
 
 @dataclass(frozen=True)
 class Scores:
-    """What full games brought.
+    """Results of full games.
 
     :param scores: raw points of each game
-    :param frames: emulator frames of each game
+    :param frames: length of each game
     """
 
     scores: list[float]
@@ -44,18 +44,18 @@ class Scores:
 
     @property
     def std(self) -> float:
-        """Standard deviation over the games (of the population, as leaderboards take it)."""
+        """Population standard deviation over the games, as leaderboards take it."""
         return float(np.std(self.scores))
 
     def summary(self) -> dict[str, Any]:
-        """Mean, spread and a 95 % bootstrap interval of the mean, as numbers for a file."""
-        low, high = bootstrap_interval(self.scores)
+        """Mean, spread and a 95 % bootstrap interval of the mean, for a JSON file."""
+        interval = bootstrap_interval(self.scores)
         return {
             "episodes": len(self.scores),
             "mean": self.mean,
             "std": self.std,
             "median": float(np.median(self.scores)),
-            "mean_95": [low, high],
+            "mean_95": interval and list(interval),
             "mean_minus_std": self.mean - self.std,
             "scores": self.scores,
             "game_frames": self.frames,
@@ -63,23 +63,42 @@ class Scores:
 
 
 def evaluation_seed(*numbers: int) -> int:
-    """A seed for games of an evaluation, far from those of trainings, which count from theirs."""
+    """A seed for the games of an evaluation, far from the small seeds of trainings."""
     return int(np.random.SeedSequence((0xE7A1, *numbers)).generate_state(1)[0])
 
 
-def bootstrap_interval(scores: list[float], seed: int = 0) -> tuple[float, float]:
-    """95 % percentile-bootstrap interval of the mean (Efron 1979)."""
+def bootstrap_interval(scores: list[float], seed: int = 0) -> tuple[float, float] | None:
+    """95 % percentile-bootstrap interval of the mean (Efron 1979); None for fewer than 2 scores."""
+    if len(scores) < 2:
+        return None
     draws = np.random.default_rng(seed).choice(scores, (BOOTSTRAP_DRAWS, len(scores)))
     low, high = np.percentile(draws.mean(axis=1), [2.5, 97.5])
     return float(low), float(high)
 
 
+def interval_text(summary: dict[str, Any]) -> str:
+    """The interval of `Scores.summary` for a table."""
+    if summary["mean_95"] is None:
+        return "one game has no interval"
+    low, high = summary["mean_95"]
+    return f"95 % of the mean: {low:.1f} to {high:.1f}"
+
+
+def variant(hyperparams: Hyperparams) -> dict[str, Any]:
+    """The `env_kwargs` of a recipe that make another game than the published one.
+
+    Published scores and the human-normalised scale do not hold for it.
+    """
+    given = hyperparams.env_kwargs.given
+    return {key: value for key, value in given.items() if key != "full_action_space"}
+
+
 @dataclass(frozen=True)
 class Protocol:
-    """What an evaluation was made with; two scores compare only where it is the same.
+    """The settings of an evaluation; only scores with the same ones compare.
 
-    :param epsilon: share of random actions; None where no agent explores
-    :param seed: of games that no training with any seed plays
+    :param epsilon: share of random actions; None for players that are no agents
+    :param seed: of its games, which no training plays
     """
 
     episodes: int = 30
@@ -92,8 +111,8 @@ class Protocol:
         return min(N_ENVS, self.episodes)
 
     def describe(self, game: Game, hyperparams: Hyperparams) -> dict[str, Any]:
-        """The protocol in full, as it is written into files."""
-        own = hyperparams.env_kwargs.given
+        """All settings, for a JSON file."""
+        kwargs = hyperparams.env_kwargs.given
         sticky = STICKY_PROBABILITY if game.sticky else 0.0
         return {
             **asdict(self),
@@ -102,8 +121,8 @@ class Protocol:
             "noop_max": NOOP_MAX,
             "max_frames": MAX_FRAMES,
             "frame_skip": frame_skip(hyperparams),
-            "repeat_action_probability": own.pop("repeat_action_probability", sticky),
-            **({"env_kwargs": own} if own else {}),
+            "repeat_action_probability": kwargs.pop("repeat_action_probability", sticky),
+            **({"env_kwargs": kwargs} if kwargs else {}),
         }
 
     def play(
@@ -113,9 +132,9 @@ class Protocol:
         hyperparams: Hyperparams,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Scores:
-        """Play new games with an agent, or with any rule that maps observations to actions.
+        """Play new games with an agent or a function from observations to actions.
 
-        Several processes may play: a script that calls this needs ``if __name__ == "__main__":``.
+        It may start processes: a script that calls it needs ``if __name__ == "__main__":``.
         """
         env = make_games(game, hyperparams, self.n_envs, evaluation_seed(self.seed), workers=0)
         try:
@@ -128,10 +147,10 @@ class Protocol:
 
 
 def epsilon_greedy(model: BaseAlgorithm, epsilon: float, rng: np.random.Generator) -> Act:
-    """Greedy actions, each replaced by a random one with probability epsilon.
+    """Epsilon-greedy actions, sampled per environment.
 
-    It draws from its own generator, so that evaluating does not change the training, and for each
-    game by itself, where `DQN.predict` draws once for all and at the training's current rate.
+    `DQN.predict` samples once for all environments, at the training's current epsilon, and from the
+    training's generator.
 
     :param model: any SB3 algorithm with discrete actions
     :param epsilon: in [0, 1]
@@ -149,9 +168,7 @@ def epsilon_greedy(model: BaseAlgorithm, epsilon: float, rng: np.random.Generato
 def play_games(
     act: Act, env: VecEnv, episodes: int, should_stop: Callable[[], bool] = lambda: False
 ) -> Scores:
-    """Play full games, a fixed number in each environment.
-
-    Taking the first games that end, wherever they end, would prefer short ones.
+    """Play full games, a fixed number in each environment; the first to end would be short ones.
 
     :param act: observations → actions, both with the environments as first axis
     :param episodes: games in all

@@ -1,4 +1,4 @@
-"""Where a run comes from: command, versions, revision and machine."""
+"""The provenance of a run: command, versions, revision and machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch as th
 
-# Those that can change what is learnt.
+# Packages that can change what is learnt.
 PACKAGES = ("ale-py", "gymnasium", "numpy", "rl_zoo3", "sb3_contrib", "stable_baselines3", "torch")
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,36 +36,31 @@ def provenance() -> dict[str, Any]:
 
 
 def now() -> str:
-    """The time in UTC, to the second, as ISO 8601 writes it."""
+    """The time in UTC, to the second, in ISO 8601."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def installed_packages() -> dict[str, str]:
     """Name and version of every installed package."""
-    found = ((d.metadata["Name"], d.version) for d in metadata.distributions())
-    return dict(sorted((name, version) for name, version in found if name))
+    installed = {d.metadata["Name"]: d.version for d in metadata.distributions()}
+    return {name: installed[name] for name in sorted(filter(None, installed))}
 
 
 def versions_of(packages: dict[str, str]) -> dict[str, str]:
-    """Of all that is installed, the versions of `PACKAGES`."""
+    """The versions of `PACKAGES`."""
     return {name: packages[name] for name in PACKAGES if name in packages}
 
 
 def git_revision() -> str | None:
     """The commit of this checkout, with ``+changes`` where files differ from it."""
     revision = _git("rev-parse", "HEAD")
-    return (
-        f"{revision}+changes"
-        if revision and _git("status", "--porcelain", "--untracked-files=no")
-        else revision
-    )
+    changed = _git("status", "--porcelain", "--untracked-files=no")
+    return f"{revision}+changes" if revision and changed else revision
 
 
 def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(ROOT), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
-        )
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):  # no git, or an unpacked archive
         return None
-    return done.stdout.strip()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch as th
 
-from custom.atomic import replaced, restore, write_json
+from custom.atomic import atomic_folder, restore, write_json
 from custom.buffers import FrameReplayBuffer
 
 PART = 2**26  # bytes that are copied from a GPU at once
@@ -21,7 +21,7 @@ def save_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
     :raises OSError: no room or no permission; what was there before is unharmed
     """
     steps = buffer.ring.added
-    with replaced(folder) as partial:
+    with atomic_folder(folder) as partial:
         for name, tensor in buffer.tensors().items():
             _write(tensor[: _rows_in_use(buffer, name, steps)], partial / f"{name}.npy")
         write_json(partial / "replay.json", {"steps": steps, **buffer.shape()})
@@ -32,6 +32,7 @@ def load_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
 
     :raises ValueError: the folder holds another kind of replay, or is damaged; the buffer is then
         unchanged
+    :raises OSError: it cannot be read
     """
     restore(folder)
     tensors, ring = buffer.tensors(), buffer.ring
@@ -40,7 +41,7 @@ def load_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
         steps = int(saved["steps"])
         files = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in tensors}
         loaded = {name: th.from_numpy(array) for name, array in files.items()}
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+    except (FileNotFoundError, ValueError, TypeError, KeyError, EOFError) as error:
         raise ValueError(f"{folder}: is not a saved replay ({error})") from None
     for key, value in buffer.shape().items():
         if saved.get(key) != value:
@@ -50,6 +51,10 @@ def load_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
         if new.dtype != tensors[name].dtype or new.shape != (rows, *tensors[name].shape[1:]):
             kind = f"{new.dtype} {tuple(new.shape)}"
             raise ValueError(f"{folder}: {name} has {kind}, which does not fit")
+    end_of, older = loaded["end_of"], loaded["older"]
+    ranges = end_of.min() >= -1, end_of.max() < len(loaded["ends"]), older.max() < ring.frame_stack
+    if steps < 0 or not all(ranges):
+        raise ValueError(f"{folder}: is damaged (steps, end_of or older is out of range)")
     ring.ends = ring.ends.new_zeros(loaded["ends"].shape)
     ring.end_of.fill_(-1)  # also where nothing is loaded
     for name, new in loaded.items():

@@ -1,4 +1,4 @@
-"""Pictures of a run: the learning curve, with what playing without learning brings."""
+"""The learning curve of a run, with the scores of play without learning."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from custom.atomic import atomic_file
 from custom.baselines import baselines_of
 from custom.curves import evaluations, training_games
 from custom.errors import UserError
+from custom.evaluation import variant
 from custom.runs import Run
 from custom.scores import reference
 
@@ -85,13 +86,12 @@ def _draw_evaluations(axes: Axes, evaluated: dict[str, Any], frame_skip: int) ->
 
 
 def _draw_baselines(axes: Axes, run: Run) -> None:
-    """Horizontal lines; what was not measured here is drawn as published."""
-    found = baselines_of(run)
-    if found is not None:
-        best, results = found["best_action"], found["results"]
+    """Horizontal lines: measured, else the published score of random play."""
+    lines: list[tuple[str, float]] = []
+    if baselines := baselines_of(run):
+        best, results = baselines["best_action"], baselines["results"]
         lines = [("random", results["random"]["mean"]), (f"only {best}", results[best]["mean"])]
-    else:
-        random = reference(run.game.rom).random
-        lines = [] if random is None else [("random (published)", random)]
+    elif not variant(run.hyperparams) and (random := reference(run.game.rom).random) is not None:
+        lines = [("random (published)", random)]
     for (label, score), style in zip(lines, (":", "--"), strict=False):
         axes.axhline(score, color="0.35", ls=style, lw=1.2, label=f"{label}: {score:.0f}")

@@ -10,7 +10,7 @@ from custom.agents import load_agent
 from custom.atomic import write_json
 from custom.baselines import baselines_of
 from custom.errors import UserError
-from custom.evaluation import Protocol
+from custom.evaluation import Protocol, interval_text, variant
 from custom.runs import Run
 from custom.scores import human_normalised, published
 
@@ -20,13 +20,14 @@ EVALUATION_FILE = "evaluation.json"
 def evaluate_run(run: Run, protocol: Protocol, file: Path, device: str = "auto") -> dict[str, Any]:
     """Evaluate an agent of a run and write ``evaluation.json`` into its folder.
 
-    :return: what was written
+    :return: its content
     :raises UserError: the agent is damaged, or the folder cannot be written
     """
-    sha256 = digest(file.read_bytes())  # before the games: the file may be another one after them
+    sha256 = digest(file.read_bytes())  # before the games: a training may replace the file
     model = load_agent(run, file, device)
-    game = run.game
-    scores = protocol.play(model, game, run.hyperparams)
+    game, hyperparams = run.game, run.hyperparams
+    scores = protocol.play(model, game, hyperparams)
+    plain = not variant(hyperparams)
     result = {
         "game": game.name,
         "env_id": game.env_id,
@@ -36,9 +37,9 @@ def evaluate_run(run: Run, protocol: Protocol, file: Path, device: str = "auto")
         "sha256": sha256,
         "steps": model.num_timesteps,
         "frames": model.num_timesteps * run.facts["frame_skip"],
-        "protocol": protocol.describe(game, run.hyperparams),
+        "protocol": protocol.describe(game, hyperparams),
         **scores.summary(),
-        "human_normalised": human_normalised(game.rom, scores.mean),
+        "human_normalised": human_normalised(game.rom, scores.mean) if plain else None,
     }
     try:
         write_json(run.path / EVALUATION_FILE, result)
@@ -48,7 +49,7 @@ def evaluate_run(run: Run, protocol: Protocol, file: Path, device: str = "auto")
 
 
 def digest(content: bytes) -> str:
-    """SHA-256 of an agent's file, by which an evaluation is known to be of it."""
+    """SHA-256 of an agent's file, which ties an evaluation to it."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -57,37 +58,28 @@ def score_table(run: Run, result: dict[str, Any]) -> str:
     rows = score_rows(run, result)
     width = max(len(label) for label, _, _ in rows)
     lines = [f"{label:<{width}}  {score:>10.1f}  {source}" for label, score, source in rows]
-    protocol = result["protocol"]
+    protocol, normalised = result["protocol"], result["human_normalised"]
+    settings = "".join(f", {key} {value}" for key, value in variant(run.hyperparams).items())
     title = (
-        f"{result['env_id']}, raw points of {result['episodes']} full games at epsilon"
+        f"{result['env_id']}{settings}, raw points of {result['episodes']} full games at epsilon"
         f" {protocol['epsilon']}, 1-{protocol['noop_max']} no-ops, sticky actions"
         f" {protocol['repeat_action_probability']}; model {result['model']}"
     )
-    normalised = result["human_normalised"]
     shown = "unknown" if normalised is None else f"{normalised:.3f} (0 random, 1 human)"
     leaderboard = f"mean - std {result['mean_minus_std']:.1f}; human-normalised {shown}"
-    missing = baselines_of(run) is None
-    hint = ["make baselines adds random and the best single action here"] if missing else []
-    return "\n".join([title, *lines, leaderboard, *hint])
+    hint = "make baselines adds random and the best single action here"
+    return "\n".join([title, *lines, leaderboard, *([] if baselines_of(run) else [hint])])
 
 
 def score_rows(run: Run, result: dict[str, Any]) -> list[tuple[str, float, str]]:
-    """Rows (label, score, source): this agent, what was measured here, what was published."""
-    low, high = result["mean_95"]
-    interval = f"95 % of the mean: {low:.1f} to {high:.1f}"
-    spread = f"± {result['std']:.1f}, median {result['median']:.1f}, {interval}"
-    own = (f"this agent ({result['frames'] / 1e6:.2f}M frames)", result["mean"], spread)
-    return [own, *_measured(run), *published(run.game.rom)]
-
-
-def _measured(run: Run) -> list[tuple[str, float, str]]:
-    """Rows of the baselines that were measured here."""
-    found = baselines_of(run)
-    if found is None:
-        return []
-    best, results = found["best_action"], found["results"]
-    source = f"measured here, {found['protocol']['episodes']} games"
-    return [
-        ("random, measured", results["random"]["mean"], source),
-        (f"only {best}", results[best]["mean"], f"best single action, {source}"),
-    ]
+    """Rows (label, score, source): this agent, measured baselines, published scores."""
+    spread = f"± {result['std']:.1f}, median {result['median']:.1f}, {interval_text(result)}"
+    rows = [(f"this agent ({result['frames'] / 1e6:.2f}M frames)", result["mean"], spread)]
+    if baselines := baselines_of(run):
+        best, results = baselines["best_action"], baselines["results"]
+        source = f"measured here, {baselines['protocol']['episodes']} games"
+        rows += [
+            ("random, measured", results["random"]["mean"], source),
+            (f"only {best}", results[best]["mean"], f"best single action, {source}"),
+        ]
+    return rows if variant(run.hyperparams) else [*rows, *published(run.game.rom)]

@@ -11,47 +11,28 @@ Their layout is the zoo's, ``LOGS/<recipe>/<algo>/<env>_<n>/``::
     training_games.csv    every finished game of the training
     evaluations.npz       the evaluations during training
     run.lock              empty; locked while a process trains the run
-    state/                where a training that was broken off goes on, with --save-state
-    videos/ and wandb/    films and files of Weights & Biases, where TRACK asked for them
+    state/                the saved state of an interrupted training, with --save-state
+    videos/ and wandb/    films and files of Weights & Biases, with TRACK
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import math
 import re
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-from custom.atomic import write_json
+from custom.atomic import lock, try_lock, write_json
 from custom.errors import UserError
 from custom.recipe.games import Game, find_game
 from custom.recipe.model import Hyperparams, check
 from custom.recipe.yaml_text import read_yaml
 
-
-def try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
-    """Lock an open file, if nobody has it; the lock ends when it is closed, and with the process.
-
-    :param kind: ``LOCK_SH`` for one that several may have
-    """
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-    return True
-
-
-LOCK, STATE, BEST = "run.lock", "state", "best_model.zip"  # in a run folder
-NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # a file system that knows none
+LOCK, STATE, BEST = "run.lock", "state", "best_model.zip"
+GAMES_FILE, EVALUATIONS_FILE = "training_games.csv", "evaluations.npz"
 
 # What commands read from run.json.
 FACTS = {"algo": str, "env_id": str, "frame_skip": int, "recipe": str, "seed": int}
@@ -85,50 +66,44 @@ class Run:
     def checkpoints(self) -> list[Path]:
         """Checkpoints, the latest last."""
         pattern = re.compile(r"rl_model_(\d+)_steps\.zip")
-        found = [path for path in self.path.iterdir() if pattern.fullmatch(path.name)]
-        return sorted(found, key=lambda path: int(path.name.split("_")[2]))
+        matches = [match for path in self.path.iterdir() if (match := pattern.fullmatch(path.name))]
+        return [self.path / match[0] for match in sorted(matches, key=lambda match: int(match[1]))]
 
     def model(self, which: str) -> Path:
         """The file of an agent.
 
-        :param which: ``final`` (or, where a run was broken off, the last checkpoint), ``best``
+        :param which: ``final`` (of an interrupted run the last checkpoint) or ``best``
         :raises UserError: there is none
         """
-        candidates = {
-            "final": [self.final_model, *reversed(self.checkpoints())],
-            "best": [self.path / BEST],
-        }[which]
-        for path in candidates:
+        final = [self.final_model, *reversed(self.checkpoints())]
+        for path in final if which == "final" else [self.path / BEST]:
             if path.is_file():
                 return path
         raise UserError(f"RUN {self.path}: holds no {which} model; name another run with RUN=")
 
     def lock(self, seconds: float = math.inf) -> IO[str]:
-        """Hold the run as long as what is returned is open; it ends with the process, too.
+        """Lock the run until the returned file is closed or the process ends.
 
-        :param seconds: to wait for another that has it
-        :raises UserError: it has it still
+        :param seconds: how long to wait for another process
+        :raises UserError: it is still in use
         """
-        file = (self.path / LOCK).open("a+")  # not to be written, but NFS asks for that
-        end = time.monotonic() + seconds
-        while not try_lock(file):
-            if time.monotonic() > end:
-                file.close()
-                raise UserError(f"RUN {self.path}: another process is at it; wait for its end")
-            time.sleep(0.1)
+        file = lock(self.path / LOCK, seconds)
+        if file is None:
+            reason = "in use by another process; wait until it finishes"
+            raise UserError(f"RUN {self.path}: {reason}")
         return file
 
     def is_locked(self) -> bool:
         """Whether a process is training it."""
         try:
             with (self.path / LOCK).open("r+") as file:
-                return not try_lock(file, fcntl.LOCK_SH)
+                return not try_lock(file, shared=True)
         except (FileNotFoundError, PermissionError, IsADirectoryError):
-            return False  # nobody ever trained it here
+            return False  # no process of this machine trained it
 
     @property
     def saved_state(self) -> Path:
-        """Folder of the state that a training that is broken off goes on from."""
+        """Folder of the state from which an interrupted training resumes."""
         return self.path / STATE
 
     def update(self, **facts: Any) -> None:
@@ -142,21 +117,18 @@ def open_run(path: Path) -> Run:
 
     :raises UserError: not a run folder
     """
-    file = path / "run.json"
     if not path.is_dir():
-        raise UserError(f"RUN {path}: there is no such folder; make train prints its own")
+        raise UserError(f"RUN {path}: there is no such folder; make train prints its run folder")
     try:
-        facts = json.loads(file.read_text())
+        facts = json.loads((path / "run.json").read_text())
         for key, kind in FACTS.items():
             if not isinstance(facts[key], kind):
                 raise ValueError(f"run.json: {key} is {facts[key]!r}")
         run = Run(path.resolve(), facts)
         _ = run.hyperparams, run.game
-    except KeyError as error:
-        raise UserError(f"RUN {path}: is not a run folder of this project (no {error})") from None
-    except Exception as error:  # whatever else files that others wrote can hold
-        reason = " ".join(str(error).split())
-        raise UserError(f"RUN {path}: is not a run folder of this project ({reason})") from None
+    except Exception as error:  # files that others wrote can hold anything
+        said = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise UserError(f"RUN {path}: is not a run folder of this project ({said})") from None
     return run
 
 
@@ -170,34 +142,36 @@ def open_runs(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Run], 
     for file in sorted(logs.glob("*/*/*/run.json")):
         try:
             run = open_run(file.parent)
-            if game in ("", run.facts["env_id"]) and recipe in ("", run.facts["recipe"]):
-                runs.append(run)
         except UserError as error:
             damaged[file.parent] = str(error)
+            continue
+        if game in ("", run.facts["env_id"]) and recipe in ("", run.facts["recipe"]):
+            runs.append(run)
     return runs, damaged
 
 
 def latest_run(logs: Path, recipe: str, game: Game, digest: str = "") -> Run:
     """The run of a game and recipe with the highest number.
 
-    :param digest: of the recipe's values; runs of others come second
+    :param digest: of the recipe's values; runs with it come first
     :raises UserError: there is none
     """
-    found = [
+    numbered = [
         (number, path)
-        for algo in sorted((logs / recipe).glob("*"))
+        for algo in (logs / recipe).glob("*")
         for number, path in _numbered(algo, game.folder_name)
         if (path / "run.json").is_file()
     ]
-    for _, path in sorted(found, reverse=True):
-        if digest and (run := open_run(path)).facts.get("recipe_digest") == digest:
-            return run
-    if not found:
+    paths = [path for _, path in sorted(numbered, reverse=True)]
+    if not paths:
         raise UserError(
             f"no run of {game.env_id} with {recipe} in {logs}; train one with"
             f" make train, or name one with RUN"
         )
-    return open_run(max(found)[1])
+    for path in paths if digest else ():
+        if (run := open_run(path)).facts.get("recipe_digest") == digest:
+            return run
+    return open_run(paths[0])
 
 
 def claim_folder(parent: Path, name: str) -> Path:
@@ -210,11 +184,12 @@ def claim_folder(parent: Path, name: str) -> Path:
         number = max((n for n, _ in _numbered(parent, name)), default=0)
         while True:
             number += 1
+            folder = parent / f"{name}_{number}"
             try:
-                (parent / f"{name}_{number}").mkdir()
-            except FileExistsError:
+                folder.mkdir()
+                return folder
+            except FileExistsError:  # another process was faster
                 continue
-            return parent / f"{name}_{number}"
     except OSError as error:
         raise UserError(f"LOGS {parent}: cannot be written ({error.strerror})") from None
 

@@ -1,7 +1,7 @@
-"""Zip archives that anybody may have written: nothing is extracted, and no more read than allowed.
+"""Zip archives from untrusted sources: nothing is extracted to disk, and reads are bounded.
 
-Members are read into memory by their exact names; where an archive would have them written to is
-never looked at, but an archive that would leave its folder is refused as a whole.
+Members are read into memory by their exact names. An archive with a name that leads out of its
+folder is refused as a whole.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class ArchiveError(ValueError):
-    """What is wrong with an archive; the reader adds its name."""
+    """What is wrong with an archive; the caller adds its name."""
 
 
 class Archive:
     """A zip archive in memory.
 
-    :param content: all bytes of it
-    :raises ArchiveError: not a zip, too many members, one twice, or one outside of its folder
+    :param content: its bytes
+    :raises ArchiveError: not a zip, too many members, two of one name, or one outside its folder
     """
 
     def __init__(self, content: bytes) -> None:
@@ -40,7 +40,7 @@ class Archive:
             raise ArchiveError("has two members of the same name")
 
     def read(self, name: str, limit: int) -> bytes:
-        """A member's bytes; what it says of its size is not believed.
+        """A member's bytes; its size is checked, not believed.
 
         :raises ArchiveError: not there, larger than `limit`, or damaged
         """

@@ -1,4 +1,4 @@
-"""Published full-game scores of Atari games, to set a result beside; the table is a CSV file.
+"""Published full-game scores of Atari games.
 
 Columns of ``reference_scores.csv``; an empty cell means that no figure was found:
 
@@ -34,59 +34,41 @@ SB3_ZOO = "rl-baselines3-zoo, benchmark.md (one run, stochastic evaluation)"
 
 @dataclass(frozen=True)
 class Reference:
-    """Published scores of one game, in points of a full game; None where there is no figure.
+    """Published scores of one game, raw points of a full game; None without a figure.
+
+    The fields are the columns of the file in their order.
 
     :param rom: ale_py's name of the ROM, e.g. ``space_invaders``
-    :param random: uniformly random actions
-    :param human: professional games tester
-    :param dqn_nature: DQN of Mnih et al. 2015, 200M frames
-    :param zoo_dqn: DQN of the Stable-Baselines3 zoo, 40M frames
-    :param zoo_qrdqn: QR-DQN of the Stable-Baselines3 zoo, 40M frames
     """
 
     rom: str
-    random: float | None
-    human: float | None
-    dqn_nature: float | None
-    zoo_dqn: float | None
-    zoo_qrdqn: float | None
+    random: float | None = None
+    human: float | None = None
+    dqn_nature: float | None = None
+    zoo_dqn: float | None = None
+    zoo_qrdqn: float | None = None
 
 
 @cache
 def _table() -> dict[str, Reference]:
-    """Read the CSV file, once."""
     text = (resources.files("custom") / "reference_scores.csv").read_text(encoding="utf-8")
-    table = {}
-    for row in csv.DictReader(text.splitlines()):
-        rom = row.pop("rom")
-        score = {column: float(cell) if cell else None for column, cell in row.items()}
-        table[rom] = Reference(
-            rom=rom,
-            random=score["random"],
-            human=score["human"],
-            dqn_nature=score["dqn_nature_200m"],
-            zoo_dqn=score["zoo_dqn_40m"],
-            zoo_qrdqn=score["zoo_qrdqn_40m"],
-        )
-    return table
+    _, *rows = csv.reader(text.splitlines())
+    return {
+        rom: Reference(rom, *(float(cell) if cell else None for cell in cells))
+        for rom, *cells in rows
+    }
 
 
 def reference(rom: str) -> Reference:
-    """Published scores of a game; every score is None for a game that has none.
-
-    :param rom: ale_py's name of the ROM, e.g. ``space_invaders``
-    """
-    return _table().get(rom, Reference(rom, None, None, None, None, None))
+    """Published scores of a game, by ale_py's name of its ROM."""
+    return _table().get(rom, Reference(rom))
 
 
 def human_normalised(rom: str, score: float) -> float | None:
-    """Score on the scale where 0.0 is random play and 1.0 the human tester.
+    """The score on the scale where 0.0 is random play and 1.0 the human tester.
 
-    Mnih et al. 2015 write the same quotient as a percentage, 100 for the human. None where either
-    end of the scale is unknown or both are equal.
-
-    :param rom: ale_py's name of the ROM, e.g. ``space_invaders``
-    :param score: points of a full game
+    Mnih et al. 2015 write it as a percentage. None if an end of the scale is unknown or both are
+    equal.
     """
     ends = reference(rom)
     if ends.random is None or ends.human is None or ends.human == ends.random:
@@ -95,10 +77,7 @@ def human_normalised(rom: str, score: float) -> float | None:
 
 
 def published(rom: str) -> list[tuple[str, float, str]]:
-    """Rows (label, score, source) of a table of published scores; only those with a figure.
-
-    :param rom: ale_py's name of the ROM, e.g. ``space_invaders``
-    """
+    """Rows (label, score, source) for a table, those with a figure."""
     known = reference(rom)
     rows = [
         ("random", known.random, DQN_ZOO),

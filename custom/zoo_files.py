@@ -13,7 +13,7 @@ from custom.runs import Run
 
 
 def write_zoo_files(run: Run) -> None:
-    """Write them, and the command, where the zoo looks for them."""
+    """Write them and the command where the zoo looks for them."""
     folder = run.path / run.game.folder_name
     folder.mkdir()
     (folder / "config.yml").write_text(config_yml(run))
@@ -23,12 +23,12 @@ def write_zoo_files(run: Run) -> None:
 
 def config_yml(run: Run) -> str:
     """A run's recipe as the zoo writes it."""
-    return _written(run.hyperparams.given)
+    return _to_yaml(run.hyperparams.given)
 
 
 def args_yml(run: Run) -> str:
-    """What the zoo's commands read of how a run was started, without paths of this machine."""
-    return _written(
+    """The arguments of a run that the zoo's commands read, without paths of this machine."""
+    return _to_yaml(
         {
             "algo": run.facts["algo"],
             "conf_file": "recipe.yml",
@@ -40,5 +40,5 @@ def args_yml(run: Run) -> str:
     )
 
 
-def _written(values: dict[str, Any]) -> str:
+def _to_yaml(values: dict[str, Any]) -> str:
     return yaml.dump(OrderedDict(sorted(values.items())))

@@ -30,9 +30,10 @@ def command(args: argparse.Namespace) -> None:
 
 
 def _tell(name: str, summary: dict[str, Any]) -> None:
-    low, high = summary["mean_95"]
+    from custom.evaluation import interval_text
+
     line = f"{name:<16} {summary['mean']:>9.1f} ± {summary['std']:.1f}"
-    print(f"{line}  (95 % of the mean: {low:.1f} to {high:.1f})", flush=True)
+    print(f"{line}  ({interval_text(summary)})", flush=True)
 
 
 if __name__ == "__main__":

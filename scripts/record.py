@@ -16,7 +16,7 @@ def command(args: argparse.Namespace) -> None:
     from custom.video import record_run
 
     film, gif, score = record_run(run, agent, args.epsilon, seed, device)
-    print(f"a game of {score:.0f} points\nFilm: {film}\nGIF: {gif}")
+    print(f"a game of {score:.0f} points\nFilm: {film}\nGIF of its first 20 seconds: {gif}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from custom.evaluation import (
     bootstrap_interval,
     epsilon_greedy,
     evaluation_seed,
+    interval_text,
     play_games,
+    variant,
 )
 from custom.recipe.games import find_game
 from tests.conftest import typed
@@ -143,6 +145,18 @@ def test_the_bootstrap_interval_is_the_normal_one_for_many_games() -> None:
 
 def test_the_bootstrap_interval_of_equal_scores_has_no_width() -> None:
     assert bootstrap_interval([5.0, 5.0]) == (5.0, 5.0)
+
+
+def test_a_single_game_has_no_interval() -> None:
+    summary = Scores([-21.0], [3000]).summary()
+    assert summary["mean_95"] is None
+    assert interval_text(summary) == "one game has no interval"
+
+
+def test_full_action_space_alone_makes_no_other_game() -> None:
+    assert variant(typed({"env_kwargs": {"full_action_space": True}})) == {}
+    other = {"mode": 1, "repeat_action_probability": 0.1}
+    assert variant(typed({"env_kwargs": {"full_action_space": True, **other}})) == other
 
 
 def test_baselines_name_the_best_single_action() -> None:

@@ -1,7 +1,8 @@
-"""The runs of a benchmark: each is trained once, by one process, and goes on after a kill."""
+"""The runs of a benchmark: each is trained once, by one process, and resumes after a kill."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -12,14 +13,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from custom.atomic import try_lock
 from custom.engine import Engine
-from custom.errors import StateError
+from custom.errors import StateError, UserError
 from custom.fanout.task import Task, ThisMachine
 from custom.matrix import ATTEMPTS, Cell, Matrix, Queue
 from custom.overview import all_runs
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
-from custom.runs import open_run, try_lock
+from custom.runs import open_run
+from custom.training.resume import resume
 from tests.conftest import SMALL
 
 GAME = find_game("Breakout")  # whose games are short
@@ -65,7 +68,7 @@ def with_copy(matrix: Matrix, killed: Path) -> tuple[Matrix, Path]:
     return one, folder
 
 
-def test_a_run_that_was_killed_goes_on_and_a_finished_one_is_left_alone(
+def test_a_killed_run_resumes_and_a_finished_one_is_left_alone(
     matrix: Matrix, killed: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     one, folder = with_copy(matrix, killed)
@@ -96,7 +99,31 @@ def test_a_run_whose_state_is_damaged_begins_anew(matrix: Matrix, killed: Path) 
     anew = queue.next_task()
     assert anew is not None
     assert anew.module == "scripts.train"
-    assert "--save-state" in anew.arguments
+    assert "--save-state=1" in anew.arguments
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), MemoryError(), UserError("died")]
+)
+def test_an_error_of_the_machine_keeps_the_state(
+    matrix: Matrix, killed: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    one, folder = with_copy(matrix, killed)
+    queue = _queue(one)
+    task = queue.next_task()
+    assert task is not None
+    assert task.module == "scripts.resume"
+    monkeypatch.setattr("custom.training.resume.load_state", fail)
+    with pytest.raises(UserError) as refusal:
+        resume(open_run(folder), "cpu")
+    assert refusal.value.exit_status == 2
+    queue.ended(task, refusal.value.exit_status)
+    assert (folder / "state" / "learner.pt").is_file()
+    assert not list(_all(queue))
+    assert one.interrupted(one.cells[0]) is not None  # for the next time
 
 
 def test_what_another_process_is_at_is_left_to_it(matrix: Matrix) -> None:
@@ -105,10 +132,10 @@ def test_what_another_process_is_at_is_left_to_it(matrix: Matrix) -> None:
         assert try_lock(other)
         assert [task.name[-1] for task in _all(queue)] == ["1", "3"]
         assert len(queue.waiting) == 1
-    queue._look_at.clear()
+    queue._look_at = 0.0
     assert [task.name[-1] for task in _all(queue)] == ["2"]
     assert not queue.waiting
-    assert not list(_all(_queue(matrix)))  # the first queue holds all of them
+    assert not list(_all(_queue(matrix)))  # the first queue has locked all of them
 
 
 @pytest.mark.parametrize(("status", "tried"), [(-9, ATTEMPTS), (143, ATTEMPTS), (1, 1), (2, 1)])

@@ -10,11 +10,13 @@ import pytest
 from PIL import Image
 
 from custom.atomic import write_json
-from custom.baselines import baselines_file, write_baselines
+from custom.baselines import baselines_file, baselines_of, write_baselines
 from custom.curves import training_games
 from custom.errors import UserError
+from custom.evaluation import Protocol, Scores
 from custom.recipe.games import find_game
 from custom.report import draw, plot_run
+from custom.results import score_rows, score_table
 from custom.runs import Run, open_run
 from tests.conftest import SMALL
 
@@ -66,6 +68,42 @@ def test_measured_baselines_are_lines(run: Run, tmp_path: Path) -> None:
     content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 1}}
     write_baselines(baselines_file(tmp_path, "dqn", PONG), lambda: content)
     assert {"random: -20", "only FIRE: -19"} <= set(labels(run))
+
+
+def another_mode(run: Run) -> Run:
+    entry = json.dumps({**SMALL, "env_kwargs": {"mode": 1}})
+    (run.path / "recipe.yml").write_text(f"{PONG.env_id}: {entry}\n")
+    return open_run(run.path)
+
+
+def test_another_mode_of_a_game_has_no_published_scores(run: Run) -> None:
+    result = {
+        **Scores([1.0, 2.0], [100, 100]).summary(),
+        "env_id": PONG.env_id,
+        "frames": 400,
+        "model": "x.zip",
+        "protocol": Protocol().describe(PONG, run.hyperparams),
+        "human_normalised": None,
+    }
+    assert "human" in [label for label, _, _ in score_rows(run, result)]
+    other = another_mode(run)
+    assert "random (published): -21" not in labels(other)
+    assert [label for label, _, _ in score_rows(other, result)] == ["this agent (0.00M frames)"]
+    assert f"{PONG.env_id}, mode 1, raw points of 2 full games" in score_table(other, result)
+
+
+def test_baselines_of_the_plain_game_are_not_those_of_another_mode(
+    run: Run, tmp_path: Path
+) -> None:
+    results = {"random": {"mean": -20.0}, "FIRE": {"mean": -19.0}}
+    content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 1}}
+    file = baselines_file(tmp_path, "dqn", PONG)
+    write_baselines(file, lambda: content)
+    assert baselines_of(run) is not None
+    assert baselines_of(another_mode(run)) is None
+    write_baselines(file, lambda: {**content, "variant": {"mode": 1}})
+    assert baselines_of(run) is None
+    assert "random: -20" in labels(another_mode(run))
 
 
 def test_the_picture_is_a_png(run: Run) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from custom.atomic import atomic_file, write_json
+from custom.atomic import atomic_file, atomic_folder, is_there, remove, restore, write_json
 from custom.errors import UserError
 from custom.recipe.games import find_game
 from custom.runs import claim_folder, latest_run, open_run
@@ -108,6 +109,49 @@ def test_a_broken_off_run_is_its_last_checkpoint(tmp_path: Path) -> None:
     for steps in (200, 1000):
         (folder / f"rl_model_{steps}_steps.zip").touch()
     assert open_run(folder).model("final").name == "rl_model_1000_steps.zip"
+
+
+def test_a_system_without_file_locks_is_told_where_one_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    run = open_run(a_run(tmp_path / "run"))
+    with pytest.raises(UserError, match="use Linux, macOS or WSL"):
+        run.lock()
+
+
+def test_a_run_in_use_is_refused_after_the_wait(tmp_path: Path) -> None:
+    run = open_run(a_run(tmp_path / "run"))
+    assert not run.is_locked()
+    with run.lock():
+        assert run.is_locked()
+        with pytest.raises(UserError, match="in use by another process; wait until it finishes"):
+            run.lock(seconds=0.1)
+    assert not run.is_locked()
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    for text in ("old", "new"):
+        with atomic_folder(folder) as partial:
+            (partial / text).touch()
+        assert os.listdir(folder) == [text]
+    with pytest.raises(RuntimeError), atomic_folder(folder) as partial:
+        raise RuntimeError
+    assert os.listdir(folder) == ["new"]
+    assert os.listdir(tmp_path) == ["state"]
+
+
+def test_a_folder_comes_back_after_a_kill_between_the_renames(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with atomic_folder(folder) as partial:
+        (partial / "old").touch()
+    folder.rename(tmp_path / ".state.old")
+    assert is_there(folder)
+    restore(folder)
+    assert os.listdir(folder) == ["old"]
+    remove(folder)
+    assert os.listdir(tmp_path) == []
 
 
 def half_written(file: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from custom.atomic import replaced
+from custom.atomic import atomic_folder
 from custom.compare.comparison import Data
 from custom.compare.page import page
 from custom.compare.pictures import draw_all
@@ -29,7 +29,7 @@ def write_report(data: Data, out: Path) -> None:
         foreign = sorted(name for name in names if not OUR_FILES.fullmatch(name))
         if foreign:
             raise UserError(f"OUT {out}: holds other files ({foreign[0]}); name another folder")
-        with replaced(out.resolve()) as folder:
+        with atomic_folder(out.resolve()) as folder:
             draw_all(data, folder)
             write_csv(data, folder / "scores.csv")
             text = json.dumps(data, indent=1, allow_nan=False)

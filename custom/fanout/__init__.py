@@ -1,5 +1,5 @@
 """Many commands at once: on this machine, on Ray, on SLURM.
 
-What runs is always a command of this project in a process of its own, which may be killed and
-given again: it goes on, or begins anew, from what it left on disk.
+Each is a command of this project in its own process. A killed one is started again and continues
+from what it left on the disk.
 """

@@ -1,4 +1,4 @@
-"""Which launcher a user asks for."""
+"""The launcher that a user asks for."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from custom.fanout.task import Launcher, ThisMachine
 def launcher(cluster: str, folder: Path) -> Launcher:
     """Where tasks run.
 
-    :param cluster: ``auto``: Ray where ``RAY_ADDRESS`` is set
-    :param folder: for what comes back
+    :param cluster: ``auto``: Ray if ``RAY_ADDRESS`` is set
+    :param folder: for the launcher's files
     """
+    # Each imports its package, which may not be installed.
     if cluster == "ray" or (cluster == "auto" and os.environ.get("RAY_ADDRESS")):
         from custom.fanout.on_ray import OnRay
 

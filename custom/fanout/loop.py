@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from custom.fanout.task import Handle, Launcher, Task
+from custom.fanout.task import PATIENCE, Handle, Launcher, Task
 
 POLL = 0.2  # seconds
-PATIENCE = 300.0  # in which all of them save what they have
 
 
 def run_all(
@@ -18,34 +17,30 @@ def run_all(
     ended: Callable[[Task, int], None],
     is_over: Callable[[], bool],
 ) -> None:
-    """Start tasks whenever a slot is free, until all is over.
+    """Start a task whenever a slot is free, until nothing is left.
 
-    Whatever ends this ends the tasks, too, after they have saved what they have.
+    An exception, Ctrl-C for one, stops the tasks after they have saved their state.
 
-    :param next_task: what to start next; None: nothing now
-    :param ended: told of each task that ended and of its status
-    :param is_over: whether nothing will be left to start once nothing runs
+    :param next_task: the next to start; None: none at this moment
+    :param ended: called with each task that ended and its exit status
+    :param is_over: whether nothing will be left to start once no task runs
     """
     running: list[tuple[Task, Handle]] = []
     try:
         while True:
-            for one in list(running):
-                task, handle = one
+            for pair in list(running):
+                task, handle = pair
                 if (status := handle.status()) is not None:
-                    running.remove(one)
+                    running.remove(pair)
                     ended(task, status)
-            while len(running) < slots and (following := next_task()) is not None:
-                running.append((following, launcher.start(following)))
+            while len(running) < slots and (task_now := next_task()) is not None:
+                running.append((task_now, launcher.start(task_now)))
             if not running and is_over():
                 return
             time.sleep(POLL)
     finally:
-        _end([handle for _, handle in running])
-
-
-def _end(handles: list[Handle]) -> None:
-    for handle in handles:
-        handle.stop()
-    over = time.monotonic() + PATIENCE
-    for handle in handles:
-        handle.end(max(over - time.monotonic(), 0.0))
+        for _, handle in running:
+            handle.stop()
+        end = time.monotonic() + PATIENCE
+        for _, handle in running:
+            handle.end(max(end - time.monotonic(), 0.0))

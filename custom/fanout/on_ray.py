@@ -19,7 +19,7 @@ from custom.signals import STOPPING
 class OnRay:
     """Ray queues tasks until a machine has what they need.
 
-    :param folder: on this machine, for what comes back
+    :param folder: on this machine, for its files
     :raises UserError: Ray is not installed, or its cluster does not answer
     """
 
@@ -31,18 +31,20 @@ class OnRay:
                 "CLUSTER=ray needs Ray; .venv/bin/pip install -c constraints.txt -e '.[cluster]'"
             ) from None
         self._ray = ray
-        self.mark = shared_mark(folder)
-        self._said: set[str] = set()
-        if ray.is_initialized():
-            return
+        self._mark = shared_mark(folder)
+        self._is_told = False
+        if not ray.is_initialized():
+            self._connect()
+
+    def _connect(self) -> None:
         where: dict[str, Any] = {"include_dashboard": False}
-        handlers = {number: signal.getsignal(number) for number in STOPPING}
-        if os.environ.get("RAY_ADDRESS"):  # other machines: what they run is this folder
+        if os.environ.get("RAY_ADDRESS"):  # its machines get a copy of this project
             where = {"runtime_env": {"working_dir": str(ROOT), "excludes": ["logs", ".venv"]}}
+        handlers = {number: signal.getsignal(number) for number in STOPPING}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
-                ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
+                self._ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"RAY_ADDRESS: no Ray cluster answers ({reason[:200]})") from None
@@ -57,59 +59,48 @@ class OnRay:
             num_cpus=needs.cpus,
             num_gpus=needs.gpus,
             memory=int(needs.memory_gb * 1e9) or None,
-            max_retries=0,  # whoever started it knows what is done already
+            max_retries=0,  # the caller starts it again, from its saved state
             name=task.name,
         )
-        result = remote.remote(task, str(self.mark))
-        return RayHandle(self._ray, task, result, self.mark)
+        return RayHandle(self._ray, task, remote.remote(task, str(self._mark)))
 
     def _check(self, needs: Resources) -> None:
-        """Ray would wait for ever, where no machine has what is asked for.
+        """Ray would wait without a word for what no machine has.
 
-        :raises UserError: none has; a cluster may grow, and is waited for
+        :raises UserError: this machine has not; a cluster may grow, and is waited for
         """
         nodes: list[dict[str, Any]] = self._ray.nodes()  # type: ignore[no-untyped-call]
         machines = [node["Resources"] for node in nodes if node["Alive"]]
         asked = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_gb * 1e9}
-        most = {name: max(has.get(name, 0.0) for has in machines) for name in asked}
-        if any(all(has.get(k, 0) >= v for k, v in asked.items()) for has in machines):
-            if most["GPU"] and not needs.gpus:
-                self._warn("--gpus 0: the GPUs there are idle; with 0.25 four trainings share one")
+        if any(all(has.get(key, 0) >= asked[key] for key in asked) for has in machines):
             return
+        cpus, gpus, memory = (max(has.get(key, 0.0) for has in machines) for key in asked)
         text = (
             f"--cpus {needs.cpus} --gpus {needs.gpus} --memory {needs.memory_gb}: no machine of Ray"
-            f" has that; they have up to {most['CPU']:g} cores, {most['GPU']:g} GPUs and"
-            f" {most['memory'] / 1e9:.0f} GB"
+            f" has that; they have up to {cpus:g} cores, {gpus:g} GPUs and {memory / 1e9:.0f} GB"
         )
         if not os.environ.get("RAY_ADDRESS"):
             raise UserError(text)
-        self._warn(f"{text}; waiting for one that has")
-
-    def _warn(self, text: str) -> None:
-        if text not in self._said:
-            say(text)
-        self._said.add(text)
+        if not self._is_told:
+            say(f"{text}; waiting for one that has")
+        self._is_told = True
 
 
 class RayHandle:
-    """A task that Ray has."""
+    """A task on Ray."""
 
-    def __init__(self, ray: Any, task: Task, result: Any, mark: Path) -> None:
+    def __init__(self, ray: Any, task: Task, result: Any) -> None:
         self._ray = ray
-        self._mark = mark
         self._task = task
         self._result = result
 
     def status(self) -> int | None:
-        """Its exit status, `KILLED` where its worker has gone, None while it runs."""
-        done, _ = self._ray.wait([self._result], timeout=0)
-        if not done:
+        """Its exit status, `KILLED` if its worker died, None while it runs."""
+        if not self._ray.wait([self._result], timeout=0)[0]:
             return None
         try:
             outcome: Outcome = self._ray.get(self._result)
-        except self._ray.exceptions.TaskCancelledError:
-            return KILLED
-        except self._ray.exceptions.RayTaskError as error:  # of ours, not of its process
+        except self._ray.exceptions.RayTaskError as error:  # raised before or after its process
             reason = str(error.cause or error).splitlines()[-1]
             raise UserError(f"{self._task.name}: cannot be started there ({reason})") from None
         except self._ray.exceptions.RayError:
@@ -118,12 +109,10 @@ class RayHandle:
         return outcome.status
 
     def stop(self) -> None:
-        """Ask it to end, where the disk is shared and where it is not."""
-        self._mark.unlink(missing_ok=True)
+        """Ask it to end."""
         self._ray.cancel(self._result)
 
     def end(self, seconds: float) -> None:
-        """Wait for its end for so long, then end it."""
-        done, _ = self._ray.wait([self._result], timeout=seconds)
-        if not done:
+        """Wait so long for its end, then kill it."""
+        if not self._ray.wait([self._result], timeout=seconds)[0]:
             self._ray.cancel(self._result, force=True)

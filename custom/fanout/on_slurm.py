@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import secrets
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from custom.errors import UserError
-from custom.fanout.remote import KILLED, Outcome, run_task, shared_mark, unpack
+from custom.fanout.remote import KILLED, POLL, run_task, shared_mark, unpack
 from custom.fanout.task import Handle, Task
 
-POLL = 0.5  # seconds
 MINUTES = 3 * 24 * 60  # of a job
 
 
 class OnSlurm:
-    """SLURM queues tasks; partition, account and the like come from its own ``SBATCH_`` variables.
+    """SLURM queues tasks; it reads partition and account from its own ``SBATCH_`` variables.
 
-    :param folder: on a disk that all machines have
+    :param folder: on a disk that all machines share
     :param cluster: of submitit; ``local`` for processes of this machine
-    :raises UserError: submitit or SLURM is not here
+    :raises UserError: submitit or SLURM is missing
     """
 
     def __init__(self, folder: Path, cluster: str = "slurm") -> None:
@@ -32,10 +29,12 @@ class OnSlurm:
                 "CLUSTER=slurm needs submitit; .venv/bin/pip install -c constraints.txt"
                 " -e '.[cluster]'"
             ) from None
-        self.mark = shared_mark(folder)
-        self._folder = folder
+        self._mark = shared_mark(folder)
+        jobs = folder / "slurm"
+        jobs.mkdir(exist_ok=True)
+        jobs.chmod(0o700)  # its files hold the tasks' input
         try:
-            self._executor = submitit.AutoExecutor(folder / "slurm", cluster=cluster)
+            self._executor = submitit.AutoExecutor(jobs, cluster=cluster)
         except RuntimeError as error:
             raise UserError(f"CLUSTER=slurm: {' '.join(str(error).split())}") from None
 
@@ -44,11 +43,6 @@ class OnSlurm:
         needs = task.resources
         if needs.gpus % 1:
             raise UserError(f"--gpus {needs.gpus}: SLURM gives whole ones; write 0 or 1")
-        if task.stdin:  # the job is a file that others may read
-            secret = self._folder / f"{secrets.token_hex(8)}.stdin"
-            secret.touch(mode=0o600)
-            secret.write_text(task.stdin)
-            task = replace(task, stdin="", stdin_file=str(secret))
         self._executor.update_parameters(
             name=task.name.replace(" ", "_"),
             cpus_per_task=needs.cpus,
@@ -56,7 +50,7 @@ class OnSlurm:
             mem_gb=needs.memory_gb or None,
             timeout_min=MINUTES,
         )
-        return SlurmHandle(task, self._executor.submit(run_task, task, str(self.mark)))
+        return SlurmHandle(task, self._executor.submit(run_task, task, str(self._mark)))
 
 
 class SlurmHandle:
@@ -67,21 +61,20 @@ class SlurmHandle:
         self._job = job
 
     def status(self) -> int | None:
-        """Its exit status, `KILLED` where it has none, None while it runs."""
+        """Its exit status, `KILLED` if it has none, None while it runs."""
         if not self._job.done():
             return None
         if self._job.exception() is not None:
             return KILLED
-        outcome: Outcome = self._job.result()
-        unpack(self._task, outcome)
-        return outcome.status
+        unpack(self._task, self._job.result())
+        return int(self._job.result().status)
 
     def stop(self) -> None:
         """Cancel it."""
         self._job.cancel()
 
     def end(self, seconds: float) -> None:
-        """Wait for its end for so long; it is cancelled already."""
+        """Wait so long for its end; it is cancelled already."""
         end = time.monotonic() + seconds
         while not self._job.done() and time.monotonic() < end:
             time.sleep(POLL)

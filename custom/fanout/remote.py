@@ -1,4 +1,4 @@
-"""A task on another machine: it runs there, and its run folder comes back where disks are apart."""
+"""A task on another machine. Without a shared disk its run folder is sent back."""
 
 from __future__ import annotations
 
@@ -11,36 +11,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from custom.fanout.loop import PATIENCE
-from custom.fanout.task import Process, Task
+from custom.fanout.task import PATIENCE, Process, Task
 from custom.runs import claim_folder
 
 POLL = 0.2  # seconds
-KILLED = -9  # status of a task whose worker has gone
-STAYS = ("tensorboard", "videos", "wandb")  # of a run folder
+KILLED = -9  # status of a task whose worker died
+NOT_SENT = ("tensorboard", "videos", "wandb")  # of a run folder
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What comes back.
+    """How a task ended. What follows is empty if the disk is shared.
 
-    :param said: what it printed; empty: it lies on a disk that both have
-    :param run: path of its run folder there
-    :param files: that folder as a tar file; empty: it lies on a disk that both have
+    :param output: what it printed
+    :param run: path of its run folder on that machine
+    :param files: that folder as a tar file
     """
 
     status: int
-    said: str = ""
+    output: str = ""
     run: str = ""
     files: bytes = b""
 
 
 def run_task(task: Task, mark: str) -> Outcome:
-    """Run a task here and wait for its end; a cancelled one is stopped as by Ctrl-C.
+    """Run a task on this machine and wait for its end; a cancelled one is stopped as by Ctrl-C.
 
-    :param mark: a file that is here, too, where the disk is shared; the task ends when it has gone
+    :param mark: a `shared_mark`
     """
-    is_shared = Path(mark).exists()
     for name, text in task.files:
         if not Path(name).exists():
             Path(name).parent.mkdir(parents=True, exist_ok=True)
@@ -48,52 +46,44 @@ def run_task(task: Task, mark: str) -> Outcome:
     process = Process(task)
     try:
         while (status := process.status()) is None:
-            time.sleep(POLL)  # not wait(), which no cancellation reaches
-            if is_shared and not Path(mark).exists():
-                process.stop()
-                process.end(PATIENCE)
+            time.sleep(POLL)  # a cancellation interrupts it; Popen.wait() would not notice
     except BaseException:
         process.stop()
         process.end(PATIENCE)
         raise
-    if is_shared or task.log is None or not task.log.is_file():
+    if Path(mark).exists() or task.log is None:
         return Outcome(status)
-    said = task.log.read_text(errors="replace")
-    run = Path((said.splitlines() or [""])[-1].removeprefix("Run: "))
-    if status == 0 and (run / "run.json").is_file():
-        return Outcome(status, said, str(run), _packed(run))
-    return Outcome(status, said)
+    output = task.log.read_text(errors="replace")
+    run = Path(output.rstrip("\n").rpartition("\n")[2].removeprefix("Run: "))
+    if status or not (run / "run.json").is_file():
+        return Outcome(status, output)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for path in run.iterdir():
+            if path.name not in NOT_SENT:
+                archive.add(path, path.name)
+    return Outcome(status, output, str(run), packed.getvalue())
 
 
 def unpack(task: Task, outcome: Outcome) -> None:
-    """Put down here what came back: what the task said, and its run under a number that is free."""
-    if task.log is not None and outcome.said:
+    """Write what a machine without a shared disk sent: the log, and the run with a free number."""
+    if task.log is not None and outcome.output:
         task.log.parent.mkdir(parents=True, exist_ok=True)
-        task.log.write_text(outcome.said)
+        task.log.write_text(outcome.output)
     if not outcome.files:
         return
-    there = Path(outcome.run)
-    name = there.name.rpartition("_")[0]
-    there.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=there.parent, prefix=".") as folder:
+    parent, name = Path(outcome.run).parent, Path(outcome.run).name
+    parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=parent, prefix=".") as folder:
         with tarfile.open(fileobj=io.BytesIO(outcome.files)) as archive:
-            archive.extractall(folder, filter="data")
-        (Path(folder) / there.name).rename(claim_folder(there.parent, name))
+            archive.extractall(f"{folder}/run", filter="data")
+        Path(folder, "run").rename(claim_folder(parent, name.rpartition("_")[0]))
 
 
 def shared_mark(folder: Path) -> Path:
-    """A file by which other machines see that they have this disk."""
+    """A file that another machine sees if the disk is shared; removed when this process ends."""
     folder.mkdir(parents=True, exist_ok=True)
     mark = folder.absolute() / f".shared-{secrets.token_hex(8)}"
     mark.touch()
     atexit.register(mark.unlink, missing_ok=True)
     return mark
-
-
-def _packed(run: Path) -> bytes:
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w:gz") as archive:
-        for path in sorted(run.iterdir()):
-            if path.name not in STAYS:
-                archive.add(path, f"{run.name}/{path.name}")
-    return made.getvalue()

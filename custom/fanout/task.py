@@ -1,4 +1,4 @@
-"""A command and what it needs; where it runs is the launcher's matter."""
+"""A command with the resources that it needs, and its process on this machine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 300.0  # seconds in which stopped tasks save their state
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class Resources:
     """What one task takes.
 
     :param cpus: cores; PyTorch gets as many threads
-    :param gpus: a share of one, for several tasks on it
-    :param memory_gb: 0: not asked for
+    :param gpus: a fraction lets several tasks share a GPU
+    :param memory_gb: 0: any
     """
 
     cpus: int = 1
@@ -31,27 +32,25 @@ class Resources:
 class Task:
     """One process.
 
-    :param name: what it is called in lines for the user
+    :param name: for messages
     :param module: of this project, started as ``python -m``
     :param arguments: of the command line, which every user of the machine can see
-    :param stdin: what nobody else is to see
-    :param stdin_file: a file with that instead; it is deleted once it was read
-    :param files: path and text of what it reads, for machines that do not have it
-    :param log: file that takes what it prints, behind what is there
+    :param stdin: input that other users must not see
+    :param files: path and text of the files that it reads, for machines without them
+    :param log: file to which its output is appended
     """
 
     name: str
     module: str
     arguments: tuple[str, ...] = ()
     stdin: str = ""
-    stdin_file: str = ""
     files: tuple[tuple[str, str], ...] = ()
     log: Path | None = None
     resources: Resources = field(default_factory=Resources)
 
 
 class Handle(Protocol):
-    """A task that was started."""
+    """A started task."""
 
     def status(self) -> int | None:
         """Its exit status; negative: the signal that ended it; None: it still runs."""
@@ -60,7 +59,7 @@ class Handle(Protocol):
         """Ask it to end, as Ctrl-C does."""
 
     def end(self, seconds: float) -> None:
-        """Wait for its end for so long; then end it."""
+        """Wait so long for its end, then kill it."""
 
 
 class Launcher(Protocol):
@@ -70,44 +69,26 @@ class Launcher(Protocol):
         """Start a task, or queue it."""
 
 
-def environment(task: Task) -> dict[str, str]:
-    """Of a task's process: no more threads than it was given cores."""
-    threads = str(max(task.resources.cpus, 1))
-    return {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-
-
-def command_of(task: Task) -> list[str]:
-    """What starts a task."""
-    me = str(os.getpid())
-    return [sys.executable, "-m", "custom.fanout.child", me, task.module, *task.arguments]
-
-
 class Process:
-    """A task on this machine."""
+    """A task as a process of this machine."""
 
     def __init__(self, task: Task) -> None:
+        threads = str(max(task.resources.cpus, 1))
+        command = (sys.executable, "-m", "custom.fanout.child", str(os.getpid()), task.module)
         if task.log:
             task.log.parent.mkdir(parents=True, exist_ok=True)
-        log = open(task.log, "ab") if task.log else None  # noqa: SIM115  # the process has it
-        try:
+        with open(task.log or os.devnull, "ab") as log:
             self._process = subprocess.Popen(
-                command_of(task),
+                [*command, *task.arguments],
                 cwd=ROOT,
-                env=environment(task),
+                env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
                 stdin=subprocess.PIPE,
-                stdout=log or subprocess.DEVNULL,
+                stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for us alone; we pass it on
+                start_new_session=True,  # the terminal's Ctrl-C goes to the parent, which stops it
             )
-        finally:
-            if log:
-                log.close()
         assert self._process.stdin is not None
-        text = task.stdin
-        if task.stdin_file:
-            text = Path(task.stdin_file).read_text()
-            Path(task.stdin_file).unlink()
-        self._process.stdin.write(text.encode())
+        self._process.stdin.write(task.stdin.encode())
         self._process.stdin.close()
 
     def status(self) -> int | None:
@@ -120,7 +101,7 @@ class Process:
             self._process.send_signal(signal.SIGINT)
 
     def end(self, seconds: float) -> None:
-        """Wait for its end for so long, then end it."""
+        """Wait so long for its end, then kill it."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:

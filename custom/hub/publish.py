@@ -8,7 +8,7 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from custom.atomic import replaced
+from custom.atomic import atomic_folder
 from custom.console import say
 from custom.errors import UserError
 from custom.evaluation import EPSILON, Protocol
@@ -90,7 +90,7 @@ def build(run: Run, agent: Path, repo: str) -> Path:
     """
     folder = run.path / "hub"
     try:
-        with replaced(folder) as partial:
+        with atomic_folder(folder) as partial:
             write_bundle(partial, run, agent, repo)
     except OSError as error:
         raise UserError(f"RUN {run.path}: cannot be written ({error.strerror})") from None

@@ -15,10 +15,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from custom.agents import save_agent
 from custom.atomic import atomic_file
 from custom.console import say
-from custom.runs import Run
+from custom.runs import GAMES_FILE, Run
 from custom.training.status import Status
-
-GAMES_FILE = "training_games.csv"
 
 
 class PeriodicCallback(BaseCallback):

@@ -18,11 +18,10 @@ from custom.envs import make_games
 from custom.evaluation import N_ENVS, Protocol, Scores, evaluation_seed
 from custom.recipe.games import Game
 from custom.recipe.model import Hyperparams
-from custom.runs import BEST, Run
+from custom.runs import BEST, EVALUATIONS_FILE, Run
 from custom.training.callbacks import PeriodicCallback
 from custom.training.status import Status
 
-EVALUATIONS_FILE = "evaluations.npz"
 HELD_OUT_STATES = 512
 NOT_A_NUMBER = ("stdout", "log", "json", "csv", "tensorboard")  # what SB3 writes numbers to
 

@@ -21,6 +21,7 @@ from custom.training.saved_state import LEARNER, load_state
 from custom.training.settings import Settings, fitted
 from custom.training.status import Clock, Status
 
+MACHINE = (OSError, MemoryError, th.OutOfMemoryError)  # errors that say nothing of the state
 PATIENCE = 300.0  # seconds in which a process that was told to end saves what it has
 
 
@@ -32,8 +33,8 @@ def resume(run: Run, device: str = "auto", threads: int | None = None) -> Traini
     :param run: trained with `Settings.save_state`
     :param threads: of PyTorch; None: as before. With another number it is not bit for bit the run
         that was never stopped, because sums are rounded in another order
-    :raises StateError: its state cannot be read
-    :raises UserError: it is finished, is being trained, or holds no state
+    :raises StateError: its state is damaged
+    :raises UserError: it is finished, is being trained, holds no state, or the machine fails
     """
     lock = run.lock(PATIENCE)
     try:
@@ -41,8 +42,11 @@ def resume(run: Run, device: str = "auto", threads: int | None = None) -> Traini
         _check(run)
         restore(run.saved_state)
         training = _loaded(run, lock, _settings(run, device, threads))
-    except BaseException:
+    except BaseException as error:
         lock.close()
+        if isinstance(error, MACHINE):
+            message = f"{_refusal(run, error)}; the state is kept: resume once that is mended"
+            raise UserError(message) from None
         raise
     run, facts, here = training.run, training.run.facts, provenance()
     for name in ("error", "finished"):
@@ -122,9 +126,15 @@ def _loaded(run: Run, lock: IO[str], settings: Settings) -> Training:
     except Exception as error:  # whatever damaged files make torch, NumPy and others raise
         if model.env is not None:
             model.env.close()
-        reason = " ".join(str(error).split()) or type(error).__name__
-        place = f"RUN {run.saved_state}: cannot be resumed ({reason[:300]})"
-        raise StateError(f"{place}; train anew") from None
+        is_missing = isinstance(error, FileNotFoundError)  # a file of the state
+        if isinstance(error, (UserError, *MACHINE)) and not is_missing:
+            raise
+        raise StateError(f"{_refusal(run, error)}; train anew") from None
+
+
+def _refusal(run: Run, error: BaseException) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"RUN {run.saved_state}: cannot be resumed ({reason[:300]})"
 
 
 def _rewind(training: Training) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
-from custom.atomic import atomic_file, copy_file, replaced
+from custom.atomic import atomic_file, atomic_folder, copy_file
 from custom.buffers import FrameReplayBuffer
 from custom.console import say
 from custom.engine import Engine
@@ -117,7 +117,7 @@ def save_state(model: AtariOffPolicy, folder: Path, best: Path, clock: dict[str,
     }
     made = io.BytesIO()  # into a file PyTorch says of a full disk what nobody understands
     th.save(content, made)
-    with replaced(folder) as partial:
+    with atomic_folder(folder) as partial:
         with atomic_file(partial / LEARNER) as file:
             file.write(made.getbuffer())
         save_replay(replay, partial / REPLAY)
@@ -129,10 +129,13 @@ def load_state(model: AtariOffPolicy, folder: Path) -> dict[str, Plain]:
     """Make a model, new and of the same recipe, that of a saved state.
 
     :return: all that was saved; `learn_on` continues from there
-    :raises Exception: of any kind: the state is damaged, or of another recipe
+    :raises OSError: it cannot be read
+    :raises Exception: of any other kind: the state is damaged, or of another recipe
     """
     env, replay = _env_and_replay(model)
-    content = th.load(folder / LEARNER, map_location="cpu", weights_only=True)
+    # PyTorch's own reader turns errors of the disk into those of a damaged file.
+    learner = io.BytesIO((folder / LEARNER).read_bytes())
+    content = th.load(learner, map_location="cpu", weights_only=True)
     if content["format"] != FORMAT:
         raise ValueError("it was saved by another version of this project")
     model.set_parameters(content["parameters"], device=model.device)
