@@ -35,7 +35,7 @@ setup: $(ready)
 train: $(ready)
 	$(call run,train,game recipe steps seed device logs episodes buffer envs track project)
 
-## go on with a training that was broken off, where ARGS=--save-state kept its state
+## resume an interrupted training that was started with ARGS=--save-state
 resume: $(ready)
 	$(call run,resume,game recipe run logs device episodes)
 
@@ -83,7 +83,7 @@ tune-best: $(ready)
 dashboard: $(ready)
 	$(call run,dashboard,game recipe study logs)
 
-## train games x recipes x seeds, going on where it ended, and compare them
+## train games x recipes x seeds, resuming what was interrupted, and compare them
 benchmark: $(ready)
 	$(call run,benchmark,games recipes seeds steps jobs logs device envs cluster out)
 
@@ -105,11 +105,12 @@ test: $(ready)
 	@set -f; set -- $$ARGS; unset MAKEFLAGS MFLAGS MAKELEVEL $(variables); \
 	exec .venv/bin/python -m pytest "$$@"
 
-## check style and types: ruff and mypy
+## check style, types and the direction of imports: ruff, mypy, import-linter
 lint: $(ready)
 	@.venv/bin/python -m ruff check .
 	@.venv/bin/python -m ruff format --check .
 	@.venv/bin/python -m mypy
+	@.venv/bin/lint-imports --no-cache >/dev/null || .venv/bin/lint-imports --no-cache
 
 ## remove .venv, caches and build leftovers; logs/ stays
 clean:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from custom.runs import GAMES_FILE, Run, open_run
+from custom.runs.folder import GAMES_FILE, Run, open_run
 
 GAMES = 50  # of a running mean
 

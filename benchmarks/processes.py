@@ -20,12 +20,12 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecFrameStac
 
 from benchmarks.throughput import RECIPE as VALUES
 from benchmarks.throughput import hardware, spread
-from custom.dqn import AtariDQN
-from custom.envs import make_games, training_games
-from custom.evaluation import epsilon_greedy, play_games
+from custom.env.games import make_games, training_games
+from custom.env.workers import usable_cores
+from custom.evaluation.protocol import epsilon_greedy, play_games
+from custom.learner.dqn import AtariDQN
 from custom.recipe.games import Game, find_game
 from custom.recipe.model import check
-from custom.workers import usable_cores
 
 WARM_UP = 50  # steps
 RECIPE = check({**VALUES, "n_timesteps": 1}, "dqn")

@@ -18,8 +18,8 @@ import torch as th
 from gymnasium import spaces
 
 from benchmarks.throughput import hardware
-from custom.buffers import FrameReplayBuffer
-from custom.replay_files import load_replay, save_replay
+from custom.replay.buffer import FrameReplayBuffer
+from custom.replay.files import load_replay, save_replay
 
 SPACES = (spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(6))
 GAME = 200  # steps after which a game or a life ends

@@ -129,7 +129,7 @@ def zoo(game: str, values: dict[str, Any], seed: int, **_: Any) -> None:
 
 def ours(game: str, values: dict[str, Any], seed: int, engine: dict[str, Any]) -> None:
     """As `make train`, with its callbacks, without evaluations within the measured time."""
-    from custom.engine import Engine
+    from custom.learner.engine import Engine
     from custom.recipe.games import find_game
     from custom.recipe.recipe import load_recipe
     from custom.training.prepare import prepare

@@ -22,7 +22,7 @@ import stable_baselines3
 import torch as th
 
 from benchmarks.side import OUTPUT
-from custom.workers import usable_cores
+from custom.env.workers import usable_cores
 from scripts.options import PRECISIONS
 
 RECIPE = {  # the zoo's dqn.yml; warm-up and exploration are short, so that learning is measured

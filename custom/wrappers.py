@@ -14,7 +14,7 @@ from stable_baselines3.common.atari_wrappers import (
     WarpFrame,
 )
 
-from custom.errors import UserError
+from custom.system.errors import UserError
 
 NOOP_MAX = 30
 Screens = gym.Env[np.ndarray, int]

@@ -16,8 +16,8 @@ def command(args: argparse.Namespace) -> None:
     """Play, keep the result for tables and plots."""
     game = find_game(args.game)
     recipe = load_recipe(args.recipe, game)
-    from custom.baselines import baselines_file, measure_baselines, write_baselines
-    from custom.evaluation import Protocol
+    from custom.evaluation.baselines import baselines_file, measure_baselines, write_baselines
+    from custom.evaluation.protocol import Protocol
 
     protocol = Protocol(episodes=args.episodes, seed=args.seed or 0)
     print(f"{game.explain()}; {args.episodes} full games each")
@@ -30,7 +30,7 @@ def command(args: argparse.Namespace) -> None:
 
 
 def _tell(name: str, summary: dict[str, Any]) -> None:
-    from custom.evaluation import interval_text
+    from custom.evaluation.protocol import interval_text
 
     line = f"{name:<16} {summary['mean']:>9.1f} ± {summary['std']:.1f}"
     print(f"{line}  ({interval_text(summary)})", flush=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from custom.console import say
-from custom.engine import Engine
-from custom.errors import UserError
-from custom.fanout.choose import launcher
-from custom.fanout.task import Resources
-from custom.matrix import Cell, Matrix
+from custom.env.workers import usable_cores
+from custom.jobs.choose import launcher
+from custom.jobs.matrix import Cell, Matrix
+from custom.jobs.task import Resources
+from custom.learner.engine import Engine
 from custom.recipe.recipe import load_recipe, recipe_name
-from custom.workers import usable_cores
+from custom.system.console import say
+from custom.system.errors import UserError
 from scripts import options
 from scripts.options import whole
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from custom.console import say
-from custom.errors import UserError
 from custom.recipe.games import Game
+from custom.system.console import say
+from custom.system.errors import UserError
 from custom.tracking.wish import project_named
 from scripts import options
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from custom.console import say
-from custom.errors import UserError
+from custom.system.console import say
+from custom.system.errors import UserError
 from scripts import options
 
 HOST = "127.0.0.1"  # whoever reaches it may change the study

@@ -14,7 +14,7 @@ def command(args: argparse.Namespace) -> None:
     """Play."""
     run, seed = options.find_run(args), args.seed or 0
     device = options.check_device(args.device)
-    from custom.video import show_window
+    from custom.evaluation.film import show_window
 
     score = show_window(run, args.model, args.epsilon, seed, device, args.games)
     print(f"{score:.0f} points" + (f" a game, over {args.games} games" if args.games > 1 else ""))

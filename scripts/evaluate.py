@@ -13,8 +13,8 @@ def command(args: argparse.Namespace) -> None:
     """Evaluate, print the table."""
     run = options.find_run(args)
     agent, device = run.model(args.model), options.check_device(args.device)
-    from custom.evaluation import Protocol
-    from custom.results import EVALUATION_FILE, evaluate_run, score_table
+    from custom.evaluation.protocol import Protocol
+    from custom.evaluation.results import EVALUATION_FILE, evaluate_run, score_table
 
     protocol = Protocol(episodes=args.episodes, epsilon=args.epsilon, seed=args.seed or 0)
     print(score_table(run, evaluate_run(run, protocol, agent, device)))

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from custom import signals
-from custom.console import say
-from custom.errors import UserError
 from custom.recipe.games import Game, find_game
 from custom.recipe.recipe import differences, read_recipe, recipe_name
-from custom.runs import Run, latest_run, open_run
+from custom.runs.folder import Run, latest_run, open_run
+from custom.system import signals
+from custom.system.console import say
+from custom.system.errors import UserError
 
 MOST = 10**12  # more than anybody asks for
 EPSILON = 0.05  # of evaluations

@@ -12,7 +12,7 @@ FLAGS = ("game", "recipe", "run")
 def command(args: argparse.Namespace) -> None:
     """Draw."""
     run = options.find_run(args)
-    from custom.report import plot_run
+    from custom.evaluation.plot import plot_run
 
     print(f"Plot: {plot_run(run)}")
 

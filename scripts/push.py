@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 
-from custom.errors import UserError
-from custom.runs import Run
+from custom.runs.folder import Run
+from custom.system.errors import UserError
 from scripts import options
 
 NOBODY = "your-name"  # on the card of a dry run, which does not log in

@@ -13,7 +13,7 @@ def command(args: argparse.Namespace) -> None:
     """Film."""
     run, seed = options.find_run(args), args.seed or 0
     agent, device = run.model(args.model), options.check_device(args.device)
-    from custom.video import record_run
+    from custom.evaluation.film import record_run
 
     film, gif, score = record_run(run, agent, args.epsilon, seed, device)
     print(f"a game of {score:.0f} points\nFilm: {film}\nGIF of its first 20 seconds: {gif}")

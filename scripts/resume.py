@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from custom.console import say
+from custom.system.console import say
 from scripts import options
 
 THREADS = {"type": options.whole(0, 256), "help": "of PyTorch on the CPU; default: as before"}

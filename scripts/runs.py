@@ -17,8 +17,8 @@ FLAGS = (
 def command(args: argparse.Namespace) -> None:
     """Read, print the table."""
     game = find_game(args.game).env_id if args.game else ""
-    from custom.console import print_table
-    from custom.overview import HEAD, all_runs
+    from custom.runs.listing import HEAD, all_runs
+    from custom.system.console import print_table
 
     lines, damaged = all_runs(args.logs, game, args.recipe)
     if lines:

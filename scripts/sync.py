@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from custom.console import say
-from custom.errors import UserError
 from custom.recipe.games import find_game
-from custom.runs import Run, open_run
+from custom.runs.folder import Run, open_run
+from custom.system.console import say
+from custom.system.errors import UserError
 from custom.tracking import sync
 from scripts import options
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import secrets
 
-from custom.console import say
-from custom.errors import UserError
 from custom.recipe.games import find_game
 from custom.recipe.recipe import Recipe, read_recipe
+from custom.system.console import say
+from custom.system.errors import UserError
 from custom.tracking.wish import CHOICES, tracking
 from scripts import options
 from scripts.options import EPSILON, SHARE, switch, whole
@@ -42,8 +42,8 @@ def command(args: argparse.Namespace) -> int:
     track = tracking(args.track, args.track_videos, args.track_model, args.project)
     check_flags(args)
     device = options.check_device(args.device)
-    from custom.engine import Engine
-    from custom.envs import processes_of
+    from custom.env.games import processes_of
+    from custom.learner.engine import Engine
     from custom.training.prepare import prepare
     from custom.training.settings import Settings
     from custom.training.train import train

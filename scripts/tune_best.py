@@ -6,8 +6,8 @@ import argparse
 import shlex
 from pathlib import Path
 
-from custom.console import say
 from custom.recipe.recipe import FOLDER
+from custom.system.console import say
 from scripts import options
 
 OUT = {"type": Path, "help": "file; default: hyperparams/RECIPE-tuned-GAME[-STUDY].yml"}

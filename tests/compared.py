@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import yaml
 
-from custom.atomic import write_json
-from custom.envs import MAX_FRAMES
-from custom.evaluation import EPSILON
+from custom.env.games import MAX_FRAMES
+from custom.evaluation.protocol import EPSILON
 from custom.recipe.games import find_game
-from custom.runs import claim_folder
+from custom.runs.folder import claim_folder
+from custom.system.files import write_json
 from custom.wrappers import NOOP_MAX
 
 Write = Callable[..., Path]

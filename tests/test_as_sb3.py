@@ -20,11 +20,11 @@ from stable_baselines3.common.vec_env import (
     unwrap_vec_wrapper,
 )
 
-from custom.dqn import AtariDQN
-from custom.engine import Engine
-from custom.envs import training_games
+from custom.env.games import training_games
+from custom.learner.dqn import AtariDQN
+from custom.learner.engine import Engine
+from custom.learner.qrdqn import AtariQRDQN
 from custom.optimizers import DeepMindRMSprop
-from custom.qrdqn import AtariQRDQN
 from custom.recipe.games import find_game
 from tests.conftest import SMALL, typed
 

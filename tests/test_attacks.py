@@ -24,12 +24,12 @@ import torch as th
 import yaml
 from stable_baselines3 import DQN
 
-from custom.agents import load_agent
-from custom.errors import UserError
 from custom.hub.client import client
 from custom.hub.pull import pull
-from custom.runs import Run, open_run
-from custom.safe_zip import MOST_MEMBERS
+from custom.runs.agents import load_agent
+from custom.runs.folder import Run, open_run
+from custom.runs.safe_zip import MOST_MEMBERS
+from custom.system.errors import UserError
 from tests.foreign import ENV, Files, unzipped, zipped
 from tests.servers.hub import Hub
 

@@ -14,10 +14,10 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.vec_env import VecEnv
 
-from custom.buffers import FrameReplayBuffer, bytes_per_step
-from custom.envs import make_games
+from custom.env.games import make_games
 from custom.recipe.games import find_game
-from custom.replay_files import load_replay, save_replay
+from custom.replay.buffer import FrameReplayBuffer, bytes_per_step
+from custom.replay.files import load_replay, save_replay
 from tests.conftest import SMALL, typed
 
 SIZE = 300

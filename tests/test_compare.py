@@ -22,8 +22,8 @@ from custom.compare.output import write_report
 from custom.compare.page import page
 from custom.compare.pictures import beyond, score_range
 from custom.compare.tables import markdown
-from custom.errors import UserError
 from custom.recipe.games import find_game
+from custom.system.errors import UserError
 from scripts.compare import folder_of
 from tests.compared import Write
 from tests.conftest import run

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from custom.baselines import baselines_file, write_baselines
 from custom.compare.columns import Column, columns_of, differing, why_not
 from custom.compare.from_logs import from_logs
 from custom.compare.levels import clock, levels_of, reached
 from custom.compare.measured import Measured
-from custom.errors import UserError
+from custom.evaluation.baselines import baselines_file, write_baselines
 from custom.recipe.games import find_game
+from custom.system.errors import UserError
 from tests.compared import PROTOCOL, Write
 
 PONG = find_game("Pong")

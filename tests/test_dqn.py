@@ -15,16 +15,16 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 
-from custom.buffers import Batch, FrameReplayBuffer
-from custom.dqn import AtariDQN
-from custom.engine import Engine
-from custom.envs import make_games
-from custom.graphs import Captured
+from custom.env.games import make_games
+from custom.learner.cuda_graph import Captured
+from custom.learner.dqn import AtariDQN
+from custom.learner.engine import Engine
+from custom.learner.qrdqn import AtariQRDQN
+from custom.learner.update import Update
 from custom.optimizers import DeepMindRMSprop
 from custom.policies import AtariPolicy
-from custom.qrdqn import AtariQRDQN
 from custom.recipe.games import find_game
-from custom.update import Update
+from custom.replay.buffer import Batch, FrameReplayBuffer
 from tests.conftest import SMALL, typed
 
 PLAIN = Engine(update="sb3", buffer="sb3")

@@ -18,11 +18,11 @@ from PIL import Image
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 
-from custom.agents import load_agent
-from custom.errors import NonFiniteError
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
-from custom.runs import Run, open_run
+from custom.runs.agents import load_agent
+from custom.runs.folder import Run, open_run
+from custom.system.errors import NonFiniteError
 from custom.training.prepare import prepare
 from custom.training.settings import Settings
 from custom.training.train import train

@@ -12,16 +12,16 @@ import pytest
 import torch as th
 import yaml
 
-from custom.agents import load_agent, save_agent
-from custom.dqn import AtariDQN
-from custom.engine import Engine
-from custom.errors import UserError
+from custom.env.workers import WorkerVecEnv
+from custom.learner.dqn import AtariDQN
+from custom.learner.engine import Engine
 from custom.recipe.games import find_game
 from custom.recipe.recipe import Recipe, load_recipe
-from custom.runs import Run
+from custom.runs.agents import load_agent, save_agent
+from custom.runs.folder import Run
+from custom.system.errors import UserError
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings, fitted
-from custom.workers import WorkerVecEnv
 from tests.conftest import SMALL, typed
 
 INVADERS = find_game("SpaceInvaders")

@@ -8,7 +8,7 @@ import pytest
 from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
-from custom.envs import evaluation_wrapper, frame_skip, make_games
+from custom.env.games import evaluation_wrapper, frame_skip, make_games
 from custom.recipe.games import find_game
 from custom.wrappers import DeepMindAtariWrapper
 from tests.conftest import typed

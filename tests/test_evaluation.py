@@ -8,9 +8,14 @@ from gymnasium import spaces
 from stable_baselines3 import DQN
 from stable_baselines3.common.vec_env import VecEnv
 
-from custom.baselines import action_names, constant_action, measure_baselines, random_actions
-from custom.envs import make_games
-from custom.evaluation import (
+from custom.env.games import make_games
+from custom.evaluation.baselines import (
+    action_names,
+    constant_action,
+    measure_baselines,
+    random_actions,
+)
+from custom.evaluation.protocol import (
     Protocol,
     Scores,
     bootstrap_interval,

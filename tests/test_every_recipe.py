@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch as th
 
-from custom.agents import load_agent
-from custom.envs import make_games
+from custom.env.games import make_games
 from custom.recipe.games import find_game
 from custom.recipe.recipe import FOLDER, load_recipe
+from custom.runs.agents import load_agent
 from custom.training.prepare import prepare
 from custom.training.settings import Settings
 from custom.training.train import train

@@ -6,9 +6,9 @@ import gymnasium as gym
 import pytest
 from stable_baselines3.common.atari_wrappers import AtariWrapper
 
-from custom.envs import register_games
-from custom.errors import UserError
+from custom.env.games import register_games
 from custom.recipe.games import all_games, find_game
+from custom.system.errors import UserError
 
 V4 = "SpaceInvadersNoFrameskip-v4"
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import torch as th
 
-from custom.graphs import WARM_UPS, Captured
+from custom.learner.cuda_graph import WARM_UPS, Captured
 
 
 class Recording(Captured):

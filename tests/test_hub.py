@@ -9,8 +9,8 @@ import pytest
 from huggingface_hub import CommitOperationAdd, ModelCard, constants, snapshot_download
 from huggingface_hub.hf_api import CommitInfo
 
-from custom.errors import UserError
 from custom.hub.client import client, hub_errors, log_in, without_token
+from custom.system.errors import UserError
 from tests.servers.hub import TOKEN, Hub
 
 REPO = "tester/agent"

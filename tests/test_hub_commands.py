@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from custom.runs import open_run
+from custom.runs.folder import open_run
 from tests.conftest import ROOT, SMALL
 from tests.servers.hub import Hub
 from tests.test_push import FILES

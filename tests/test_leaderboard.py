@@ -11,10 +11,10 @@ import pytest
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from custom.errors import UserError
 from custom.hub.client import client
 from custom.hub.leaderboard import Entry, entry_of, format_table, hub_entries, local_entries
 from custom.recipe.games import find_game
+from custom.system.errors import UserError
 from tests.conftest import SMALL
 from tests.servers.hub import Hub
 

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from custom.atomic import try_lock
-from custom.engine import Engine
-from custom.errors import StateError, UserError
-from custom.fanout.task import Task, ThisMachine
-from custom.matrix import ATTEMPTS, Cell, Matrix, Queue
-from custom.overview import all_runs
+from custom.jobs.matrix import ATTEMPTS, Cell, Matrix, Queue
+from custom.jobs.task import Task, ThisMachine
+from custom.learner.engine import Engine
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
-from custom.runs import open_run
+from custom.runs.folder import open_run
+from custom.runs.listing import all_runs
+from custom.system.errors import StateError, UserError
+from custom.system.files import try_lock
 from custom.training.resume import resume
 from tests.conftest import SMALL
 

@@ -10,11 +10,11 @@ import pytest
 import torch as th
 from gymnasium import spaces
 
-from custom.agents import action_values
-from custom.dqn import AtariDQN
+from custom.learner.dqn import AtariDQN
+from custom.learner.qrdqn import AtariQRDQN
 from custom.networks import ConvNet
 from custom.policies import AtariPolicy
-from custom.qrdqn import AtariQRDQN
+from custom.runs.agents import action_values
 
 GAMMA, END = 0.9, 3
 # next state and reward: [state][action]

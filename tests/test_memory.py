@@ -9,8 +9,8 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 
-from custom import memory
-from custom.errors import UserError
+from custom.replay import memory
+from custom.system.errors import UserError
 from tests.conftest import typed
 
 STACK = spaces.Box(0, 255, (4, 84, 84), np.uint8)

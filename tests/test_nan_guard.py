@@ -10,12 +10,12 @@ import pytest
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 
-from custom.agents import save_agent
-from custom.dqn import AtariDQN
-from custom.envs import make_games
-from custom.errors import NonFiniteError
-from custom.qrdqn import AtariQRDQN
+from custom.env.games import make_games
+from custom.learner.dqn import AtariDQN
+from custom.learner.qrdqn import AtariQRDQN
 from custom.recipe.games import find_game
+from custom.runs.agents import save_agent
+from custom.system.errors import NonFiniteError
 from tests.conftest import SMALL, typed
 
 Spoil = Callable[[AtariDQN], None]

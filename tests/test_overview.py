@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from custom import console
-from custom.overview import HEAD, all_runs, line_of, short, state_of
 from custom.recipe.games import find_game
-from custom.runs import Run, open_run
+from custom.runs.folder import Run, open_run
+from custom.runs.listing import HEAD, all_runs, line_of, short, state_of
+from custom.system import console
 from tests.conftest import start
 from tests.test_runs import a_run
 

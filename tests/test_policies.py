@@ -13,8 +13,8 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.dqn.policies import CnnPolicy
 
-from custom.dqn import AtariDQN
-from custom.envs import make_games
+from custom.env.games import make_games
+from custom.learner.dqn import AtariDQN
 from custom.networks import ConvNet, ImpalaCNN
 from custom.noisy import NoisyLinear, noisy_layers
 from custom.policies import AtariPolicy, DuelingHead

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch as th
 
-from custom.buffers import FrameReplayBuffer
-from custom.envs import make_games
-from custom.prioritized import PrioritizedFrameReplayBuffer, SumTree
+from custom.env.games import make_games
 from custom.recipe.games import find_game
-from custom.replay_files import load_replay, save_replay
+from custom.replay.buffer import FrameReplayBuffer
+from custom.replay.files import load_replay, save_replay
+from custom.replay.prioritized import PrioritizedFrameReplayBuffer, SumTree
 from tests.conftest import SMALL, typed
 
 CPU = th.device("cpu")

@@ -15,18 +15,18 @@ from sb3_contrib import QRDQN
 from stable_baselines3 import DQN
 from stable_baselines3.common.vec_env import VecEnv
 
-from custom.agents import load_agent
-from custom.envs import make_games
-from custom.errors import UserError
-from custom.evaluation import Protocol
+from custom.env.games import make_games
+from custom.evaluation.protocol import Protocol
+from custom.evaluation.results import evaluate_run
 from custom.hub.bundle import write_bundle
 from custom.hub.client import client
 from custom.hub.pull import pull
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
 from custom.recipe.yaml_text import literal, read_yaml
-from custom.results import evaluate_run
-from custom.runs import Run, latest_run, try_lock
+from custom.runs.agents import load_agent
+from custom.runs.folder import Run, latest_run, try_lock
+from custom.system.errors import UserError
 from custom.training.prepare import prepare
 from custom.training.settings import Settings
 from custom.training.train import train
@@ -208,7 +208,7 @@ def test_a_full_disk_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("custom.atomic.os.fsync", full)
+    monkeypatch.setattr("custom.system.files.os.fsync", full)
     with pytest.raises(UserError, match=r"logs: cannot be written \(No space left on device\)"):
         pulled(hub, zoo_agents["dqn"], tmp_path / "logs")
     assert list((tmp_path / "logs").iterdir()) == []

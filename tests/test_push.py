@@ -19,16 +19,16 @@ import yaml
 from huggingface_hub import ModelCard
 from stable_baselines3 import DQN
 
-from custom.errors import UserError
-from custom.evaluation import Protocol
+from custom.evaluation.protocol import Protocol
+from custom.evaluation.results import evaluate_run
 from custom.hub.bundle import agent_name, public_facts, write_bundle
 from custom.hub.client import client, log_in
 from custom.hub.publish import build as build_folder
 from custom.hub.publish import check_repository, prepare, push, title
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
-from custom.results import evaluate_run
-from custom.runs import Run, open_run
+from custom.runs.folder import Run, open_run
+from custom.system.errors import UserError
 from custom.training.prepare import prepare as prepare_training
 from custom.training.settings import Settings
 from custom.training.train import train

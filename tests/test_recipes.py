@@ -12,11 +12,11 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from custom.errors import UserError
 from custom.recipe.classes import PLAYERS, resolve
 from custom.recipe.games import find_game
 from custom.recipe.model import ALGORITHMS, json_schema
 from custom.recipe.recipe import FOLDER, load_recipe, recipe_name
+from custom.system.errors import UserError
 
 GAMES = [
     "SpaceInvaders",

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from custom.atomic import write_json
-from custom.baselines import baselines_file, baselines_of, write_baselines
-from custom.curves import training_games
-from custom.errors import UserError
-from custom.evaluation import Protocol, Scores
+from custom.evaluation.baselines import baselines_file, baselines_of, write_baselines
+from custom.evaluation.plot import draw, plot_run
+from custom.evaluation.protocol import Protocol, Scores
+from custom.evaluation.results import score_rows, score_table
 from custom.recipe.games import find_game
-from custom.report import draw, plot_run
-from custom.results import score_rows, score_table
-from custom.runs import Run, open_run
+from custom.runs.folder import Run, open_run
+from custom.runs.metrics import training_games
+from custom.system.errors import UserError
+from custom.system.files import write_json
 from tests.conftest import SMALL
 
 PONG = find_game("Pong")

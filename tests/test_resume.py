@@ -18,18 +18,18 @@ import pytest
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 
-from custom.curves import evaluations, training_games
-from custom.engine import Engine
-from custom.errors import StateError, UserError
+from custom.env.workers import WorkerVecEnv
+from custom.learner.engine import Engine
 from custom.recipe.games import find_game
 from custom.recipe.model import check
 from custom.recipe.recipe import Recipe
-from custom.runs import Run, open_run
+from custom.runs.folder import Run, open_run
+from custom.runs.metrics import evaluations, training_games
+from custom.system.errors import StateError, UserError
 from custom.training.prepare import prepare
 from custom.training.resume import resume
 from custom.training.settings import Settings
 from custom.training.train import train
-from custom.workers import WorkerVecEnv
 from tests.conftest import SMALL, start
 
 STEPS, EVERY = 240, 60

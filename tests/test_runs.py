@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from custom.atomic import atomic_file, atomic_folder, is_there, remove, restore, write_json
-from custom.errors import UserError
 from custom.recipe.games import find_game
-from custom.runs import claim_folder, latest_run, open_run
+from custom.runs.folder import claim_folder, latest_run, open_run
+from custom.system.errors import UserError
+from custom.system.files import atomic_file, atomic_folder, is_there, remove, restore, write_json
 from tests.conftest import SMALL
 
 PONG = find_game("Pong")

@@ -13,10 +13,10 @@ import yaml
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import NStepReplayBuffer
 
-from custom.agents import load_agent
-from custom.errors import UserError
-from custom.runs import Run
-from custom.safe_agents import safe_agent
+from custom.runs.agents import load_agent
+from custom.runs.folder import Run
+from custom.runs.safe_agents import safe_agent
+from custom.system.errors import UserError
 from tests.conftest import SMALL
 from tests.foreign import ENV, Files, unzipped, zipped
 

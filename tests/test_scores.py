@@ -10,8 +10,8 @@ import pytest
 from ale_py import roms
 
 import custom
-from custom import scores
-from custom.scores import Reference, human_normalised, published, reference
+from custom.evaluation.protocol import scores
+from custom.evaluation.scores import Reference, human_normalised, published, reference
 
 COLUMNS = ["rom", "random", "human", "dqn_nature_200m", "zoo_dqn_40m", "zoo_qrdqn_40m"]
 

@@ -8,10 +8,10 @@ import optuna
 import pytest
 import sb3_contrib
 
-from custom.errors import UserError
 from custom.recipe.games import find_game
 from custom.recipe.model import check
 from custom.recipe.recipe import FOLDER, load_recipe
+from custom.system.errors import UserError
 from custom.tuning.space import Space, space_of
 
 PONG = find_game("Pong")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from custom.errors import UserError
+from custom.system.errors import UserError
 from custom.tracking import sync
 from custom.tracking.files import stretches, unsent
 from custom.tracking.session import Session

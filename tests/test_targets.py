@@ -9,9 +9,8 @@ import pytest
 import torch as th
 from sb3_contrib.common.utils import quantile_huber_loss
 
-from custom.loss import Munchausen, make_loss
-from custom.policies import Categorical, Quantiles
-from custom.targets import (
+from custom.learner.loss import Munchausen, make_loss
+from custom.learner.targets import (
     categorical_loss,
     double_q_target,
     munchausen_bonus,
@@ -23,6 +22,7 @@ from custom.targets import (
     target_quantiles,
     td_loss,
 )
+from custom.policies import Categorical, Quantiles
 
 REWARDS, GOING, OVER = th.tensor([[0.5]]), th.zeros(1, 1), th.ones(1, 1)
 

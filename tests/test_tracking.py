@@ -12,7 +12,7 @@ import pytest
 import torch as th
 import yaml
 
-from custom.errors import UserError
+from custom.system.errors import UserError
 from custom.tracking.files import unsent
 from custom.tracking.session import Session
 from custom.tracking.wish import Tracking, tracking

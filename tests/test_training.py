@@ -11,10 +11,10 @@ import pytest
 import yaml
 from stable_baselines3 import DQN
 
-from custom.console import say
-from custom.evaluation import Protocol, Scores
+from custom.evaluation.protocol import Protocol, Scores
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
+from custom.system.console import say
 from custom.training import callbacks, evaluation
 from custom.training.callbacks import Checkpoints
 from custom.training.evaluation import FixedEpsilonEvaluation, HeldOutStates

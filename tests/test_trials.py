@@ -10,9 +10,9 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from custom.fanout.task import Process, Task
+from custom.jobs.task import Process, Task
 from custom.recipe.games import find_game
-from custom.runs import open_run
+from custom.runs.folder import open_run
 from custom.tuning.plan import Plan
 from custom.tuning.storage import address
 from custom.tuning.study import begin, load, results

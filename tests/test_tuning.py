@@ -24,13 +24,13 @@ import sqlalchemy
 import yaml
 from optuna.trial import Trial, TrialState
 
-from custom.atomic import write_json
-from custom.engine import Engine
-from custom.errors import UserError
-from custom.fanout.task import Handle, Resources, Task
+from custom.jobs.task import Handle, Resources, Task
+from custom.learner.engine import Engine
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
-from custom.runs import claim_folder
+from custom.runs.folder import claim_folder
+from custom.system.errors import UserError
+from custom.system.files import write_json
 from custom.tuning.best import keep_ranking, write_best
 from custom.tuning.files import write_files
 from custom.tuning.finalists import RECIPE, finalists, matrix_of, rank

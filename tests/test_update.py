@@ -9,12 +9,12 @@ import pytest
 import torch as th
 from stable_baselines3.dqn.policies import QNetwork
 
-from custom.buffers import Batch
-from custom.dqn import AtariDQN
-from custom.layout import Inputs
+from custom.learner.dqn import AtariDQN
+from custom.learner.layout import Inputs
+from custom.learner.update import Update
 from custom.noisy import NoisyLinear, noise_in, noisy_layers
-from custom.prioritized import EPSILON
-from custom.update import Update
+from custom.replay.buffer import Batch
+from custom.replay.prioritized import EPSILON
 from tests.test_dqn import WithPolicy, learner
 
 NOISY = {"noisy": True}

@@ -17,11 +17,11 @@ import pytest
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from custom import workers
-from custom.envs import training_games
-from custom.errors import UserError
+from custom.env import workers
+from custom.env.games import training_games
+from custom.env.workers import WorkerVecEnv
 from custom.recipe.games import find_game
-from custom.workers import WorkerVecEnv
+from custom.system.errors import UserError
 from tests.conftest import start, typed
 
 GAMES = ["Breakout", "Pong", "SpaceInvaders", "Seaquest", "BeamRider", "Enduro", "MsPacman"]
@@ -137,7 +137,7 @@ def test_a_game_that_cannot_be_made_says_why_and_leaves_nothing(error: type) -> 
 
 
 FORGETFUL = """
-from custom.envs import training_games
+from custom.env.games import training_games
 from custom.recipe.games import find_game
 from custom.recipe.model import REQUIRED, check
 

@@ -10,12 +10,12 @@ import pytest
 import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
-from custom.baselines import action_names
-from custom.buffers import FrameReplayBuffer
-from custom.envs import make_games, register_games
-from custom.errors import UserError
+from custom.env.games import make_games, register_games
+from custom.evaluation.baselines import action_names
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
+from custom.replay.buffer import FrameReplayBuffer
+from custom.system.errors import UserError
 from custom.wrappers import (
     ActionSet,
     CropScreen,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from custom.errors import UserError
 from custom.recipe.yaml_text import MAX_BYTES, literal, read_yaml
+from custom.system.errors import UserError
 
 APPLY = "!!python/object/apply:"
 ORDERED = APPLY + "collections.OrderedDict"

@@ -15,7 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
-from custom.runs import Run
+from custom.runs.folder import Run
 from custom.tracking import sync
 from custom.tracking.wish import Tracking
 from custom.training.prepare import Training, prepare

@@ -19,7 +19,7 @@ from custom.compare.columns import (
 )
 from custom.compare.levels import clock, levels_of, reached
 from custom.compare.measured import ENGINE, PROTOCOL, FloatArray, Measured
-from custom.scores import human_normalised
+from custom.evaluation.scores import human_normalised
 
 Data = dict[str, Any]
 THRESHOLDS = 81  # of a performance profile

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from custom.baselines import baselines_of
 from custom.compare.measured import Measured, measured
-from custom.curves import evaluations
-from custom.errors import UserError
-from custom.overview import state_of
+from custom.evaluation.baselines import baselines_of
 from custom.recipe.games import Game
 from custom.recipe.recipe import FOLDER, recipe_name
-from custom.runs import open_run
+from custom.runs.folder import open_run
+from custom.runs.listing import state_of
+from custom.runs.metrics import evaluations
+from custom.system.errors import UserError
 
 Runs = tuple[list[Measured], list[str]]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from custom.compare.columns import Column
 from custom.compare.measured import Measured
-from custom.scores import DQN_ZOO, NATURE, SB3_ZOO, reference
+from custom.evaluation.scores import DQN_ZOO, NATURE, SB3_ZOO, reference
 
 
 def levels_of(runs: list[Measured]) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from custom.errors import UserError
-from custom.provenance import versions_of
 from custom.recipe.games import Game, find_game
+from custom.runs.provenance import versions_of
+from custom.system.errors import UserError
 
 FloatArray = npt.NDArray[np.float64]
 PROTOCOL = ("epsilon", "episodes", "noop_max", "repeat_action_probability", "max_frames")

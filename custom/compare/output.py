@@ -6,12 +6,12 @@ import json
 import re
 from pathlib import Path
 
-from custom.atomic import atomic_folder
 from custom.compare.comparison import Data
 from custom.compare.page import page
 from custom.compare.pictures import draw_all
 from custom.compare.tables import markdown, write_csv
-from custom.errors import UserError
+from custom.system.errors import UserError
+from custom.system.files import atomic_folder
 
 OUR_FILES = re.compile(
     r"scores\.csv|compare\.json|table\.md|report\.html|"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from custom.compare.comparison import Data
-from custom.console import print_table
+from custom.system.console import print_table
 
 READING = (
     "A run's score is the mean of its last evaluation. IQM: mean of the middle half of the runs;"

@@ -18,16 +18,16 @@ from typing import Any
 import torch as th
 import yaml
 
-from custom.console import say
-from custom.errors import UserError
+from custom.evaluation.plot import draw
+from custom.evaluation.results import EVALUATION_FILE, digest
 from custom.hub.card import model_card
 from custom.hub.client import without_token
 from custom.hub.zoo_files import args_yml, config_yml
-from custom.provenance import versions_of
 from custom.recipe.classes import PLAYERS
-from custom.report import draw
-from custom.results import EVALUATION_FILE, digest
-from custom.runs import Run
+from custom.runs.folder import Run
+from custom.runs.provenance import versions_of
+from custom.system.console import say
+from custom.system.errors import UserError
 
 OF_THE_MACHINE = (  # in the zip's data: where and when it was trained, not what
     "_last_episode_starts",

@@ -13,13 +13,13 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from custom.engine import Engine
-from custom.envs import is_registered_elsewhere
-from custom.off_policy import TRAINING_ONLY
+from custom.env.games import is_registered_elsewhere
+from custom.evaluation.results import score_rows
+from custom.learner.engine import Engine
+from custom.learner.off_policy import TRAINING_ONLY
 from custom.recipe.classes import PLAYERS
 from custom.recipe.model import ZOO_WRAPPER, Hyperparams, wrapper_items
-from custom.results import score_rows
-from custom.runs import Run
+from custom.runs.folder import Run
 
 TAG = "sb3-atari-dqn"
 TEMPLATE = Path(__file__).with_name("model_card.md")
@@ -109,7 +109,7 @@ def _loading(run: Run) -> dict[str, Any]:
         "project_classes": project_classes(values),
         "needs_project": bool(project_classes(values) or project_wrappers or not known),
         "plain_games": known and not project_wrappers and padding == "zero",
-        "wrapper": ", ".join(project_wrappers) or "custom.stacks",
+        "wrapper": ", ".join(project_wrappers) or "custom.env.stacks",
         "games": ", ".join(arguments),
         "frame_stack": values.frame_stack,
         "buffer_size": values.buffer_size,

@@ -17,7 +17,7 @@ from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 from huggingface_hub.utils import logging
 
-from custom.errors import UserError
+from custom.system.errors import UserError
 
 CLIENT_ERRORS = (HTTPError, InvalidURL, OSError, RuntimeError, ValueError)
 LOG_IN = "run .venv/bin/hf auth login, or set HF_TOKEN; the token needs the role write"

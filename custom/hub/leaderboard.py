@@ -14,12 +14,12 @@ from typing import Any
 
 from huggingface_hub import HfApi, get_token
 
-from custom.errors import UserError
-from custom.evaluation import EPSILON
+from custom.evaluation.protocol import EPSILON
+from custom.evaluation.results import EVALUATION_FILE
 from custom.hub.client import hub_errors
 from custom.recipe.games import Game
-from custom.results import EVALUATION_FILE
-from custom.runs import open_run
+from custom.runs.folder import open_run
+from custom.system.errors import UserError
 
 MOST_POINTS = 1e9  # above what any game counts
 NUMBER = r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"

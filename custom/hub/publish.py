@@ -8,16 +8,16 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from custom.atomic import atomic_folder
-from custom.console import say
-from custom.errors import UserError
-from custom.evaluation import EPSILON, Protocol
+from custom.evaluation.film import FILM_FACTS, record_run
+from custom.evaluation.protocol import EPSILON, Protocol
+from custom.evaluation.results import EVALUATION_FILE, digest, evaluate_run
 from custom.hub.bundle import CURVE, is_agent_file, write_bundle
 from custom.hub.card import TAG
 from custom.hub.client import hub_errors
-from custom.results import EVALUATION_FILE, digest, evaluate_run
-from custom.runs import Run
-from custom.video import FILM_FACTS, record_run
+from custom.runs.folder import Run
+from custom.system.console import say
+from custom.system.errors import UserError
+from custom.system.files import atomic_folder
 
 
 def check_repository(api: HfApi, repo: str, private: bool, agent: str) -> None:

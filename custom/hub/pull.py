@@ -17,17 +17,17 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from custom.agents import save_agent
-from custom.atomic import try_lock
-from custom.envs import frame_skip
-from custom.errors import UserError
+from custom.env.games import frame_skip
 from custom.hub.client import hub_errors
 from custom.hub.zoo_files import args_yml, config_yml, recipe_of
 from custom.recipe.games import Game, find_game
 from custom.recipe.model import ALGORITHMS
 from custom.recipe.recipe import Recipe
-from custom.runs import Run, claim_folder, open_run
-from custom.safe_agents import MOST_BYTES, safe_agent
+from custom.runs.agents import save_agent
+from custom.runs.folder import Run, claim_folder, open_run
+from custom.runs.safe_agents import MOST_BYTES, safe_agent
+from custom.system.errors import UserError
+from custom.system.files import try_lock
 
 RECIPE_FILES = ("args.yml", "config.yml", "env_kwargs.yml", "recipe.yml")
 MOST_RECIPE_BYTES = 2**16  # of each of them

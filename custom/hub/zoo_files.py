@@ -8,13 +8,13 @@ from typing import Any
 
 import yaml
 
-from custom.errors import UserError
 from custom.recipe.classes import resolve
 from custom.recipe.games import Game
 from custom.recipe.model import Hyperparams, check
 from custom.recipe.recipe import Recipe
 from custom.recipe.yaml_text import read_yaml
-from custom.runs import Run
+from custom.runs.folder import Run
+from custom.system.errors import UserError
 
 
 def recipe_of(files: dict[str, bytes], algo: str, game: Game, name: str) -> bytes:

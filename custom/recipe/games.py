@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from custom.errors import UserError
+from custom.system.errors import UserError
 
 # The emulator has no single-player mode for these: loading one ends the process.
 MULTIPLAYER_ROMS = frozenset({"combat", "joust", "maze_craze", "warlords"})

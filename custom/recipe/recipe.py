@@ -18,10 +18,10 @@ from typing import Any
 
 import yaml
 
-from custom.errors import UserError
 from custom.recipe.games import V4_SUFFIX, Game, all_games
 from custom.recipe.model import ALGORITHMS, DQNHyperparams, Hyperparams, check
 from custom.recipe.yaml_text import read_yaml
+from custom.system.errors import UserError
 
 FOLDER = Path(__file__).resolve().parents[2] / "hyperparams"
 WARM_UP_SHARE = 10  # a budget of your own: the warm-up takes a tenth of it at most

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import yaml
 from yaml.constructor import ConstructorError
 
-from custom.errors import UserError
+from custom.system.errors import UserError
 
 MAX_BYTES = 2**16  # the largest recipe has about 4,000
 MAX_VALUES = 20_000  # an alias counts each time that it is used

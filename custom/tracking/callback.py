@@ -19,10 +19,10 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 
-from custom.console import say
-from custom.evaluation import Protocol, epsilon_greedy, evaluation_seed
-from custom.provenance import versions_of
-from custom.runs import Run
+from custom.evaluation.protocol import Protocol, epsilon_greedy, evaluation_seed
+from custom.runs.folder import Run
+from custom.runs.provenance import versions_of
+from custom.system.console import say
 from custom.tracking.session import Session
 from custom.tracking.wish import Tracking
 from custom.tracking.writer import RowWriter
@@ -85,7 +85,7 @@ class Tracker(BaseCallback):
 
     def _film(self) -> None:
         """One game of the agent as it is now, by the protocol of the evaluations."""
-        from custom.video import film_game  # what it imports is not needed to train
+        from custom.evaluation.film import film_game  # what it imports is not needed to train
 
         steps, epsilon = self._filmed_at, self.protocol.epsilon
         seed = evaluation_seed(self.protocol.seed, steps)

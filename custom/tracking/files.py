@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from custom.runs import Run
+from custom.runs.folder import Run
 
 MAGIC = b":W&B"
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from custom.console import say
-from custom.runs import Run
+from custom.runs.folder import Run
+from custom.system.console import say
 from custom.tracking import client
 from custom.tracking.files import mark_uploaded, stretches, unsent
 from custom.tracking.wish import Tracking

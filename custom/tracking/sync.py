@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from custom.errors import UserError
-from custom.runs import Run, open_runs
+from custom.runs.folder import Run, open_runs
+from custom.system.errors import UserError
 from custom.tracking import client
 from custom.tracking.files import (
     first_step,

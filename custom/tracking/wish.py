@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from custom.errors import UserError
+from custom.system.errors import UserError
 
 PROJECT = "sb3-atari-dqn"
 MODES = ("", "online", "offline", "disabled", "shared", "dryrun", "run")  # of WANDB_MODE

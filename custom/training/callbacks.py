@@ -12,10 +12,10 @@ from typing import IO
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from custom.agents import save_agent
-from custom.atomic import atomic_file
-from custom.console import say
-from custom.runs import GAMES_FILE, Run
+from custom.runs.agents import save_agent
+from custom.runs.folder import GAMES_FILE, Run
+from custom.system.console import say
+from custom.system.files import atomic_file
 from custom.training.status import Status
 
 

@@ -10,15 +10,15 @@ import numpy.typing as npt
 import torch as th
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from custom.agents import action_values, save_agent
-from custom.atomic import atomic_file
-from custom.baselines import random_actions
-from custom.console import say
-from custom.envs import make_games
-from custom.evaluation import N_ENVS, Protocol, Scores, evaluation_seed
+from custom.env.games import make_games
+from custom.evaluation.baselines import random_actions
+from custom.evaluation.protocol import N_ENVS, Protocol, Scores, evaluation_seed
 from custom.recipe.games import Game
 from custom.recipe.model import Hyperparams
-from custom.runs import BEST, EVALUATIONS_FILE, Run
+from custom.runs.agents import action_values, save_agent
+from custom.runs.folder import BEST, EVALUATIONS_FILE, Run
+from custom.system.console import say
+from custom.system.files import atomic_file
 from custom.training.callbacks import PeriodicCallback
 from custom.training.status import Status
 

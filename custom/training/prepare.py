@@ -17,19 +17,20 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from custom.atomic import atomic_file, write_json
-from custom.dqn import AtariDQN
-from custom.envs import frame_skip, training_games
-from custom.errors import UserError
-from custom.evaluation import Protocol
-from custom.memory import check_replay, replay_size
-from custom.off_policy import AtariOffPolicy
-from custom.provenance import provenance
-from custom.qrdqn import AtariQRDQN
+from custom.env.games import frame_skip, training_games
+from custom.evaluation.protocol import Protocol
+from custom.learner.dqn import AtariDQN
+from custom.learner.off_policy import AtariOffPolicy
+from custom.learner.qrdqn import AtariQRDQN
 from custom.recipe.classes import policy_class, resolve
 from custom.recipe.games import Game
 from custom.recipe.recipe import Recipe
-from custom.runs import Run, claim_folder
+from custom.replay.memory import check_replay, replay_size
+from custom.runs.folder import Run, claim_folder
+from custom.runs.provenance import provenance
+from custom.runs.zoo_files import write_zoo_files
+from custom.system.errors import UserError
+from custom.system.files import atomic_file, write_json
 from custom.tracking.callback import Tracker
 from custom.training.callbacks import Checkpoints, GameRecord, StopOnRequest
 from custom.training.evaluation import FixedEpsilonEvaluation
@@ -37,7 +38,6 @@ from custom.training.progress import Progress
 from custom.training.saved_state import StateSaver, can_be_saved
 from custom.training.settings import Settings, fitted
 from custom.training.status import Status
-from custom.zoo_files import write_zoo_files
 
 LEARNERS: dict[str, type[AtariOffPolicy]] = {"dqn": AtariDQN, "qrdqn": AtariQRDQN}
 TINY = {"batch_size": 4, "learning_starts": 4, "train_freq": 1, "gradient_steps": 1}

@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.dqn.dqn import DQN
 from tqdm import tqdm
 
-from custom.console import say
+from custom.system.console import say
 from custom.training.evaluation import FixedEpsilonEvaluation
 
 DAY = 24 * 3600

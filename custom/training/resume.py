@@ -7,14 +7,14 @@ from typing import IO
 
 import torch as th
 
-from custom.atomic import copy_file, is_there, restore
-from custom.console import say
-from custom.engine import Engine
-from custom.errors import StateError, UserError
-from custom.overview import state_of
-from custom.provenance import provenance, versions_of
+from custom.learner.engine import Engine
 from custom.recipe.recipe import Recipe
-from custom.runs import BEST, Run, open_run
+from custom.runs.folder import BEST, Run, open_run
+from custom.runs.listing import state_of
+from custom.runs.provenance import provenance, versions_of
+from custom.system.console import say
+from custom.system.errors import StateError, UserError
+from custom.system.files import copy_file, is_there, restore
 from custom.training.callbacks import GameRecord, PeriodicCallback
 from custom.training.prepare import Training, assembled, make_model
 from custom.training.saved_state import LEARNER, load_state

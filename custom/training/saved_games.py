@@ -19,7 +19,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
-from custom.workers import WorkerVecEnv
+from custom.env.workers import WorkerVecEnv
 
 Plain = Any
 

@@ -16,14 +16,14 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
-from custom.atomic import atomic_file, atomic_folder, copy_file
-from custom.buffers import FrameReplayBuffer
-from custom.console import say
-from custom.engine import Engine
-from custom.nan_guard import non_finite_parameter
-from custom.off_policy import AtariOffPolicy
-from custom.replay_files import load_replay, save_replay
-from custom.runs import BEST, Run
+from custom.learner.engine import Engine
+from custom.learner.nan_guard import non_finite_parameter
+from custom.learner.off_policy import AtariOffPolicy
+from custom.replay.buffer import FrameReplayBuffer
+from custom.replay.files import load_replay, save_replay
+from custom.runs.folder import BEST, Run
+from custom.system.console import say
+from custom.system.files import atomic_file, atomic_folder, copy_file
 from custom.training.callbacks import PeriodicCallback, StopTraining
 from custom.training.saved_games import Plain, games_state, restore_games, to_numpy, to_plain
 from custom.training.status import Status

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch as th
 
-from custom.engine import Engine
-from custom.errors import UserError
-from custom.evaluation import EPSILON
+from custom.evaluation.protocol import EPSILON
+from custom.learner.engine import Engine
 from custom.recipe.recipe import Recipe
+from custom.system.errors import UserError
 from custom.tracking.wish import Tracking
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from custom.agents import save_agent
-from custom.atomic import is_there, remove
-from custom.console import say
-from custom.errors import UserError
-from custom.evaluation import Protocol
-from custom.provenance import now
-from custom.runs import Run
-from custom.signals import SIGNAL_STATUS, end_on_signals, interrupted, stopping_on_signals
+from custom.evaluation.protocol import Protocol
+from custom.runs.agents import save_agent
+from custom.runs.folder import Run
+from custom.runs.provenance import now
+from custom.system.console import say
+from custom.system.errors import UserError
+from custom.system.files import is_there, remove
+from custom.system.signals import SIGNAL_STATUS, end_on_signals, interrupted, stopping_on_signals
 from custom.training.callbacks import StopTraining
 from custom.training.prepare import Training
 
@@ -125,18 +125,18 @@ def report(run: Run, episodes: int, device: str) -> None:
 
     # What these import is not needed to train: a machine without it trains all the same.
     def evaluate() -> None:
-        from custom.results import evaluate_run, score_table
+        from custom.evaluation.results import evaluate_run, score_table
 
         result = evaluate_run(run, Protocol(episodes=episodes), run.final_model, device)
         say(score_table(run, result))
 
     def record() -> None:
-        from custom.video import record_run
+        from custom.evaluation.film import record_run
 
         record_run(run, run.final_model, device=device)
 
     def plot() -> None:
-        from custom.report import plot_run
+        from custom.evaluation.plot import plot_run
 
         plot_run(run)
 

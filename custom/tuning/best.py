@@ -7,10 +7,10 @@ from typing import Any
 
 import optuna
 
-from custom.atomic import atomic_file
 from custom.compare.comparison import Data
-from custom.engine import Engine
-from custom.errors import UserError
+from custom.learner.engine import Engine
+from custom.system.errors import UserError
+from custom.system.files import atomic_file
 from custom.tuning.finalists import RECIPE
 from custom.tuning.plan import Plan
 from custom.tuning.study import BEGUN, RANKING, best_first, results

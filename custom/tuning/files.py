@@ -12,8 +12,8 @@ import optuna
 import pandas as pd
 from optuna.trial import TrialState
 
-from custom.atomic import atomic_file
-from custom.console import say
+from custom.system.console import say
+from custom.system.files import atomic_file
 from custom.tuning.study import plan_of, results
 
 PLOTS = {

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import optuna
 
-from custom.atomic import atomic_file
 from custom.compare import statistics
 from custom.compare.comparison import Data, compare
 from custom.compare.from_logs import from_logs
-from custom.matrix import Cell, Matrix
+from custom.jobs.matrix import Cell, Matrix
 from custom.recipe.recipe import Recipe
+from custom.system.files import atomic_file
 from custom.tuning.plan import FINALISTS, Plan
 from custom.tuning.study import best_first
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from custom.engine import Engine
-from custom.errors import UserError
+from custom.learner.engine import Engine
 from custom.recipe.games import Game, find_game
 from custom.recipe.model import check
 from custom.recipe.recipe import Recipe
+from custom.system.errors import UserError
 from custom.tuning.space import Space, space_of
 
 FINALISTS = 10**6  # numbers of their runs begin here: no trial has one of their seeds

@@ -11,10 +11,10 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from custom.console import say
-from custom.errors import UserError
-from custom.fanout.loop import run_all
-from custom.fanout.task import Launcher, Resources, Task
+from custom.jobs.loop import run_all
+from custom.jobs.task import Launcher, Resources, Task
+from custom.system.console import say
+from custom.system.errors import UserError
 from custom.tuning.storage import GRACE, one_line_errors, storage_lock
 from custom.tuning.study import REASON, best_first, is_full, results, retry_killed
 

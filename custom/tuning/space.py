@@ -19,7 +19,7 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial
 
-from custom.errors import UserError
+from custom.system.errors import UserError
 
 Values = dict[str, Any]
 Change = Callable[[Values, Any], None]

@@ -12,7 +12,7 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 
-from custom.errors import UserError
+from custom.system.errors import UserError
 
 HEARTBEAT, GRACE = 10, 60  # seconds between heartbeats of a trial; without one until it is retried
 RETRIES = 2  # of a trial whose process was killed

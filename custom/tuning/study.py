@@ -19,8 +19,8 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from custom.errors import UserError
-from custom.provenance import now
+from custom.runs.provenance import now
+from custom.system.errors import UserError
 from custom.tuning.plan import Plan
 from custom.tuning.storage import check, connect, one_line_errors, storage_lock
 

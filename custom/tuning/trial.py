@@ -21,8 +21,8 @@ import torch as th
 from optuna.trial import Trial
 from stable_baselines3.common.callbacks import BaseCallback
 
-from custom import signals
-from custom.errors import NonFiniteError, UserError
+from custom.system import signals
+from custom.system.errors import NonFiniteError, UserError
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings
 from custom.training.train import train

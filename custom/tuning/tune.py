@@ -10,15 +10,16 @@ import optuna
 from gymnasium import spaces
 
 from custom.compare.output import write_report
-from custom.console import say
-from custom.engine import Engine
-from custom.envs import make_games
-from custom.errors import UserError
-from custom.fanout.choose import launcher
-from custom.fanout.task import Launcher, Resources
-from custom.memory import largest_replay
+from custom.env.games import make_games
+from custom.env.workers import usable_cores
+from custom.jobs.choose import launcher
+from custom.jobs.task import Launcher, Resources
+from custom.learner.engine import Engine
 from custom.recipe.games import Game
 from custom.recipe.recipe import Recipe
+from custom.replay.memory import largest_replay
+from custom.system.console import say
+from custom.system.errors import UserError
 from custom.tuning import storage
 from custom.tuning.best import keep_ranking
 from custom.tuning.files import write_files
@@ -27,7 +28,6 @@ from custom.tuning.plan import Plan
 from custom.tuning.search import RESUMES, Search
 from custom.tuning.study import begin
 from custom.tuning.study import plan_of as plan_of_study
-from custom.workers import usable_cores
 
 
 def tune(args: argparse.Namespace, game: Game, recipe: Recipe, name: str, folder: Path) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from custom.errors import UserError
-from custom.fanout.on_slurm import OnSlurm
-from custom.fanout.remote import run_task, unpack
-from custom.fanout.task import Resources, Task
-from custom.overview import all_runs
+from custom.jobs.on_slurm import OnSlurm
+from custom.jobs.remote import run_task, unpack
+from custom.jobs.task import Resources, Task
+from custom.runs.listing import all_runs
+from custom.system.errors import UserError
 from tests.conftest import SMALL, run, start
 
 GAMES, SEEDS = ("Asterix", "Breakout"), 2

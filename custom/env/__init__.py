@@ -1,0 +1,1 @@
+"""Games, as SB3 wraps and stacks them."""

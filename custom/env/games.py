@@ -1,0 +1,148 @@
+"""Vectors of games with a recipe's wrappers, in one process or in several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ale_py
+import gymnasium as gym
+import torch as th
+from ale_py.env import AtariEnv  # noqa: F401  # OUR_ENTRY
+from rl_zoo3.utils import get_wrapper_class
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecTransposeImage
+
+from custom.env.stacks import RepeatFirstFrame
+from custom.env.workers import WorkerVecEnv
+from custom.recipe.games import FULL_ACTION_ROMS, V4_SUFFIX, Game, all_games
+from custom.recipe.model import PAPERS_WRAPPER, EnvWrapper, Hyperparams, wrapper_items
+from custom.wrappers import NOOP_MAX
+
+MAX_FRAMES = 108_000  # of a game: 30 minutes at 60 frames per second
+OUR_ENTRY = "custom.env.games:AtariEnv"
+FEWEST_GAMES = 4  # from which on several processes are faster: docs/performance.md
+
+
+def evaluation_wrapper(hyperparams: Hyperparams) -> list[dict[str, dict[str, Any]]]:
+    """A recipe's wrappers as an evaluation uses them.
+
+    A game starts with 1 to 30 no-ops. A lost life does not end the episode with
+    `DeepMindAtariWrapper`, as in the paper. It does with `AtariWrapper`, which presses FIRE after a
+    life only then: an agent that was trained with it has not learnt to press FIRE.
+    """
+    items = wrapper_items(hyperparams.env_wrapper)
+    for path, arguments in items:
+        if path.endswith("AtariWrapper"):
+            arguments["noop_max"] = NOOP_MAX
+        if path == PAPERS_WRAPPER:
+            arguments["terminal_on_life_loss"] = False
+    return [{path: arguments} for path, arguments in items]
+
+
+def frame_skip(hyperparams: Hyperparams) -> int:
+    """Frames per step of a recipe."""
+    items = wrapper_items(hyperparams.env_wrapper)
+    [arguments] = [arguments for path, arguments in items if path.endswith("AtariWrapper")]
+    return int(arguments.get("frame_skip", 4))
+
+
+def processes_for(n_envs: int) -> int:
+    """How many processes play so many games: one per PyTorch thread, if that is faster."""
+    return min(th.get_num_threads(), n_envs) if n_envs >= FEWEST_GAMES else 1
+
+
+def processes_of(env: VecEnv | None) -> int:
+    """How many processes play the games of an environment."""
+    base = env.unwrapped if env is not None else None
+    return len(base.shares) if isinstance(base, WorkerVecEnv) else 1
+
+
+def training_games(
+    game: Game, hyperparams: Hyperparams, n_envs: int, seed: int, workers: int, **monitor: Any
+) -> VecEnv:
+    """Games as an agent is trained: `make_games` with the recipe's own wrappers.
+
+    :param monitor: ``monitor_dir`` and ``monitor_kwargs`` of SB3's `make_vec_env`
+    """
+    wrappers = hyperparams.env_wrapper
+    return make_games(
+        game, hyperparams, n_envs, seed, workers=workers, wrappers=wrappers, **monitor
+    )
+
+
+def make_games(
+    game: Game,
+    hyperparams: Hyperparams,
+    n_envs: int,
+    seed: int,
+    *,
+    workers: int = 1,
+    wrappers: EnvWrapper | None = None,
+    render_mode: str | None = None,
+    tap: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] = lambda env: env,
+    monitor_dir: Path | None = None,
+    monitor_kwargs: dict[str, Any] | None = None,
+) -> VecEnv:
+    """Several games in parallel, by default as an agent is evaluated.
+
+    :param seed: game ``i`` has the seed ``seed + i``
+    :param workers: processes that play, including this one; 0: `processes_for` them
+    :param wrappers: of each game; None: `evaluation_wrapper`
+    :param render_mode: ``human`` for a window
+    :param tap: wraps the bare environment, below all other wrappers
+    :return: observations (n_envs, frame_stack * channels, height, width), rewards as in training;
+        the raw score of a full game is in ``info["episode"]["r"]``
+    """
+    wrap = get_wrapper_class({"env_wrapper": wrappers or evaluation_wrapper(hyperparams)})
+    assert wrap is not None
+    processes = min(workers, n_envs) or processes_for(n_envs)
+    settings = {
+        "game": game,
+        "env_kwargs": hyperparams.env_kwargs.given,
+        "render_mode": render_mode,
+    }
+    env = make_vec_env(
+        _bare_game,
+        n_envs=n_envs,
+        seed=seed,
+        monitor_dir=str(monitor_dir) if monitor_dir else None,
+        wrapper_class=lambda bare: wrap(tap(bare)),
+        env_kwargs=settings,
+        vec_env_cls=DummyVecEnv if processes == 1 else WorkerVecEnv,  # type: ignore[arg-type]
+        vec_env_kwargs={} if processes == 1 else {"workers": processes, "name": game.env_id},
+        monitor_kwargs=monitor_kwargs,
+    )
+    first = hyperparams.frame_stack_padding == "first"
+    stack = RepeatFirstFrame if first else VecFrameStack
+    return VecTransposeImage(stack(env, hyperparams.frame_stack))
+
+
+def _bare_game(
+    game: Game, env_kwargs: dict[str, Any], render_mode: str | None
+) -> gym.Env[Any, Any]:
+    register_games()  # not yet done in a worker process
+    return gym.make(game.env_id, **(game.env_kwargs | env_kwargs), render_mode=render_mode)
+
+
+def register_games() -> None:
+    """Register ``…NoFrameskip-v4`` for games that ale_py registers only as ``ALE/…-v5``."""
+    gym.register_envs(ale_py)
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner
+    for name, rom in all_games().items():
+        if f"{name}{V4_SUFFIX}" not in gym.registry:
+            kwargs = {
+                "game": rom,
+                "repeat_action_probability": 0.0,
+                "full_action_space": rom in FULL_ACTION_ROMS,
+                "frameskip": 1,
+                "max_num_frames_per_episode": MAX_FRAMES,
+            }
+            gym.register(f"{name}{V4_SUFFIX}", OUR_ENTRY, kwargs=kwargs)
+
+
+def is_registered_elsewhere(env_id: str) -> bool:
+    """Whether ale_py knows the id without this project."""
+    register_games()
+    return gym.spec(env_id).entry_point != OUR_ENTRY

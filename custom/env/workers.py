@@ -1,0 +1,238 @@
+"""Games shared out among processes, each of which steps a `DummyVecEnv` with its share.
+
+SB3's `SubprocVecEnv` needs one process per game, which is slower where there are more games than
+cores (docs/performance.md).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.util import Finalize
+from operator import attrgetter, methodcaller
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.vec_env import CloudpickleWrapper, DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
+
+from custom.system.errors import UserError
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # only the main process receives them
+PATIENCE = 60.0  # seconds; a step takes milliseconds, and the start of a game half a second
+Games = Sequence[Callable[[], gym.Env[Any, Any]]]
+
+
+class WorkerVecEnv(VecEnv):
+    """Steps games as one `DummyVecEnv` with all of them would; this process steps a share, too.
+
+    Ctrl-C and SIGTERM do not reach the other processes. They end with this one, even if it is
+    killed.
+
+    :param games: functions that make them
+    :param workers: number of processes including this one, from 2 to the number of games
+    :param name: of the game, for errors
+    :raises UserError: from any method: a process has died or hangs
+    """
+
+    def __init__(self, games: Games, workers: int, name: str) -> None:
+        self._name = name
+        self.shares = np.array_split(np.arange(len(games)), workers)
+        self._pipes: list[Connection] = []
+        self._processes: list[Any] = []
+        self._unread: list[int] = []  # processes whose answer has not been read
+        # The interpreter's end would wait for processes that wait for their pipe.
+        Finalize(self, _close, (self._pipes,), exitpriority=10)
+        try:
+            self._start(games)
+        except BaseException:
+            self._kill()
+            raise
+        super().__init__(len(games), self._own.observation_space, self._own.action_space)
+
+    def _start(self, games: Games) -> None:
+        try:
+            context = _context()
+            for share in self.shares[1:]:
+                ours, theirs = context.Pipe()
+                arguments = theirs, CloudpickleWrapper([games[i] for i in share])
+                process = context.Process(target=_serve, args=arguments, daemon=True)
+                process.start()
+                theirs.close()
+                self._pipes.append(ours)
+                self._processes.append(process)
+        except OSError as error:  # a long TMPDIR, too many open files or processes
+            raise UserError(
+                f"{self._name}: processes for the games cannot be started ({error});"
+                " give --workers 1"
+            ) from None
+        self._own = DummyVecEnv([games[i] for i in self.shares[0]])
+        self.metadata = self._own.metadata
+        self.call(attrgetter("num_envs"))  # returns once all games are made, or raises
+
+    def call(self, function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
+        """Call a picklable function in each process, with its `DummyVecEnv` as first argument.
+
+        :param arguments: further arguments, each with one value per process
+        :return: its results, one per process
+        """
+        for i in list(self._unread):  # of a call that was interrupted, e.g. by Ctrl-C
+            self._answer(i)
+        for i, pipe in enumerate(self._pipes, start=1):
+            with suppress(OSError):  # it has died, which `_answer` reports
+                pipe.send((function, *(values[i] for values in arguments)))
+            self._unread.append(i)
+        answers = [_outcome(function, self._own, *(values[0] for values in arguments))]
+        answers += [self._answer(i) for i in list(self._unread)]
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    def _answer(self, process: int) -> Any:
+        pipe = self._pipes[process - 1]
+        try:
+            # The second wait is for a process that was suspended (Ctrl-Z) in the first.
+            hangs = not (pipe.poll(PATIENCE) or pipe.poll(PATIENCE))
+            answer = None if hangs else pipe.recv()
+        except (EOFError, OSError):
+            hangs, answer = False, EOFError
+        if hangs or answer is EOFError:
+            self._kill()
+            share, what = self.shares[process], "does not answer" if hangs else "has died"
+            games = f"games {share[0]} to {share[-1]}" if len(share) > 1 else f"game {share[0]}"
+            raise UserError(f"{self._name}: the process of {games} {what}")
+        self._unread.remove(process)
+        return answer
+
+    def _kill(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.join()
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Keep the actions, (n_envs,), for `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Observations, rewards, dones and infos, as `DummyVecEnv` returns them."""
+        answers = self.call(_step, [self._actions[share] for share in self.shares])
+        obs, rewards, dones, infos, reset_infos = zip(*answers, strict=True)
+        self.reset_infos = [info for share in reset_infos for info in share]
+        all_infos = [info for share in infos for info in share]
+        return np.concatenate(obs), np.concatenate(rewards), np.concatenate(dones), all_infos
+
+    def reset(self) -> np.ndarray:
+        """Begin new episodes, with the seeds and options that were set: (n_envs, ...)."""
+        seeds = [[self._seeds[i] for i in share] for share in self.shares]
+        options = [[self._options[i] for i in share] for share in self.shares]
+        answers = self.call(_reset, seeds, options)
+        self._reset_seeds()
+        self._reset_options()
+        self.reset_infos = [info for _, infos in answers for info in infos]
+        return np.concatenate([obs for obs, _ in answers])
+
+    def _of_games(self, method: str, indices: VecEnvIndices, *arguments: Any, **named: Any) -> Any:
+        """Call a method of `DummyVecEnv` for some games; one result per game."""
+        chosen = list(self._get_indices(indices))
+        parts = [[i for i in chosen if i in share] for share in self.shares]
+        calls = [
+            methodcaller(method, *arguments, **named, indices=[i - share[0] for i in part])
+            for part, share in zip(parts, self.shares, strict=True)
+        ]
+        values: dict[int, Any] = {}
+        for part, answer in zip(parts, self.call(_apply, calls), strict=True):
+            values |= zip(part, answer or [], strict=False)
+        return [values.get(i) for i in chosen]
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """As `DummyVecEnv`'s."""
+        return list(self._of_games("get_attr", indices, attr_name))
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """As `DummyVecEnv`'s."""
+        self._of_games("set_attr", indices, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
+    ) -> list[Any]:
+        """As `DummyVecEnv`'s."""
+        return list(self._of_games("env_method", indices, method_name, *method_args, **kwargs))
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """As `DummyVecEnv`'s."""
+        return list(self._of_games("env_is_wrapped", indices, wrapper_class))
+
+    def close(self) -> None:
+        """End the games and the processes; a second call does nothing."""
+        self._own.close()
+        _close(self._pipes)
+        for process in self._processes:
+            process.join(PATIENCE)
+        self._kill()
+        self._processes.clear()
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _context() -> Any:
+    """A fork server, which imports once what takes seconds, and whose forks ignore `STOPPING`."""
+    # The second is for the main module, which Python imports again in each of the processes.
+    multiprocessing.set_forkserver_preload([__name__, "custom.training.train"])
+    resource_tracker.ensure_running()  # it unblocks signals when it starts, so it has to be first
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # inherited by all processes
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return multiprocessing.get_context("forkserver")
+
+
+def _close(pipes: list[Connection]) -> None:
+    """Close the pipes; a process whose pipe is closed ends."""
+    for pipe in pipes:
+        pipe.close()
+    pipes.clear()
+
+
+def _serve(pipe: Connection, games: CloudpickleWrapper) -> None:
+    """The main function of a process: make its games and answer until the pipe is closed."""
+    env = _outcome(DummyVecEnv, games.var)
+    with suppress(EOFError, OSError):
+        while True:
+            function, *arguments = pipe.recv()
+            is_made = not isinstance(env, Exception)
+            pipe.send(_outcome(function, env, *arguments) if is_made else env)
+
+
+def _outcome(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns, or the exception that it raises."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return error
+
+
+def _step(env: DummyVecEnv, actions: np.ndarray) -> tuple[Any, ...]:
+    return (*env.step(actions), env.reset_infos)
+
+
+def _reset(env: DummyVecEnv, seeds: list[Any], options: list[Any]) -> tuple[Any, Any]:
+    env._seeds, env._options = seeds, options
+    return env.reset(), env.reset_infos
+
+
+def _apply(env: DummyVecEnv, call: Callable[[DummyVecEnv], Any]) -> Any:
+    return call(env)

@@ -1,0 +1,141 @@
+"""Films of an agent: H.264 for every browser, and a small GIF of the beginning."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import imageio_ffmpeg
+import numpy as np
+
+from custom.env.games import make_games
+from custom.evaluation.protocol import EPSILON, Act, epsilon_greedy, evaluation_seed, play_games
+from custom.evaluation.results import digest
+from custom.runs.agents import load_agent
+from custom.runs.folder import Run
+from custom.system.errors import UserError
+from custom.system.files import atomic_path, write_json
+
+FPS = 60  # of the console
+SCALE = 3
+FILM_FACTS = "replay.json"
+GIF_SECONDS = 20
+# Sprites blink in every other frame: the maximum of two neighbours shows them all.
+GIF_FILTER = (
+    "format=gbrp,tblend=all_mode=lighten,fps=15,scale=iw*2/3:-1:flags=neighbor,split[a][b];"
+    "[a]palettegen=max_colors=32[palette];[b][palette]paletteuse=dither=none"
+)
+
+
+class Film(gym.Wrapper[Any, Any, Any, Any]):
+    """Films every frame, below the wrappers that skip and shrink them; ends with `close`."""
+
+    def __init__(self, env: gym.Env[Any, Any], path: Path) -> None:
+        super().__init__(env)
+        self._ale: Any = env.unwrapped.ale  # type: ignore[attr-defined]
+        height, width = self._ale.getScreenDims()
+        self._writer = imageio_ffmpeg.write_frames(
+            str(path),
+            (width, height),
+            fps=FPS,
+            codec="libx264",
+            pix_fmt_out="yuv420p",  # what browsers play
+            macro_block_size=1,  # no resizing but that below
+            ffmpeg_log_level="error",
+            output_params=[
+                "-vf",
+                f"scale={width * SCALE // 2 * 2}:{height * SCALE // 2 * 2}:flags=neighbor",
+                "-movflags",
+                "+faststart",
+            ],
+        )
+        self._writer.send(None)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Play on, and film the frame."""
+        result = self.env.step(action)
+        self._writer.send(np.ascontiguousarray(self._ale.getScreenRGB()))
+        return result
+
+    def close(self) -> None:
+        """Complete the film."""
+        self._writer.close()
+        super().close()
+
+
+def film_game(
+    run: Run, act: Act, seed: int, film: Path, should_stop: Callable[[], bool] = lambda: False
+) -> float:
+    """Film one full game of a function from observations to actions.
+
+    :param should_stop: asked at every step
+    :return: the raw score
+    :raises KeyboardInterrupt: it was stopped; there is no film
+    """
+    with atomic_path(film) as partial:
+        seed = evaluation_seed(seed)
+        env = make_games(run.game, run.hyperparams, 1, seed, tap=lambda bare: Film(bare, partial))
+        try:
+            scores = play_games(act, env, 1, should_stop)
+        finally:
+            env.close()
+        if not scores.scores:
+            raise KeyboardInterrupt
+    return scores.mean
+
+
+def record_run(
+    run: Run, file: Path, epsilon: float = EPSILON, seed: int = 0, device: str = "auto"
+) -> tuple[Path, Path, float]:
+    """Film one full game of an agent of a run; ``replay.json`` names the agent.
+
+    :return: ``replay.mp4`` (every frame), ``replay.gif`` (the first 20 s) and the raw score
+    :raises UserError: the agent is damaged, or the folder cannot be written
+    """
+    facts = {"model": file.name, "sha256": digest(file.read_bytes()), "epsilon": epsilon}
+    act = epsilon_greedy(load_agent(run, file, device), epsilon, np.random.default_rng(seed))
+    film, gif = run.path / "replay.mp4", run.path / "replay.gif"
+    try:
+        score = film_game(run, act, seed, film)
+        _write_gif(film, gif)
+        write_json(run.path / FILM_FACTS, {**facts, "seed": seed, "score": score})
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]  # the lines below it are ffmpeg's
+        raise UserError(f"RUN {run.path}: the film cannot be written ({reason})") from None
+    return film, gif, score
+
+
+def _write_gif(film: Path, gif: Path) -> None:
+    """The first seconds of a film.
+
+    :raises OSError: ffmpeg cannot write it
+    """
+    ffmpeg = (imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", "-t", str(GIF_SECONDS))
+    with atomic_path(gif) as partial:
+        command = [*ffmpeg, "-i", film, "-vf", GIF_FILTER, "-loop", "0", partial]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            raise OSError(done.stderr or f"ffmpeg ended with status {done.returncode}")
+
+
+def show_window(run: Run, which: str, epsilon: float, seed: int, device: str, games: int) -> float:
+    """Play in a window at the console's own speed.
+
+    :return: mean raw score
+    :raises UserError: there is no display
+    """
+    displays = (os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY"))
+    if sys.platform == "linux" and not any(displays):
+        raise UserError("there is no display for a window; make record films the agent instead")
+    model = load_agent(run, run.model(which), device)
+    env = make_games(run.game, run.hyperparams, 1, evaluation_seed(seed), render_mode="human")
+    try:
+        act = epsilon_greedy(model, epsilon, np.random.default_rng(seed))
+        return play_games(act, env, games).mean
+    finally:
+        env.close()

@@ -1,0 +1,97 @@
+"""The learning curve of a run, with the scores of play without learning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from custom.evaluation.baselines import baselines_of
+from custom.evaluation.protocol import variant
+from custom.evaluation.scores import reference
+from custom.runs.folder import Run
+from custom.runs.metrics import evaluations, training_games
+from custom.system.errors import UserError
+from custom.system.files import atomic_file
+
+SMOOTH_GAMES = 100  # the window in which training scores are usually averaged
+
+
+def plot_run(run: Run) -> Path:
+    """Draw ``learning_curve.png`` into the run folder.
+
+    :raises UserError: no game was finished yet, or the folder cannot be written
+    """
+    path = run.path / "learning_curve.png"
+    figure = draw(run)
+    try:
+        with atomic_file(path) as file:
+            figure.savefig(file, format="png")
+    except OSError as error:
+        raise UserError(f"RUN {run.path}: cannot be written ({error.strerror})") from None
+    return path
+
+
+def draw(run: Run) -> Figure:
+    """The learning curve: training games, evaluations with their spread, baselines.
+
+    :raises UserError: no game was finished yet, or a file of the run is damaged
+    """
+    games, evaluated = training_games(run), evaluations(run)
+    if games.empty and evaluated is None:
+        raise UserError(f"RUN {run.path}: no game was finished yet; there is nothing to plot")
+    figure = Figure(figsize=(9, 5), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    _draw_training(axes, games)
+    if evaluated is not None:
+        _draw_evaluations(axes, evaluated, run.facts["frame_skip"])
+    _draw_baselines(axes, run)
+    axes.set_title(f"{run.facts['env_id']}, {run.facts['recipe']}, seed {run.facts['seed']}")
+    axes.set_xlabel("frames (million)")
+    axes.set_ylabel("raw score of a full game")
+    axes.grid(alpha=0.25)
+    axes.legend(loc="best", fontsize="small")
+    return figure
+
+
+def _draw_training(axes: Axes, games: pd.DataFrame) -> None:
+    if games.empty:
+        return
+    frames = games["frames"] / 1e6
+    axes.plot(frames, games["score"], ".", ms=4, color="tab:blue", alpha=0.3, label="one game")
+    window = min(SMOOTH_GAMES, len(games) // 5)
+    if window > 1:
+        smooth = games["score"].rolling(window, min_periods=window // 2).mean()
+        label = f"training, mean of {window} games"
+        axes.plot(frames, smooth, color="tab:blue", lw=1.8, label=label)
+
+
+def _draw_evaluations(axes: Axes, evaluated: dict[str, Any], frame_skip: int) -> None:
+    frames = evaluated["timesteps"] * frame_skip / 1e6
+    scores = evaluated["results"]
+    axes.errorbar(
+        frames,
+        scores.mean(axis=1),
+        yerr=scores.std(axis=1),
+        fmt="o-",
+        ms=4,
+        lw=1,
+        capsize=3,
+        color="tab:orange",
+        label=f"evaluation, mean ± std of {scores.shape[1]} games",
+    )
+
+
+def _draw_baselines(axes: Axes, run: Run) -> None:
+    """Horizontal lines: measured, else the published score of random play."""
+    lines: list[tuple[str, float]] = []
+    if baselines := baselines_of(run):
+        best, results = baselines["best_action"], baselines["results"]
+        lines = [("random", results["random"]["mean"]), (f"only {best}", results[best]["mean"])]
+    elif not variant(run.hyperparams) and (random := reference(run.game.rom).random) is not None:
+        lines = [("random (published)", random)]
+    for (label, score), style in zip(lines, (":", "--"), strict=False):
+        axes.axhline(score, color="0.35", ls=style, lw=1.2, label=f"{label}: {score:.0f}")

@@ -1,0 +1,85 @@
+"""The score of a run: measured by the protocol, kept in ``evaluation.json``, shown in a table."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from custom.evaluation.baselines import baselines_of
+from custom.evaluation.protocol import Protocol, interval_text, variant
+from custom.evaluation.scores import human_normalised, published
+from custom.runs.agents import load_agent
+from custom.runs.folder import Run
+from custom.system.errors import UserError
+from custom.system.files import write_json
+
+EVALUATION_FILE = "evaluation.json"
+
+
+def evaluate_run(run: Run, protocol: Protocol, file: Path, device: str = "auto") -> dict[str, Any]:
+    """Evaluate an agent of a run and write ``evaluation.json`` into its folder.
+
+    :return: its content
+    :raises UserError: the agent is damaged, or the folder cannot be written
+    """
+    sha256 = digest(file.read_bytes())  # before the games: a training may replace the file
+    model = load_agent(run, file, device)
+    game, hyperparams = run.game, run.hyperparams
+    scores = protocol.play(model, game, hyperparams)
+    plain = not variant(hyperparams)
+    result = {
+        "game": game.name,
+        "env_id": game.env_id,
+        "recipe": run.facts["recipe"],
+        "algo": run.facts["algo"],
+        "model": file.name,
+        "sha256": sha256,
+        "steps": model.num_timesteps,
+        "frames": model.num_timesteps * run.facts["frame_skip"],
+        "protocol": protocol.describe(game, hyperparams),
+        **scores.summary(),
+        "human_normalised": human_normalised(game.rom, scores.mean) if plain else None,
+    }
+    try:
+        write_json(run.path / EVALUATION_FILE, result)
+    except OSError as error:
+        raise UserError(f"RUN {run.path}: cannot be written ({error.strerror})") from None
+    return result
+
+
+def digest(content: bytes) -> str:
+    """SHA-256 of an agent's file, which ties an evaluation to it."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def score_table(run: Run, result: dict[str, Any]) -> str:
+    """The result beside random play, the best single action, humans and published agents."""
+    rows = score_rows(run, result)
+    width = max(len(label) for label, _, _ in rows)
+    lines = [f"{label:<{width}}  {score:>10.1f}  {source}" for label, score, source in rows]
+    protocol, normalised = result["protocol"], result["human_normalised"]
+    settings = "".join(f", {key} {value}" for key, value in variant(run.hyperparams).items())
+    title = (
+        f"{result['env_id']}{settings}, raw points of {result['episodes']} full games at epsilon"
+        f" {protocol['epsilon']}, 1-{protocol['noop_max']} no-ops, sticky actions"
+        f" {protocol['repeat_action_probability']}; model {result['model']}"
+    )
+    shown = "unknown" if normalised is None else f"{normalised:.3f} (0 random, 1 human)"
+    leaderboard = f"mean - std {result['mean_minus_std']:.1f}; human-normalised {shown}"
+    hint = "make baselines adds random and the best single action here"
+    return "\n".join([title, *lines, leaderboard, *([] if baselines_of(run) else [hint])])
+
+
+def score_rows(run: Run, result: dict[str, Any]) -> list[tuple[str, float, str]]:
+    """Rows (label, score, source): this agent, measured baselines, published scores."""
+    spread = f"± {result['std']:.1f}, median {result['median']:.1f}, {interval_text(result)}"
+    rows = [(f"this agent ({result['frames'] / 1e6:.2f}M frames)", result["mean"], spread)]
+    if baselines := baselines_of(run):
+        best, results = baselines["best_action"], baselines["results"]
+        source = f"measured here, {baselines['protocol']['episodes']} games"
+        rows += [
+            ("random, measured", results["random"]["mean"], source),
+            (f"only {best}", results[best]["mean"], f"best single action, {source}"),
+        ]
+    return rows if variant(run.hyperparams) else [*rows, *published(run.game.rom)]

@@ -1,0 +1,1 @@
+"""Many trainings, on this machine, Ray or SLURM."""

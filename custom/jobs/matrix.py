@@ -1,0 +1,255 @@
+"""Many runs of one experiment: games x recipes x seeds. What is finished is not trained again."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Protocol, TypeVar
+
+from custom.jobs.loop import run_all
+from custom.jobs.task import Launcher, Resources, Task
+from custom.learner.engine import Engine
+from custom.recipe.games import Game
+from custom.recipe.recipe import Recipe, sources
+from custom.runs.folder import Run, open_run
+from custom.runs.listing import state_of
+from custom.runs.metrics import evaluations
+from custom.system.console import say
+from custom.system.errors import StateError, UserError
+from custom.system.files import lock, remove
+from custom.system.signals import SIGNAL_STATUS
+from custom.training.resume import can_go_on, is_of, saved_at
+from custom.training.saved_state import can_be_saved
+from custom.training.settings import Settings, fitted
+
+ATTEMPTS = 3  # of a run that makes no progress
+LOOK_AGAIN = 2.0  # seconds between two looks at the runs of other processes
+
+
+class Named(Protocol):
+    """A run of a comparison, with its folder as its name."""
+
+    @property
+    def name(self) -> str: ...
+
+
+SomeRun = TypeVar("SomeRun", bound=Named)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run.
+
+    :param recipe: its budget resolved
+    """
+
+    game: Game
+    recipe: Recipe
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """For messages and the name of its log."""
+        return f"{self.recipe.name} {self.game.folder_name} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Runs that are all trained and evaluated in the same way.
+
+    :param logs: where their folders are
+    :param evaluations: during each run, the last one at its end
+    :param episodes: full games of each evaluation
+    :param save_state: so that interrupted runs resume
+    """
+
+    cells: tuple[Cell, ...]
+    logs: Path
+    evaluations: int
+    episodes: int
+    engine: Engine = field(default_factory=Engine)
+    device: str = "auto"
+    resources: Resources = field(default_factory=Resources)
+    save_state: bool = True
+
+    def runs_of(self, cell: Cell) -> list[Run]:
+        """The runs in `logs` with the values, seed, engine and evaluations of a cell."""
+        recipe = fitted(cell.recipe, self.engine)
+        settings = Settings(
+            seed=cell.seed,
+            eval_freq=self._eval_freq(recipe),
+            eval_episodes=self.episodes,
+            engine=self.engine,
+        )
+        runs = []
+        for path in (self.logs / recipe.name / recipe.algo).glob(f"{cell.game.folder_name}_*"):
+            with suppress(UserError):  # a damaged run is trained again
+                run = open_run(path)
+                if is_of(run, recipe, settings):
+                    runs.append(run)
+        return runs
+
+    def is_done(self, cell: Cell) -> bool:
+        """Whether it has a finished run with its last evaluation, which a full disk may cost."""
+        for run in self.runs_of(cell):
+            evaluated, freq = evaluations(run), int(run.facts["eval_freq"])
+            last = run.facts["n_timesteps"] // freq * freq
+            is_whole = evaluated is not None and (evaluated["timesteps"] >= last).any()
+            if is_whole and state_of(run) == "finished":
+                return True
+        return False
+
+    def is_running(self, cell: Cell) -> bool:
+        """Whether some process is training it."""
+        return any(state_of(run) == "running" for run in self.runs_of(cell))
+
+    def interrupted(self, cell: Cell) -> Run | None:
+        """Its interrupted run with the newest saved state."""
+        runs = [run for run in self.runs_of(cell) if can_go_on(run)] if self.save_state else []
+        return max(runs, key=saved_at, default=None)
+
+    def measured(self, runs: list[SomeRun]) -> list[SomeRun]:
+        """Those of some runs that belong to this matrix."""
+        paths = {run.path for cell in self.cells for run in self.runs_of(cell)}
+        return [run for run in runs if Path(run.name).resolve() in paths]
+
+    def log(self, cell: Cell) -> Path:
+        """The file for the output of its processes."""
+        return self.logs / "matrix" / f"{cell.name.replace(' ', '_')}.log"
+
+    def task(self, cell: Cell, run: Run | None = None) -> Task:
+        """The command that trains a run.
+
+        :param run: to resume; None: a new one
+        """
+        return Task(
+            cell.name,
+            "scripts.resume" if run else "scripts.train",
+            (*self._flags(cell, run), "--no-report"),
+            files=tuple((str(file), file.read_text()) for file in sources(cell.recipe.file)),
+            log=self.log(cell),
+            resources=self.resources,
+        )
+
+    def _flags(self, cell: Cell, run: Run | None) -> list[str]:
+        if run is not None:
+            return [f"--run={run.path}", f"--device={self.device}"]
+        flags: dict[str, object] = {
+            "game": cell.game.env_id,
+            "recipe": cell.recipe.file,
+            "steps": cell.recipe.n_timesteps,
+            "seed": cell.seed,
+            "logs": self.logs.absolute(),
+            "device": self.device,
+            "precision": self.engine.precision,
+            "threads": self.resources.cpus,
+            "eval-freq": self._eval_freq(cell.recipe),
+            "eval-episodes": self.episodes,
+        }
+        if self.engine.n_envs:
+            flags["envs"] = self.engine.n_envs
+        if self.save_state:
+            buffer = cell.recipe.hyperparams.replay_buffer_class
+            flags["save-state"] = int(can_be_saved(self.engine, buffer))
+        return [f"--{name}={value}" for name, value in flags.items()]
+
+    def _eval_freq(self, recipe: Recipe) -> int:
+        return max(recipe.n_timesteps // self.evaluations, 1)
+
+    def train(self, launcher: Launcher, jobs: int) -> list[str]:
+        """Train what is not finished; several processes may share the work.
+
+        :return: the names of runs that did not finish
+        """
+        (self.logs / "matrix").mkdir(parents=True, exist_ok=True)
+        queue = Queue(self)
+        run_all(launcher, jobs, queue.next_task, queue.ended, lambda: not queue.waiting)
+        return [cell.name for cell in self.cells if not self.is_done(cell)]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A run that this process has started.
+
+    :param lock: which keeps other processes away from it
+    :param resumed: None: a new run
+    :param began: in seconds since 1970
+    """
+
+    cell: Cell
+    lock: IO[str]
+    resumed: Run | None
+    began: float
+
+
+class Queue:
+    """The unfinished runs of a matrix; a lock gives each to one process at a time."""
+
+    def __init__(self, matrix: Matrix) -> None:
+        self.matrix = matrix
+        self.waiting = [cell for cell in matrix.cells if not matrix.is_done(cell)]
+        self._running: dict[str, Attempt] = {}
+        self._attempts: Counter[str] = Counter()
+        self._look_at = 0.0
+        self._done = len(matrix.cells) - len(self.waiting)
+        say(f"{len(matrix.cells)} runs, {self._done} of them finished before")
+
+    def next_task(self) -> Task | None:
+        """A run that no process trains, if there is one."""
+        if time.monotonic() < self._look_at:
+            return None
+        for cell in list(self.waiting):
+            file = lock(self.matrix.log(cell).with_suffix(".lock"), seconds=0)
+            if file is None:
+                continue
+            if not self.matrix.is_running(cell):
+                self.waiting.remove(cell)
+                if not self.matrix.is_done(cell):
+                    return self._start(cell, file)
+                self._report(cell, "finished by another process")
+            file.close()
+        self._look_at = time.monotonic() + LOOK_AGAIN
+        return None
+
+    def _start(self, cell: Cell, file: IO[str]) -> Task:
+        run = self.matrix.interrupted(cell)
+        self._running[cell.name] = Attempt(cell, file, run, time.time())
+        self._attempts[cell.name] += 1
+        if run is not None:
+            say(f"{cell.name}: resumes {run.path}")
+        return self.matrix.task(cell, run)
+
+    def ended(self, task: Task, status: int) -> None:
+        """Report how a run ended, and queue it again if another attempt may succeed."""
+        attempt = self._running.pop(task.name)
+        attempt.lock.close()
+        if status == 0 and self.matrix.is_done(attempt.cell):
+            self._report(attempt.cell, f"finished in {(time.time() - attempt.began) / 60:.1f} min")
+        elif self._may_succeed(attempt, status):
+            self._look_at = 0.0
+            self.waiting.append(attempt.cell)
+            say(f"{task.name}: ended with status {status}; it is tried again ({task.log})")
+        else:
+            say(f"{task.name}: ended with status {status}; look into {task.log}")
+
+    def _may_succeed(self, attempt: Attempt, status: int) -> bool:
+        """Whether another attempt may: the process was killed, or its state was damaged.
+
+        A damaged state is removed, so that the run begins anew.
+        """
+        name = attempt.cell.name
+        is_damaged = attempt.resumed is not None and status == StateError.exit_status
+        if attempt.resumed is not None and is_damaged:
+            remove(attempt.resumed.saved_state)
+        run = self.matrix.interrupted(attempt.cell)
+        if run is not None and saved_at(run) > attempt.began:
+            self._attempts[name] = 0  # it made progress
+        was_killed = status < 0 or status > SIGNAL_STATUS
+        return (was_killed or is_damaged) and self._attempts[name] < ATTEMPTS
+
+    def _report(self, cell: Cell, what: str) -> None:
+        self._done += 1
+        say(f"{cell.name}: {what}; {self._done} of {len(self.matrix.cells)}")

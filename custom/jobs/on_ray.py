@@ -1,0 +1,118 @@
+"""Tasks on Ray: embedded on this machine, or on the cluster that ``RAY_ADDRESS`` names."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import warnings
+from pathlib import Path
+from typing import Any
+
+from custom.jobs.remote import KILLED, Outcome, run_task, shared_mark, unpack
+from custom.jobs.task import ROOT, Handle, Resources, Task
+from custom.system.console import say
+from custom.system.errors import UserError
+from custom.system.signals import STOPPING
+
+
+class OnRay:
+    """Ray queues tasks until a machine has what they need.
+
+    :param folder: on this machine, for its files
+    :raises UserError: Ray is not installed, or its cluster does not answer
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise UserError(
+                "CLUSTER=ray needs Ray; .venv/bin/pip install -c constraints.txt -e '.[cluster]'"
+            ) from None
+        self._ray = ray
+        self._mark = shared_mark(folder)
+        self._is_told = False
+        if not ray.is_initialized():
+            self._connect()
+
+    def _connect(self) -> None:
+        where: dict[str, Any] = {"include_dashboard": False}
+        if os.environ.get("RAY_ADDRESS"):  # its machines get a copy of this project
+            where = {"runtime_env": {"working_dir": str(ROOT), "excludes": ["logs", ".venv"]}}
+        handlers = {number: signal.getsignal(number) for number in STOPPING}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                self._ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"RAY_ADDRESS: no Ray cluster answers ({reason[:200]})") from None
+        for number, handler in handlers.items():
+            signal.signal(number, handler)  # Ray's own abort the process
+
+    def start(self, task: Task) -> Handle:
+        """Queue a task."""
+        needs = task.resources
+        self._check(needs)
+        remote = self._ray.remote(run_task).options(
+            num_cpus=needs.cpus,
+            num_gpus=needs.gpus,
+            memory=int(needs.memory_gb * 1e9) or None,
+            max_retries=0,  # the caller starts it again, from its saved state
+            name=task.name,
+        )
+        return RayHandle(self._ray, task, remote.remote(task, str(self._mark)))
+
+    def _check(self, needs: Resources) -> None:
+        """Ray would wait without a word for what no machine has.
+
+        :raises UserError: this machine has not; a cluster may grow, and is waited for
+        """
+        nodes: list[dict[str, Any]] = self._ray.nodes()  # type: ignore[no-untyped-call]
+        machines = [node["Resources"] for node in nodes if node["Alive"]]
+        asked = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_gb * 1e9}
+        if any(all(has.get(key, 0) >= asked[key] for key in asked) for has in machines):
+            return
+        cpus, gpus, memory = (max(has.get(key, 0.0) for has in machines) for key in asked)
+        text = (
+            f"--cpus {needs.cpus} --gpus {needs.gpus} --memory {needs.memory_gb}: no machine of Ray"
+            f" has that; they have up to {cpus:g} cores, {gpus:g} GPUs and {memory / 1e9:.0f} GB"
+        )
+        if not os.environ.get("RAY_ADDRESS"):
+            raise UserError(text)
+        if not self._is_told:
+            say(f"{text}; waiting for one that has")
+        self._is_told = True
+
+
+class RayHandle:
+    """A task on Ray."""
+
+    def __init__(self, ray: Any, task: Task, result: Any) -> None:
+        self._ray = ray
+        self._task = task
+        self._result = result
+
+    def status(self) -> int | None:
+        """Its exit status, `KILLED` if its worker died, None while it runs."""
+        if not self._ray.wait([self._result], timeout=0)[0]:
+            return None
+        try:
+            outcome: Outcome = self._ray.get(self._result)
+        except self._ray.exceptions.RayTaskError as error:  # raised before or after its process
+            reason = str(error.cause or error).splitlines()[-1]
+            raise UserError(f"{self._task.name}: cannot be started there ({reason})") from None
+        except self._ray.exceptions.RayError:
+            return KILLED
+        unpack(self._task, outcome)
+        return outcome.status
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        self._ray.cancel(self._result)
+
+    def end(self, seconds: float) -> None:
+        """Wait so long for its end, then kill it."""
+        if not self._ray.wait([self._result], timeout=seconds)[0]:
+            self._ray.cancel(self._result, force=True)

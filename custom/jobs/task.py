@@ -1,0 +1,117 @@
+"""A command with the resources that it needs, and its process on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 300.0  # seconds in which stopped tasks save their state
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one task takes.
+
+    :param cpus: cores; PyTorch gets as many threads
+    :param gpus: a fraction lets several tasks share a GPU
+    :param memory_gb: 0: any
+    """
+
+    cpus: int = 1
+    gpus: float = 0.0
+    memory_gb: float = 0.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One process.
+
+    :param name: for messages
+    :param module: of this project, started as ``python -m``
+    :param arguments: of the command line, which every user of the machine can see
+    :param stdin: input that other users must not see
+    :param files: path and text of the files that it reads, for machines without them
+    :param log: file to which its output is appended
+    """
+
+    name: str
+    module: str
+    arguments: tuple[str, ...] = ()
+    stdin: str = ""
+    files: tuple[tuple[str, str], ...] = ()
+    log: Path | None = None
+    resources: Resources = field(default_factory=Resources)
+
+
+class Handle(Protocol):
+    """A started task."""
+
+    def status(self) -> int | None:
+        """Its exit status; negative: the signal that ended it; None: it still runs."""
+
+    def stop(self) -> None:
+        """Ask it to end, as Ctrl-C does."""
+
+    def end(self, seconds: float) -> None:
+        """Wait so long for its end, then kill it."""
+
+
+class Launcher(Protocol):
+    """Where tasks run."""
+
+    def start(self, task: Task) -> Handle:
+        """Start a task, or queue it."""
+
+
+class Process:
+    """A task as a process of this machine."""
+
+    def __init__(self, task: Task) -> None:
+        threads = str(max(task.resources.cpus, 1))
+        command = (sys.executable, "-m", "custom.jobs.child", str(os.getpid()), task.module)
+        if task.log:
+            task.log.parent.mkdir(parents=True, exist_ok=True)
+        with open(task.log or os.devnull, "ab") as log:
+            self._process = subprocess.Popen(
+                [*command, *task.arguments],
+                cwd=ROOT,
+                env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # the terminal's Ctrl-C goes to the parent, which stops it
+            )
+        assert self._process.stdin is not None
+        self._process.stdin.write(task.stdin.encode())
+        self._process.stdin.close()
+
+    def status(self) -> int | None:
+        """Its exit status, None while it runs."""
+        return self._process.poll()
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+
+    def end(self, seconds: float) -> None:
+        """Wait so long for its end, then kill it."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class ThisMachine:
+    """Tasks as processes of this machine."""
+
+    def start(self, task: Task) -> Handle:
+        """Start it now."""
+        return Process(task)

@@ -1,0 +1,95 @@
+"""A function of tensors as a captured CUDA graph: one launch instead of hundreds.
+
+See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs. A graph repeats kernel
+launches on fixed memory. The hazards, and how each is met:
+
+- Random numbers: batches and noise are drawn from CUDA's default generator, which
+  `torch.cuda.graph` registers with every capture and advances with every replay.
+- Lazily created state: the first calls run eagerly on the stream of the capture, so the optimizer's
+  averages and cuDNN's choices exist before it.
+- Values that the host reads (`item`, `nonzero`, a branch on a tensor): CUDA refuses them during the
+  capture, which then fails as a whole, and the function runs eagerly.
+- Values that change between replays (learning rate, step counters, beta, size of the replay) are
+  tensors on the device, changed in place. A Python number would keep its value at the capture.
+- Writes into the replay between replays of the graph: they are launched on the same stream, so
+  their order is that of the program.
+- Memory that moves: a tensor that may grow is part of the key; where weights are loaded, the
+  learner makes a new `Captured`.
+- Memory that is freed: what a capture allocates belongs to the graph's pool; what it reads is held
+  by the function. The optimizer's averages may only be replaced by the learner's `set_parameters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+import torch as th
+
+from custom.system.console import say
+
+WARM_UPS = 3  # eager calls before the capture
+
+
+class Captured:
+    """Calls a function as a graph, after a few eager calls.
+
+    :param function: takes and returns nothing
+    :param name: for the message if the capture fails
+    :param device: a GPU
+    """
+
+    def __init__(self, function: Callable[[], None], name: str, device: th.device) -> None:
+        self._function = function
+        self._name = name
+        self._graph: th.cuda.CUDAGraph | None = None
+        self._key: Hashable = None
+        self._calls = 0
+        self._device = device
+        self._stream: th.cuda.Stream | None = None
+        self.failed = False
+
+    def __call__(self, key: Hashable = None) -> bool:
+        """Run the function once.
+
+        :param key: identifies the memory that the function uses; a new key needs a new capture
+        :return: False if the capture has failed; nothing was computed then
+        """
+        if self.failed:
+            return False
+        if self._calls < WARM_UPS:
+            self._calls += 1
+            self._eagerly()
+            return True
+        if self._graph is None or key != self._key:
+            self._key = key
+            self._graph = self._capture()
+        if self._graph is None:
+            self.failed = True
+            return False
+        self._graph.replay()
+        return True
+
+    def _eagerly(self) -> None:
+        """Run on the stream of the capture, so that memory is allocated as it will be there."""
+        if self._stream is None:
+            self._stream = th.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        current = th.cuda.current_stream(self._device)
+        self._stream.wait_stream(current)
+        with th.cuda.stream(self._stream):
+            self._function()
+        current.wait_stream(self._stream)
+
+    def _capture(self) -> th.cuda.CUDAGraph | None:
+        """Nothing is computed during a capture, so a failure loses nothing."""
+        graph = th.cuda.CUDAGraph()
+        current = th.cuda.current_stream(self._device)
+        try:
+            with th.cuda.graph(graph, stream=self._stream):
+                self._function()
+        except Exception as error:  # whatever an operation that cannot be captured raises
+            th.cuda.set_stream(current)  # a failed capture may not restore it
+            graph.reset()  # or the generator stays registered, and eager noise fails
+            reason = " ".join(str(error).split())[:200]
+            say(f"the {self._name} is not captured as a CUDA graph ({reason}); it runs eagerly")
+            return None
+        return graph

@@ -1,0 +1,165 @@
+"""SB3's DQN, faster, and with the options of the papers that followed.
+
+With every option off it is the same algorithm in another memory layout and in fewer calls, except
+that epsilon-greedy exploration is sampled per environment.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.dqn.dqn import DQN
+
+from custom.learner.layout import set_up_optimizer, speed_up
+from custom.learner.loss import Loss, Munchausen, make_loss
+from custom.learner.nan_guard import NanGuard
+from custom.learner.off_policy import AtariOffPolicy
+from custom.learner.update import Actor, Update, can_be_captured, takes_scaled
+from custom.noisy import noisy_layers
+from custom.policies import Distribution
+from custom.replay.prioritized import PrioritizedFrameReplayBuffer
+
+LOSS_EVERY = 100  # updates on a GPU between two readings of the loss, which stall it
+Array = npt.NDArray[Any]
+
+
+class AtariDQN(AtariOffPolicy, DQN):
+    """DQN on screens (Mnih et al. 2015), with the arguments of SB3's DQN and of `AtariOffPolicy`.
+
+    With ``engine=Engine(update="sb3", buffer="sb3")`` and no option it is SB3's, bit for bit.
+
+    :param double_q: the online network chooses the next action (van Hasselt et al. 2016)
+    :param loss: ``huber`` or ``mse`` of the TD error; distributions have their own losses
+    :param munchausen_alpha: see `Munchausen`, also for the next two; 0: none
+    :param exploration_decay: above 0, epsilon falls exponentially at this rate per step, from
+        `exploration_initial_eps` towards `exploration_final_eps`, whatever the budget
+    :raises ValueError: options that exclude each other
+    :raises NonFiniteError: from `learn`, before a NaN or infinity reaches the weights; on a GPU up
+        to `LOSS_EVERY` updates later
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        double_q: bool = False,
+        loss: str = "huber",
+        munchausen_alpha: float = 0.0,
+        munchausen_temperature: float = 0.03,
+        munchausen_clip: float = -1.0,
+        exploration_decay: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        self.double_q, self.loss = double_q, loss
+        self.munchausen_alpha, self.munchausen_clip = munchausen_alpha, munchausen_clip
+        self.munchausen_temperature = munchausen_temperature
+        self.exploration_decay = exploration_decay
+        self._update: Update | None = None
+        self._actor: Actor | None = None
+        super().__init__(*args, **kwargs)
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self._speed_up()
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        """As SB3's; updates then use what may have been replaced, such as the replay."""
+        self._update = None
+        return super()._setup_learn(*args, **kwargs)
+
+    def _speed_up(self) -> None:
+        """Call it after parameters or an optimizer have been replaced."""
+        self._update = self._actor = None
+        self._loss()  # refuses options that exclude each other, before any training
+        self._is_noisy = bool(noisy_layers(self.q_net))
+        if self.engine.precision == "tf32":
+            th.set_float32_matmul_precision("high")
+            th.backends.cudnn.allow_tf32 = True
+        if self.engine.update == "fast":
+            speed_up(self.policy, self.device)
+            captured = can_be_captured(self.policy, self.replay_buffer)
+            set_up_optimizer(self.policy.optimizer, self.device, captured)
+
+    def _loss(self) -> Loss:
+        last = list(self.q_net.q_net)[-1]
+        distribution = last if isinstance(last, Distribution) else None
+        constants = self.munchausen_alpha, self.munchausen_temperature, self.munchausen_clip
+        munchausen = Munchausen(*constants) if self.munchausen_alpha else None
+        return make_loss(self.loss, self.double_q, munchausen, distribution)
+
+    def _on_step(self) -> None:
+        super()._on_step()
+        if self.exploration_decay:
+            first, last = self.exploration_initial_eps, self.exploration_final_eps
+            share = math.exp(-self.exploration_decay * self.num_timesteps)
+            self.exploration_rate = last + (first - last) * share
+            self.logger.record("rollout/exploration_rate", self.exploration_rate)
+
+    def _greedy(self, observation: Array) -> Array:
+        """As the policy's; with one observation per environment it is faster, and noisy."""
+        fast = self.engine.update == "fast" and takes_scaled(self.q_net)
+        shape = (self.n_envs, *(self.observation_space.shape or ()))
+        if not (fast or self._is_noisy) or np.shape(observation) != shape:
+            return super()._greedy(observation)
+        if self._actor is None:
+            self._actor = Actor(self.q_net, self.n_envs)
+        return self._actor(observation)
+
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        """Make gradient steps; log their loss, on a GPU every `LOSS_EVERY` updates."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        if isinstance(self.replay_buffer, PrioritizedFrameReplayBuffer):
+            self.replay_buffer.anneal(1 - self._current_progress_remaining)
+        if self._update is None or self._update.batch_size != batch_size:
+            self._update = self.make_update(batch_size)
+            if self.engine.update == "fast" and can_be_captured(self.policy, self.replay_buffer):
+                self._update.capture()
+        self._update(gradient_steps)
+        self._n_updates += gradient_steps
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        if self.device.type == "cpu" or self._n_updates % LOSS_EVERY < gradient_steps:
+            loss, norm = self._update.mean_loss_and_norm()
+            self._update.guard.check_loss(loss)
+            self.logger.record("train/loss", loss)
+            self.logger.record("train/gradient_norm", norm)
+
+    def make_update(self, batch_size: int) -> Update:
+        """The gradient step for this learner's networks, replay and options."""
+        assert self.replay_buffer is not None
+        return Update(
+            self.policy,
+            self.replay_buffer,
+            self._loss(),
+            self.engine,
+            vec_normalize=self._vec_normalize_env,
+            batch_size=batch_size,
+            double_q=self.double_q,
+            gamma=self.gamma,
+            max_grad_norm=self.max_grad_norm,
+            guard=NanGuard(self.policy, lambda: self.num_timesteps),
+        )
+
+    def _update_learning_rate(self, optimizers: Any) -> None:
+        """As SB3's; a rate on the device, where a CUDA graph reads it, is changed in place."""
+        rate = self.lr_schedule(self._current_progress_remaining)
+        self.logger.record("train/learning_rate", rate)
+        for group in optimizers.param_groups:
+            if isinstance(group["lr"], th.Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def set_parameters(
+        self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto"
+    ) -> None:
+        """As `AtariOffPolicy`'s, then lay the parameters out for speed."""
+        super().set_parameters(load_path_or_dict, exact_match, device)
+        self._speed_up()
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_update", "_actor", "_is_noisy"]

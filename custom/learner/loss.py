@@ -1,0 +1,163 @@
+"""Per-transition losses of DQN for action values, quantiles and atoms, each with its target.
+
+The three classes have the same two methods, so `Update.step` reads alike for each. `target` returns
+what the network should output; call it without gradient. Calling a loss with the network's outputs
+for the states, the actions (B, 1) and the target returns (B, 1) losses and (B,) priorities before
+their exponent, which have no gradient. Time as in rlax: ``tm1`` is the step that is learnt from,
+``t`` the one after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch as th
+
+from custom.learner.targets import (
+    Discount,
+    categorical_loss,
+    double_q_target,
+    munchausen_bonus,
+    of_actions,
+    project,
+    quantile_loss,
+    soft_quantiles,
+    soft_target,
+    target_quantiles,
+    td_loss,
+)
+from custom.policies import Categorical, Distribution
+from custom.replay.buffer import Batch
+
+Losses = tuple[th.Tensor, th.Tensor]  # losses and priorities
+
+
+class NextValues(NamedTuple):
+    """Outputs of networks for a target: (B, A) action values, or (B, N * A) of distributions.
+
+    :param target_t: of the target network for the next states
+    :param chooser_t: for the next states, of the network that chooses the action
+    :param target_tm1: of the target network for the states; only Munchausen needs it
+    """
+
+    target_t: th.Tensor
+    chooser_t: th.Tensor
+    target_tm1: th.Tensor | None
+
+
+@dataclass(frozen=True)
+class Munchausen:
+    """The log-policy as part of the reward (Vieillard et al. 2020, eq. 2).
+
+    :param alpha: scale of the log-policy (0.9 in the paper)
+    :param temperature: their tau, of the softmax policy (0.03)
+    :param clip: their l_0, the lower bound of the log-policy (-1)
+    """
+
+    alpha: float
+    temperature: float
+    clip: float
+
+    def rewards(self, batch: Batch, q_target_tm1: th.Tensor) -> th.Tensor:
+        """Rewards with the bonus: (B, 1)."""
+        constants = self.alpha, self.temperature, self.clip
+        return batch.rewards + munchausen_bonus(q_target_tm1, batch.actions, *constants)
+
+
+class ValueLoss:
+    """TD loss of action values; the TD error is the priority (Schaul et al. 2016).
+
+    :param kind: ``huber`` or ``mse``
+    """
+
+    def __init__(self, kind: str, munchausen: Munchausen | None) -> None:
+        self.kind, self.munchausen = kind, munchausen
+
+    def target(self, batch: Batch, discount: Discount, q: NextValues) -> th.Tensor:
+        """(B, 1)."""
+        if self.munchausen is not None:
+            assert q.target_tm1 is not None
+            rewards = self.munchausen.rewards(batch, q.target_tm1)
+            temperature = self.munchausen.temperature
+            return soft_target(rewards, batch.dones, q.target_t, discount, temperature)
+        return double_q_target(batch.rewards, batch.dones, q.chooser_t, q.target_t, discount)
+
+    def __call__(self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Losses:
+        """Losses and TD errors; `q_tm1` is (B, A)."""
+        prediction = q_tm1.gather(1, actions)
+        errors = (target - prediction.detach()).flatten()
+        return td_loss(prediction, target, self.kind), errors
+
+
+class QuantileLoss:
+    """Quantile regression (Dabney et al. 2018); the loss is the priority."""
+
+    def __init__(self, distribution: Distribution, munchausen: Munchausen | None) -> None:
+        self.distribution, self.munchausen = distribution, munchausen
+
+    def target(self, batch: Batch, discount: Discount, q: NextValues) -> th.Tensor:
+        """(B, N) quantiles."""
+        quantiles_t, mean = self.distribution.distributions(q.target_t), self.distribution
+        if self.munchausen is not None:
+            assert q.target_tm1 is not None
+            rewards = self.munchausen.rewards(batch, mean(q.target_tm1))
+            soft = soft_quantiles(quantiles_t, mean(q.target_t), self.munchausen.temperature)
+            return target_quantiles(rewards, batch.dones, soft, discount)
+        best = mean(q.chooser_t).argmax(dim=1, keepdim=True)
+        chosen = of_actions(quantiles_t, best)
+        return target_quantiles(batch.rewards, batch.dones, chosen, discount)
+
+    def __call__(self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Losses:
+        """The quantile Huber loss, twice; `q_tm1` is (B, N * A)."""
+        prediction = of_actions(self.distribution.distributions(q_tm1), actions)
+        losses = quantile_loss(prediction, target)
+        return losses, losses.detach().flatten()
+
+
+class CategoricalLoss:
+    """C51 (Bellemare et al. 2017); the divergence is the priority (Hessel et al. 2018)."""
+
+    munchausen = None
+
+    def __init__(self, distribution: Categorical) -> None:
+        self.distribution = distribution
+
+    def target(self, batch: Batch, discount: Discount, q: NextValues) -> th.Tensor:
+        """(B, N) probabilities of the atoms."""
+        atoms, mean = self.distribution.atoms, self.distribution
+        best = mean(q.chooser_t).argmax(dim=1, keepdim=True)
+        chosen = of_actions(self.distribution.distributions(q.target_t).softmax(dim=1), best)
+        positions = target_quantiles(batch.rewards, batch.dones, atoms[None], discount)
+        return project(chosen, positions, atoms)
+
+    def __call__(self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Losses:
+        """The KL divergence, twice; `q_tm1` is (B, N * A)."""
+        prediction = of_actions(self.distribution.distributions(q_tm1), actions)
+        losses = categorical_loss(prediction, target)
+        return losses, losses.detach().flatten()
+
+
+Loss = ValueLoss | QuantileLoss | CategoricalLoss
+
+
+def make_loss(
+    kind: str, double_q: bool, munchausen: Munchausen | None, distribution: Distribution | None
+) -> Loss:
+    """The loss for a learner's options.
+
+    :param kind: ``huber`` or ``mse``, for action values
+    :param distribution: how the network's outputs form distributions; None: they are action values
+    :raises ValueError: options that exclude each other
+    """
+    if munchausen is not None and double_q:
+        raise ValueError("munchausen_alpha takes no maximum to choose; delete double_q")
+    if munchausen is not None and isinstance(distribution, Categorical):
+        raise ValueError("munchausen_alpha is not for n_atoms; write n_quantiles instead")
+    if kind != "huber" and distribution is not None:
+        raise ValueError(f"loss {kind} is for action values, not for distributions; delete it")
+    if distribution is None:
+        return ValueLoss(kind, munchausen)
+    if isinstance(distribution, Categorical):
+        return CategoricalLoss(distribution)
+    return QuantileLoss(distribution, munchausen)

@@ -1,0 +1,77 @@
+"""Stop training at the first NaN or infinity, and name the tensor in which it began.
+
+One NaN reaches every weight within one update, and then its origin is lost. The guard therefore
+looks between the gradient and the optimizer's step: the weights are still those that gave the loss,
+and clipping has not yet spread one NaN over all gradients. Two numbers suffice to see that all is
+well: the loss, and the gradient norm that clipping needs anyway.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch as th
+from stable_baselines3.common.policies import BasePolicy
+from torch import nn
+
+from custom.system.errors import NonFiniteError
+
+
+class NanGuard:
+    """Raises `NonFiniteError` with the name of the first tensor that is not finite.
+
+    :param policy: its parameters are checked
+    :param steps: the current step, for the message
+    """
+
+    def __init__(self, policy: BasePolicy, steps: Callable[[], int]) -> None:
+        self.policy = policy
+        self.steps = steps
+
+    def check_loss(self, loss: float) -> None:
+        """Check a loss after the optimizer's step, when many weights may be non-finite."""
+        if not math.isfinite(loss):
+            bad = non_finite_parameter(self.policy)
+            self._stop(f"the parameter {bad}" if bad else "the target (a reward or the discount)")
+
+    def check_update(
+        self, network: nn.Module, q_t: th.Tensor, q_tm1: th.Tensor, loss: th.Tensor, norm: th.Tensor
+    ) -> None:
+        """Check an update before the optimizer's step, in the order of its computation.
+
+        :param network: the online network, with gradients
+        :param q_t: outputs of the target network
+        :param q_tm1: outputs of the online network
+        :param norm: of all gradients together
+        """
+        if th.isfinite(th.stack([loss.detach(), norm])).all():
+            return
+        if bad := non_finite_parameter(self.policy):
+            self._stop(f"the parameter {bad}")
+        if not th.isfinite(q_t).all():
+            self._stop("the target (the output of q_net_target)")
+        if not th.isfinite(q_tm1).all():
+            self._stop("the loss (the output of q_net)")
+        gradients = {n: p.grad for n, p in network.named_parameters()}
+        bad_gradients = [n for n, g in gradients.items() if g is None or not th.isfinite(g).all()]
+        if len(bad_gradients) == len(gradients) or not th.isfinite(loss):
+            self._stop("the target (a reward or the discount)")
+        if bad_gradients:  # otherwise they are large, and only their squares are infinite
+            # Backpropagation reaches the last one first.
+            self._stop(f"the gradient of q_net.{bad_gradients[-1]}")
+
+    def _stop(self, tensor: str) -> None:
+        raise NonFiniteError(
+            f"training stopped at step {self.steps():,}: {tensor} has a value that is not"
+            " finite; lower learning_rate or look at what feeds that tensor"
+        )
+
+
+def non_finite_parameter(policy: BasePolicy) -> str | None:
+    """The first parameter, including those of the target network, with a NaN or infinity."""
+    parameters = dict(policy.named_parameters())
+    largest = th._foreach_norm(list(parameters.values()), math.inf)  # one call for all of them
+    if th.isfinite(th.stack(largest)).all():
+        return None
+    return next(name for name, value in parameters.items() if not th.isfinite(value).all())

@@ -1,0 +1,199 @@
+"""What both learners share: the replay of frames, exploration, and files that SB3 loads."""
+
+from __future__ import annotations
+
+import copy
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.save_util import load_from_zip_file, save_to_zip_file
+from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.vec_env import VecFrameStack, unwrap_vec_wrapper
+
+from custom.learner.engine import Engine
+from custom.learner.layout import plain_state, unused_adam
+from custom.replay.buffer import FrameReplayBuffer, bytes_per_step
+from custom.replay.memory import gpu_has_room
+from custom.replay.prioritized import PrioritizedFrameReplayBuffer
+from custom.system.console import say
+
+TRAINING_ONLY = ("optimizer_class", "optimizer_kwargs")  # of the policy's arguments
+Array = npt.NDArray[Any]
+
+
+class AtariOffPolicy(OffPolicyAlgorithm):
+    """A mixin for SB3's DQN and sb3-contrib's QR-DQN: the first base class, before theirs.
+
+    Epsilon-greedy exploration is sampled per environment; SB3 samples it once for all.
+
+    :param engine: how fast it is computed
+    :param frame_stack_padding: before the first frame of an episode, `VecFrameStack` puts blank
+        frames (``zero``), or `RepeatFirstFrame` that frame itself (``first``)
+    :param prioritized_replay: `alpha` and `beta` of `PrioritizedFrameReplayBuffer`; None: sample
+        uniformly
+    :raises ValueError: `prioritized_replay` or `VecNormalize` with a replay that does not know it
+    """
+
+    exploration_rate: float
+
+    def __init__(
+        self,
+        *args: Any,
+        engine: Engine | None = None,
+        frame_stack_padding: str = "zero",
+        prioritized_replay: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.engine = engine or Engine()
+        self.frame_stack, self._repeat_first = 1, frame_stack_padding == "first"
+        self.prioritized_replay = prioritized_replay
+        self._resumes = False
+        super().__init__(*args, **kwargs)
+
+    def _setup_model(self) -> None:
+        frames = self.engine.buffer == "frames" and self.replay_buffer_class is None
+        if self.prioritized_replay is not None and not frames:
+            raise ValueError("prioritized_replay needs BUFFER=frames and no replay_buffer_class")
+        if frames:
+            self.replay_buffer = self._frame_replay()
+            self.optimize_memory_usage = False
+        super()._setup_model()
+        if frames:
+            self.replay_buffer_class = None  # SB3 has set its own, which it would save
+
+    def _frame_replay(self) -> FrameReplayBuffer:
+        space = self.observation_space
+        assert isinstance(space, spaces.Box)
+        if self.env is not None:
+            stack = unwrap_vec_wrapper(self.env, VecFrameStack)
+            self.frame_stack = stack.stacked_obs.n_stack if stack is not None else 1
+        size = self.buffer_size * bytes_per_step(space, self.frame_stack)
+        on_gpu = self.engine.storage == "auto" and gpu_has_room(size, self.device)
+        settings: dict[str, Any] = {
+            "device": self.device,
+            "n_envs": self.n_envs,
+            "handle_timeout_termination": self.replay_buffer_kwargs.get(
+                "handle_timeout_termination", True
+            ),
+            "frame_stack": self.frame_stack,
+            "repeat_first": self._repeat_first,
+            "n_steps": self.n_steps,
+            "gamma": self.gamma,
+            "storage": "device" if on_gpu else "cpu",
+        }
+        if self.prioritized_replay is None:
+            return FrameReplayBuffer(self.buffer_size, space, self.action_space, **settings)
+        settings |= self.prioritized_replay
+        return PrioritizedFrameReplayBuffer(self.buffer_size, space, self.action_space, **settings)
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        """As SB3's, but each call starts new episodes.
+
+        SB3 continues the last one, which is wrong if the games were played meanwhile, for example
+        in an evaluation.
+        """
+        if not self._resumes and isinstance(self.replay_buffer, FrameReplayBuffer):
+            if self._vec_normalize_env is not None:
+                raise ValueError("the replay of frames is not for VecNormalize; remove it")
+            self._last_obs = None
+            self.replay_buffer.cut_off()
+        more = reset_num_timesteps, tb_log_name, progress_bar
+        return super()._setup_learn(total_timesteps, callback, *more)
+
+    def learn_on(self, total_timesteps: int, callback: MaybeCallback = None) -> None:
+        """Resume a training in the middle of its episodes, with its counters and log.
+
+        :param total_timesteps: its whole budget in steps, including those already made
+        """
+        self._resumes = True
+        try:
+            left = total_timesteps - self.num_timesteps
+            self.learn(left, callback, reset_num_timesteps=False)
+        finally:
+            self._resumes = False
+
+    def predict(
+        self,
+        observation: Any,
+        state: tuple[Array, ...] | None = None,
+        episode_start: Array | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Array, tuple[Array, ...] | None]:
+        """As SB3's, with exploration sampled per environment."""
+        if deterministic or not self.policy.is_vectorized_observation(observation):
+            return super().predict(observation, state, episode_start, deterministic)
+        explore = np.random.rand(len(observation)) < self.exploration_rate
+        actions = np.zeros(len(observation), dtype=np.int64)
+        if not explore.all():
+            actions = self._greedy(observation)
+        for env in np.flatnonzero(explore):
+            actions[env] = self.action_space.sample()
+        return actions, state
+
+    def _greedy(self, observation: Array) -> Array:
+        """Greedy actions, (B,), for several observations."""
+        return self.policy.predict(observation, deterministic=True)[0]
+
+    def get_parameters(self) -> dict[str, dict[str, Any]]:
+        """As SB3's, with the optimizer's state in PyTorch's usual layout."""
+        return {**super().get_parameters(), "policy.optimizer": plain_state(self.policy.optimizer)}
+
+    def set_parameters(
+        self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto"
+    ) -> None:
+        """As SB3's, but says so if the optimizer starts without its averages.
+
+        The state of another kind of optimizer is not loaded; see `save_for_sb3`.
+
+        :raises ValueError: as SB3's, or the state of the optimizer is cut off
+        """
+        params = load_path_or_dict
+        if not isinstance(params, dict):
+            _, params, _ = load_from_zip_file(params, device=device, load_data=False)
+        state, saved = self.policy.optimizer.state_dict(), params.get("policy.optimizer")
+        if saved is not None and not (saved.get("param_groups") and "state" in saved):
+            raise ValueError("policy.optimizer: state or param_groups are cut off")
+        if saved is not None and not saved["state"] and self._n_updates:
+            kind = type(self.policy.optimizer).__name__
+            say(f"the file keeps no averages of its optimizer: {kind} starts anew")
+        if saved and saved["param_groups"][0].keys() != state["param_groups"][0].keys():
+            say("the saved optimizer is of another kind: its averages start anew")
+            params = {**params, "policy.optimizer": state}
+        super().set_parameters(params, exact_match, device)
+
+    def save_for_sb3(self, file: io.BufferedIOBase) -> None:
+        """Save an agent that SB3's own class loads without this project, if its policy is SB3's.
+
+        SB3 pickles classes by name, so classes of this project that only training needs are left
+        out. An optimizer of this project is saved as an Adam that has made no step.
+        """
+        plain, parameters = copy.copy(self), self.get_parameters()
+        if _is_of_this_project(type(self.policy.optimizer)):
+            parameters["policy.optimizer"] = unused_adam(self.policy.optimizer)
+            kept = {k: v for k, v in self.policy_kwargs.items() if k not in TRAINING_ONLY}
+            plain.policy_kwargs = kept
+        if _is_of_this_project(self.replay_buffer_class):
+            plain.replay_buffer_class, plain.replay_buffer_kwargs = None, {}
+        left_out = {*self._excluded_save_params(), "policy", "engine"}
+        data = {name: value for name, value in vars(plain).items() if name not in left_out}
+        save_to_zip_file(file, data, parameters, {})
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_resumes"]
+
+
+def _is_of_this_project(cls: type | None) -> bool:
+    return cls is not None and cls.__module__.partition(".")[0] == "custom"

@@ -1,0 +1,260 @@
+"""A replay that stores every frame once, as in Mnih et al. 2015, instead of in eight stacks.
+
+A step with 4 stacked frames of 84 x 84 takes 7.1 KB instead of the 56.4 KB of SB3's `ReplayBuffer`.
+The samples are the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import BaseBuffer, ReplayBuffer
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.vec_env import VecNormalize
+
+from custom.replay.ring import STEPS_PER_END, FrameRing, write, zeros
+
+Array = npt.NDArray[Any]
+ACTION, REWARD, DONE, TIMEOUT = range(4)  # columns of `facts`, all exact in float32
+FACTS = 4
+Places = tuple[th.Tensor, th.Tensor]  # positions and environments, (B,) each
+
+
+class Batch(NamedTuple):
+    """A `ReplayBufferSamples`, with what prioritized replay adds.
+
+    :param weights: (B, 1), importance weights; None: all are 1
+    :param places: where the transitions are in the replay
+    """
+
+    observations: th.Tensor
+    actions: th.Tensor
+    next_observations: th.Tensor
+    dones: th.Tensor
+    rewards: th.Tensor
+    discounts: th.Tensor | None
+    weights: th.Tensor | None = None
+    places: Places | None = None
+
+
+def bytes_per_step(observation_space: spaces.Box, frame_stack: int) -> int:
+    """Bytes that `FrameReplayBuffer` keeps for one step of one environment."""
+    assert observation_space.dtype is not None
+    stack = int(np.prod(observation_space.shape)) * observation_space.dtype.itemsize
+    frame = stack // frame_stack
+    index = 1 + 4  # `older` and `end_of` of `FrameRing`
+    return frame + frame // STEPS_PER_END + 4 * FACTS + index
+
+
+class FrameReplayBuffer(ReplayBuffer):
+    """Samples what SB3's `ReplayBuffer`, or `NStepReplayBuffer`, would for the same draws.
+
+    Observations are stacks as of `VecFrameStack`: the oldest frame first, and blank frames before
+    the first frame of an episode. Other arguments are those of SB3's class.
+
+    :param buffer_size: steps of all environments together
+    :param observation_space: (frame_stack * channels, height, width), uint8
+    :param device: where samples are returned
+    :param optimize_memory_usage: has to be False
+    :param frame_stack: frames in an observation
+    :param n_steps: rewards in a return (Sutton 1988); above 1, samples carry their discounts
+    :param gamma: discount per step, for `n_steps` above 1
+    :param storage: where frames are stored: ``cpu``, or ``device`` for `device`
+    :param repeat_first: an episode's first frame is also before it, instead of blank frames
+    :raises ValueError: the observations cannot be such stacks; from `add`: they are not
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        device: th.device | str = "auto",
+        n_envs: int = 1,
+        optimize_memory_usage: bool = False,
+        handle_timeout_termination: bool = True,
+        frame_stack: int = 4,
+        n_steps: int = 1,
+        gamma: float = 0.99,
+        storage: str = "cpu",
+        repeat_first: bool = False,
+    ) -> None:
+        BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs)
+        self.buffer_size = max(buffer_size // n_envs, 1)
+        self.optimize_memory_usage = optimize_memory_usage
+        self.handle_timeout_termination = handle_timeout_termination
+        self.frame_stack, self.n_steps, self.gamma = frame_stack, n_steps, gamma
+        if optimize_memory_usage:
+            raise ValueError("optimize_memory_usage has to be False: frames are kept once anyway")
+        shape, dtype = self.obs_shape, observation_space.dtype
+        if dtype != np.uint8 or len(shape) != 3 or shape[0] % frame_stack:
+            raise ValueError(
+                f"observations {shape} of {dtype} are no {frame_stack} stacked frames"
+                " (channels first, uint8)"
+            )
+        self.storage = self.device if storage == "device" else th.device("cpu")
+        pixels = int(np.prod(self.obs_shape)) // frame_stack
+        sizes = self.buffer_size, n_envs, frame_stack, pixels
+        self.ring = FrameRing(*sizes, self.storage, repeat_first)
+        self.facts = zeros(self.storage, self.buffer_size, n_envs, FACTS, dtype=np.float32)
+        powers = gamma ** np.arange(n_steps + 1, dtype=np.float32)
+        self._powers = th.as_tensor(powers, device=self.storage)
+
+    @property
+    def rewards(self) -> th.Tensor:  # type: ignore[override]  # SB3: NumPy
+        """(buffer_size, n_envs), a view."""
+        return self.facts[..., REWARD]
+
+    @property
+    def dones(self) -> th.Tensor:  # type: ignore[override]
+        """(buffer_size, n_envs), a view; 1 where an episode ended."""
+        return self.facts[..., DONE]
+
+    def tensors(self) -> dict[str, th.Tensor]:
+        """The content of the replay, by name."""
+        return {**self.ring.tensors(), "facts": self.facts}
+
+    def shape(self) -> dict[str, float]:
+        """What has to be equal in two replays that exchange their content."""
+        return {
+            "buffer_size": self.buffer_size,
+            "n_envs": self.n_envs,
+            "frame_stack": self.frame_stack,
+            "pixels": self.ring.frames.shape[1],
+            "repeat_first": self.ring.repeat_first,
+        }
+
+    def restart(self) -> None:
+        """Continue after the newest step in the tensors, which were loaded."""
+        added = int(self.ring.count)
+        self.pos, self.full = added % self.buffer_size, added >= self.buffer_size
+        ended = self.dones[self.pos - 1].cpu().numpy() > 0
+        self.ring.restart(ended if added else np.ones(self.n_envs, dtype=bool))
+
+    def cut_off(self) -> None:
+        """Truncate the episodes at the newest step; the next steps are of other episodes."""
+        if self.ring.added:
+            newest = self.facts[self.pos - 1]
+            newest[:, TIMEOUT] = th.where(newest[:, DONE] > 0, newest[:, TIMEOUT], 1.0)
+            self.ring.restart(np.ones(self.n_envs, dtype=bool))
+
+    def reset(self) -> None:
+        """Remove all steps."""
+        self.ring.end_of.fill_(-1)
+        self.ring.count.zero_()
+        self.restart()
+
+    def add(
+        self,
+        obs: Array,
+        next_obs: Array,
+        action: Array,
+        reward: Array,
+        done: Array,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """Add a step of every environment; the arguments are SB3's, (n_envs, ...)."""
+        shape = (self.n_envs, self.frame_stack, -1)
+        self.ring.append(obs.reshape(shape), next_obs.reshape(shape)[:, -1], done)
+        facts = np.zeros((self.n_envs, FACTS), dtype=np.float32)
+        facts[:, ACTION], facts[:, REWARD], facts[:, DONE] = action.reshape(-1), reward, done
+        if self.handle_timeout_termination:
+            facts[:, TIMEOUT] = [info.get("TimeLimit.truncated", False) for info in infos]
+        write(self.facts[self.pos], facts)
+        self.pos += 1
+        if self.pos == self.buffer_size:
+            self.full, self.pos = True, 0
+
+    def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
+        """A batch drawn uniformly, with the same calls of NumPy's generator as SB3's.
+
+        :param env: has to be None; frames are not normalized
+        """
+        if env is not None:
+            raise ValueError("frames are not normalized by VecNormalize")
+        return self._to_device(self.gather(*self.draw(batch_size)))
+
+    def _to_device(self, samples: ReplayBufferSamples) -> ReplayBufferSamples:
+        if self.storage == self.device:
+            return samples
+        moved = (None if x is None else x.to(self.device) for x in samples)
+        return ReplayBufferSamples(*moved)  # type: ignore[arg-type]  # the last may be None
+
+    def batch(self, batch_size: int, on_device: bool = False) -> Batch:
+        """A batch to learn from.
+
+        :param on_device: draw with the device's generator, without waiting for the device
+        """
+        places = self.draw_on_device(batch_size) if on_device else self.draw(batch_size)
+        return Batch(*self._to_device(self.gather(*places)), self.weights(places), places)
+
+    def weights(self, places: Places) -> th.Tensor | None:
+        """Importance weights, (B, 1); None: all are 1."""
+        return None
+
+    def update_priorities(self, places: Places, errors: th.Tensor) -> None:
+        """Take note of a batch's errors, (B,); without priorities there is nothing to do."""
+
+    def prepare(self) -> None:
+        """Call it before `draw_on_device`; without priorities there is nothing to do."""
+
+    def draw(self, batch_size: int) -> Places:
+        """Positions and environments, (B,) each."""
+        positions = np.random.randint(0, self.size(), size=batch_size)
+        envs = np.random.randint(0, high=self.n_envs, size=batch_size)
+        return (
+            th.as_tensor(positions).to(self.storage, non_blocking=True),
+            th.as_tensor(envs).to(self.storage, non_blocking=True),
+        )
+
+    def draw_on_device(self, batch_size: int) -> Places:
+        """As `draw`, with the device's generator, without waiting for the device."""
+        uniform = th.rand(2, batch_size, dtype=th.float64, device=self.storage)
+        size = self.ring.count.clamp(max=self.buffer_size)
+        return (uniform[0] * size).long(), (uniform[1] * self.n_envs).long()
+
+    def gather(self, positions: th.Tensor, envs: th.Tensor) -> ReplayBufferSamples:
+        """The transitions at the given places; tensor operations only, on the storage's device.
+
+        :param positions: (B,), int64, in [0, size)
+        :param envs: (B,), int64
+        :return: observations (B, frame_stack * channels, height, width), all else (B, 1)
+        """
+        frames = self.ring.window(positions, envs)
+        facts = self.facts[positions, envs]
+        rewards, end, following, discounts = facts[:, REWARD], facts, frames, None
+        if self.n_steps > 1:
+            rewards, steps, last = self._returns(positions, envs)
+            end, following = self.facts[last, envs], self.ring.window(last, envs)
+            discounts = self._powers[steps].reshape(-1, 1)
+        return ReplayBufferSamples(
+            observations=frames[:, :-1].reshape(-1, *self.obs_shape),
+            actions=facts[:, ACTION].long().reshape(-1, 1),
+            next_observations=following[:, 1:].reshape(-1, *self.obs_shape),
+            dones=(end[:, DONE] * (1 - end[:, TIMEOUT])).reshape(-1, 1),
+            rewards=rewards.reshape(-1, 1),
+            discounts=discounts,
+        )
+
+    def _returns(self, positions: th.Tensor, envs: th.Tensor) -> tuple[th.Tensor, ...]:
+        """Discounted sum of up to `n_steps` rewards, their number, and the last one's position.
+
+        Each is (B,). A return ends early with its episode, or at the newest step.
+        """
+        newest = (self.ring.count - 1) % self.buffer_size
+        going = th.ones(len(positions), device=self.storage)
+        total, length, last = th.zeros_like(going), th.zeros_like(positions), positions
+        for step in range(self.n_steps):
+            at = (positions + step) % self.buffer_size
+            facts = self.facts[at, envs]
+            total = total + facts[:, REWARD] * self._powers[step] * going
+            length = length + going.long()
+            last = th.where(going > 0, at, last)
+            # The oldest step comes after the newest one in the ring.
+            stops = (facts[:, DONE] > 0) | (facts[:, TIMEOUT] > 0) | (at == newest)
+            going = going * (~stops).float()
+        return total, length, last

@@ -1,0 +1,161 @@
+"""Prioritized replay (Schaul et al. 2016), proportional, over the replay of single frames."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch as th
+
+from custom.replay.buffer import FrameReplayBuffer, Places
+
+EPSILON = 1e-6  # keeps priorities above 0 (Schaul et al. 2016, section 3.3)
+
+
+class SumTree:
+    """A binary tree of sums: draws and sets many priorities at once in O(log N) operations.
+
+    :param size: number of priorities, all 0 at first
+    """
+
+    def __init__(self, size: int, device: th.device) -> None:
+        self.size = size
+        self.depth = max(math.ceil(math.log2(size)), 0)
+        self.leaves = 2**self.depth
+        # Node 1 is the root, 2 i and 2 i + 1 are below i, the leaves come last.
+        self.nodes = th.zeros(2 * self.leaves, dtype=th.float64, device=device)
+
+    @property
+    def total(self) -> th.Tensor:
+        """The sum of all priorities, on the device."""
+        return self.nodes[1]
+
+    def get(self, leaves: th.Tensor) -> th.Tensor:
+        """Priorities of some leaves, (B,)."""
+        return self.nodes[self.leaves + leaves]
+
+    def priorities(self) -> th.Tensor:
+        """All priorities, (size,), a view; call `add_up` after a change."""
+        return self.nodes[self.leaves : self.leaves + self.size]
+
+    def add_up(self) -> None:
+        """Compute all sums."""
+        for depth in reversed(range(self.depth)):
+            level = self.nodes[2 ** (depth + 1) : 2 ** (depth + 2)]
+            self.nodes[2**depth : 2 ** (depth + 1)] = level[::2] + level[1::2]
+
+    def set(self, leaves: th.Tensor, priorities: th.Tensor) -> None:
+        """Set the priorities of some leaves; of a leaf that is named twice, one value counts.
+
+        :param leaves: (B,), int64
+        :param priorities: (B,), at least 0
+        """
+        nodes = self.leaves + leaves
+        self.nodes[nodes] = priorities.to(self.nodes.dtype)
+        for _ in range(self.depth):
+            nodes = nodes // 2
+            self.nodes[nodes] = self.nodes[2 * nodes] + self.nodes[2 * nodes + 1]
+
+    def draw(self, shares: th.Tensor) -> th.Tensor:
+        """The leaves at which the running sum of priorities reaches shares of the total.
+
+        :param shares: (B,), float64 in [0, 1)
+        :return: (B,), int64; none has priority 0, unless all have
+        """
+        nodes: th.Tensor = th.ones_like(shares, dtype=th.int64)
+        rest = shares * self.total
+        for _ in range(self.depth):
+            nodes = 2 * nodes
+            left, right = self.nodes[nodes], self.nodes[nodes + 1]
+            go_right = (rest >= left) & (right > 0)  # rounding may lead to an empty subtree
+            rest = rest - left * go_right
+            nodes = nodes + go_right.long()
+        leaves: th.Tensor = nodes - self.leaves
+        return leaves
+
+
+class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
+    """Draws transitions in proportion to a power of their errors (Schaul et al. 2016, eq. 1).
+
+    :param alpha: the exponent (0.6; 0.5 in Rainbow)
+    :param beta: exponent of the importance weights at the start (0.4); it rises to 1 over the run
+    """
+
+    def __init__(self, *args: Any, alpha: float = 0.6, beta: float = 0.4, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.alpha, self.initial_beta = alpha, beta
+        self.tree = SumTree(self.buffer_size * self.n_envs, self.storage)
+        self.beta = th.full((), beta, dtype=th.float64, device=self.storage)
+        self.largest = th.ones((), dtype=th.float64, device=self.storage)
+        self._known = 0  # steps whose transitions have a priority
+
+    def anneal(self, progress: float) -> None:
+        """Move beta linearly from its start to 1.
+
+        :param progress: share of the run that is done, 0 to 1
+        """
+        self.beta.fill_(self.initial_beta + (1 - self.initial_beta) * progress)
+
+    def prepare(self) -> None:
+        """Give steps that were added since the last draw the largest priority so far."""
+        first = max(self._known, self.ring.added - self.buffer_size)
+        if first == self.ring.added:
+            return
+        positions = th.arange(first, self.ring.added, device=self.storage) % self.buffer_size
+        envs = th.arange(self.n_envs, device=self.storage)
+        leaves = (positions[:, None] * self.n_envs + envs).flatten()
+        self.tree.set(leaves, self.largest.expand(len(leaves)))
+        self._known = self.ring.added
+
+    def draw(self, batch_size: int) -> Places:
+        """Positions and environments, (B,) each: one from each of B equal shares of the total."""
+        self.prepare()
+        return self._places(th.as_tensor(np.random.random(batch_size)).to(self.storage))
+
+    def draw_on_device(self, batch_size: int) -> Places:
+        """As `draw`, with the device's generator; call `prepare` first."""
+        return self._places(th.rand(batch_size, dtype=th.float64, device=self.storage))
+
+    def _places(self, uniform: th.Tensor) -> Places:
+        parts = th.arange(len(uniform), device=self.storage)
+        leaves = self.tree.draw((parts + uniform) / len(uniform))
+        return leaves // self.n_envs, leaves % self.n_envs
+
+    def weights(self, places: Places) -> th.Tensor:
+        """Importance weights ``(N P)^-beta`` over the largest of the batch (section 3.4).
+
+        :return: (B, 1), float32; N cancels out
+        """
+        positions, envs = places
+        priorities: th.Tensor = self.tree.get(positions * self.n_envs + envs)
+        weights = th.pow(priorities / priorities.min(), -self.beta)
+        return weights.float().reshape(-1, 1).to(self.device)
+
+    def update_priorities(self, places: Places, errors: th.Tensor) -> None:
+        """Set the priorities of a batch.
+
+        :param errors: (B,), TD errors or losses
+        """
+        positions, envs = places
+        errors = errors.to(self.storage)
+        priorities = (errors.abs().double() + EPSILON) ** self.alpha
+        self.tree.set(positions * self.n_envs + envs, priorities)
+        self.largest.copy_(th.maximum(self.largest, priorities.max()))
+
+    def tensors(self) -> dict[str, th.Tensor]:
+        """As of the uniform replay, with the priorities and the largest one so far."""
+        self.prepare()
+        priorities = self.tree.priorities().reshape(self.buffer_size, self.n_envs)
+        return {**super().tensors(), "priorities": priorities, "largest": self.largest.view(1)}
+
+    def shape(self) -> dict[str, float]:
+        """As of the uniform replay; priorities hold their exponent."""
+        return {**super().shape(), "alpha": self.alpha}
+
+    def restart(self) -> None:
+        """Continue after the newest step in the tensors, which were loaded."""
+        super().restart()
+        self.tree.priorities()[self.size() * self.n_envs :] = 0
+        self.tree.add_up()
+        self._known = self.ring.added

@@ -1,0 +1,202 @@
+"""Run folders, the only thing that passes between commands.
+
+Their layout is the zoo's, ``LOGS/<recipe>/<algo>/<env>_<n>/``::
+
+    <env>.zip             the agent at the end of the run
+    best_model.zip        the agent of the best evaluation
+    rl_model_<n>_steps.zip  the last checkpoints
+    <env>/                config.yml, args.yml and command.txt, as the zoo writes them
+    recipe.yml            the resolved recipe, usable as RECIPE
+    run.json              game, seed, command, versions, state
+    training_games.csv    every finished game of the training
+    evaluations.npz       the evaluations during training
+    run.lock              empty; locked while a process trains the run
+    state/                the saved state of an interrupted training, with --save-state
+    videos/ and wandb/    films and files of Weights & Biases, with TRACK
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+from custom.recipe.games import Game, find_game
+from custom.recipe.model import Hyperparams, check
+from custom.recipe.yaml_text import read_yaml
+from custom.system.errors import UserError
+from custom.system.files import lock, try_lock, write_json
+
+LOCK, STATE, BEST = "run.lock", "state", "best_model.zip"
+GAMES_FILE, EVALUATIONS_FILE = "training_games.csv", "evaluations.npz"
+
+# What commands read from run.json.
+FACTS = {"algo": str, "env_id": str, "frame_skip": int, "recipe": str, "seed": int}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that exists."""
+
+    path: Path
+    facts: dict[str, Any]
+
+    @cached_property
+    def game(self) -> Game:
+        """The game that was trained."""
+        return find_game(self.facts["env_id"])
+
+    @cached_property
+    def hyperparams(self) -> Hyperparams:
+        """The resolved recipe's values for the game, checked as those of any recipe."""
+        entries = read_yaml((self.path / "recipe.yml").read_bytes(), "recipe.yml")
+        entry = entries[self.facts["env_id"]]
+        values = {key: value for key, value in entry.items() if key != "algo"}
+        return check(values, self.facts["algo"])
+
+    @property
+    def final_model(self) -> Path:
+        """Where the agent at the end of the run is."""
+        return self.path / f"{self.game.folder_name}.zip"
+
+    def checkpoints(self) -> list[Path]:
+        """Checkpoints, the latest last."""
+        pattern = re.compile(r"rl_model_(\d+)_steps\.zip")
+        matches = [match for path in self.path.iterdir() if (match := pattern.fullmatch(path.name))]
+        return [self.path / match[0] for match in sorted(matches, key=lambda match: int(match[1]))]
+
+    def model(self, which: str) -> Path:
+        """The file of an agent.
+
+        :param which: ``final`` (of an interrupted run the last checkpoint) or ``best``
+        :raises UserError: there is none
+        """
+        final = [self.final_model, *reversed(self.checkpoints())]
+        for path in final if which == "final" else [self.path / BEST]:
+            if path.is_file():
+                return path
+        raise UserError(f"RUN {self.path}: holds no {which} model; name another run with RUN=")
+
+    def lock(self, seconds: float = math.inf) -> IO[str]:
+        """Lock the run until the returned file is closed or the process ends.
+
+        :param seconds: how long to wait for another process
+        :raises UserError: it is still in use
+        """
+        file = lock(self.path / LOCK, seconds)
+        if file is None:
+            reason = "in use by another process; wait until it finishes"
+            raise UserError(f"RUN {self.path}: {reason}")
+        return file
+
+    def is_locked(self) -> bool:
+        """Whether a process is training it."""
+        try:
+            with (self.path / LOCK).open("r+") as file:
+                return not try_lock(file, shared=True)
+        except (FileNotFoundError, PermissionError, IsADirectoryError):
+            return False  # no process of this machine trained it
+
+    @property
+    def saved_state(self) -> Path:
+        """Folder of the state from which an interrupted training resumes."""
+        return self.path / STATE
+
+    def update(self, **facts: Any) -> None:
+        """Change facts in run.json."""
+        self.facts.update(facts)
+        write_json(self.path / "run.json", self.facts)
+
+
+def open_run(path: Path) -> Run:
+    """A run folder by its path.
+
+    :raises UserError: not a run folder
+    """
+    if not path.is_dir():
+        raise UserError(f"RUN {path}: there is no such folder; make train prints its run folder")
+    try:
+        facts = json.loads((path / "run.json").read_text())
+        for key, kind in FACTS.items():
+            if not isinstance(facts[key], kind):
+                raise ValueError(f"run.json: {key} is {facts[key]!r}")
+        run = Run(path.resolve(), facts)
+        _ = run.hyperparams, run.game
+    except Exception as error:  # files that others wrote can hold anything
+        said = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise UserError(f"RUN {path}: is not a run folder of this project ({said})") from None
+    return run
+
+
+def open_runs(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Run], dict[Path, str]]:
+    """Every run below a folder, by path; and what is wrong with folders that are none.
+
+    :param game: environment id; empty: any
+    :param recipe: name; empty: any
+    """
+    runs, damaged = [], {}
+    for file in sorted(logs.glob("*/*/*/run.json")):
+        try:
+            run = open_run(file.parent)
+        except UserError as error:
+            damaged[file.parent] = str(error)
+            continue
+        if game in ("", run.facts["env_id"]) and recipe in ("", run.facts["recipe"]):
+            runs.append(run)
+    return runs, damaged
+
+
+def latest_run(logs: Path, recipe: str, game: Game, digest: str = "") -> Run:
+    """The run of a game and recipe with the highest number.
+
+    :param digest: of the recipe's values; runs with it come first
+    :raises UserError: there is none
+    """
+    numbered = [
+        (number, path)
+        for algo in (logs / recipe).glob("*")
+        for number, path in _numbered(algo, game.folder_name)
+        if (path / "run.json").is_file()
+    ]
+    paths = [path for _, path in sorted(numbered, reverse=True)]
+    if not paths:
+        raise UserError(
+            f"no run of {game.env_id} with {recipe} in {logs}; train one with"
+            f" make train, or name one with RUN"
+        )
+    for path in paths if digest else ():
+        if (run := open_run(path)).facts.get("recipe_digest") == digest:
+            return run
+    return open_run(paths[0])
+
+
+def claim_folder(parent: Path, name: str) -> Path:
+    """Create ``<name>_<n>`` with the next free number; two processes never get the same.
+
+    :raises UserError: it cannot be written
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        number = max((n for n, _ in _numbered(parent, name)), default=0)
+        while True:
+            number += 1
+            folder = parent / f"{name}_{number}"
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:  # another process was faster
+                continue
+    except OSError as error:
+        raise UserError(f"LOGS {parent}: cannot be written ({error.strerror})") from None
+
+
+def _numbered(parent: Path, name: str) -> list[tuple[int, Path]]:
+    """(n, path) of the folders ``<name>_<n>``."""
+    pattern = re.compile(re.escape(name) + r"_(\d+)")
+    paths = parent.iterdir() if parent.is_dir() else []
+    matches = ((pattern.fullmatch(path.name), path) for path in paths)
+    return [(int(match[1]), path) for match, path in matches if match]

@@ -1,0 +1,100 @@
+"""`make runs`: the runs of this machine, how far they are and what they score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from custom.runs.folder import Run, open_runs
+from custom.runs.metrics import evaluations, training_games
+from custom.system.errors import UserError
+
+HEAD = ("run", "seed", "steps", "last score", "best", "state")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One run.
+
+    :param steps: done; of an unfinished run, those at its last game or evaluation
+    :param last: mean and standard deviation of its last evaluation
+    :param best: mean of its best evaluation
+    """
+
+    run: Run
+    state: str
+    steps: int
+    last: tuple[float, float] | None
+    best: float | None
+
+    @property
+    def problem(self) -> str:
+        """Why it failed; empty: it did not."""
+        error = self.run.facts.get("error") or "its process ended unexpectedly"
+        return f"{self.run.path}: {error}" if self.state == "failed" else ""
+
+    def cells(self, logs: Path) -> tuple[str, ...]:
+        """Text for each column of `HEAD`."""
+        budget = self.run.facts.get("n_timesteps")
+        of = f"/{short(budget)}" if isinstance(budget, int) else ""
+        return (
+            str(logs / self.run.path.relative_to(logs.resolve())),
+            str(self.run.facts["seed"]),
+            f"{short(self.steps)}{of}",
+            "-" if self.last is None else f"{self.last[0]:.1f} ± {self.last[1]:.1f}",
+            "-" if self.best is None else f"{self.best:.1f}",
+            self.state,
+        )
+
+
+def all_runs(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Line], list[str]]:
+    """Every run below a folder, the newest last; and one line for each damaged run folder.
+
+    :param game: environment id; empty: any
+    :param recipe: name; empty: any
+    """
+    runs, refused = open_runs(logs, game, recipe)
+    lines, damaged = [], list(refused.values())
+    for run in runs:
+        try:
+            lines.append(line_of(run))
+        except UserError as error:
+            damaged.append(str(error))
+    return sorted(lines, key=lambda line: str(line.run.facts.get("started", ""))), sorted(damaged)
+
+
+def line_of(run: Run) -> Line:
+    """A run's line.
+
+    :raises UserError: a file in it is damaged
+    """
+    games, evaluated = training_games(run), evaluations(run)
+    try:
+        steps = int(run.facts.get("steps", 0))
+        if not games.empty:
+            steps = max(steps, int(games["steps"].iloc[-1]))
+        if evaluated is None or not evaluated["results"].size:
+            return Line(run, state_of(run), steps, None, None)
+        means = evaluated["results"].mean(axis=1)
+        steps = max(steps, int(evaluated["timesteps"][-1]))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UserError(f"RUN {run.path}: its steps are damaged ({error})") from None
+    last = float(means[-1]), float(evaluated["results"][-1].std())
+    return Line(run, state_of(run), steps, last, float(means.max()))
+
+
+def state_of(run: Run) -> str:
+    """``running``, ``finished``, ``interrupted``, ``failed``, or ``pulled``.
+
+    A killed process leaves ``running`` in run.json, but it no longer holds the run's lock.
+    """
+    state = str(run.facts.get("state", "unknown"))
+    return "failed" if state == "running" and not run.is_locked() else state
+
+
+def short(steps: int) -> str:
+    """Steps with three digits: 950, 20k, 1.25M."""
+    for unit, size in (("M", 10**6), ("k", 1000)):
+        if steps >= size:
+            return f"{steps / size:.3g}{unit}"
+    return str(steps)

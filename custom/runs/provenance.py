@@ -1,0 +1,66 @@
+"""The provenance of a run: command, versions, revision and machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch as th
+
+# Packages that can change what is learnt.
+PACKAGES = ("ale-py", "gymnasium", "numpy", "rl_zoo3", "sb3_contrib", "stable_baselines3", "torch")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def provenance() -> dict[str, Any]:
+    """What is needed to repeat a run, besides its recipe and seed."""
+    return {
+        "command": shlex.join(sys.orig_argv),
+        "started": now(),
+        "git_revision": git_revision(),
+        "python": platform.python_version(),
+        "packages": installed_packages(),
+        "hardware": {
+            "platform": platform.platform(),
+            "cpus": os.cpu_count(),
+            "gpu": th.cuda.get_device_name() if th.cuda.is_available() else None,
+        },
+    }
+
+
+def now() -> str:
+    """The time in UTC, to the second, in ISO 8601."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def installed_packages() -> dict[str, str]:
+    """Name and version of every installed package."""
+    installed = {d.metadata["Name"]: d.version for d in metadata.distributions()}
+    return {name: installed[name] for name in sorted(filter(None, installed))}
+
+
+def versions_of(packages: dict[str, str]) -> dict[str, str]:
+    """The versions of `PACKAGES`."""
+    return {name: packages[name] for name in PACKAGES if name in packages}
+
+
+def git_revision() -> str | None:
+    """The commit of this checkout, with ``+changes`` where files differ from it."""
+    revision = _git("rev-parse", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no")
+    return f"{revision}+changes" if revision and changed else revision
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(ROOT), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # no git, or an unpacked archive
+        return None

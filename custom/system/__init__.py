@@ -1,0 +1,1 @@
+"""Errors, lines for the user, signals, files."""

@@ -1,0 +1,154 @@
+"""Atomic file and folder writes, and file locks."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from custom.system.errors import UserError
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # of file systems without locks
+POLL = 0.1  # seconds between two tries to lock
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; the file takes its place at `path` once it is complete.
+
+    The name keeps the ending, which tells some writers the format.
+    """
+    partial = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    try:
+        yield partial
+        _sync(partial)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+@contextmanager
+def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """As `atomic_path`, opened."""
+    with atomic_path(path) as partial, partial.open(mode) as file:
+        yield file
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """Copy a file atomically."""
+    with atomic_file(path) as file:
+        file.write(source.read_bytes())
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file atomically."""
+    with atomic_file(path, "w") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to write into; it takes the place of `folder` once it is complete.
+
+    One process at a time may write `folder`. The two renames are not one step: `restore` mends
+    what a process leaves that is killed between them.
+    """
+    partial, old = _beside(folder)
+    restore(folder)
+    for leftover in (partial, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        _sync(partial)
+        if folder.exists():
+            folder.rename(old)
+        partial.rename(folder)
+        _sync(folder.parent)
+    except BaseException:
+        restore(folder)
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(folder: Path) -> None:
+    """Rename the old folder back if a kill interrupted `atomic_folder` between its renames."""
+    _, old = _beside(folder)
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+
+
+def is_there(folder: Path) -> bool:
+    """Whether a folder of `atomic_folder` exists or can be restored."""
+    return folder.exists() or _beside(folder)[1].exists()
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder of `atomic_folder` with its leftovers."""
+    for path in (folder, *_beside(folder)):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _beside(folder: Path) -> tuple[Path, Path]:
+    """Where the new folder is written, and where the old one waits meanwhile."""
+    return folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
+
+
+def _sync(path: Path) -> None:
+    """Write a file or the entries of a folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def lock(path: Path, seconds: float = math.inf) -> IO[str] | None:
+    """Lock a file, which is created; closing it or the end of the process unlocks it.
+
+    :param seconds: how long to wait for another process
+    :return: the open file; None: still in use by another process
+    """
+    file = path.open("a+")  # NFS locks only what is open for writing
+    end = time.monotonic() + seconds
+    while not try_lock(file):
+        if time.monotonic() >= end:
+            file.close()
+            return None
+        time.sleep(POLL)
+    return file
+
+
+def try_lock(file: IO[Any], shared: bool = False) -> bool:
+    """Lock an open file if no other process has locked it.
+
+    On a file system without locks this always succeeds.
+
+    :param shared: with others that lock it shared
+    """
+    try:
+        import fcntl
+    except ImportError:
+        reason = "this system has no file locks of POSIX"
+        raise UserError(f"{file.name}: {reason}; use Linux, macOS or WSL") from None
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    return True
