@@ -29,7 +29,7 @@ KNOWN = [
 
 
 def _rows() -> list[dict[str, str]]:
-    path = Path(custom.__file__).with_name("reference_scores.csv")
+    path = Path(scores.__file__).with_name("reference_scores.csv")
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         rows = list(reader)

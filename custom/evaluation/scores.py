@@ -51,7 +51,7 @@ class Reference:
 
 @cache
 def _table() -> dict[str, Reference]:
-    text = (resources.files("custom") / "reference_scores.csv").read_text(encoding="utf-8")
+    text = (resources.files("custom.evaluation") / "reference_scores.csv").read_text(encoding="utf-8")
     _, *rows = csv.reader(text.splitlines())
     return {
         rom: Reference(rom, *(float(cell) if cell else None for cell in cells))
