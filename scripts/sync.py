@@ -5,54 +5,39 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from custom.recipe.games import find_game
-from custom.runs.folder import Run, open_run
+from custom.runs.folder import Run, open_run, open_runs
 from custom.system.console import say
-from custom.system.errors import UserError
-from custom.tracking import sync
 from scripts import options
 
-
-def parser() -> options.Parser:
-    """Flags of the command."""
-    made = options.shared_parser("scripts.sync", __doc__)
-    made.add_argument("--game", default="", help="runs of a game alone")
-    made.add_argument("--recipe", default="", help="runs of a recipe alone")
-    made.add_argument("--run", type=Path, help="run folder; default: all in LOGS")
-    return made
+FLAGS = (("run", {"type": Path, "help": "run folder; default: all in LOGS"}),)
 
 
 def command(args: argparse.Namespace) -> int:
-    """Look for what is not uploaded yet, ask who uploads, upload."""
-    runs, damaged = _runs(args)
-    waiting, running = sync.pending(runs)
-    for run in running:
-        say(f"{run.path}: is still written; left for later")
-    for line in damaged:
-        say(line)
-    if not waiting:
+    """Find what is not uploaded yet, check the login, upload."""
+    from custom.tracking import sync
+    from custom.tracking.session import unsent
+
+    runs, damaged = ([open_run(args.run)], {}) if args.run else open_runs(args.logs)
+    failed = [text for folder, text in damaged.items() if (folder / "wandb").is_dir()]
+    for text in failed:
+        say(text)
+    waiting: list[Run] = []
+    for run in filter(unsent, runs):
+        if run.is_locked():
+            say(f"{run.path}: is still being written; left for later")
+        else:
+            waiting.append(run)
+    if waiting:
+        sync.check()
+    else:
         say("nothing to upload")
-        return 1 if damaged else 0
-    sync.check()
-    failed = len(damaged)
     for run in waiting:
         say(f"{run.path}: uploading")
-        try:
-            number = sync.upload(run)
-            said = f"uploaded to {sync.address(run)}"
-            say(f"{run.path}: {said}" + (f" ({number} stretches)" if number > 1 else ""))
-        except UserError as error:
-            failed += 1
-            say(f"{error}; make sync goes on later")
+        for folder in sync.upload(run):
+            failed.append(folder)
+            say(f"{folder}: not all was uploaded; repeat make sync, or delete the folder")
     return 1 if failed else 0
 
 
-def _runs(args: argparse.Namespace) -> tuple[list[Run], list[str]]:
-    if args.run is not None:
-        return [open_run(args.run)], []
-    game = find_game(args.game).env_id if args.game else ""
-    return sync.all_runs(args.logs, game, args.recipe)
-
-
 if __name__ == "__main__":
-    options.main(parser, command)
+    options.main(command)

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from ale_py import roms
 
-import custom
-from custom.evaluation.protocol import scores
+from custom.evaluation import scores
 from custom.evaluation.scores import Reference, human_normalised, published, reference
 
 COLUMNS = ["rom", "random", "human", "dqn_nature_200m", "zoo_dqn_40m", "zoo_qrdqn_40m"]

@@ -13,8 +13,7 @@ import torch as th
 import yaml
 
 from custom.system.errors import UserError
-from custom.tracking.files import unsent
-from custom.tracking.session import Session
+from custom.tracking.session import Session, unsent
 from custom.tracking.wish import Tracking, tracking
 from tests.conftest import ROOT, SMALL, run
 from tests.servers.wandb_server import WandbServer
@@ -40,7 +39,7 @@ def test_an_online_run_is_read_back_as_it_was_logged(
     assert has_all(rows, dumps)
     assert [row["steps"] for row in rows] == [30, 60, 90, 120]
     assert [row["frames"] for row in rows] == [120, 240, 360, 480]
-    assert {"train/gradient_norm", "rollout/exploration_rate", "system/memory_gb"} <= set(rows[-1])
+    assert {"train/gradient_norm", "rollout/exploration_rate"} <= set(rows[-1])
     assert (found.state, found.group, found.job_type) == ("finished", "Pong/small", "train")
     assert found.tags == ["Pong", "small", "dqn"]
     assert found.config["seed"] == 0
@@ -62,7 +61,7 @@ def test_an_offline_run_is_the_same_once_it_is_uploaded_and_is_uploaded_once(
     assert wandb_server.requests == []
     assert same(run_folder, untracked)
     output = run("scripts.sync", "--logs", tmp_path / "logs")
-    assert f"{run_folder.path}: uploaded to " in output
+    assert "Finished syncing" in output
     found, rows = read_back(run_folder)
     assert has_all(rows, dumps)
     assert (found.state, found.group) == ("finished", "Pong/small")
@@ -116,7 +115,7 @@ def test_games_evaluations_films_and_the_model_arrive_through_the_command(
 
 def test_an_untracked_training_does_not_import_wandb(tmp_path: Path, small_recipe: Path) -> None:
     (tmp_path / "wandb.py").write_text("raise RuntimeError('imported')")
-    code = "import scripts.train as t; t.options.main(t.command)"
+    code = "import scripts.train as t; t.options.main(t.parser, t.command)"
     flags = ("--game", "Pong", "--recipe", small_recipe, "--logs", tmp_path / "logs")
     short = ("--steps", 40, "--eval-freq", NEVER, "--no-report")
     command = [sys.executable, "-c", code, *map(str, (*flags, *short))]

@@ -84,8 +84,12 @@ def read_back(run: Run) -> tuple[Any, list[dict[str, Any]]]:
     """A run and its rows as the API gives them, without what W&B adds."""
     api = wandb.Api(timeout=10)
     found = api.run(f"tester/sb3-atari-dqn/{run.facts['wandb']['id']}")
-    rows = [dict(row) for row in found.scan_history()]
-    return found, [{k: v for k, v in row.items() if not k.startswith("_")} for row in rows]
+    return found, [plain(row) for row in found.scan_history()]
+
+
+def plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without what W&B adds."""
+    return {key: value for key, value in row.items() if not key.startswith("_")}
 
 
 def has_all(rows: list[dict[str, Any]], dumps: Dumps) -> bool:
@@ -94,11 +98,10 @@ def has_all(rows: list[dict[str, Any]], dumps: Dumps) -> bool:
     return kept == dumps.held and all("train/loss" in row for row in rows)
 
 
-def upload(run: Run) -> int:
-    """As `make sync`; how many stretches were uploaded."""
+def upload(run: Run) -> list[str]:
+    """As `make sync`; the folders that were not uploaded as a whole."""
     sync.check()
-    waiting, _ = sync.pending([run])
-    return sum(sync.upload(run) for run in waiting)
+    return sync.upload(run)
 
 
 def warnings(output: str) -> list[str]:

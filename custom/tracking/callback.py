@@ -1,23 +1,18 @@
-"""What of a training is tracked, and when: games, evaluations, whatever SB3's logger dumps.
+"""What is tracked of a training: its games, its evaluations, and all that SB3's logger dumps.
 
-Every row has the steps and frames at which it stands. Rows are written where SB3 dumps its logger
-and where an evaluation ends; games that ended since the last one come before it, one row each.
+Every row has the steps and frames at which it stands.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import resource
-import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import KVWriter
 
 from custom.evaluation.protocol import Protocol, epsilon_greedy, evaluation_seed
 from custom.runs.folder import Run
@@ -25,10 +20,43 @@ from custom.runs.provenance import versions_of
 from custom.system.console import say
 from custom.tracking.session import Session
 from custom.tracking.wish import Tracking
-from custom.tracking.writer import RowWriter
 
-AT_THE_END = ("state", "steps", "wall_clock_seconds")  # of run.json: what only then is known
+AT_THE_END = ("state", "steps", "wall_clock_seconds")  # of run.json: known only at the end
 NOT_CONFIG = ("packages", "wandb", *AT_THE_END)
+LOGGED = (bool, int, float, str, list, np.generic)  # W&B takes these as they are
+
+
+class RowWriter(KVWriter):
+    """Passes each dump of SB3's logger on as one row.
+
+    :param log: takes a row
+    :param frame_skip: frames per step
+    :ivar evaluated_at: steps of the last row with an evaluation in it
+    """
+
+    def __init__(self, log: Callable[[dict[str, Any]], None], frame_skip: int) -> None:
+        self.log = log
+        self.frame_skip = frame_skip
+        self.evaluated_at = 0
+
+    def write(
+        self,
+        key_values: dict[str, Any],
+        key_excluded: dict[str, tuple[str, ...]],
+        step: int = 0,
+    ) -> None:
+        """Log all numbers, texts and lists, also those that are excluded from other formats."""
+        row = {key: value for key, value in key_values.items() if isinstance(value, LOGGED)}
+        if "eval/mean_score" in row:
+            self.evaluated_at = step
+        self.log(row | self.at(step))
+
+    def at(self, step: int) -> dict[str, int]:
+        """Where a row stands."""
+        return {"steps": step, "frames": step * self.frame_skip}
+
+    def close(self) -> None:
+        """Nothing: the session is closed by its owner."""
 
 
 class Tracker(BaseCallback):
@@ -47,44 +75,32 @@ class Tracker(BaseCallback):
         self.protocol = protocol
         self._should_stop = should_stop
         self.session = Session(run, tracking, config_of(run))
-        self._writer = RowWriter(self._log, run.facts["frame_skip"], self._flush)
-        self._games: list[dict[str, Any]] = []
+        self._writer = RowWriter(self.session.log, run.facts["frame_skip"])
         self._filmed_at = 0
 
     def _on_training_start(self) -> None:
         self.session.start()
-        self.session.define_axes()
         if self.session.is_open:
             self.logger.output_formats.append(self._writer)
 
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
-            if "episode" in info and self.session.is_open:
+            if "episode" in info:
                 score, length = float(info["episode"]["r"]), int(info["episode"]["l"])
                 row = {"training/score": score, "training/game_frames": length}
-                self._games.append(row | self._writer.at(self.num_timesteps))
+                self.session.log(row | self._writer.at(self.num_timesteps))
         if self.tracking.videos and self._writer.evaluated_at > self._filmed_at:
             self._filmed_at = self._writer.evaluated_at
             if self.session.is_open:
                 self._film()
-                self._writer.restart_clock()
         return True
 
     def _on_training_end(self) -> None:
-        self._flush()
         if self._writer in self.logger.output_formats:
             self.logger.output_formats.remove(self._writer)
 
-    def _flush(self) -> None:
-        games, self._games = self._games, []
-        for game in games:
-            self.session.log(game)
-
-    def _log(self, row: dict[str, Any]) -> None:
-        self.session.log({**row, **memory(self.model.device)})
-
     def _film(self) -> None:
-        """One game of the agent as it is now, by the protocol of the evaluations."""
+        """One game of the current agent, by the protocol of the evaluations."""
         from custom.evaluation.film import film_game  # what it imports is not needed to train
 
         steps, epsilon = self._filmed_at, self.protocol.epsilon
@@ -97,14 +113,12 @@ class Tracker(BaseCallback):
         except KeyboardInterrupt:  # a stopped training stops its film
             return
         except Exception as error:  # a film is not worth a lost run
-            say(f"step {steps:,}: no film ({error}); training goes on")
+            say(f"step {steps:,}: no film ({error}); the training continues")
             return
         self.session.log_video(film, {"eval/video_score": score, **self._writer.at(steps)})
 
     def finish(self, exit_code: int) -> None:
-        """Send what a run folder has at the end; then the session ends, in a bounded time."""
-        if not self.session.is_open:
-            return
+        """Log what is known only at the end, and end the session."""
         facts = self.run.facts
         self.session.summarize(**{key: facts[key] for key in AT_THE_END if key in facts})
         evaluation = self.run.path / "evaluation.json"
@@ -123,20 +137,3 @@ def config_of(run: Run) -> dict[str, Any]:
         "hyperparams": run.hyperparams.given,
         "versions": versions_of(run.facts["packages"]),
     }
-
-
-def memory(device: th.device) -> dict[str, float]:
-    """Gigabytes that this process holds, of the machine and of its GPU."""
-    held = {"system/memory_gb": resident() / 1e9}
-    if device.type == "cuda":
-        held["system/gpu_memory_gb"] = th.cuda.memory_reserved(device) / 1e9
-    return held
-
-
-def resident() -> int:
-    """Bytes of memory that this process holds; the most so far, where only that is known."""
-    statm = Path("/proc/self/statm")
-    if statm.is_file():
-        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024

@@ -1,32 +1,29 @@
-"""One training's run on W&B: it begins, takes rows, ends, and never fails.
-
-A training that goes on after a break adds a stretch to the same run.
-"""
+"""One training's run on W&B: it starts, takes rows and files, and ends; it never raises."""
 
 from __future__ import annotations
 
 import secrets
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from custom.runs.folder import Run
 from custom.system.console import say
 from custom.tracking import client
-from custom.tracking.files import mark_uploaded, stretches, unsent
 from custom.tracking.wish import Tracking
 
 if TYPE_CHECKING:
     import wandb
 
 LATER = "make sync uploads it later"
+UPLOADED = ".synced"  # beside a file of the client; wandb sync makes and reads this mark, too
 
 
 class Session:
     """What W&B is told of a training.
 
-    :param run: whose folder keeps the files of W&B, and whose ``run.json`` the run's id
+    :param run: its folder keeps the client's files, its ``run.json`` the id of the run on W&B
     :param config: how it is trained
     """
 
@@ -35,9 +32,6 @@ class Session:
         self.tracking = tracking
         self.config = config
         self._run: wandb.Run | None = None
-        self._warned = False
-        self._files: list[str] = []  # films that were handed over
-        self._is_whole = True
 
     @property
     def is_open(self) -> bool:
@@ -45,58 +39,53 @@ class Session:
         return self._run is not None
 
     def start(self) -> None:
-        """Begin online, or offline where that cannot be; a server that does not answer is bounded.
-
-        A stretch that follows one which is not uploaded is offline, too: W&B adds rows in the order
-        in which they come.
-        """
-        facts = self.run.facts.setdefault("wandb", {"id": secrets.token_hex(4)})
+        """Start online, or offline where the server fails; that takes a few seconds at most."""
         try:
-            wanted = self.tracking.mode == "online" and not unsent(self.run)
-            problem = self._try_online() if wanted else ""
-            self._run = self._run or self._open("offline")
-            facts |= {"project": self._run.project, "entity": self._run.entity or None}
+            run, problem = self._init()
+            for axis in ("steps", "frames"):
+                run.define_metric(axis)
+            run.define_metric("*", step_metric="steps")
+            facts = {"id": run.id, "project": run.project, "entity": run.entity or None}
             self.run.update(wandb=facts)
+            self._run = run
         except Exception as error:
             self._give_up(error)
             return
         offline = f"the run is tracked offline in {self.run.path / 'wandb'}; {LATER}"
         if problem:
-            self._warn(f"{problem}; {offline}")
+            say(f"warning: W&B: {problem}; {offline}")
         else:
-            say(f"W&B: {offline if self._run.offline else self._run.url}")
+            say(f"W&B: {offline if run.offline else run.url}")
 
-    def _try_online(self) -> str:
-        """Begin online; what is in the way, if that cannot be."""
-        before = set(stretches(self.run))
-        try:
-            client.log_in()
-            self._run = self._open("online")
-            return ""
-        except Exception as error:
-            client.forget()
-            for file in set(stretches(self.run)) - before:  # of the attempt
-                shutil.rmtree(file.parent, ignore_errors=True)
-            return client.reason(error)
+    def _init(self) -> tuple[wandb.Run, str]:
+        """A run, online if that is asked for; where that fails, an offline one and the reason."""
+        problem = ""
+        if self.tracking.mode == "online":
+            try:
+                client.log_in()
+                return self._init_wandb("online"), problem
+            except Exception as error:
+                problem = client.reason(error)
+        return self._init_wandb("offline"), problem
 
-    def _open(self, mode: str) -> wandb.Run:
+    def _init_wandb(self, mode: Literal["online", "offline"]) -> wandb.Run:
         import wandb
 
         facts = self.run.facts
         game, recipe = facts["game"], facts["recipe"]
-        entity, _, name = self.tracking.project.rpartition("/")
+        entity, _, project = self.tracking.project.rpartition("/")
         return wandb.init(
             entity=entity or None,
-            project=name,
-            id=facts["wandb"]["id"],
+            project=project,
+            id=facts.get("wandb", {}).get("id") or secrets.token_hex(4),
+            resume="allow",  # a run that has this id takes more rows
             name=f"{recipe} {game} seed {facts['seed']}",
             group=f"{game}/{recipe}"[:128],
             job_type="train",
             tags=[tag[:64] for tag in dict.fromkeys((game, recipe, facts["algo"]))],
             config=self.config,
             dir=str(self.run.path),
-            mode="online" if mode == "online" else "offline",
-            resume="allow" if stretches(self.run) else None,
+            mode=mode,
             reinit="create_new",
             settings=client.settings(),
         )
@@ -109,76 +98,50 @@ class Session:
         """Hand over a film, with a row's other values."""
         import wandb
 
-        def send(run: wandb.Run) -> None:
-            run.log({**row, "eval/video": wandb.Video(str(film))})
-            self._files.append(client.digest(film))
-
-        self._tell(send)
-
-    def define_axes(self) -> None:
-        """Draw everything over steps; frames are in each row, to be chosen as the axis."""
-        self._tell(lambda run: run.define_metric("steps"))
-        self._tell(lambda run: run.define_metric("frames"))
-        self._tell(lambda run: run.define_metric("*", step_metric="steps"))
+        self._tell(lambda run: run.log({**row, "eval/video": wandb.Video(str(film))}))
 
     def save_model(self, file: Path) -> None:
         """Upload an agent as an artifact."""
-        import wandb
-
-        def save(run: wandb.Run) -> None:
-            artifact = wandb.Artifact(f"model-{run.id}", type="model")
-            artifact.add_file(str(file))
-            logged = run.log_artifact(artifact)
-            if not run.offline:
-                logged.wait(int(client.FINISH))
-
-        try:
-            if self._run is not None:
-                save(self._run)
-        except Exception as error:
-            self._is_whole = False
-            self._warn(f"the agent was not uploaded ({client.reason(error)}); {LATER}")
+        self._tell(lambda run: run.log_artifact(file, f"model-{run.id}", "model"))
 
     def summarize(self, **values: Any) -> None:
-        """Set what is said of the whole run."""
+        """Set values of the whole run."""
         self._tell(lambda run: run.summary.update(values))
 
-    def _tell(self, say_it: Callable[[wandb.Run], object]) -> None:
+    def _tell(self, action: Callable[[wandb.Run], object]) -> None:
         if self._run is not None:
             try:
-                say_it(self._run)
+                action(self._run)
             except Exception as error:
                 self._give_up(error)
 
     def finish(self, exit_code: int) -> None:
-        """Let the rest be uploaded, for a bounded time; the files stay where it is not."""
+        """Upload the rest, in `client.FINISH` seconds at most; the files stay here in any case."""
         if self._run is None:
             return
         run, self._run = self._run, None
         try:
-            last = run.step - 1
             run.finish(exit_code)
-            if run.offline:
-                return
-            path = f"{run.entity}/{run.project}/{run.id}"
-            if self._is_whole and client.has_all(path, last, self._files):
-                mark_uploaded(stretches(self.run)[-1])
-            else:
-                self._warn(f"{run.url} has only a part of the run; {LATER}")
+            if not run.offline:
+                Path(f"{run.settings.sync_file}{UPLOADED}").touch()
         except (KeyboardInterrupt, SystemExit):  # asked to end, by whatever signal
-            self._warn(f"the upload was stopped; {LATER}")
+            say(f"warning: W&B: the upload was stopped; {LATER}")
         except Exception as error:
-            self._warn(f"not all of the run was uploaded ({client.reason(error)}); {LATER}")
-        finally:
-            client.forget(client.TIDY)
+            say(f"warning: W&B: not all was uploaded ({client.reason(error)}); {LATER}")
 
     def _give_up(self, error: Exception) -> None:
-        self._run = None
-        client.forget(client.TIDY)  # or it raises at the end of this process
-        self._warn(f"the run is no longer tracked ({client.reason(error)}); training goes on")
+        import wandb
 
-    def _warn(self, text: str) -> None:
-        """Once: what goes wrong later follows from it."""
-        if not self._warned:
-            say(f"warning: W&B: {text}")
-        self._warned = True
+        self._run = None
+        with suppress(Exception, SystemExit):  # else it raises when this process ends
+            wandb.teardown()
+        say(f"warning: W&B: no longer tracked ({client.reason(error)}); the training continues")
+
+
+def unsent(run: Run) -> list[Path]:
+    """The client's files that were not uploaded as a whole.
+
+    They are ``<run>/wandb/[offline-]run-<time>-<id>/run-<id>.wandb``.
+    """
+    files = sorted((run.path / "wandb").glob("*run-*/run-*.wandb"))
+    return [file for file in files if not Path(f"{file}{UPLOADED}").exists()]

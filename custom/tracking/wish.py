@@ -1,27 +1,26 @@
-"""What a user asks to be tracked."""
+"""What is tracked and where: the options of a training and W&B's own variables."""
 
 from __future__ import annotations
 
 import os
 import re
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from custom.system.errors import UserError
 
 PROJECT = "sb3-atari-dqn"
 MODES = ("", "online", "offline", "disabled", "shared", "dryrun", "run")  # of WANDB_MODE
-CHOICES = ("off", "online", "wandb", "offline")  # wandb: another word for online
+CHOICES = ("off", "online", "wandb", "offline")  # wandb is the same as online
 
 
 @dataclass(frozen=True)
 class Tracking:
-    """Where a training is tracked, and what goes there besides numbers.
+    """Where a training is tracked, and what is uploaded besides numbers.
 
     :param mode: ``off``; ``online``: live on the server; ``offline``: in files for ``make sync``
     :param videos: a film of one game after each evaluation
     :param model: the agent at the end of the training, as an artifact
-    :param project: ``entity/name``, or the name of one of one's own
+    :param project: ``entity/name``, or the name of a project of the default entity
     """
 
     mode: str = "off"
@@ -36,11 +35,11 @@ class Tracking:
 
 
 def tracking(asked: str, videos: bool = False, model: bool = False, project: str = "") -> Tracking:
-    """What is asked for here and by W&B's own ``WANDB_MODE``; the more silent of the two wins.
+    """Check the options; ``WANDB_MODE=offline`` and ``disabled`` take precedence.
 
     :param asked: one of `CHOICES`
     :param project: empty: as `project_named` says
-    :raises UserError: it cannot be had here
+    :raises UserError: an option or a variable of W&B is wrong
     """
     if asked == "off":
         if videos or model:
@@ -49,8 +48,6 @@ def tracking(asked: str, videos: bool = False, model: bool = False, project: str
     named = os.environ.get("WANDB_MODE", "")
     if named == "disabled":
         return Tracking()
-    if find_spec("wandb") is None:
-        raise UserError(f"TRACK={asked}: the package wandb is not installed here; leave TRACK out")
     address = os.environ.get("WANDB_BASE_URL", "https://")
     if not re.match(r"https?://", address):
         raise UserError(f"WANDB_BASE_URL {address!r} is no address; write http://... or unset it")
@@ -62,9 +59,9 @@ def tracking(asked: str, videos: bool = False, model: bool = False, project: str
 
 
 def project_named(asked: str) -> str:
-    """The project that is asked for; else W&B's own ``WANDB_PROJECT``; else `PROJECT`.
+    """The project that is asked for; else ``WANDB_PROJECT``; else `PROJECT`.
 
-    :raises UserError: this is no name of a project
+    :raises UserError: it is not the name of a project
     """
     named = asked or os.environ.get("WANDB_PROJECT") or PROJECT
     if not re.fullmatch(r"[^/\s]+(/[^/\s]+)?", named):
