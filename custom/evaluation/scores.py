@@ -25,6 +25,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 NATURE = "Mnih et al. 2015, Extended Data Table 2 (5-minute episodes, epsilon 0.05)"
 DQN_ZOO = "DQN Zoo, atari_data.py (1-30 no-ops, 30-minute episodes)"
@@ -50,9 +51,8 @@ class Reference:
 
 @cache
 def _table() -> dict[str, Reference]:
-    text = (resources.files("custom.evaluation") / "reference_scores.csv").read_text(
-        encoding="utf-8"
-    )
+    file = Path(__file__).with_name("reference_scores.csv")
+    text = file.read_text(encoding="utf-8")
     _, *rows = csv.reader(text.splitlines())
     return {
         rom: Reference(rom, *(float(cell) if cell else None for cell in cells))

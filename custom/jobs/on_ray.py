@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from custom.jobs.remote import KILLED, Outcome, run_task, shared_mark, unpack
+from custom.jobs.remote import RemoteHandle, run_task, shared_mark
 from custom.jobs.task import ROOT, Handle, Resources, Task
 from custom.system.console import say
 from custom.system.errors import UserError
@@ -62,7 +62,8 @@ class OnRay:
             max_retries=0,  # the caller starts it again, from its saved state
             name=task.name,
         )
-        return RayHandle(self._ray, task, remote.remote(task, str(self._mark)))
+        job = remote.remote(task, str(self._mark))
+        return RemoteHandle(task, job.future(), lambda kill: self._ray.cancel(job, force=kill))
 
     def _check(self, needs: Resources) -> None:
         """Ray would wait without a word for what no machine has.
@@ -84,35 +85,3 @@ class OnRay:
         if not self._is_told:
             say(f"{text}; waiting for one that has")
         self._is_told = True
-
-
-class RayHandle:
-    """A task on Ray."""
-
-    def __init__(self, ray: Any, task: Task, result: Any) -> None:
-        self._ray = ray
-        self._task = task
-        self._result = result
-
-    def status(self) -> int | None:
-        """Its exit status, `KILLED` if its worker died, None while it runs."""
-        if not self._ray.wait([self._result], timeout=0)[0]:
-            return None
-        try:
-            outcome: Outcome = self._ray.get(self._result)
-        except self._ray.exceptions.RayTaskError as error:  # raised before or after its process
-            reason = str(error.cause or error).splitlines()[-1]
-            raise UserError(f"{self._task.name}: cannot be started there ({reason})") from None
-        except self._ray.exceptions.RayError:
-            return KILLED
-        unpack(self._task, outcome)
-        return outcome.status
-
-    def stop(self) -> None:
-        """Ask it to end."""
-        self._ray.cancel(self._result)
-
-    def end(self, seconds: float) -> None:
-        """Wait so long for its end, then kill it."""
-        if not self._ray.wait([self._result], timeout=seconds)[0]:
-            self._ray.cancel(self._result, force=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
+import secrets
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from custom.jobs.remote import KILLED, POLL, run_task, shared_mark, unpack
+from custom.jobs.remote import RemoteHandle, run_task, shared_mark
 from custom.jobs.task import Handle, Task
 from custom.system.errors import UserError
 
@@ -30,11 +30,9 @@ class OnSlurm:
                 " -e '.[cluster]'"
             ) from None
         self._mark = shared_mark(folder)
-        jobs = folder / "slurm"
-        jobs.mkdir(exist_ok=True)
-        jobs.chmod(0o700)  # its files hold the tasks' input
+        self._folder = folder
         try:
-            self._executor = submitit.AutoExecutor(jobs, cluster=cluster)
+            self._executor = submitit.AutoExecutor(folder / "slurm", cluster=cluster)
         except RuntimeError as error:
             raise UserError(f"CLUSTER=slurm: {' '.join(str(error).split())}") from None
 
@@ -43,6 +41,11 @@ class OnSlurm:
         needs = task.resources
         if needs.gpus % 1:
             raise UserError(f"--gpus {needs.gpus}: SLURM gives whole ones; write 0 or 1")
+        if task.stdin:  # other users may read submitit's own files
+            secret = self._folder / f"{secrets.token_hex(8)}.stdin"
+            secret.touch(mode=0o600)
+            secret.write_text(task.stdin)
+            task = replace(task, stdin="", stdin_file=str(secret))
         self._executor.update_parameters(
             name=task.name.replace(" ", "_"),
             cpus_per_task=needs.cpus,
@@ -50,31 +53,5 @@ class OnSlurm:
             mem_gb=needs.memory_gb or None,
             timeout_min=MINUTES,
         )
-        return SlurmHandle(task, self._executor.submit(run_task, task, str(self._mark)))
-
-
-class SlurmHandle:
-    """A job of SLURM."""
-
-    def __init__(self, task: Task, job: Any) -> None:
-        self._task = task
-        self._job = job
-
-    def status(self) -> int | None:
-        """Its exit status, `KILLED` if it has none, None while it runs."""
-        if not self._job.done():
-            return None
-        if self._job.exception() is not None:
-            return KILLED
-        unpack(self._task, self._job.result())
-        return int(self._job.result().status)
-
-    def stop(self) -> None:
-        """Cancel it."""
-        self._job.cancel()
-
-    def end(self, seconds: float) -> None:
-        """Wait so long for its end; it is cancelled already."""
-        end = time.monotonic() + seconds
-        while not self._job.done() and time.monotonic() < end:
-            time.sleep(POLL)
+        job = self._executor.submit(run_task, task, str(self._mark))
+        return RemoteHandle(task, job, lambda kill: job.cancel())

@@ -7,12 +7,15 @@ import io
 import secrets
 import tarfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from custom.jobs.task import PATIENCE, Process, Task
 from custom.runs.folder import claim_folder
+from custom.system.console import say
 
 POLL = 0.2  # seconds
 KILLED = -9  # status of a task whose worker died
@@ -32,6 +35,43 @@ class Outcome:
     output: str = ""
     run: str = ""
     files: bytes = b""
+
+
+class RemoteHandle:
+    """A task on a cluster.
+
+    :param job: of its `Outcome`, with `done`, `exception` and `result` as a `Future` has them
+    :param cancel: stops the job; with True it kills it
+    """
+
+    def __init__(self, task: Task, job: Any, cancel: Callable[[bool], object]) -> None:
+        self._task = task
+        self._job = job
+        self._cancel = cancel
+
+    def status(self) -> int | None:
+        """Its exit status, `KILLED` if its worker died, None while it runs."""
+        if not self._job.done():
+            return None
+        if error := self._job.exception():
+            say(f"{self._task.name}: {' '.join(str(error).split())[:200]}")
+            return KILLED
+        outcome: Outcome = self._job.result()
+        unpack(self._task, outcome)
+        return outcome.status
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        self._cancel(False)
+
+    def end(self, seconds: float) -> None:
+        """Wait so long for its end, then kill it."""
+        end = time.monotonic() + seconds
+        while not self._job.done():
+            if time.monotonic() > end:
+                self._cancel(True)
+                return
+            time.sleep(POLL)
 
 
 def run_task(task: Task, mark: str) -> Outcome:
