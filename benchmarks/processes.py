@@ -24,8 +24,8 @@ from custom.env.games import make_games, training_games
 from custom.env.workers import usable_cores
 from custom.evaluation.protocol import epsilon_greedy, play_games
 from custom.learner.dqn import AtariDQN
+from custom.recipe.check import check
 from custom.recipe.games import Game, find_game
-from custom.recipe.model import check
 
 WARM_UP = 50  # steps
 RECIPE = check({**VALUES, "n_timesteps": 1}, "dqn")

@@ -18,7 +18,8 @@ import pytest
 import torch as th
 import yaml
 
-from custom.recipe.model import REQUIRED, Hyperparams, check
+from custom.recipe.check import REQUIRED, check
+from custom.recipe.model import Hyperparams
 from tests.compared import trained, written
 from tests.foreign import zoo_agents
 from tests.servers.fixtures import hub, hub_xet

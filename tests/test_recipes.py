@@ -14,8 +14,9 @@ from jsonschema import Draft202012Validator
 
 from custom.recipe.classes import PLAYERS, resolve
 from custom.recipe.games import find_game
-from custom.recipe.model import ALGORITHMS, json_schema
+from custom.recipe.model import ALGORITHMS
 from custom.recipe.recipe import FOLDER, load_recipe, recipe_name
+from custom.recipe.schema import json_schema
 from custom.system.errors import UserError
 
 GAMES = [

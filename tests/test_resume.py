@@ -20,8 +20,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.env.workers import WorkerVecEnv
 from custom.learner.engine import Engine
+from custom.recipe.check import check
 from custom.recipe.games import find_game
-from custom.recipe.model import check
 from custom.recipe.recipe import Recipe
 from custom.runs.folder import Run, open_run
 from custom.runs.metrics import evaluations, training_games

@@ -139,7 +139,7 @@ def test_a_game_that_cannot_be_made_says_why_and_leaves_nothing(error: type) -> 
 FORGETFUL = """
 from custom.env.games import training_games
 from custom.recipe.games import find_game
-from custom.recipe.model import REQUIRED, check
+from custom.recipe.check import REQUIRED, check
 
 if __name__ == "__main__":
     env = training_games(find_game("Pong"), check(REQUIRED, "dqn"), 4, 0, 3)

@@ -13,8 +13,8 @@ import numpy as np
 from custom.compare.from_logs import Runs, gather
 from custom.compare.measured import FloatArray, Measured, measured
 from custom.evaluation.baselines import baselines_file, read_baselines
+from custom.recipe.check import check
 from custom.recipe.games import Game
-from custom.recipe.model import check
 from custom.system.errors import UserError
 from custom.tracking import client
 from custom.tracking.callback import AT_THE_END

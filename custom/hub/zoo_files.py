@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
+from custom.recipe.check import check
 from custom.recipe.classes import resolve
 from custom.recipe.games import Game
-from custom.recipe.model import Hyperparams, check
+from custom.recipe.model import Hyperparams
 from custom.recipe.recipe import Recipe
 from custom.recipe.yaml_text import read_yaml
 from custom.runs.folder import Run

@@ -21,7 +21,8 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 from stable_baselines3.dqn.policies import DQNPolicy
 
-from custom.recipe.model import Hyperparams, QRDQNHyperparams, unknown, wrapper_items
+from custom.recipe.model import Hyperparams, QRDQNHyperparams, wrapper_items
+from custom.recipe.words import unknown
 
 PACKAGES = ("custom", "gymnasium", "sb3_contrib", "stable_baselines3", "torch")
 PLAYERS: dict[str, type[BaseAlgorithm]] = {"dqn": DQN, "qrdqn": QRDQN}  # as SB3 loads them

@@ -6,7 +6,6 @@ class is its dotted path, which `custom.recipe.classes` resolves. Nothing of PyT
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -21,7 +20,7 @@ from pydantic import (
     field_validator,
 )
 
-from custom.recipe.yaml_text import literal
+from custom.recipe.words import said
 
 ZOO_WRAPPER = "stable_baselines3.common.atari_wrappers.AtariWrapper"
 PAPERS_WRAPPER = "custom.wrappers.DeepMindAtariWrapper"
@@ -52,10 +51,6 @@ TrainFreq = Count | tuple[Count, Literal["step", "episode"]]
 SENSELESS = {
     ("gradient_steps", 0): "it learns nothing; write 1, or -1 for as many as steps",
     ("n_atoms", 1): "a distribution needs 2 atoms, and 0 means none",
-}
-EITHER = {  # what may be of two types
-    "learning_rate": "a number above 0 and at most 1, or e.g. lin_1e-4",
-    "train_freq": "a whole number above 0, or [number, step or episode]",
 }
 
 
@@ -119,8 +114,8 @@ def _env_wrapper(value: Any) -> Any:
             typed = WrapperArguments.model_validate(arguments).model_dump(exclude_unset=True)
             items[place] = path, typed
         except ValidationError as error:
-            said = "\n".join(_said(one, WrapperArguments) for one in error.errors())
-            raise ValueError(f"{path.rpartition('.')[2]}: {said}") from None
+            text = "\n".join(said(one, str) for one in error.errors())
+            raise ValueError(f"{path.rpartition('.')[2]}: {text}") from None
     if sum(path.endswith("AtariWrapper") for path, _ in items) != 1:
         raise ValueError(f"needs one wrapper that skips and shrinks frames: {ZOO_WRAPPER}")
     return [{path: arguments} if arguments else path for path, arguments in items]
@@ -250,155 +245,3 @@ class QRDQNHyperparams(Hyperparams):
 
 
 ALGORITHMS: dict[str, type[Hyperparams]] = {"dqn": DQNHyperparams, "qrdqn": QRDQNHyperparams}
-REQUIRED = {"env_wrapper": ZOO_WRAPPER, "frame_stack": 4, "n_timesteps": 1, "policy": "CnnPolicy"}
-EMPTY_ONLY = {  # keys of the zoo's files that change what is played or measured
-    "callback": "names code",
-    "monitor_kwargs": "changes what is measured",
-    "normalize": "needs statistics, which come as a pickle",
-    "vec_env_wrapper": "names code",
-}
-NOTHING: tuple[Any, ...] = (None, False, "", "False", "None", {}, [])
-EVALUATED = ("env_kwargs", "policy_kwargs", "replay_buffer_kwargs")  # by the zoo, where texts
-ATARI_OPTIONS = {"dueling", "n_atoms", "n_quantiles", "noisy", "sigma", "v_max"}
-ATARI_POLICY = "policy: custom.policies.AtariPolicy"
-ELSEWHERE = {  # keys that people write at the top
-    **dict.fromkeys(PolicyKwargs.model_fields, "write it under policy_kwargs"),
-    **dict.fromkeys(ATARI_OPTIONS, f"write it under policy_kwargs, with {ATARI_POLICY}"),
-    **dict.fromkeys(
-        WrapperArguments.model_fields, f"write it behind a wrapper: {{{ZOO_WRAPPER}: {{...}}}}"
-    ),
-    "actions": f"write it behind a wrapper: {{{PAPERS_WRAPPER}: {{actions: ...}}}}",
-    "device": "give make DEVICE=...",
-    "features_dim": "write policy_kwargs: {features_extractor_kwargs: {features_dim: ...}}",
-    "param_noise": f"write noisy: true under policy_kwargs, with {ATARI_POLICY}",
-    "prioritized_replay_alpha": "write prioritized_replay: {alpha: ...}",
-    "prioritized_replay_beta0": "write prioritized_replay: {beta: ...}",
-    "prioritized_replay_beta_iters": "delete it; beta rises to 1 over the run",
-    "seed": "give make SEED=...",
-    "sticky": "play ALE/<game>-v5, or write env_kwargs: {repeat_action_probability: 0.25}",
-    "subsample_steps": "write gradient_steps: train_freq divided by it",
-    "target_network_update_freq": "write target_update_interval",
-}
-INNER: dict[str, type[Values]] = {
-    "env_kwargs": EnvKwargs,
-    "prioritized_replay": PrioritizedReplay,
-}
-NEEDS = {
-    "munchausen_clip": "munchausen_alpha",
-    "munchausen_temperature": "munchausen_alpha",
-    "sigma": "noisy",
-    "v_max": "n_atoms",
-}
-
-
-def check(entry: dict[str, Any], algo: str) -> Hyperparams:
-    """The values of one game, typed.
-
-    :param entry: plain data, as in a recipe or in the zoo's ``config.yml``; null removes a key
-    :raises ValueError: all that is wrong, a line each
-    """
-    model, problems = ALGORITHMS[algo], list[str]()
-    values = _plain(entry, problems)
-    try:
-        typed = model.model_validate(values)
-    except ValidationError as error:
-        problems += [_said(one, model) for one in error.errors()]
-        bad = {one["loc"][0] for one in error.errors()}
-        typed = model.model_validate(REQUIRED | {k: v for k, v in values.items() if k not in bad})
-    problems += _conflicts(typed)
-    if problems:
-        raise ValueError("\n".join(dict.fromkeys(problems)))
-    return typed
-
-
-def _plain(entry: dict[str, Any], problems: list[str]) -> dict[str, Any]:
-    """The zoo's notation as a recipe's: texts that it evaluates, and keys that say nothing."""
-    values = {}
-    for key, value in entry.items():
-        if key in EMPTY_ONLY and value not in NOTHING:
-            problems.append(f"{key} is {value!r}, which {EMPTY_ONLY[key]}; delete it")
-        elif key not in EMPTY_ONLY and value is not None:
-            try:
-                values[key] = literal(value) if key in EVALUATED else value
-            except ValueError as error:
-                problems.append(f"{key} {error}")
-    if values.get("optimize_memory_usage") is True:  # before SB3 1.6 nothing else was said of it
-        values.setdefault("replay_buffer_kwargs", {"handle_timeout_termination": False})
-    return values
-
-
-def _said(error: Any, model: type[Values]) -> str:
-    """An error of Pydantic's: key, value and what to write."""
-    key, kind, first = "", str(error["type"]), str(error["loc"][0])
-    if first in EITHER and kind != "value_error":
-        return f"{first} is {error['input']!r}; write {EITHER[first]}"
-    for part in error["loc"]:
-        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
-    if kind == "missing":
-        return f"{key} is missing; copy it from hyperparams/dqn.yml"
-    if kind == "extra_forbidden":
-        return f"{key} {_unknown(error['loc'], model)}"
-    if kind == "value_error":
-        return f"{key} {error['ctx']['error']}"
-    if kind in ("dict_type", "model_type"):
-        return f"{key} is {error['input']!r}; write named values, e.g. {{name: value}}"
-    message = error["msg"].replace("Input should be", "it must be").replace(" valid ", " ")
-    return f"{key} is {error['input']!r}; {message}"
-
-
-def _unknown(place: tuple[Any, ...], model: type[Values]) -> str:
-    key = str(place[-1])
-    if len(place) > 1:
-        return unknown(key, list(INNER[str(place[0])].model_fields))
-    if key in DQNHyperparams.model_fields:
-        return "is not for qrdqn, which is sb3-contrib's; delete it"
-    if key in ELSEWHERE:
-        return f"does not stand here; {ELSEWHERE[key]}"
-    return unknown(key, list(model.model_fields))
-
-
-def unknown(key: str, known: list[str]) -> str:
-    """What to say of a key that nobody reads."""
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(known))}"
-    return f"is not a known key; {hint}"
-
-
-def _conflicts(values: Hyperparams) -> list[str]:
-    """What SB3 would take in silence, and not do; what it refuses, `build` tells."""
-    network, contrib = values.policy_kwargs, isinstance(values, QRDQNHyperparams)
-    given = values.model_fields_set | network.model_fields_set
-    problems = []
-    if values.n_steps > 1 and values.replay_buffer_class.endswith(".ReplayBuffer"):
-        problems.append("n_steps above 1 needs a replay of its own; delete replay_buffer_class")
-    if "exploration_fraction" in given and getattr(values, "exploration_decay", 0) > 0:
-        problems.append("exploration_fraction does nothing beside exploration_decay; delete one")
-    if contrib and "optimizer_kwargs" in given and "optimizer_class" not in given:
-        problems.append("policy_kwargs.optimizer_kwargs needs optimizer_class beside it")
-    for name in given & set(NEEDS):
-        if not getattr(network if name in ATARI_OPTIONS else values, NEEDS[name]):
-            problems.append(f"{name} does nothing without {NEEDS[name]}; add that, or delete it")
-    if values.policy == "CnnPolicy":
-        options = network.model_fields_set & (ATARI_OPTIONS - {"n_quantiles" if contrib else ""})
-        who = "is not for qrdqn; delete it" if contrib else f"needs {ATARI_POLICY}"
-        problems += [f"policy_kwargs.{name} {who}" for name in sorted(options)]
-    return problems
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema of a recipe file, by which editors complete and check keys."""
-    entry = DQNHyperparams.model_json_schema()
-    definitions = entry.pop("$defs")
-    del entry["required"]  # they may stand in the recipe that is extended
-    entry["properties"] = {
-        name: {"anyOf": [value, {"type": "null"}], "description": value.get("description", "")}
-        for name, value in entry["properties"].items()
-    } | {"algo": {"enum": list(ALGORITHMS)}}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "description": "Entries: atari for every game, and environment ids for games that differ.",
-        "type": "object",
-        "properties": {"extends": {"type": "string", "description": "Name of another recipe."}},
-        "additionalProperties": {"$ref": "#/$defs/entry"},
-        "$defs": {**definitions, "entry": entry},
-    }

@@ -18,8 +18,9 @@ from typing import Any
 
 import yaml
 
+from custom.recipe.check import check
 from custom.recipe.games import V4_SUFFIX, Game, all_games
-from custom.recipe.model import ALGORITHMS, DQNHyperparams, Hyperparams, check
+from custom.recipe.model import ALGORITHMS, DQNHyperparams, Hyperparams
 from custom.recipe.yaml_text import read_yaml
 from custom.system.errors import UserError
 
@@ -120,17 +121,17 @@ class Recipe:
             steps = every * values.n_envs  # in which the recipe makes its updates
             freq = next(f for f in range(1, steps + 1) if updates * f * n_envs % steps == 0)
             every, updates = freq, updates * freq * n_envs // steps
-        note = (
-            f"environments: {n_envs}; gradient_steps {updates} after train_freq {every} keep the"
-            " recipe's updates per step"
+        same = (
+            f"gradient_steps {updates} after train_freq {every} keep the recipe's updates per step"
         )
         values = values.replace(n_envs=n_envs, train_freq=every, gradient_steps=updates)
-        return replace(self, hyperparams=values, notes=(*self.notes, note))
+        notes = (*self.notes, f"environments: {n_envs}; {same}")
+        return replace(self, hyperparams=values, notes=notes)
 
     def to_yaml(self, env_id: str) -> str:
         """The recipe as a file that can be given as RECIPE again."""
-        header = f"# {self.name} as it ran. Unit: steps.\n"
-        header += f"# Exploration ends after {self.exploration_steps:,} steps.\n"
+        ends = f"exploration ends after {self.exploration_steps:,} steps"
+        header = f"# {self.name} as it ran; {ends}. Unit: steps.\n"
         header += "".join(f"# {note}\n" for note in self.notes)
         entry = {"algo": self.algo, **self.hyperparams.given}
         return header + yaml.safe_dump({env_id: entry}, sort_keys=True)
@@ -186,8 +187,8 @@ def differences(recipe: Hyperparams, run: Hyperparams) -> list[str]:
     """
     ours, theirs = recipe.model_dump(), run.model_dump()
     names = sorted(theirs.keys() - {"n_timesteps", "learning_starts", "exploration_fraction"})
-    different = [name for name in names if ours.get(name) != theirs[name]]
-    return [f"{name} {theirs[name]} instead of {ours.get(name)}" for name in different]
+    pairs = [(name, theirs[name], ours.get(name)) for name in names]
+    return [f"{name} {its} instead of {own}" for name, its, own in pairs if its != own]
 
 
 def find_recipe(text: str) -> Path:

@@ -25,8 +25,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
+from custom.recipe.check import check
 from custom.recipe.games import Game, find_game
-from custom.recipe.model import Hyperparams, check
+from custom.recipe.model import Hyperparams
 from custom.recipe.yaml_text import read_yaml
 from custom.system.errors import UserError
 from custom.system.files import lock, try_lock, write_json

@@ -12,8 +12,8 @@ import numpy as np
 import yaml
 
 from custom.learner.engine import Engine
+from custom.recipe.check import check
 from custom.recipe.games import Game, find_game
-from custom.recipe.model import check
 from custom.recipe.recipe import Recipe
 from custom.system.errors import UserError
 from custom.tuning.space import Space, space_of
