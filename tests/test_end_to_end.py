@@ -259,8 +259,8 @@ BAD_FLAGS = {
     ("--steps", "nan"): "'nan' is not a whole number",
     ("--seed", "-3"): "'-3' is not a whole number from 0",
     ("--seed", "99999999999"): "is not a whole number from 0 to",
-    ("--device", "gpu"): "'gpu' is no device",
-    ("--device", "cuda:77"): "'cuda:77' is no device",
+    ("--device", "gpu"): "'gpu' is not a device",
+    ("--device", "cuda:77"): "'cuda:77' is not a device",
     ("--eval-epsilon", "2"): "'2' is not a number from 0 to 1",
     ("--setps", "100"): "unrecognized arguments",
 }

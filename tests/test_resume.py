@@ -254,7 +254,7 @@ def test_what_cannot_go_on_is_refused_and_left_as_it_is(
     monkeypatch.setattr("custom.training.resume.PATIENCE", 0.0)
     with run.lock():
         assert run.is_locked()
-        with pytest.raises(UserError, match="another process is at it"):
+        with pytest.raises(UserError, match="in use by another process"):
             resume(run)
     assert not run.is_locked()
     learner = run.saved_state / "learner.pt"

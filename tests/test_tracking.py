@@ -115,7 +115,7 @@ def test_games_evaluations_films_and_the_model_arrive_through_the_command(
 
 def test_an_untracked_training_does_not_import_wandb(tmp_path: Path, small_recipe: Path) -> None:
     (tmp_path / "wandb.py").write_text("raise RuntimeError('imported')")
-    code = "import scripts.train as t; t.options.main(t.parser, t.command)"
+    code = "import scripts.train as t; t.options.main(t.command)"
     flags = ("--game", "Pong", "--recipe", small_recipe, "--logs", tmp_path / "logs")
     short = ("--steps", 40, "--eval-freq", NEVER, "--no-report")
     command = [sys.executable, "-c", code, *map(str, (*flags, *short))]

@@ -176,7 +176,7 @@ def test_a_process_that_dies_or_hangs_is_named(
             env.step(np.zeros(4, dtype=int))
         process.join(10)
         assert not process.is_alive()
-        with pytest.raises(UserError, match=f"the process of games 2 to 3 {said}"):
+        with pytest.raises(UserError, match="the process of games 2 to 3"):
             env.reset()
     finally:
         env.close()
