@@ -206,9 +206,12 @@ def family(pid: int) -> list[int]:
 
 
 def is_worker(pid: int) -> bool:
-    """Neither the fork server nor its tracker, which stay for the next."""
-    command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b"resource_tracker" not in command and len(family(pid)) == 1
+    """Not a child of this process, as the fork server and its tracker are, which stay."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return False
+    return int(fields[1]) != os.getpid()
 
 
 def alive(pids: list[int]) -> list[int]:
