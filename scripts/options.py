@@ -172,8 +172,9 @@ def find_run(args: argparse.Namespace) -> Run:
     run, newer = latest_run(args.logs, name, game, recipe.digest), latest_run(args.logs, name, game)
     if run.path != newer.path or run.facts.get("recipe_digest", recipe.digest) != recipe.digest:
         other = newer if run.path != newer.path else run
-        said = ", ".join(differences(recipe.hyperparams, other.hyperparams)) or "another budget"
-        say(f"RUN={run.path}; not as {recipe.file}: {other.path} ({said})")
+        which = "its" if other is run else f"those of the newer {other.path}"
+        values = ", ".join(differences(recipe.hyperparams, other.hyperparams))
+        say(f"takes {run.path}; {which} values are not those of {recipe.file}: {values}")
     return run
 
 

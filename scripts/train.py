@@ -6,7 +6,7 @@ import argparse
 import secrets
 
 from custom.recipe.games import find_game
-from custom.recipe.recipe import Recipe, read_recipe
+from custom.recipe.recipe import Recipe, load_recipe
 from custom.system.console import say
 from custom.system.errors import UserError
 from custom.tracking.wish import CHOICES, tracking
@@ -38,7 +38,7 @@ FLAGS = (
 def command(args: argparse.Namespace) -> int:
     """Check, train, report."""
     game = find_game(args.game)
-    recipe = read_recipe(args.recipe, game).with_budget(args.steps)
+    recipe = load_recipe(args.recipe, game).with_budget(args.steps)
     track = tracking(args.track, args.track_videos, args.track_model, args.project)
     check_flags(args)
     device = options.check_device(args.device)
@@ -73,7 +73,8 @@ def command(args: argparse.Namespace) -> int:
     )
     training = prepare(recipe, game, settings)
     model = training.model
-    say(game.explain())
+    own = recipe.hyperparams.env_kwargs.given
+    say(f"{game.env_id} with {own}: not the published game" if own else game.explain())
     say(describe(training.recipe, seed, str(model.device)))
     say(f"games at once: {model.n_envs}, processes that play them: {processes_of(model.env)}")
     return train(training, report_episodes=0 if args.no_report else args.episodes)
@@ -94,14 +95,17 @@ def describe(recipe: Recipe, seed: int, device: str) -> str:
     """What is going to run, in a few lines."""
     values, ends = recipe.hyperparams, recipe.exploration_steps
     first, last = values.exploration_initial_eps, values.exploration_final_eps
-    falls = f"epsilon falls from {first:g} to {last:g} in the first {ends:,} steps"
+    ends = min(ends, recipe.n_timesteps)
+    falls = f"epsilon goes from {first:g} to {last:g} in the first {ends:,} steps"
     lines = [
         f"{recipe.file}: {recipe.algo}, {recipe.n_timesteps:,} steps, seed {seed}, on {device}",
         f"learning begins after {values.learning_starts:,} steps; "
         + (falls if ends else f"epsilon is {last:g} for the whole run"),
         *recipe.notes,
     ]
-    if 0 < ends <= values.learning_starts:
+    if values.learning_starts >= recipe.n_timesteps:
+        lines.append("note: nothing is learnt; learning_starts is not below the budget")
+    elif 0 < ends <= values.learning_starts:
         lines.append("note: epsilon has fallen before learning begins; the recipe says so")
     return "\n".join(lines)
 

@@ -68,7 +68,7 @@ def test_the_last_three_checkpoints_are_kept(trained: Run) -> None:
 
 def test_the_run_says_what_it_resolved(output: str, trained: Run) -> None:
     assert "no sticky actions" in output
-    assert "epsilon falls from 1 to 0.05 in the first 200 steps" in output
+    assert "epsilon goes from 1 to 0.05 in the first 200 steps" in output
     assert trained.facts["exploration_steps"] == 200
     assert trained.facts["seed"] == 3
     assert trained.facts["state"] == "finished"

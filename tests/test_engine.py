@@ -124,6 +124,7 @@ def test_options_that_exclude_each_other_leave_no_run_behind(tmp_path: Path) -> 
 
 
 REFUSED = {
+    "env_kwargs: {mode: 999}": "env_kwargs: Invalid game mode",
     "policy_kwargs: {net_arch: [64], activation_fn: torch.nn.Transformer}": "activation_fn: Transf",
     "policy_kwargs: {net_arch: [64], activation_fn: torch.nn.Module}": "activation_fn: ",
     "policy_kwargs: {optimizer_class: torch.optim.LBFGS}": "optimizer_class: ",

@@ -286,6 +286,37 @@ def test_what_cannot_be_extended_is_refused(tmp_path: Path, parent: str, message
         load_recipe(written(tmp_path, f"extends: {parent}\natari: {{gamma: 0.9}}\n"), PONG)
 
 
+@pytest.mark.parametrize("key", ["PongNoFrameskp-v4", "PonNoFrameskip-v4"])
+def test_a_misspelt_game_of_a_child_is_seen(tmp_path: Path, key: str) -> None:
+    text = f"extends: dqn\natari: {{batch_size: 8}}\n{key}: {{gamma: 0.5}}\n"
+    with pytest.raises(UserError, match="did you mean PongNoFrameskip-v4"):
+        load_recipe(written(tmp_path, text), PONG)
+
+
+@pytest.mark.parametrize("key", ["Pong", "pong", "PongNoFrameskip-v4"])
+def test_an_entry_may_name_a_game_as_the_command_does(tmp_path: Path, key: str) -> None:
+    text = f"extends: dqn\n{key}: {{gamma: 0.5}}\n"
+    assert load_recipe(written(tmp_path, text), PONG).hyperparams.gamma == 0.5
+
+
+def test_a_child_has_its_parents_algorithm_and_never_extends_itself(tmp_path: Path) -> None:
+    (tmp_path / "qrdqn-base.yml").write_text(f"atari: {GOOD}\n")
+    assert load_recipe(written(tmp_path, "extends: qrdqn-base\natari: {}\n"), PONG).algo == "qrdqn"
+    (tmp_path / "dqn.yml").write_text("extends: dqn\natari: {gamma: 0.5}\n")
+    recipe = load_recipe(str(tmp_path / "dqn.yml"), PONG)
+    assert (recipe.algo, recipe.hyperparams.batch_size) == ("dqn", 32)
+    (tmp_path / "dqn-x.yml").write_text("extends: qrdqn-base\natari: {}\n")
+    with pytest.raises(UserError, match="extends qrdqn-base, which is of qrdqn; write algo"):
+        load_recipe(str(tmp_path / "dqn-x.yml"), PONG)
+
+
+def test_a_value_that_changes_the_training_changes_the_digest(tmp_path: Path) -> None:
+    lines = ["gamma: 0.99", "policy_kwargs: {net_arch: []}"]
+    lines += ["env_kwargs: {repeat_action_probability: 0}"]
+    recipes = [load_recipe(with_line(tmp_path, line), PONG) for line in lines]
+    assert len({recipe.digest for recipe in recipes}) == 3
+
+
 def test_a_file_that_is_not_utf_8_is_said_to_be(tmp_path: Path) -> None:
     file = tmp_path / "mine.yml"
     file.write_bytes(f"atari: {GOOD}\n".encode("utf-16"))
@@ -320,6 +351,8 @@ def test_an_alias_used_twice_is_no_duplicate(tmp_path: Path) -> None:
 
 
 LINES = {
+    "algo: [dqn]": "algo is ['dqn']; write dqn or qrdqn",
+    "train_freq: true": "train_freq is True; write a number",
     "policy_kwargs: {sigma: 0.5}": "sigma does nothing without noisy",
     "algo: ppo": "algo is 'ppo'; write dqn or qrdqn",
     "munchausen_temperature: .inf": "munchausen_temperature is inf; it must be",
@@ -343,7 +376,7 @@ LINES = {
     "lerning_rate: 0.1": "lerning_rate is not a known key; did you mean learning_rate?",
     "gamma: 1.5": "gamma is 1.5; it must be less than or equal to 1",
     "batch_size: 0": "batch_size is 0; it must be greater than or equal to 1",
-    "batch_size: 1.5": "batch_size is 1.5; it must be a integer, got a number with a fractional",
+    "batch_size: 1.5": "batch_size is 1.5; it must be an integer, got a number with a fractional",
     "batch_size: true": "batch_size is True; write a number",
     "optimize_memory_usage: 'yes'": "optimize_memory_usage is 'yes'; it must be a boolean",
     "train_freq: [4, moon]": "or [number, step or episode]",

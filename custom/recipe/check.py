@@ -117,6 +117,8 @@ def _conflicts(values: Hyperparams) -> list[str]:
     problems = []
     if values.n_steps > 1 and values.replay_buffer_class.endswith(".ReplayBuffer"):
         problems.append("n_steps above 1 needs a replay of its own; delete replay_buffer_class")
+    if values.n_envs > 1 and values.period[1] == "episode":
+        problems.append("train_freq in episodes needs n_envs: 1; write it in steps")
     if "exploration_fraction" in given and getattr(values, "exploration_decay", 0) > 0:
         problems.append("exploration_fraction does nothing beside exploration_decay; delete one")
     if contrib and "optimizer_kwargs" in given and "optimizer_class" not in given:

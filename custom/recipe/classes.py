@@ -53,7 +53,7 @@ def class_named(key: str, path: str, base: type) -> type:
         # Of other packages only what is loaded already: to import a module is to run it.
         own = package == "custom" and len(rest) == 1
         cls = getattr(importlib.import_module(module) if own else sys.modules[module], name)
-    except (ImportError, AttributeError, KeyError) as error:
+    except (Exception, SystemExit) as error:  # whatever a file of the user's own raises
         raise ValueError(f"{key}: there is no class {path!r} ({error})") from error
     if not (inspect.isclass(cls) and issubclass(cls, base)):
         raise ValueError(f"{key} is {path!r}, which is not a {base.__name__} class")
@@ -86,7 +86,7 @@ def parameters(cls: type) -> dict[str, Any]:
     names = inspect.signature(cls).parameters
     try:
         hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]  # the class's own
-    except NameError:  # a type that is imported for type checkers only
+    except Exception:  # a type that is imported for type checkers only, or is not there
         hints = {}
     known = {n: hints.get(n, Any) for n in names if n not in GIVEN | {"args", "kwargs"}}
     return known | (parameters(cls.__mro__[1]) if "kwargs" in names else {})

@@ -40,6 +40,7 @@ def _number(value: Any) -> Any:
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Norm = Annotated[float, Field(gt=0, allow_inf_nan=True)]
+Edge = Annotated[int, Field(ge=0, le=120)]  # rows or columns of the screen
 Count = Annotated[int, Field(ge=1, le=2**53)]
 LearningRate = (
     Annotated[float, Field(gt=0, le=1)]
@@ -48,6 +49,7 @@ LearningRate = (
 TrainFreq = Count | tuple[Count, Literal["step", "episode"]]
 
 
+NUMBERS = ("learning_rate", "max_grad_norm", "train_freq")  # may also be something else
 SENSELESS = {
     ("gradient_steps", 0): "it learns nothing; write 1, or -1 for as many as steps",
     ("n_atoms", 1): "a distribution needs 2 atoms, and 0 means none",
@@ -68,9 +70,9 @@ class Values(BaseModel):
         name = str(info.field_name)
         if isinstance(value, int) and (name, value) in SENSELESS:
             raise ValueError(f"is {value}; {SENSELESS[name, value]}")
-        is_rate = name == "learning_rate" and not str(value).startswith("lin_")
         kind = cls.model_fields[name].annotation
-        return _number(value) if kind in (int, float, float | None) or is_rate else value
+        is_number = kind in (int, float, int | None, float | None) or name in NUMBERS
+        return value if str(value).startswith("lin_") or not is_number else _number(value)
 
     @property
     def given(self) -> dict[str, Any]:
@@ -83,11 +85,15 @@ class WrapperArguments(Values):
 
     model_config = ConfigDict(extra="allow")
     actions: Annotated[list[StrictStr], Field(min_length=1)] = []
+    bottom: Edge = 0
     clip_reward: StrictBool = True
     frame_skip: Annotated[int, Field(ge=1, le=60)] = 4
+    left: Edge = 0
     noop_max: Annotated[int, Field(ge=0, le=1000)] = 30
+    right: Edge = 0
     screen_size: Annotated[int, Field(ge=36, le=210)] = 84  # 36: the least for 3 convolutions
     terminal_on_life_loss: StrictBool = True
+    top: Edge = 0
 
 
 def wrapper_items(value: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -130,9 +136,9 @@ class EnvKwargs(Values):
     """Arguments of ale-py's environment."""
 
     full_action_space: StrictBool = False
-    mode: Annotated[int, Field(ge=0, le=1000)] = 0
-    difficulty: Annotated[int, Field(ge=0, le=1000)] = 0
-    repeat_action_probability: Share = 0.0
+    mode: Annotated[int, Field(ge=0, le=1000)] | None = None
+    difficulty: Annotated[int, Field(ge=0, le=1000)] | None = None
+    repeat_action_probability: Share | None = None
     """Sticky actions (Machado et al. 2018)."""
 
 
@@ -143,7 +149,7 @@ class PolicyKwargs(Values):
     activation_fn: StrictStr = ""
     features_extractor_class: StrictStr = ""
     features_extractor_kwargs: dict[str, Any] = {}
-    net_arch: list[Count] = []
+    net_arch: list[Count] | None = None
     normalize_images: StrictBool = True
     optimizer_class: StrictStr = ""
     optimizer_kwargs: dict[str, Any] = {}
@@ -195,7 +201,7 @@ class Hyperparams(Values):
     """A number, or lin_NUMBER: falls to 0 over the run."""
     learning_starts: Annotated[int, Field(ge=0, le=2**53)] = 100
     """Steps at random before the first update."""
-    max_grad_norm: Norm | None = 10
+    max_grad_norm: Norm | None = 10.0
     n_envs: Annotated[int, Field(ge=1, le=1024)] = 1
     """Games at once."""
     n_steps: Annotated[int, Field(ge=1, le=1000)] = 1

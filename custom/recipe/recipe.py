@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import yaml
 
 from custom.recipe.check import check
-from custom.recipe.games import V4_SUFFIX, Game, all_games
+from custom.recipe.games import V4_SUFFIX, Game, all_games, find_game
 from custom.recipe.model import ALGORITHMS, DQNHyperparams, Hyperparams
 from custom.recipe.yaml_text import read_yaml
 from custom.system.errors import UserError
@@ -67,11 +68,11 @@ class Recipe:
         Where it decays exponentially: until it is 0.01 above that value.
         """
         values = self.hyperparams
-        above = values.exploration_initial_eps - values.exploration_final_eps
-        if above <= 0:
+        above = abs(values.exploration_initial_eps - values.exploration_final_eps)
+        if above == 0:
             return 0
         if isinstance(values, DQNHyperparams) and values.exploration_decay:
-            return max(round(math.log(above / 0.01) / values.exploration_decay), 0)
+            return max(round(math.log(max(above, 0.01) / 0.01) / values.exploration_decay), 0)
         return round(values.exploration_fraction * self.n_timesteps)
 
     def with_budget(self, n_timesteps: int | None) -> Recipe:
@@ -181,12 +182,9 @@ def refusal(file: Path, key: str, error: ValueError) -> UserError:
 
 
 def differences(recipe: Hyperparams, run: Hyperparams) -> list[str]:
-    """Values of a run that a recipe does not have, e.g. ``gamma 0.9 instead of 0.99``.
-
-    What follows from another budget is left out.
-    """
+    """Values of a run that a recipe does not have, e.g. ``gamma 0.9 instead of 0.99``."""
     ours, theirs = recipe.model_dump(), run.model_dump()
-    names = sorted(theirs.keys() - {"n_timesteps", "learning_starts", "exploration_fraction"})
+    names = sorted(theirs.keys() - {"n_timesteps"})
     pairs = [(name, theirs[name], ours.get(name)) for name in names]
     return [f"{name} {its} instead of {own}" for name, its, own in pairs if its != own]
 
@@ -218,24 +216,28 @@ def _entry(file: Path, game: Game) -> tuple[str, dict[str, Any]]:
     """The key of a game's entry and its values, those of the recipe that it extends below."""
     entries = _read(file)
     if "extends" not in entries:
-        key = _key(entries, game)
+        key = _keys(entries, game)[-1]
         return key, _values(entries, key)
-    parent = _read(_parent(file, entries["extends"]))
+    above = _parent(file, entries.pop("extends"))
+    parent = _read(above)
     if "extends" in parent:
-        name = entries["extends"]
-        raise ValueError(f"extends {name}, which extends another recipe; extend that one")
-    values = _values(parent, _key(parent, game))
-    key = "atari"
-    for name in ("atari", f"{game.name}{V4_SUFFIX}", game.env_id):
-        if name in entries:
-            key, values = name, values | _values(entries, name)
+        raise ValueError(f"extends {above.stem}, which extends another recipe; extend that one")
+    values = _values(parent, _keys(parent, game)[-1])
+    values.setdefault("algo", _algorithm(above, None))
+    key, named = "atari", None
+    for key in _keys(entries, game):
+        named = _values(entries, key).get("algo", named)
+        values |= _values(entries, key)
+    if named is None and _first_word(file) in set(ALGORITHMS) - {values["algo"]}:
+        raise ValueError(f"extends {above.stem}, which is of {values['algo']}; write algo: ...")
     return key, values
 
 
 def _parent(file: Path, name: Any) -> Path:
     """The recipe of that name beside a file, or else one of this project's."""
     beside = file.parent / f"{name}.yml"
-    above = beside if beside.is_file() else FOLDER / f"{name}.yml"
+    is_other = beside.is_file() and not beside.samefile(file)
+    above = beside if is_other else FOLDER / f"{name}.yml"
     if not re.fullmatch(r"[\w.-]+", str(name)) or not above.is_file():
         names = ", ".join(sorted(path.stem for path in FOLDER.glob("*.yml")))
         raise ValueError(f"extends is {name!r}; write the name of a recipe, one of {names}")
@@ -254,16 +256,26 @@ def _values(entries: dict[str, Any], key: str) -> dict[str, Any]:
     return dict(entries[key])
 
 
+def _words(file: Path) -> list[str]:
+    """Of the file's name, without numbers."""
+    words = re.split(r"[^a-z0-9]+", file.stem.lower())
+    return [word.rstrip("0123456789") or word for word in words if word]
+
+
+def _first_word(file: Path) -> str:
+    return _words(file)[0]
+
+
 def _algorithm(file: Path, named: Any) -> str:
     """What the entry names, or the zoo's naming: the file's name starts with the algorithm's.
 
     :raises ValueError: not one of ours, or the name leaves a doubt
     """
     if named is not None:
-        if named not in ALGORITHMS:
+        if not isinstance(named, str) or named not in ALGORITHMS:
             raise ValueError(f"algo is {named!r}; write {' or '.join(ALGORITHMS)}")
         return str(named)
-    first, *others = [word for word in re.split(r"[^a-z0-9]+", file.stem.lower()) if word]
+    first, *others = _words(file)
     if first in ZOO_ALGORITHMS - set(ALGORITHMS):
         ours = " and ".join(ALGORITHMS)
         raise ValueError(f"is a recipe for {first}; this project trains {ours}")
@@ -274,21 +286,25 @@ def _algorithm(file: Path, named: Any) -> str:
     return first if first in ALGORITHMS else "dqn"
 
 
-def _key(entries: dict[str, Any], game: Game) -> str:
-    v4 = f"{game.name}{V4_SUFFIX}"
-    for key in (game.env_id, v4):
-        if key in entries:
-            return key
-    ids = [f"{name}{V4_SUFFIX}" for name in all_games()]
+def _keys(entries: dict[str, Any], game: Game) -> list[str]:
+    """Keys of the entries that serve a game, the most special one last."""
+    named: dict[str, str] = {}
     for key in entries:
+        with suppress(UserError):  # no game
+            named.setdefault(find_game(key).env_id, key)
+    v4 = f"{game.name}{V4_SUFFIX}"
+    special = [named[name] for name in dict.fromkeys((v4, game.env_id)) if name in named]
+    ids = ["atari", *(f"{name}{V4_SUFFIX}" for name in all_games())]
+    for key in [] if special else entries:
         # A misspelt game would silently be played with the values of `atari`.
         close = difflib.get_close_matches(key, ids, n=1, cutoff=0.8)
-        if close and key not in ids:
+        if close and key not in (*ids, *named.values()):
             raise ValueError(f"{key} is no environment; did you mean {close[0]}?")
-    if "atari" in entries:
-        return "atari"
-    there = ", ".join(list(entries)[:5])
-    raise ValueError(f"no entry for {game.env_id}, but for {there}; write '{v4}:' or 'atari:'")
+    keys = ["atari", *special] if "atari" in entries else special
+    if not keys:
+        there = ", ".join(list(entries)[:5])
+        raise ValueError(f"no entry for {game.env_id}, but for {there}; write '{v4}:' or 'atari:'")
+    return keys
 
 
 def _read(file: Path) -> dict[str, Any]:

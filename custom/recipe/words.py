@@ -29,9 +29,10 @@ def said(error: Any, unknown_key: Callable[[tuple[Any, ...]], str]) -> str:
     if kind == "value_error":
         return f"{key} {error['ctx']['error']}"
     if kind in ("dict_type", "model_type"):
-        return f"{key} is {error['input']!r}; write named values, e.g. {{name: value}}"
+        example = "{alpha: 0.6, beta: 0.4}" if key == "prioritized_replay" else "{name: value}"
+        return f"{key} is {error['input']!r}; write named values, e.g. {example}"
     message = error["msg"].replace("Input should be", "it must be").replace(" valid ", " ")
-    return f"{key} is {error['input']!r}; {message}"
+    return f"{key} is {error['input']!r}; {message.replace('a integer', 'an integer')}"
 
 
 def unknown(key: str, known: list[str]) -> str:

@@ -17,14 +17,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from custom.env.games import frame_skip, training_games
+from custom.env.games import frame_skip, make_games, training_games
 from custom.evaluation.protocol import Protocol
 from custom.learner.dqn import AtariDQN
 from custom.learner.off_policy import AtariOffPolicy
 from custom.learner.qrdqn import AtariQRDQN
 from custom.recipe.classes import policy_class, resolve
 from custom.recipe.games import Game
-from custom.recipe.recipe import Recipe
+from custom.recipe.recipe import Recipe, refusal
 from custom.replay.memory import check_replay, replay_size
 from custom.runs.folder import Run, claim_folder
 from custom.runs.provenance import provenance
@@ -69,6 +69,10 @@ def prepare(recipe: Recipe, game: Game, settings: Settings) -> Training:
     :raises UserError: the recipe cannot be trained as asked, its replay does not fit into memory,
         or `logs` cannot be written; no run folder is left behind
     """
+    try:
+        resolve(recipe.hyperparams)
+    except ValueError as error:
+        raise refusal(recipe.file, game.env_id, error) from None
     recipe = fitted(recipe, settings.engine)
     settings = settings.resolved(recipe.n_timesteps)
     if settings.engine.threads:
@@ -178,10 +182,12 @@ def _check_replay(recipe: Recipe, settings: Settings, env: VecEnv) -> None:
 
 def _one_game(recipe: Recipe, game: Game, settings: Settings) -> VecEnv:
     try:
+        make_games(game, recipe.hyperparams, 1, settings.seed).close()  # as evaluations do
         return training_games(game, recipe.hyperparams, 1, settings.seed, workers=1)
     except Exception as error:  # whatever wrappers and the emulator raise
-        place = f"{recipe.file}: {game.env_id}: env_wrapper"
-        raise UserError(f"{place}: {_said(error)}") from error
+        text = _said(error)
+        key = "env_kwargs" if "game mode" in text or "difficulty" in text else "env_wrapper"
+        raise _refused(recipe, game, key, text) from error
 
 
 def try_out(recipe: Recipe, game: Game, settings: Settings, env: VecEnv) -> None:
@@ -201,12 +207,11 @@ def try_out(recipe: Recipe, game: Game, settings: Settings, env: VecEnv) -> None
 
     try:
         learn(values)
-    except (UserError, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:  # whatever SB3 and PyTorch raise
         key = next((key for key, others in _without_one(values) if _works(learn, others)), "")
-        place = f"{recipe.file}: {game.env_id}: {key or 'these values'}"
-        raise UserError(f"{place}: {_said(error)}") from error
+        raise _refused(recipe, game, key or "these values", _said(error)) from error
 
 
 def _without_one(values: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -226,6 +231,11 @@ def _works(learn: Callable[[dict[str, Any]], None], values: dict[str, Any]) -> b
     except Exception:  # whatever SB3 and PyTorch raise
         return False
     return True
+
+
+def _refused(recipe: Recipe, game: Game, key: str, text: str) -> UserError:
+    named = text if text.startswith(key) else f"{key}: {text}"
+    return UserError(f"{recipe.file}: {game.env_id}: {named}")
 
 
 def _said(error: Exception) -> str:
