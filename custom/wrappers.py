@@ -21,7 +21,7 @@ Screens = gym.Env[np.ndarray, int]
 
 
 class LifeLossTerminalEnv(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
-    """The loss of a life ends the episode for the learner, and the game just goes on.
+    """The loss of a life ends the episode for the learner, and the game continues.
 
     SB3's `EpisodicLifeEnv` plays a no-op after each life instead. As after every end of an episode,
     `VecFrameStack` blanks the frames before it, as DeepMind's replay does with those before an end.

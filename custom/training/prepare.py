@@ -143,7 +143,7 @@ def assembled(
 ) -> Training:
     """A training with its callbacks.
 
-    :param random: state of the random numbers from which it goes on; None: it begins
+    :param random: state of the random numbers to resume from; None: a new run
     """
     protocol = protocol_of(settings)
     record = GameRecord(run.path, run.facts["frame_skip"])
