@@ -22,10 +22,10 @@ from custom.evaluation.plot import draw
 from custom.evaluation.results import EVALUATION_FILE, digest
 from custom.hub.card import model_card
 from custom.hub.client import without_token
-from custom.hub.zoo_files import args_yml, config_yml
 from custom.recipe.classes import PLAYERS
 from custom.runs.folder import Run
 from custom.runs.provenance import versions_of
+from custom.runs.zoo_files import args_yml, config_yml
 from custom.system.console import say
 from custom.system.errors import UserError
 

@@ -19,13 +19,14 @@ from huggingface_hub import HfApi
 
 from custom.env.games import frame_skip
 from custom.hub.client import hub_errors
-from custom.hub.zoo_files import args_yml, config_yml, recipe_of
+from custom.hub.zoo_files import recipe_of
 from custom.recipe.games import Game, find_game
 from custom.recipe.model import ALGORITHMS
 from custom.recipe.recipe import Recipe
 from custom.runs.agents import save_agent
 from custom.runs.folder import Run, claim_folder, open_run
 from custom.runs.safe_agents import MOST_BYTES, safe_agent
+from custom.runs.zoo_files import args_yml, config_yml
 from custom.system.errors import UserError
 from custom.system.files import try_lock
 

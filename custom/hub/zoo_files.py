@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from custom.recipe.check import check
 from custom.recipe.classes import resolve
@@ -14,7 +11,6 @@ from custom.recipe.games import Game
 from custom.recipe.model import Hyperparams
 from custom.recipe.recipe import Recipe
 from custom.recipe.yaml_text import read_yaml
-from custom.runs.folder import Run
 from custom.system.errors import UserError
 
 
@@ -95,26 +91,3 @@ def _check_arguments(file: str, found: Any, game: Game) -> None:
             f"{file}: the agent's game was made with {arguments}, and is made here with"
             f" {game.env_kwargs}"
         )
-
-
-def config_yml(run: Run) -> str:
-    """A run's recipe as the zoo writes it."""
-    return _written(run.hyperparams.given)
-
-
-def args_yml(run: Run) -> str:
-    """What the zoo's commands read of how a run was started, without places on this machine."""
-    return _written(
-        {
-            "algo": run.facts["algo"],
-            "conf_file": "recipe.yml",
-            "env": run.game.env_id,
-            "env_kwargs": (run.game.env_kwargs | run.hyperparams.env_kwargs.given) or None,
-            "n_timesteps": run.hyperparams.n_timesteps,
-            "seed": run.facts["seed"],
-        }
-    )
-
-
-def _written(values: dict[str, Any]) -> str:
-    return yaml.dump(OrderedDict(sorted(values.items())))

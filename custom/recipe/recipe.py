@@ -228,7 +228,7 @@ def _entry(file: Path, game: Game) -> tuple[str, dict[str, Any]]:
     for key in _keys(entries, game):
         named = _values(entries, key).get("algo", named)
         values |= _values(entries, key)
-    if named is None and _first_word(file) in set(ALGORITHMS) - {values["algo"]}:
+    if named is None and _words(file)[0] in set(ALGORITHMS) - {values["algo"]}:
         raise ValueError(f"extends {above.stem}, which is of {values['algo']}; write algo: ...")
     return key, values
 
@@ -260,10 +260,6 @@ def _words(file: Path) -> list[str]:
     """Of the file's name, without numbers."""
     words = re.split(r"[^a-z0-9]+", file.stem.lower())
     return [word.rstrip("0123456789") or word for word in words if word]
-
-
-def _first_word(file: Path) -> str:
-    return _words(file)[0]
 
 
 def _algorithm(file: Path, named: Any) -> str:

@@ -69,17 +69,17 @@ def prepare(recipe: Recipe, game: Game, settings: Settings) -> Training:
     :raises UserError: the recipe cannot be trained as asked, its replay does not fit into memory,
         or `logs` cannot be written; no run folder is left behind
     """
+    recipe = fitted(recipe, settings.engine)
     try:
-        resolve(recipe.hyperparams)
+        learner = _learner(recipe)
     except ValueError as error:
         raise refusal(recipe.file, game.env_id, error) from None
-    recipe = fitted(recipe, settings.engine)
     settings = settings.resolved(recipe.n_timesteps)
     if settings.engine.threads:
         th.set_num_threads(settings.engine.threads)
     with contextlib.closing(_one_game(recipe, game, settings)) as env:
         _check_replay(recipe, settings, env)
-        try_out(recipe, game, settings, env)
+        try_out(recipe, game, settings, env, learner)
     folder = claim_folder(settings.logs / recipe.name / recipe.algo, game.folder_name)
     try:
         with atomic_file(folder / "recipe.yml", "w") as file:
@@ -190,14 +190,17 @@ def _one_game(recipe: Recipe, game: Game, settings: Settings) -> VecEnv:
         raise _refused(recipe, game, key, text) from error
 
 
-def try_out(recipe: Recipe, game: Game, settings: Settings, env: VecEnv) -> None:
+def try_out(
+    recipe: Recipe, game: Game, settings: Settings, env: VecEnv, learner: dict[str, Any]
+) -> None:
     """Play and learn a few steps with a tiny replay, before anything is written.
 
     :param env: one game, as in training
+    :param learner: its arguments
     :raises UserError: something fails; it names the file, the game and the key
     """
     sizes = {**TINY, "buffer_size": TRIED_STEPS + recipe.hyperparams.n_steps}
-    values = _learner(recipe) | sizes
+    values = learner | sizes
 
     def learn(arguments: dict[str, Any]) -> None:
         with warnings.catch_warnings():

@@ -95,7 +95,7 @@ def is_of(run: Run, recipe: Recipe, settings: Settings) -> bool:
             and protocol["epsilon"] == settings.eval_epsilon
             and facts["eval_freq"] == settings.eval_freq
         )
-    except (LookupError, TypeError, UserError):  # of an earlier version
+    except (LookupError, TypeError):  # of an earlier version
         return False
 
 
@@ -158,10 +158,7 @@ def _recipe(run: Run) -> Recipe:
 
 def _settings(run: Run, device: str, threads: int | None) -> Settings:
     facts = run.facts
-    try:
-        engine = Engine.recorded(facts["engine"])
-    except UserError as error:
-        raise UserError(f"RUN {run.path}: {error}") from None
+    engine = Engine.recorded(facts["engine"])
     return Settings(
         seed=facts["seed"],
         logs=run.path.parents[2],
