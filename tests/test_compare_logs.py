@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from custom.compare.columns import Column, columns_of, differing, why_not
+from custom.compare.comparison import compare
 from custom.compare.from_logs import from_logs
 from custom.compare.levels import clock, levels_of, reached
 from custom.compare.measured import Measured
@@ -201,6 +202,19 @@ def test_sticky_actions_are_another_game(written: Write, tmp_path: Path) -> None
     written(seed=1)
     written(seed=2, game="ALE/Pong-v5")
     assert len(collected(tmp_path / "logs")[0]) == 1
+
+
+def test_another_mode_is_another_game_without_published_scores(
+    written: Write, tmp_path: Path
+) -> None:
+    written()
+    written(values={"env_kwargs": {"mode": 1}})
+    usual, other = compare(*from_logs(tmp_path / "logs", [find_game("Pong")], ["dqn"]))["games"]
+    assert other["env_id"] == f"{usual['env_id']} mode 1"
+    assert len(usual["levels"]) == 4
+    assert other["levels"] == []
+    assert usual["columns"][0]["human_normalised"] is not None
+    assert other["columns"][0]["human_normalised"] is None
 
 
 def test_no_run_of_a_recipe_says_how_to_get_one(written: Write, tmp_path: Path) -> None:

@@ -23,7 +23,6 @@ from custom.evaluation.protocol import (
     evaluation_seed,
     interval_text,
     play_games,
-    variant,
 )
 from custom.recipe.games import find_game
 from tests.conftest import typed
@@ -159,9 +158,10 @@ def test_a_single_game_has_no_interval() -> None:
 
 
 def test_full_action_space_alone_makes_no_other_game() -> None:
-    assert variant(typed({"env_kwargs": {"full_action_space": True}})) == {}
+    assert typed({"env_kwargs": {"full_action_space": True}}).env_kwargs.variant == {}
     other = {"mode": 1, "repeat_action_probability": 0.1}
-    assert variant(typed({"env_kwargs": {"full_action_space": True, **other}})) == other
+    all_of_them = typed({"env_kwargs": {"full_action_space": True, **other}})
+    assert all_of_them.env_kwargs.variant == other
 
 
 def test_baselines_name_the_best_single_action() -> None:

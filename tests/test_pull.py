@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,8 @@ def project_agent(tmp_path_factory: pytest.TempPathFactory) -> Files:
     logs = tmp_path_factory.mktemp("own")
     game = find_game("ALE/Pong-v5")
     recipe = load_recipe("rainbow", game).with_budget(48)
+    values = recipe.hyperparams.replace(env_kwargs={"difficulty": 1})
+    recipe = replace(recipe, hyperparams=values)
     experiment = prepare(recipe, game, Settings(3, logs, eval_freq=24, eval_episodes=1))
     assert train(experiment, report_episodes=1) == 0
     folder = logs / "hub"
@@ -155,8 +158,26 @@ def test_what_this_project_published_comes_back_as_it_was(
     for name in ("steps", "exploration_steps", "n_timesteps", "frame_skip"):
         assert run.facts[name] == published[name], name
     assert run.game.env_id == "ALE/Pong-v5"
+    assert run.env_kwargs == {"frameskip": 1, "difficulty": 1}
     assert type(load_agent(run, run.final_model, "cpu").policy).__name__ == "AtariPolicy"
     assert (run.path / "ALE-Pong-v5/config.yml").read_bytes() == project_agent["config.yml"]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "reason"),
+    [
+        ("nothing", r"args\.yml: the agent's game was made with \{\}; ALE/Pong-v5 is made here"),
+        ("args.yml env_kwargs.yml", "nothing says how its game was made; here it is made with"),
+    ],
+)
+def test_an_agent_of_a_game_that_skipped_other_frames_is_refused(
+    left_out: str, reason: str, hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
+) -> None:
+    files = {name: zoo_agents["dqn"][name] for name in ("args.yml", "config.yml", "env_kwargs.yml")}
+    files["args.yml"] = files["args.yml"].replace(ENV.encode(), b"ALE/Pong-v5")
+    files = {name: content for name, content in files.items() if name not in left_out}
+    with pytest.raises(UserError, match=reason):
+        pulled(hub, files | {"dqn-ALE-Pong-v5.zip": zoo_agents["dqn"][f"dqn-{ENV}.zip"]}, tmp_path)
 
 
 def test_an_agent_of_another_recipe_is_refused(

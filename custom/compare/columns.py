@@ -52,10 +52,10 @@ def columns_of(runs: list[Measured]) -> tuple[list[Column], list[str]]:
     """
     recipes: dict[tuple[str, str], dict[str, list[Measured]]] = {}
     for run in runs:
-        groups = recipes.setdefault((run.game.env_id, run.recipe), {})
+        groups = recipes.setdefault((run.played, run.recipe), {})
         groups.setdefault(json.dumps(settings(run), sort_keys=True), []).append(run)
     columns, notes = [], []
-    for (env_id, recipe), groups in recipes.items():
+    for (played, recipe), groups in recipes.items():
         labels = _labels(recipe, [group[0] for group in groups.values()])
         for label, group in zip(labels, groups.values(), strict=True):
             kept, doubles = _one_per_seed(group)
@@ -63,7 +63,7 @@ def columns_of(runs: list[Measured]) -> tuple[list[Column], list[str]]:
             notes += doubles
             origins = _unequal(_table([run.made_with for run in kept]))
             if origins:
-                notes.append(f"{env_id}, {label}: runs of different {', '.join(origins)}")
+                notes.append(f"{played}, {label}: runs of different {', '.join(origins)}")
     return columns, notes
 
 

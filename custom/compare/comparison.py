@@ -19,7 +19,6 @@ from custom.compare.columns import (
 )
 from custom.compare.levels import clock, levels_of, reached
 from custom.compare.measured import ENGINE, PROTOCOL, FloatArray, Measured
-from custom.evaluation.scores import human_normalised
 
 Data = dict[str, Any]
 THRESHOLDS = 81  # of a performance profile
@@ -35,16 +34,16 @@ def compare(runs: list[Measured], left_out: list[str]) -> Data:
     columns, notes = columns_of(runs)
     games: dict[str, list[Column]] = {}
     for column in columns:
-        games.setdefault(column.first.game.env_id, []).append(column)
+        games.setdefault(column.first.played, []).append(column)
     over_games, reasons = _over_games(games) if len(games) > 1 else (None, [])
     return {
-        "games": [_game(env_id, of_game) for env_id, of_game in games.items()],
+        "games": [_game(played, of_game) for played, of_game in games.items()],
         "over_games": over_games,
         "notes": [*left_out, *notes, *reasons],
     }
 
 
-def _game(env_id: str, columns: list[Column]) -> Data:
+def _game(played: str, columns: list[Column]) -> Data:
     levels = levels_of([run for column in columns for run in column.runs])
     pairs: list[Data] = []
     remarks = []
@@ -60,7 +59,7 @@ def _game(env_id: str, columns: list[Column]) -> Data:
     statistics.judge(pairs)
     rows = settings_table([column.first for column in columns])
     return {
-        "env_id": env_id,
+        "env_id": played,
         "levels": levels,
         "columns": [_column(column, levels) for column in columns],
         "pairs": pairs,
@@ -85,7 +84,7 @@ def _column(column: Column, levels: list[Data]) -> Data:
         "final_frames": float(run.frames[-1]),
         "final_games": int(run.scores.shape[1] * len(column.runs)),
         **final,
-        "human_normalised": human_normalised(run.game.rom, final["iqm"]),
+        "human_normalised": run.human_normalised(final["iqm"]),
         "curve": {"frames": run.frames.tolist(), **statistics.curve(column.curves)},
         "levels": [reached(column, level) for level in levels],
         "clock": clock(column),
@@ -101,7 +100,7 @@ def _run(run: Measured) -> Data:
         "steps": run.steps.tolist(),
         "mean": run.means.tolist(),
         "std": run.scores.std(axis=1).tolist(),
-        "human_normalised": [human_normalised(run.game.rom, mean) for mean in run.means],
+        "human_normalised": [run.human_normalised(mean) for mean in run.means],
         "video": None if run.video is None else str(run.video),
     }
 
@@ -133,12 +132,12 @@ def _why_not_joined(columns: list[Column], different: Collection[str], env_ids: 
 
     :param different: names of settings that are not the same in all of them
     """
-    missing = env_ids - {column.first.game.env_id for column in columns}
+    missing = env_ids - {column.first.played for column in columns}
     if missing:
         return f"it has no such column in {', '.join(sorted(missing))}"
     if VARIANT in columns[0].label:
         return "which variants of its games belong together is unknown"
-    if any(human_normalised(column.first.game.rom, 0.0) is None for column in columns):
+    if any(column.first.human_normalised(0.0) is None for column in columns):
         return "there is no human score of a game"
     critical = [name for name in SAME_OVER_GAMES if name in different]
     return f"its games differ in {', '.join(critical)}" if critical else ""
@@ -177,7 +176,7 @@ def _normalised(columns: list[Column]) -> FloatArray:
     """(runs, games), human-normalised final scores."""
     rows = min(len(column.runs) for column in columns)
     by_game = [
-        [human_normalised(column.first.game.rom, float(score)) for score in column.final[:rows]]
+        [column.first.human_normalised(float(score)) for score in column.final[:rows]]
         for column in columns
     ]
     return np.stack([np.array(scores, dtype=float) for scores in by_game], axis=1)

@@ -89,7 +89,7 @@ def _read(folder: Path) -> Measured:
     return measured(
         str(folder),
         {**run.facts, "state": state_of(run)},
-        run.hyperparams.model_dump(),
+        run.hyperparams,
         evaluated["timesteps"],
         evaluated["results"],
         video=video if video.is_file() else None,

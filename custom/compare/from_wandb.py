@@ -64,9 +64,9 @@ def _read(run: Run, baselines: Path) -> Measured:
         if not isinstance(hyperparams, dict):
             raise UserError(f"{name}: was not tracked by this project")
         at_the_end = {k: run.summary_metrics[k] for k in AT_THE_END if k in run.summary_metrics}
-        values = check(hyperparams, str(facts["algo"])).model_dump()
+        values = check(hyperparams, str(facts["algo"]))
         facts |= {"state": run.state, **at_the_end}
-        known = read_baselines(baselines)
+        known = read_baselines(baselines, values)
     with _one_line(f"{name}: evaluations"):
         steps, scores = _evaluations(run)
     return measured(name, facts, values, steps, scores, baselines=known)

@@ -8,7 +8,7 @@ import numpy as np
 
 from custom.compare.columns import Column
 from custom.compare.measured import Measured
-from custom.evaluation.scores import DQN_ZOO, NATURE, SB3_ZOO, reference
+from custom.evaluation.scores import DQN_ZOO, NATURE, SB3_ZOO, Reference, reference
 
 
 def levels_of(runs: list[Measured]) -> list[dict[str, Any]]:
@@ -17,7 +17,8 @@ def levels_of(runs: list[Measured]) -> list[dict[str, Any]]:
     :param runs: of one game; the first with measured baselines gives them
     :return: label, score, source
     """
-    published = reference(runs[0].game.rom)
+    rom = runs[0].game.rom
+    published = Reference(rom) if runs[0].variant else reference(rom)
     levels = [("random play", published.random, DQN_ZOO)]
     for run in runs:
         if run.baselines is not None:

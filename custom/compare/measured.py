@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from custom.evaluation.scores import human_normalised
 from custom.recipe.games import Game, find_game
+from custom.recipe.model import Hyperparams
 from custom.runs.provenance import versions_of
 from custom.system.errors import UserError
 
@@ -28,6 +30,7 @@ class Measured:
     :param budget: of the training, in frames
     :param protocol: of its evaluations, the values that `PROTOCOL` names
     :param engine: the values that `ENGINE` names
+    :param variant: what makes it another game than the published one
     :param steps: (N,), of its evaluations
     :param scores: (N, games), raw points
     :param started: ISO 8601; of two runs with one seed the later counts
@@ -47,6 +50,7 @@ class Measured:
     protocol: dict[str, float]
     engine: dict[str, str]
     hyperparams: dict[str, Any]
+    variant: dict[str, Any]
     steps: FloatArray
     scores: FloatArray
     started: str = ""
@@ -54,6 +58,15 @@ class Measured:
     seconds: float | None = None
     video: Path | None = None
     baselines: dict[str, Any] | None = None
+
+    @property
+    def played(self) -> str:
+        """The game that was played: its environment id, and its variant."""
+        return " ".join([self.game.env_id, *(f"{k} {v}" for k, v in self.variant.items())])
+
+    def human_normalised(self, score: float) -> float | None:
+        """See `custom.evaluation.scores`; None for another game than the published one."""
+        return None if self.variant else human_normalised(self.game.rom, score)
 
     @property
     def frames(self) -> FloatArray:
@@ -70,7 +83,7 @@ class Measured:
 def measured(
     name: str,
     facts: dict[str, Any],
-    hyperparams: dict[str, Any],
+    hyperparams: Hyperparams,
     steps: FloatArray,
     scores: FloatArray,
     **more: Any,
@@ -90,12 +103,14 @@ def measured(
     if not ((np.abs(numbers) < LARGEST).all() and (np.diff(steps, prepend=0) > 0).all()):
         raise UserError(f"{name}: its evaluations are not finite, or their steps do not increase")
     try:
-        return _from_facts(name, facts, hyperparams=hyperparams, steps=steps, scores=scores, **more)
+        return _from_facts(name, facts, hyperparams, steps=steps, scores=scores, **more)
     except (LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(f"{name}: run.json or its tracked copy is damaged ({error!r})") from None
 
 
-def _from_facts(name: str, facts: dict[str, Any], **more: Any) -> Measured:
+def _from_facts(
+    name: str, facts: dict[str, Any], hyperparams: Hyperparams, **more: Any
+) -> Measured:
     seconds, budget = facts.get("wall_clock_seconds"), int(facts["n_timesteps"])
     if not facts["eval_protocol"].get("full_games", True):
         raise ValueError("not evaluated on full games")
@@ -115,6 +130,8 @@ def _from_facts(name: str, facts: dict[str, Any], **more: Any) -> Measured:
         frame_skip=int(facts["frame_skip"]),
         protocol={key: float(facts["eval_protocol"][key]) for key in PROTOCOL},
         engine={key: str(engine.get(key, default)) for key, default in ENGINE.items()},
+        hyperparams=hyperparams.model_dump(),
+        variant=hyperparams.env_kwargs.variant,
         started=str(facts.get("started", "")),
         made_with={name: str(value) for name, value in made_with.items()},
         seconds=None if seconds is None else float(seconds),

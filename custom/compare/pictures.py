@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ def draw_all(data: Data, folder: Path) -> None:
     """Draw every picture as PNG and SVG."""
     figures: dict[str, Figure] = {}
     for game in data["games"]:
-        name = game["env_id"].replace("/", "-")
+        name = re.sub(r"[^\w-]+", "-", game["env_id"])
         figures[f"curves-{name}"] = _curves(game)
         figures[f"scores-{name}"] = _scores(game)
         if game["pairs"]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from custom.env.games import make_games
-from custom.evaluation.protocol import Act, Protocol, variant
+from custom.evaluation.protocol import Act, Protocol
 from custom.recipe.games import Game
 from custom.recipe.model import Hyperparams
 from custom.runs.folder import Run
@@ -59,7 +59,7 @@ def measure_baselines(
     return {
         "game": game.name,
         "env_id": game.env_id,
-        "variant": variant(hyperparams),
+        "variant": hyperparams.env_kwargs.variant,
         "protocol": replace(protocol, epsilon=None).describe(game, hyperparams),
         "best_action": max(names, key=lambda name: results[name]["mean"]),
         "results": results,
@@ -74,14 +74,12 @@ def baselines_file(logs: Path, recipe: str, game: Game) -> Path:
 def baselines_of(run: Run) -> dict[str, Any] | None:
     """The measured baselines of a run's game and recipe.
 
-    None if there are none, if they are of another variant of the game, or if the run folder was
-    moved away from them.
+    None if there are none, or if the run folder was moved away from them.
     """
     if len(run.path.parents) < 3:
         return None
-    content = read_baselines(baselines_file(run.path.parents[2], run.facts["recipe"], run.game))
-    is_same_game = content and content.get("variant", {}) == variant(run.hyperparams)
-    return content if is_same_game else None
+    file = baselines_file(run.path.parents[2], run.facts["recipe"], run.game)
+    return read_baselines(file, run.hyperparams)
 
 
 def write_baselines(file: Path, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -99,8 +97,8 @@ def write_baselines(file: Path, measure: Callable[[], dict[str, Any]]) -> dict[s
         raise UserError(f"LOGS {file.parent}: cannot be written ({error.strerror})") from None
 
 
-def read_baselines(file: Path) -> dict[str, Any] | None:
-    """Measured baselines, or None without any."""
+def read_baselines(file: Path, hyperparams: Hyperparams) -> dict[str, Any] | None:
+    """Measured baselines, or None without any of the recipe's variant of the game."""
     if not file.is_file():
         return None
     try:
@@ -110,4 +108,4 @@ def read_baselines(file: Path) -> dict[str, Any] | None:
         int(content["protocol"]["episodes"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file}: is damaged ({error}); delete it and run make baselines") from None
-    return content
+    return content if content.get("variant", {}) == hyperparams.env_kwargs.variant else None

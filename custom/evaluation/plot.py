@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from custom.evaluation.baselines import baselines_of
-from custom.evaluation.protocol import variant
 from custom.evaluation.scores import reference
 from custom.runs.folder import Run
 from custom.runs.metrics import evaluations, training_games
@@ -91,7 +90,10 @@ def _draw_baselines(axes: Axes, run: Run) -> None:
     if baselines := baselines_of(run):
         best, results = baselines["best_action"], baselines["results"]
         lines = [("random", results["random"]["mean"]), (f"only {best}", results[best]["mean"])]
-    elif not variant(run.hyperparams) and (random := reference(run.game.rom).random) is not None:
+    elif (
+        not run.hyperparams.env_kwargs.variant
+        and (random := reference(run.game.rom).random) is not None
+    ):
         lines = [("random (published)", random)]
     for (label, score), style in zip(lines, (":", "--"), strict=False):
         axes.axhline(score, color="0.35", ls=style, lw=1.2, label=f"{label}: {score:.0f}")

@@ -84,15 +84,6 @@ def interval_text(summary: dict[str, Any]) -> str:
     return f"95 % of the mean: {low:.1f} to {high:.1f}"
 
 
-def variant(hyperparams: Hyperparams) -> dict[str, Any]:
-    """The `env_kwargs` of a recipe that make another game than the published one.
-
-    Published scores and the human-normalised scale do not hold for it.
-    """
-    given = hyperparams.env_kwargs.given
-    return {key: value for key, value in given.items() if key != "full_action_space"}
-
-
 @dataclass(frozen=True)
 class Protocol:
     """The settings of an evaluation; only scores with the same ones compare.

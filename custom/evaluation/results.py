@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from custom.evaluation.baselines import baselines_of
-from custom.evaluation.protocol import Protocol, interval_text, variant
+from custom.evaluation.protocol import Protocol, interval_text
 from custom.evaluation.scores import human_normalised, published
 from custom.runs.agents import load_agent
 from custom.runs.folder import Run
@@ -27,7 +27,7 @@ def evaluate_run(run: Run, protocol: Protocol, file: Path, device: str = "auto")
     model = load_agent(run, file, device)
     game, hyperparams = run.game, run.hyperparams
     scores = protocol.play(model, game, hyperparams)
-    plain = not variant(hyperparams)
+    plain = not hyperparams.env_kwargs.variant
     result = {
         "game": game.name,
         "env_id": game.env_id,
@@ -59,7 +59,8 @@ def score_table(run: Run, result: dict[str, Any]) -> str:
     width = max(len(label) for label, _, _ in rows)
     lines = [f"{label:<{width}}  {score:>10.1f}  {source}" for label, score, source in rows]
     protocol, normalised = result["protocol"], result["human_normalised"]
-    settings = "".join(f", {key} {value}" for key, value in variant(run.hyperparams).items())
+    variant = run.hyperparams.env_kwargs.variant
+    settings = "".join(f", {key} {value}" for key, value in variant.items())
     title = (
         f"{result['env_id']}{settings}, raw points of {result['episodes']} full games at epsilon"
         f" {protocol['epsilon']}, 1-{protocol['noop_max']} no-ops, sticky actions"
@@ -82,4 +83,4 @@ def score_rows(run: Run, result: dict[str, Any]) -> list[tuple[str, float, str]]
             ("random, measured", results["random"]["mean"], source),
             (f"only {best}", results[best]["mean"], f"best single action, {source}"),
         ]
-    return rows if variant(run.hyperparams) else [*rows, *published(run.game.rom)]
+    return rows if run.hyperparams.env_kwargs.variant else [*rows, *published(run.game.rom)]

@@ -88,7 +88,7 @@ def write_bundle(folder: Path, run: Run, agent: Path, repo: str) -> None:
     (folder / name).write_bytes(agent_for_play(content))
     (folder / "config.yml").write_text(config_yml(run))
     (folder / "args.yml").write_text(args_yml(run))
-    (folder / "env_kwargs.yml").write_text(yaml.safe_dump(dict(run.game.env_kwargs)))
+    (folder / "env_kwargs.yml").write_text(yaml.safe_dump(run.env_kwargs))
     (folder / VEC_NORMALIZE).write_text(NO_STATISTICS)
     metrics = {name: run.path / name for name in METRICS if (run.path / name).is_file()}
     contents = {name: path.read_bytes() for name, path in metrics.items()}

@@ -100,9 +100,8 @@ def _loading(run: Run) -> dict[str, Any]:
     padding = values.frame_stack_padding
     known = is_registered_elsewhere(run.game.env_id)
     arguments = [repr(run.game.env_id)]
-    env_kwargs = run.game.env_kwargs | values.env_kwargs.given
-    if env_kwargs:
-        arguments.append(f"env_kwargs={env_kwargs}")
+    if run.env_kwargs:
+        arguments.append(f"env_kwargs={run.env_kwargs}")
     if wrappers[0][1]:
         arguments.append(f"wrapper_kwargs={wrappers[0][1]}")
     return {

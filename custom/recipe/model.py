@@ -141,6 +141,11 @@ class EnvKwargs(Values):
     repeat_action_probability: Share | None = None
     """Sticky actions (Machado et al. 2018)."""
 
+    @property
+    def variant(self) -> dict[str, Any]:
+        """What makes it another game than the published one, whose scores do not hold for it."""
+        return {name: value for name, value in self.given.items() if name != "full_action_space"}
+
 
 class PolicyKwargs(Values):
     """Arguments of the policy; a policy of your own may take more."""

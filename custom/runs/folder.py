@@ -60,6 +60,11 @@ class Run:
         return check(values, self.facts["algo"])
 
     @property
+    def env_kwargs(self) -> dict[str, Any]:
+        """Arguments of the game's constructor: the game's own and the recipe's."""
+        return self.game.env_kwargs | self.hyperparams.env_kwargs.given
+
+    @property
     def final_model(self) -> Path:
         """Where the agent at the end of the run is."""
         return self.path / f"{self.game.folder_name}.zip"

@@ -33,7 +33,7 @@ def args_yml(run: Run) -> str:
             "algo": run.facts["algo"],
             "conf_file": "recipe.yml",
             "env": run.game.env_id,
-            "env_kwargs": (run.game.env_kwargs | run.hyperparams.env_kwargs.given) or None,
+            "env_kwargs": run.env_kwargs or None,
             "n_timesteps": run.hyperparams.n_timesteps,
             "seed": run.facts["seed"],
         }
