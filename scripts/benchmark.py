@@ -10,7 +10,8 @@ from custom.jobs.choose import launcher
 from custom.jobs.matrix import Cell, Matrix
 from custom.jobs.task import Resources
 from custom.learner.engine import Engine
-from custom.recipe.recipe import load_recipe, recipe_name
+from custom.recipe.entries import recipe_name
+from custom.recipe.recipe import load_recipe
 from custom.system.console import say
 from custom.system.errors import UserError
 from scripts import options

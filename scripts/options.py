@@ -16,8 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from custom.recipe.entries import recipe_name
 from custom.recipe.games import Game, find_game
-from custom.recipe.recipe import differences, read_recipe, recipe_name
+from custom.recipe.recipe import differences, read_recipe
 from custom.runs.folder import Run, latest_run, open_run
 from custom.system import signals
 from custom.system.console import say

@@ -9,8 +9,9 @@ import pytest
 import torch as th
 
 from custom.env.games import make_games
+from custom.recipe.entries import FOLDER
 from custom.recipe.games import find_game
-from custom.recipe.recipe import FOLDER, load_recipe
+from custom.recipe.recipe import load_recipe
 from custom.runs.agents import load_agent
 from custom.training.prepare import prepare
 from custom.training.settings import Settings

@@ -13,9 +13,10 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from custom.recipe.classes import PLAYERS, resolve
+from custom.recipe.entries import FOLDER, recipe_name
 from custom.recipe.games import find_game
 from custom.recipe.model import ALGORITHMS
-from custom.recipe.recipe import FOLDER, load_recipe, recipe_name
+from custom.recipe.recipe import load_recipe
 from custom.recipe.schema import json_schema
 from custom.system.errors import UserError
 
@@ -467,5 +468,5 @@ def test_an_unknown_recipe_names_the_closest() -> None:
 
 def test_a_recipe_of_another_algorithm_is_refused() -> None:
     file = importlib.resources.files("rl_zoo3") / "hyperparams" / "ppo.yml"
-    with pytest.raises(UserError, match="is a recipe for ppo; this project trains dqn"):
+    with pytest.raises(UserError, match="name says ppo, and this project trains dqn or qrdqn"):
         load_recipe(str(file), PONG)

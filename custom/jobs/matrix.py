@@ -12,8 +12,9 @@ from typing import IO, Protocol, TypeVar
 from custom.jobs.loop import run_all
 from custom.jobs.task import Launcher, Resources, Task
 from custom.learner.engine import Engine
+from custom.recipe.entries import sources
 from custom.recipe.games import Game
-from custom.recipe.recipe import Recipe, sources
+from custom.recipe.recipe import Recipe
 from custom.runs.folder import Run, open_run
 from custom.runs.listing import state_of
 from custom.runs.metrics import evaluations

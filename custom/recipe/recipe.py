@@ -7,28 +7,21 @@ with ``extends: NAME`` holds differences to the recipe of that name; null remove
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
-import re
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from custom.recipe.check import check
-from custom.recipe.games import V4_SUFFIX, Game, all_games, find_game
-from custom.recipe.model import ALGORITHMS, DQNHyperparams, Hyperparams
-from custom.recipe.yaml_text import read_yaml
+from custom.recipe.entries import find_recipe, read_entry, recipe_name
+from custom.recipe.games import Game
+from custom.recipe.model import DQNHyperparams, Hyperparams
 from custom.system.errors import UserError
 
-FOLDER = Path(__file__).resolve().parents[2] / "hyperparams"
 WARM_UP_SHARE = 10  # a budget of your own: the warm-up takes a tenth of it at most
-ZOO_ALGORITHMS = {"dqn", "qrdqn", "a2c", "ars", "crossq", "ddpg", "her", "ppo", "ppo_lstm", "sac"}
-ZOO_ALGORITHMS |= {"td3", "tqc", "trpo"}
 
 
 @dataclass(frozen=True)
@@ -138,11 +131,6 @@ class Recipe:
         return header + yaml.safe_dump({env_id: entry}, sort_keys=True)
 
 
-def recipe_name(text: str) -> str:
-    """The name under which runs of a recipe lie: its file's, without the ending."""
-    return re.sub(r"\.ya?ml$", "", Path(text).name)
-
-
 def read_recipe(text: str, game: Game) -> Recipe:
     """Read and check the entry of a recipe that serves a game; its classes are not looked for.
 
@@ -151,12 +139,11 @@ def read_recipe(text: str, game: Game) -> Recipe:
     """
     file = find_recipe(text)
     try:
-        key, entry = _entry(file, game)
+        key, algo, values = read_entry(file, game)
     except ValueError as error:
         raise UserError(f"{file}: {error}") from None
     try:
-        algo = _algorithm(file, entry.pop("algo", None))
-        return Recipe(recipe_name(str(file)), algo, file, check(entry, algo))
+        return Recipe(recipe_name(str(file)), algo, file, check(values, algo))
     except ValueError as error:
         raise refusal(file, key, error) from None
 
@@ -172,7 +159,7 @@ def load_recipe(text: str, game: Game) -> Recipe:
     try:
         resolve(recipe.hyperparams)
     except ValueError as error:
-        raise refusal(recipe.file, _entry(recipe.file, game)[0], error) from None
+        raise refusal(recipe.file, read_entry(recipe.file, game)[0], error) from None
     return recipe
 
 
@@ -187,132 +174,3 @@ def differences(recipe: Hyperparams, run: Hyperparams) -> list[str]:
     names = sorted(theirs.keys() - {"n_timesteps"})
     pairs = [(name, theirs[name], ours.get(name)) for name in names]
     return [f"{name} {its} instead of {own}" for name, its, own in pairs if its != own]
-
-
-def find_recipe(text: str) -> Path:
-    """The file of a recipe.
-
-    :raises UserError: there is none
-    """
-    names = sorted(path.stem for path in FOLDER.glob("*.yml"))
-    if text in names:
-        return FOLDER / f"{text}.yml"
-    path = Path(text)
-    if path.suffix not in (".yml", ".yaml"):
-        close = difflib.get_close_matches(text, names, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise UserError(
-            f"RECIPE {text!r} is unknown: {hint}write one of {', '.join(names)},"
-            " or the path of a .yml file"
-        )
-    if not path.is_file():
-        raise UserError(f"RECIPE {text!r}: there is no such file")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", path.stem):
-        raise UserError(f"RECIPE {text!r}: rename the file to letters, digits, '-', '_', '.'")
-    return path
-
-
-def _entry(file: Path, game: Game) -> tuple[str, dict[str, Any]]:
-    """The key of a game's entry and its values, those of the recipe that it extends below."""
-    entries = _read(file)
-    if "extends" not in entries:
-        key = _keys(entries, game)[-1]
-        return key, _values(entries, key)
-    above = _parent(file, entries.pop("extends"))
-    parent = _read(above)
-    if "extends" in parent:
-        raise ValueError(f"extends {above.stem}, which extends another recipe; extend that one")
-    values = _values(parent, _keys(parent, game)[-1])
-    values.setdefault("algo", _algorithm(above, None))
-    key, named = "atari", None
-    for key in _keys(entries, game):
-        named = _values(entries, key).get("algo", named)
-        values |= _values(entries, key)
-    if named is None and _words(file)[0] in set(ALGORITHMS) - {values["algo"]}:
-        raise ValueError(f"extends {above.stem}, which is of {values['algo']}; write algo: ...")
-    return key, values
-
-
-def _parent(file: Path, name: Any) -> Path:
-    """The recipe of that name beside a file, or else one of this project's."""
-    beside = file.parent / f"{name}.yml"
-    is_other = beside.is_file() and not beside.samefile(file)
-    above = beside if is_other else FOLDER / f"{name}.yml"
-    if not re.fullmatch(r"[\w.-]+", str(name)) or not above.is_file():
-        names = ", ".join(sorted(path.stem for path in FOLDER.glob("*.yml")))
-        raise ValueError(f"extends is {name!r}; write the name of a recipe, one of {names}")
-    return above
-
-
-def sources(file: Path) -> list[Path]:
-    """The files that make a recipe: its own, and the one that it extends."""
-    entries = _read(file)
-    return [file, _parent(file, entries["extends"])] if "extends" in entries else [file]
-
-
-def _values(entries: dict[str, Any], key: str) -> dict[str, Any]:
-    if not isinstance(entries[key], dict):
-        raise ValueError(f"{key}: has no values; write 'key: value' lines below it")
-    return dict(entries[key])
-
-
-def _words(file: Path) -> list[str]:
-    """Of the file's name, without numbers."""
-    words = re.split(r"[^a-z0-9]+", file.stem.lower())
-    return [word.rstrip("0123456789") or word for word in words if word]
-
-
-def _algorithm(file: Path, named: Any) -> str:
-    """What the entry names, or the zoo's naming: the file's name starts with the algorithm's.
-
-    :raises ValueError: not one of ours, or the name leaves a doubt
-    """
-    if named is not None:
-        if not isinstance(named, str) or named not in ALGORITHMS:
-            raise ValueError(f"algo is {named!r}; write {' or '.join(ALGORITHMS)}")
-        return str(named)
-    first, *others = _words(file)
-    if first in ZOO_ALGORITHMS - set(ALGORITHMS):
-        ours = " and ".join(ALGORITHMS)
-        raise ValueError(f"is a recipe for {first}; this project trains {ours}")
-    doubt = sorted(ZOO_ALGORITHMS.intersection(others) - {first, "dqn"})
-    if doubt or (first == "qrdqn" and file.stem.partition("-")[0] != "qrdqn"):
-        name = doubt[0] if doubt else first
-        raise ValueError(f"the file's name says {name}; write algo: qrdqn, or algo: dqn if it is")
-    return first if first in ALGORITHMS else "dqn"
-
-
-def _keys(entries: dict[str, Any], game: Game) -> list[str]:
-    """Keys of the entries that serve a game, the most special one last."""
-    named: dict[str, str] = {}
-    for key in entries:
-        with suppress(UserError):  # no game
-            named.setdefault(find_game(key).env_id, key)
-    v4 = f"{game.name}{V4_SUFFIX}"
-    special = [named[name] for name in dict.fromkeys((v4, game.env_id)) if name in named]
-    ids = ["atari", *(f"{name}{V4_SUFFIX}" for name in all_games())]
-    for key in [] if special else entries:
-        # A misspelt game would silently be played with the values of `atari`.
-        close = difflib.get_close_matches(key, ids, n=1, cutoff=0.8)
-        if close and key not in (*ids, *named.values()):
-            raise ValueError(f"{key} is no environment; did you mean {close[0]}?")
-    keys = ["atari", *special] if "atari" in entries else special
-    if not keys:
-        there = ", ".join(list(entries)[:5])
-        raise ValueError(f"no entry for {game.env_id}, but for {there}; write '{v4}:' or 'atari:'")
-    return keys
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = read_yaml(file.read_bytes(), str(file))
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
-    if not isinstance(content, dict) or not content:
-        raise ValueError("holds no games; write an 'atari:' entry, as hyperparams/dqn.yml")
-    if "policy" in content and "atari" not in content:
-        raise ValueError(
-            "holds the values of one run, not of games (a config.yml?); give the recipe.yml of the"
-            " run folder, or write 'atari:' above the values"
-        )
-    return content
