@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from custom.evaluation import EPSILON
 from custom.recipe.entries import recipe_name
 from custom.recipe.games import Game, find_game
 from custom.recipe.recipe import differences, read_recipe
@@ -25,7 +26,6 @@ from custom.system.console import say
 from custom.system.errors import UserError
 
 MOST = 10**12  # more than anybody asks for
-EPSILON = 0.05  # of evaluations
 PRECISIONS = ("float32", "tf32", "bf16")
 CLUSTERS = ("auto", "none", "ray", "slurm")
 Flag = str | tuple[str, dict[str, Any]]  # one of SHARED, or a flag of one command

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import secrets
 
+from custom.evaluation import EPSILON
 from custom.recipe.games import find_game
 from custom.recipe.recipe import Recipe, load_recipe
 from custom.system.console import say
 from custom.system.errors import UserError
 from custom.tracking.wish import CHOICES, tracking
 from scripts import options
-from scripts.options import EPSILON, SHARE, switch, whole
+from scripts.options import SHARE, switch, whole
 
 FLAGS = (
     *("game", "recipe", "steps", "seed", "device", "episodes", "no-report", "eval-episodes"),

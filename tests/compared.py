@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from custom.env.games import MAX_FRAMES
-from custom.evaluation.protocol import EPSILON
+from custom.evaluation import EPSILON
 from custom.recipe.games import find_game
 from custom.runs.folder import claim_folder
 from custom.system.files import write_json

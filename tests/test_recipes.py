@@ -461,6 +461,13 @@ def test_a_misspelt_ending_of_a_game_is_seen_too(tmp_path: Path) -> None:
         load_recipe(written(tmp_path, text), PONG)
 
 
+def test_an_entry_of_another_game_never_matters(tmp_path: Path) -> None:
+    text = f"BreakoutNoFrameskip-v4-tuned: {GOOD}\natari: {GOOD}\n"
+    assert load_recipe(written(tmp_path, text), PONG).algo == "dqn"
+    with pytest.raises(UserError, match="did you mean BreakoutNoFrameskip-v4"):
+        load_recipe(written(tmp_path, text), find_game("Breakout"))
+
+
 def test_an_unknown_recipe_names_the_closest() -> None:
     with pytest.raises(UserError, match="did you mean dqn-rmsprop"):
         load_recipe("dqn-rmspro", PONG)

@@ -1,1 +1,3 @@
 """Scores by a fixed protocol, films, curves."""
+
+EPSILON = 0.05  # share of random actions in evaluations

@@ -14,7 +14,8 @@ import imageio_ffmpeg
 import numpy as np
 
 from custom.env.games import make_games
-from custom.evaluation.protocol import EPSILON, Act, epsilon_greedy, evaluation_seed, play_games
+from custom.evaluation import EPSILON
+from custom.evaluation.protocol import Act, epsilon_greedy, evaluation_seed, play_games
 from custom.evaluation.results import digest
 from custom.runs.agents import load_agent
 from custom.runs.folder import Run

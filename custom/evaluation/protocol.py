@@ -16,12 +16,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from custom.env.games import MAX_FRAMES, frame_skip, make_games
+from custom.evaluation import EPSILON
 from custom.recipe.games import STICKY_PROBABILITY, Game
 from custom.recipe.model import Hyperparams
 from custom.wrappers import NOOP_MAX
 
 Act = Callable[[npt.NDArray[Any]], npt.NDArray[np.int64]]
-EPSILON = 0.05
 N_ENVS = 8
 BOOTSTRAP_DRAWS = 10_000
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from huggingface_hub import HfApi, get_token
 
-from custom.evaluation.protocol import EPSILON
+from custom.evaluation import EPSILON
 from custom.evaluation.results import EVALUATION_FILE
 from custom.hub.client import hub_errors
 from custom.recipe.games import Game

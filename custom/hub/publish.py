@@ -8,8 +8,9 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
 from huggingface_hub.errors import RepositoryNotFoundError
 
+from custom.evaluation import EPSILON
 from custom.evaluation.film import FILM_FACTS, record_run
-from custom.evaluation.protocol import EPSILON, Protocol
+from custom.evaluation.protocol import Protocol
 from custom.evaluation.results import EVALUATION_FILE, digest, evaluate_run
 from custom.hub.bundle import CURVE, is_agent_file, write_bundle
 from custom.hub.card import TAG

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from custom.recipe.games import V4_SUFFIX, Game, all_games, find_game
+from custom.recipe.games import V4_SUFFIX, Game, find_game
 from custom.recipe.model import ALGORITHMS
 from custom.recipe.yaml_text import read_yaml
 from custom.system.errors import UserError
@@ -134,12 +134,10 @@ def _keys(entries: dict[str, Any], game: Game) -> list[str]:
             named.setdefault(find_game(key).env_id, key)
     v4 = f"{game.name}{V4_SUFFIX}"
     special = [named[name] for name in dict.fromkeys((v4, game.env_id)) if name in named]
-    ids = ["atari", *(f"{name}{V4_SUFFIX}" for name in all_games())]
-    for key in [] if special else entries:
-        # A misspelt game would silently be played with the values of `atari`.
-        close = difflib.get_close_matches(key, ids, n=1, cutoff=0.8)
-        if close and key not in (*ids, *named.values()):
-            raise ValueError(f"{key} is no environment; did you mean {close[0]}?")
+    others = [] if special else entries.keys() - {"atari", *named.values()}
+    for key in difflib.get_close_matches(v4, others, n=1, cutoff=0.8):
+        # It would silently be played with the values of `atari`.
+        raise ValueError(f"{key} is no environment; did you mean {v4}?")
     keys = ["atari", *special] if "atari" in entries else special
     if not keys:
         there = ", ".join(list(entries)[:5])

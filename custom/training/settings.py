@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch as th
 
-from custom.evaluation.protocol import EPSILON
+from custom.evaluation import EPSILON
 from custom.learner.engine import Engine
 from custom.recipe.recipe import Recipe
 from custom.system.errors import UserError
