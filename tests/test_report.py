@@ -15,7 +15,7 @@ from custom.evaluation.protocol import Protocol, Scores
 from custom.evaluation.results import score_rows, score_table
 from custom.recipe.games import find_game
 from custom.runs.folder import Run, open_run
-from custom.runs.metrics import training_games
+from custom.runs.metrics import finished_games
 from custom.system.errors import UserError
 from custom.system.files import write_json
 from tests.conftest import SMALL
@@ -128,4 +128,4 @@ def test_a_damaged_file_is_named(run: Run, name: str) -> None:
 
 def test_a_run_whose_first_line_is_on_its_way_has_no_games_yet(run: Run) -> None:
     (run.path / "training_games.csv").write_bytes(b"")
-    assert training_games(run).empty
+    assert not finished_games(run)["score"].size

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from custom.evaluation.baselines import baselines_of
 from custom.evaluation.scores import reference
 from custom.runs.folder import Run
-from custom.runs.metrics import evaluations, training_games
+from custom.runs.metrics import FloatArray, evaluations, finished_games
 from custom.system.errors import UserError
 from custom.system.files import atomic_file
 
@@ -39,8 +39,8 @@ def draw(run: Run) -> Figure:
 
     :raises UserError: no game was finished yet, or a file of the run is damaged
     """
-    games, evaluated = training_games(run), evaluations(run)
-    if games.empty and evaluated is None:
+    games, evaluated = finished_games(run), evaluations(run)
+    if not games["score"].size and evaluated is None:
         raise UserError(f"RUN {run.path}: no game was finished yet; there is nothing to plot")
     figure = Figure(figsize=(9, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
@@ -56,14 +56,14 @@ def draw(run: Run) -> Figure:
     return figure
 
 
-def _draw_training(axes: Axes, games: pd.DataFrame) -> None:
-    if games.empty:
+def _draw_training(axes: Axes, games: dict[str, FloatArray]) -> None:
+    frames, scores = games["frames"] / 1e6, games["score"]
+    if not scores.size:
         return
-    frames = games["frames"] / 1e6
-    axes.plot(frames, games["score"], ".", ms=4, color="tab:blue", alpha=0.3, label="one game")
-    window = min(SMOOTH_GAMES, len(games) // 5)
+    axes.plot(frames, scores, ".", ms=4, color="tab:blue", alpha=0.3, label="one game")
+    window = min(SMOOTH_GAMES, len(scores) // 5)
     if window > 1:
-        smooth = games["score"].rolling(window, min_periods=window // 2).mean()
+        smooth = pd.Series(scores).rolling(window, min_periods=window // 2).mean()
         label = f"training, mean of {window} games"
         axes.plot(frames, smooth, color="tab:blue", lw=1.8, label=label)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from custom.runs.folder import Run, open_runs
-from custom.runs.metrics import evaluations, training_games
+from custom.runs.metrics import evaluations, finished_games
 from custom.system.errors import UserError
 
 HEAD = ("run", "seed", "steps", "last score", "best", "state")
@@ -68,11 +68,11 @@ def line_of(run: Run) -> Line:
 
     :raises UserError: a file in it is damaged
     """
-    games, evaluated = training_games(run), evaluations(run)
+    games, evaluated = finished_games(run), evaluations(run)
     try:
         steps = int(run.facts.get("steps", 0))
-        if not games.empty:
-            steps = max(steps, int(games["steps"].iloc[-1]))
+        if games["steps"].size:
+            steps = max(steps, int(games["steps"][-1]))
         if evaluated is None or not evaluated["results"].size:
             return Line(run, state_of(run), steps, None, None)
         means = evaluated["results"].mean(axis=1)

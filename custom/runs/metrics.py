@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import csv
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
 from custom.runs.folder import EVALUATIONS_FILE, GAMES_FILE, Run
 from custom.system.errors import UserError
 
+FloatArray = npt.NDArray[np.float64]
 
-def training_games(run: Run) -> pd.DataFrame:
-    """Steps, frames and raw score of every finished game of the training.
+
+def finished_games(run: Run) -> dict[str, FloatArray]:
+    """Steps, frames and raw score of every finished game of the training, (games,) each.
 
     Empty without the file, which the zoo's agents from the Hub do not have.
 
     :raises UserError: the file is damaged
     """
-    file, columns = run.path / GAMES_FILE, ["steps", "frames", "score"]
+    file, columns = run.path / GAMES_FILE, ("steps", "frames", "score")
     try:
-        if not file.is_file() or not file.stat().st_size:
-            return pd.DataFrame(columns=columns, dtype=float)
-        return pd.read_csv(file)[columns].astype(float)
-    except (OSError, ValueError, KeyError) as error:
+        rows = []
+        if file.is_file():
+            with file.open(newline="") as opened:
+                games = csv.DictReader(opened)
+                if missing := set(columns) - set(games.fieldnames or columns):
+                    raise ValueError(f"it has no {min(missing)}")
+                rows = [[float(game[name]) for name in columns] for game in games]
+        values = np.array(rows, dtype=float).reshape(-1, len(columns))
+        if not np.isfinite(values).all():
+            raise ValueError("a number is not finite")
+        return dict(zip(columns, values.T, strict=True))
+    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise UserError(f"{file}: cannot be read ({error})") from None
 
 
