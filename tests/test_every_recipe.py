@@ -42,6 +42,11 @@ DIFFERENCES = {  # from which recipe, in which values
         | ONE_GAME,
     ),
     "best": ("dqn", {"policy", "n_steps", "prioritized_replay"} | RAINBOWS_ADAM | MUNCHAUSEN),
+    "c51": (
+        "dqn",
+        {"policy", "policy_kwargs", "learning_rate", "learning_starts", "target_update_interval"}
+        | {"max_grad_norm"},
+    ),
     "dqn-course": ("dqn", {"buffer_size", "n_timesteps", "exploration_fraction"} | ONE_GAME),
     "double_dqn-course": ("dqn-course", {"double_q"}),
     "dqn-rmsprop-plain": ("dqn-rmsprop", {"policy_kwargs"}),
@@ -55,6 +60,7 @@ DENSE = {  # what is not here is Nature's, with a value for each of six actions
     "impala_dqn": [IMPALA_512, (512, 6)],
     "qrdqn": [NATURE, (512, 200 * 6)],
     "qrdqn-impala": [IMPALA_512, (512, 200 * 6)],
+    "c51": [NATURE, (512, 51 * 6)],
     "rainbow": [NATURE, (512, 51), NATURE, (512, 51 * 6)],
     "best": [IMPALA_512, (512, 51 * 6)],
     "dqn-keras": [(64 * 10 * 9, 512), (512, 6)],

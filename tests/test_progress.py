@@ -37,7 +37,7 @@ class Clock:
 
 def test_the_warm_up_tells_no_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Clock(monkeypatch)
-    assert "500 steps/s, warm-up, epsilon 1.00" in run.play(1000, rate=500)
+    assert "500 steps/s, 0.00 core-hours, warm-up, epsilon 1.00" in run.play(1000, rate=500)
 
 
 def test_the_time_left_is_of_steps_that_learn_and_of_evaluations(
@@ -46,7 +46,9 @@ def test_the_time_left_is_of_steps_that_learn_and_of_evaluations(
     run = Clock(monkeypatch)
     run.play(1000, rate=500)
     line = run.play(1000, rate=50)
-    assert "50 steps/s, 4 min left, epsilon 0.50" in line  # 8,000 steps / 50 + 60 seconds
+    assert (
+        "50 steps/s, 0.00 core-hours, 4 min left, epsilon 0.50" in line
+    )  # 8,000 steps / 50 + 60 seconds
 
 
 def test_an_evaluation_is_not_counted_as_slow_training(monkeypatch: pytest.MonkeyPatch) -> None:

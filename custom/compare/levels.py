@@ -68,8 +68,10 @@ def clock(column: Column) -> dict[str, Any]:
     """How long the trainings took, evaluations included, and on what machines."""
     timed = [(run.budget, run.seconds) for run in column.runs if run.seconds]
     speeds = [budget / seconds for budget, seconds in timed]
+    core_hours = [run.core_hours for run in column.runs if run.core_hours is not None]
     return {
         "seconds": float(np.median([seconds for _, seconds in timed])) if timed else None,
+        "core_hours": float(np.median(core_hours)) if core_hours else None,
         "frames_per_second": float(np.median(speeds)) if timed else None,
         "hardware": sorted({run.made_with.get("machine", "unknown") for run in column.runs}),
     }

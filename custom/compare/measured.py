@@ -36,6 +36,7 @@ class Measured:
     :param started: ISO 8601; of two runs with one seed the later counts
     :param made_with: revision, versions and machine, which may differ within a column
     :param seconds: duration of the training; None: unknown
+    :param core_hours: CPU hours of its process without evaluations; None: unknown
     :param video: of the agent
     :param baselines: result of `make baselines` for the game and recipe
     """
@@ -56,6 +57,7 @@ class Measured:
     started: str = ""
     made_with: dict[str, str] = field(default_factory=dict)
     seconds: float | None = None
+    core_hours: float | None = None
     video: Path | None = None
     baselines: dict[str, Any] | None = None
 
@@ -135,5 +137,12 @@ def _from_facts(
         started=str(facts.get("started", "")),
         made_with={name: str(value) for name, value in made_with.items()},
         seconds=None if seconds is None else float(seconds),
+        core_hours=_core_hours(facts),
         **more,
     )
+
+
+def _core_hours(facts: dict[str, Any]) -> float | None:
+    if "cpu_seconds" not in facts or "evaluation_cpu_seconds" not in facts:
+        return None
+    return (float(facts["cpu_seconds"]) - float(facts["evaluation_cpu_seconds"])) / 3600

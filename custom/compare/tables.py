@@ -184,6 +184,7 @@ def _costs(game: Data) -> Table:
         [
             column["label"],
             time(column["clock"]["seconds"]),
+            _number(column["clock"]["core_hours"], 2),
             _number(column["clock"]["frames_per_second"]),
             ", ".join(column["clock"]["hardware"]),
             *map(cell, column["levels"]),
@@ -192,10 +193,13 @@ def _costs(game: Data) -> Table:
     ]
     levels = [f"{level['label']} ({_number(level['score'])})" for level in game["levels"]]
     note = (
-        "Times include evaluations; compare only those of one machine. For each level: frames and"
-        " time until the first evaluation at it, median over the runs; in brackets: runs that did."
+        "Times include evaluations; compare only those of one machine. Core-hours: CPU time of the"
+        " training's process without evaluations; processes that play games are not counted. For"
+        " each level: frames and time until the first evaluation at it, median over the runs; in"
+        " brackets: runs that did."
     )
-    return Table("Cost", ["recipe", "training", "frames/s", "machine", *levels], rows, note)
+    head = ["recipe", "training", "core-hours", "frames/s", "machine", *levels]
+    return Table("Cost", head, rows, note)
 
 
 def _over_games(over_games: Data) -> Table:
@@ -213,11 +217,11 @@ def _over_games(over_games: Data) -> Table:
     return Table("Human-normalised scores", head, rows, note)
 
 
-def _number(value: float | None) -> str:
+def _number(value: float | None, digits: int = 1) -> str:
     if value is None:
         return "-"
-    rounded = round(value, 1) + 0.0  # no -0.0
-    return f"{rounded:,.1f}" if abs(rounded) < 10_000 else f"{rounded:,.0f}"
+    rounded = round(value, digits) + 0.0  # no -0.0
+    return f"{rounded:,.{digits}f}" if abs(rounded) < 10_000 else f"{rounded:,.0f}"
 
 
 def _interval(ends: list[float] | None, form: str = "{:,.1f}") -> str:

@@ -21,7 +21,8 @@ from custom.system.console import say
 from custom.tracking.session import Session
 from custom.tracking.wish import Tracking
 
-AT_THE_END = ("state", "steps", "wall_clock_seconds")  # of run.json: known only at the end
+TIMES = ("wall_clock_seconds", "cpu_seconds", "evaluation_cpu_seconds")
+AT_THE_END = ("state", "steps", *TIMES)  # of run.json: known only at the end
 NOT_CONFIG = ("packages", "wandb", *AT_THE_END)
 LOGGED = (bool, int, float, str, list, np.generic)  # W&B takes these as they are
 

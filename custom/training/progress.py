@@ -24,7 +24,7 @@ WINDOW = 60.0  # seconds over which steps/s are taken
 
 
 class Progress(BaseCallback):
-    """Steps, steps/s, time left, epsilon, mean score of the last 100 games, best evaluation.
+    """Steps, steps/s, core-hours, time left, epsilon, mean of the last 100 games, best evaluation.
 
     Steps/s are those of playing and learning. The time left includes the evaluations to come; in
     the warm-up, whose steps are far cheaper, it is not known.
@@ -100,8 +100,8 @@ class Progress(BaseCallback):
             seconds = (self.total - self.num_timesteps) / max(rate, 1e-9)
             left = f"{duration(seconds + self.evaluation.seconds_to_come(self.total))} left"
         return (
-            f"{rate:.0f} steps/s, {left}, epsilon {epsilon:.2f}, last {len(scores)} games: {mean},"
-            f" best eval {shown_best}"
+            f"{rate:.0f} steps/s, {self._clock.core_hours:.2f} core-hours, {left},"
+            f" epsilon {epsilon:.2f}, last {len(scores)} games: {mean}, best eval {shown_best}"
         )
 
     def _warm(self) -> bool:

@@ -38,6 +38,11 @@ class Clock:
         """Seconds of wall-clock without evaluations."""
         return float(self.spent[0] - self.evaluating[0])
 
+    @property
+    def core_hours(self) -> float:
+        """CPU hours without evaluations."""
+        return float(self.spent[1] - self.evaluating[1]) / 3600
+
     @contextmanager
     def evaluation(self) -> Iterator[None]:
         """Counts the time in its body as evaluation."""
