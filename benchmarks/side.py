@@ -7,6 +7,7 @@ callback, as any user's may.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -130,6 +131,7 @@ def zoo(game: str, values: dict[str, Any], seed: int, **_: Any) -> None:
 def ours(game: str, values: dict[str, Any], seed: int, engine: dict[str, Any]) -> None:
     """As `make train`, with its callbacks, without evaluations within the measured time."""
     from custom.learner.engine import Engine
+    from custom.learner.update import Update
     from custom.recipe.games import find_game
     from custom.recipe.recipe import load_recipe
     from custom.training.prepare import prepare
@@ -140,6 +142,8 @@ def ours(game: str, values: dict[str, Any], seed: int, engine: dict[str, Any]) -
         recipe = load_recipe(str(file), found)
         logs, never = file.parent / "logs", 10**12
         settings = Settings(seed, logs, eval_freq=never, save_freq=never, engine=Engine(**engine))
+        if os.environ.get("EAGER"):  # for the comparison with captured updates
+            Update.capture = lambda *_: None  # type: ignore[method-assign]
         training = prepare(recipe, found, settings)
         training.model.learn(recipe.n_timesteps, [*training.callbacks, Clock()])
 

@@ -1,0 +1,142 @@
+"""What a GPU has to show, in parts that can be run one after another, each within its minutes.
+
+    python -m benchmarks.gpu --minutes 9        # the parts that are left, as far as the time goes
+    python -m benchmarks.gpu --small            # every part with tiny figures, also without a GPU
+
+Each part writes ``gpu-PART.json`` and is not repeated where that file exists; `train` resumes its
+run each time until it is finished. ``--small`` writes into a temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch as th
+
+from benchmarks.throughput import RECIPE, hardware, run
+from custom.runs.folder import open_run
+from custom.runs.metrics import evaluations
+
+ROOT = Path(__file__).resolve().parents[1]
+TESTS = ("tests/test_dqn.py", "tests/test_optimizers.py", "tests/test_graphs.py")
+ENVS = (1, 16, 64)
+LEAST = 60.0  # seconds that a part needs at least
+MILLIONS = 12.5  # steps of the long run: 50M frames
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is done.
+
+    :param steps: of a run whose speed is measured
+    :param budget: of the long run, in steps
+    :param end: in seconds of `time.monotonic`
+    """
+
+    steps: int
+    pairs: int
+    budget: int
+    end: float
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self.end - time.monotonic()
+
+
+def tests(plan: Plan, _: Path) -> dict[str, Any]:
+    """The tests that need a GPU, with those beside them."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=max(plan.left, 1)
+    )
+    return {"status": done.returncode, "summary": done.stdout.splitlines()[-1:]}
+
+
+def capture(plan: Plan, _: Path) -> dict[str, Any]:
+    """Captured and eager updates, in turn: steps a second."""
+    sides = [_speed(plan, 1, EAGER=eager) for _ in range(plan.pairs) for eager in ("", "1")]
+    return {"captured": sides[::2], "eager": sides[1::2]}
+
+
+def throughput(plan: Plan, _: Path) -> dict[str, Any]:
+    """This project with 1, 16 and 64 games beside the zoo with one; peak memory, too."""
+    result: dict[str, Any] = {"zoo": [], **{str(n): [] for n in ENVS}}
+    for _pair in range(plan.pairs):
+        result["zoo"].append(_speed(plan, 1, side="zoo"))
+        for n_envs in ENVS:
+            result[str(n_envs)].append(_speed(plan, n_envs))
+    return result
+
+
+def _speed(plan: Plan, n_envs: int, side: str = "ours", **environment: str) -> dict[str, Any]:
+    warm_up = min(1000, plan.steps // 4)
+    decay = {"learning_starts": warm_up, "exploration_fraction": warm_up / plan.steps}
+    values = {**RECIPE, **decay, "n_timesteps": plan.steps}
+    arguments = {"game": "SpaceInvaders", "values": values, "seed": 0, "profile": False}
+    return run(side, {**arguments, "engine": {"n_envs": n_envs}}, **environment)
+
+
+def train(plan: Plan, folder: Path) -> dict[str, Any] | None:
+    """50M frames of Space Invaders with `dqn-rmsprop`, as far as the time goes; None: not yet."""
+    flags = f"--game SpaceInvaders --recipe dqn-rmsprop --steps {plan.budget} --seed 1"
+    logs = folder / "gpu-logs"
+    existing = sorted(logs.glob("*/*/*/run.json"))
+    if existing:
+        arguments = ["scripts.resume", "--run", str(existing[0].parent)]
+    else:
+        arguments = ["scripts.train", *flags.split(), "--logs", str(logs), "--save-state"]
+    process = subprocess.Popen([sys.executable, "-m", *arguments, "--no-report"], cwd=ROOT)
+    try:
+        process.wait(max(plan.left - LEAST, 1))
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)  # it saves its state
+        process.wait()
+    finished = open_run(next(logs.glob("*/*/*/run.json")).parent)
+    if finished.facts["state"] != "finished":
+        return None
+    evaluated = evaluations(finished) or {}
+    curves = {name: values.tolist() for name, values in evaluated.items()}
+    return {"run": finished.facts, **curves}
+
+
+PARTS = {"tests": tests, "capture": capture, "throughput": throughput, "train": train}
+
+
+def main() -> None:
+    """Run the parts that are left."""
+    flags = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__)
+    flags.add_argument("--minutes", type=float, default=9.0)
+    flags.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
+    flags.add_argument("--small", action="store_true")
+    args = flags.parse_args()
+    if not (args.small or th.cuda.is_available()):
+        sys.exit("error: PyTorch sees no GPU here; --small tries every part without one")
+    os.environ.setdefault("OMP_NUM_THREADS", str(th.get_num_threads()))
+    end = time.monotonic() + 60 * args.minutes
+    plan = Plan(20_000, 3, int(MILLIONS * 1e6), end)
+    if args.small:
+        plan, args.out = Plan(400, 1, 800, end), Path(tempfile.mkdtemp())
+    for name, part in PARTS.items():
+        file = args.out / f"gpu-{name}.json"
+        if file.exists() or plan.left < LEAST:
+            print(f"{name}: {'done' if file.exists() else 'not enough time is left'}")
+            continue
+        result = part(plan, args.out)
+        if result is not None:
+            file.write_text(json.dumps({"hardware": hardware(), **result}, indent=1) + "\n")
+        print(f"{name}: {'not finished yet' if result is None else json.dumps(result)[:300]}")
+
+
+if __name__ == "__main__":
+    main()
