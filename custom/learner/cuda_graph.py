@@ -26,6 +26,7 @@ from collections.abc import Callable, Hashable
 import torch as th
 
 from custom.system.console import say
+from custom.system.errors import one_line
 
 WARM_UPS = 3  # eager calls before the capture
 
@@ -89,7 +90,7 @@ class Captured:
         except Exception as error:  # whatever an operation that cannot be captured raises
             th.cuda.set_stream(current)  # a failed capture may not restore it
             graph.reset()  # or the generator stays registered, and eager noise fails
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)[:200]
             say(f"the {self._name} is not captured as a CUDA graph ({reason}); it runs eagerly")
             return None
         return graph

@@ -29,7 +29,7 @@ from custom.replay.memory import check_replay, replay_size
 from custom.runs.folder import Run, claim_folder
 from custom.runs.provenance import provenance
 from custom.runs.zoo_files import write_zoo_files
-from custom.system.errors import UserError
+from custom.system.errors import UserError, one_line
 from custom.system.files import atomic_file, write_json
 from custom.tracking.callback import Tracker
 from custom.training.callbacks import Checkpoints, GameRecord, StopOnRequest
@@ -187,7 +187,7 @@ def _one_game(recipe: Recipe, game: Game, settings: Settings) -> VecEnv:
         make_games(game, recipe.hyperparams, 1, settings.seed).close()  # as in evaluations
         return training_games(game, recipe.hyperparams, 1, settings.seed, workers=1)
     except Exception as error:  # whatever wrappers and the emulator raise
-        text = _said(error)
+        text = one_line(error)
         key = "env_kwargs" if "game mode" in text or "difficulty" in text else "env_wrapper"
         raise _refused(recipe, game, key, text) from error
 
@@ -215,7 +215,7 @@ def try_out(
         raise
     except Exception as error:  # whatever SB3 and PyTorch raise
         key = next((key for key, others in _without_one(values) if _succeeds(learn, others)), "")
-        raise _refused(recipe, game, key or "these values", _said(error)) from error
+        raise _refused(recipe, game, key or "these values", one_line(error)) from error
 
 
 def _without_one(values: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -240,10 +240,6 @@ def _succeeds(learn: Callable[[dict[str, Any]], None], values: dict[str, Any]) -
 def _refused(recipe: Recipe, game: Game, key: str, text: str) -> UserError:
     named = text if text.startswith(key) else f"{key}: {text}"
     return UserError(f"{recipe.file}: {game.env_id}: {named}")
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _facts(recipe: Recipe, game: Game, settings: Settings) -> dict[str, Any]:

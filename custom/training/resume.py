@@ -13,7 +13,7 @@ from custom.runs.folder import BEST, Run, open_run
 from custom.runs.listing import state_of
 from custom.runs.provenance import provenance, versions_of
 from custom.system.console import say
-from custom.system.errors import StateError, UserError
+from custom.system.errors import StateError, UserError, one_line
 from custom.system.files import copy_file, is_there, restore
 from custom.training.callbacks import GameRecord, PeriodicCallback
 from custom.training.prepare import Training, assembled, make_model
@@ -139,8 +139,7 @@ def _load(run: Run, lock: IO[str], settings: Settings) -> Training:
 
 
 def _refusal(run: Run, error: BaseException) -> str:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return f"RUN {run.saved_state}: cannot be resumed ({reason[:300]})"
+    return f"RUN {run.saved_state}: cannot be resumed ({one_line(error)[:300]})"
 
 
 def _rewind(training: Training) -> None:

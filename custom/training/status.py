@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -72,17 +73,17 @@ class Clock:
         }
 
 
+@dataclass
 class Status:
     """Shared by the callbacks of one training.
 
-    :param clock: None: a new one. `evaluation_cut_short` is true if a requested stop ended the last
-        evaluation early
+    :param stop_requested: the training is to end
+    :param evaluation_cut_short: a requested stop ended the last evaluation early
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
-        self.clock = clock or Clock()
-        self.stop_requested = False
-        self.evaluation_cut_short = False
+    clock: Clock = field(default_factory=Clock)
+    stop_requested: bool = False
+    evaluation_cut_short: bool = False
 
     def request_stop(self) -> None:
         """End the training after the current step, or after the rollout if its state is saved."""

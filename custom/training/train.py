@@ -10,7 +10,7 @@ from custom.runs.agents import save_agent
 from custom.runs.folder import Run
 from custom.runs.provenance import now
 from custom.system.console import say
-from custom.system.errors import UserError
+from custom.system.errors import UserError, one_line
 from custom.system.files import is_there, remove
 from custom.system.signals import SIGNAL_STATUS, end_on_signals, interrupted, stopping_on_signals
 from custom.training.callbacks import StopTraining
@@ -101,7 +101,7 @@ def _record_error(training: Training, error: BaseException) -> None:
     with contextlib.suppress(Exception):
         _end_callbacks(training)
     with contextlib.suppress(OSError):
-        _record(training, "failed", error=" ".join(str(error).split()))
+        _record(training, "failed", error=one_line(error))
 
 
 def _record(training: Training, state: str, **facts: str) -> None:
@@ -155,5 +155,4 @@ def _try(part: Callable[[], None]) -> None:
     try:
         part()
     except Exception as error:  # the run stays finished without a film
-        reason = " ".join(str(error).split())
-        say(f"{part.__name__} failed ({reason}); make {part.__name__} does it later")
+        say(f"{part.__name__} failed ({one_line(error)}); make {part.__name__} does it later")
