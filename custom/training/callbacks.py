@@ -42,17 +42,14 @@ class PeriodicCallback(BaseCallback):
             return True
         self._next = (self.num_timesteps // self.freq + 1) * self.freq
         try:
-            return self.on_period()
+            self.on_period()
         except OSError as error:  # a full disk may have room again the next time
             name = type(self).__name__
             say(f"step {self.num_timesteps:,}: {name} failed: {error}; the training continues")
-            return True
+        return True
 
-    def on_period(self) -> bool:
-        """To be overridden.
-
-        :return: False ends the training
-        """
+    def on_period(self) -> None:
+        """To be overridden."""
         raise NotImplementedError
 
 
@@ -133,12 +130,11 @@ class Checkpoints(PeriodicCallback):
         self.run = run
         self.keep = keep
 
-    def on_period(self) -> bool:
+    def on_period(self) -> None:
         """Save a checkpoint, then delete the oldest ones."""
         save_agent(self.model, self.run.path / f"rl_model_{self.num_timesteps}_steps.zip")
         for old in self.run.checkpoints()[: -self.keep]:
             old.unlink()
-        return True
 
     def rewind(self, steps: int) -> None:
         """Continue from an earlier step; later checkpoints are deleted."""

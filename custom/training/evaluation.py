@@ -92,11 +92,10 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         self._evaluations: list[tuple[int, Scores, float]] = []
         self._held_out: HeldOutStates | None = None
 
-    def on_period(self) -> bool:
+    def on_period(self) -> None:
         """Evaluate, and save the agent if it is the best so far."""
         with self.status.clock.evaluation():
             self._evaluate()
-        return True
 
     def _evaluate(self) -> None:
         if self._held_out is None:

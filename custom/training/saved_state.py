@@ -66,10 +66,9 @@ class StateSaver(PeriodicCallback):
         self._random = random
         self._is_due = False
 
-    def on_period(self) -> bool:
+    def on_period(self) -> None:
         """Save at the start of the next rollout; this one is not complete."""
         self._is_due = True
-        return True
 
     def _on_rollout_start(self) -> None:
         stop = self.status.stop_requested
