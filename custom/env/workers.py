@@ -87,7 +87,7 @@ class WorkerVecEnv(VecEnv):
             with suppress(OSError):  # it has died, which `_answer` reports
                 pipe.send((function, *(values[i] for values in arguments)))
             self._unread.append(i)
-        answers = [_outcome(function, self._local, *(values[0] for values in arguments))]
+        answers = [_result_or_error(function, self._local, *(values[0] for values in arguments))]
         answers += [self._answer(i) for i in list(self._unread)]
         for answer in answers:
             if isinstance(answer, Exception):
@@ -138,7 +138,9 @@ class WorkerVecEnv(VecEnv):
         self.reset_infos = [info for _, infos in answers for info in infos]
         return np.concatenate([obs for obs, _ in answers])
 
-    def _of_games(self, method: str, indices: VecEnvIndices, *arguments: Any, **named: Any) -> Any:
+    def _call_method(
+        self, method: str, indices: VecEnvIndices, *arguments: Any, **named: Any
+    ) -> Any:
         """Call a method of `DummyVecEnv` for some games.
 
         :param indices: of the games; None: all
@@ -157,23 +159,23 @@ class WorkerVecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """As `DummyVecEnv`'s."""
-        return list(self._of_games("get_attr", indices, attr_name))
+        return list(self._call_method("get_attr", indices, attr_name))
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """As `DummyVecEnv`'s."""
-        self._of_games("set_attr", indices, attr_name, value)
+        self._call_method("set_attr", indices, attr_name, value)
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
     ) -> list[Any]:
         """As `DummyVecEnv`'s."""
-        return list(self._of_games("env_method", indices, method_name, *method_args, **kwargs))
+        return list(self._call_method("env_method", indices, method_name, *method_args, **kwargs))
 
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
         """As `DummyVecEnv`'s."""
-        return list(self._of_games("env_is_wrapped", indices, wrapper_class))
+        return list(self._call_method("env_is_wrapped", indices, wrapper_class))
 
     def close(self) -> None:
         """Close the games and end the processes; a second call does nothing."""
@@ -213,15 +215,15 @@ def _close(pipes: list[Connection]) -> None:
 
 def _serve(pipe: Connection, games: CloudpickleWrapper) -> None:
     """Main function of a worker process: make its games, answer calls until the pipe is closed."""
-    env = _outcome(DummyVecEnv, games.var)
+    env = _result_or_error(DummyVecEnv, games.var)
     with suppress(EOFError, OSError):
         while True:
             function, *arguments = pipe.recv()
             has_games = not isinstance(env, Exception)
-            pipe.send(_outcome(function, env, *arguments) if has_games else env)
+            pipe.send(_result_or_error(function, env, *arguments) if has_games else env)
 
 
-def _outcome(function: Callable[..., Any], *arguments: Any) -> Any:
+def _result_or_error(function: Callable[..., Any], *arguments: Any) -> Any:
     """The result of a function, or the exception that it raises."""
     try:
         return function(*arguments)

@@ -115,7 +115,7 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         more = reset_num_timesteps, tb_log_name, progress_bar
         return super()._setup_learn(total_timesteps, callback, *more)
 
-    def learn_on(self, total_timesteps: int, callback: MaybeCallback = None) -> None:
+    def continue_learning(self, total_timesteps: int, callback: MaybeCallback = None) -> None:
         """Resume a training in the middle of its episodes, with its counters and log.
 
         :param total_timesteps: the run's budget in steps, including the steps already made

@@ -111,7 +111,7 @@ class Update:
         norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         if not norm.is_cuda:
             self.guard.check_update(self.q_net, q_t, q_tm1, loss, norm)
-        # On a CPU, reading the norm costs nothing and saves multiplying by 1.
+        # On a CPU the norm is read at no cost, to skip a clip that would change nothing.
         if norm.is_cuda or not norm + CLIP_EPSILON <= self.max_grad_norm:
             clip_grads_with_norm_(self._parameters, self.max_grad_norm, norm)
         self.policy.optimizer.step()
@@ -121,6 +121,7 @@ class Update:
         self._sums += th.stack([loss.detach(), norm])
 
     def _batch(self, on_device: bool = False) -> Batch:
+        """A batch from the replay buffer; `on_device` as in `FrameReplayBuffer.batch`."""
         if isinstance(self.replay, FrameReplayBuffer):
             return self.replay.batch(self.batch_size, on_device)
         return Batch(*self.replay.sample(self.batch_size, env=self.vec_normalize))

@@ -121,7 +121,7 @@ class FrameReplayBuffer(ReplayBuffer):
         """The content, by name."""
         return {**self.ring.tensors(), "facts": self.facts}
 
-    def shape(self) -> dict[str, float]:
+    def settings(self) -> dict[str, float]:
         """Settings that have to be equal where saved content is loaded."""
         return {
             "buffer_size": self.buffer_size,

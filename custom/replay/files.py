@@ -24,7 +24,7 @@ def save_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
     with atomic_folder(folder) as partial:
         for name, tensor in buffer.tensors().items():
             _write(tensor[: _rows_in_use(buffer, name, steps)], partial / f"{name}.npy")
-        write_json(partial / "replay.json", {"steps": steps, **buffer.shape()})
+        write_json(partial / "replay.json", {"steps": steps, **buffer.settings()})
 
 
 def load_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
@@ -43,7 +43,7 @@ def load_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
         loaded = {name: th.from_numpy(array) for name, array in files.items()}
     except (FileNotFoundError, ValueError, TypeError, KeyError, EOFError) as error:
         raise ValueError(f"{folder}: is not a saved replay ({error})") from None
-    for key, value in buffer.shape().items():
+    for key, value in buffer.settings().items():
         if saved.get(key) != value:
             raise ValueError(f"{folder}: {key} is {saved.get(key)}, this replay's is {value}")
     for name, new in loaded.items():

@@ -149,9 +149,9 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         priorities = self.tree.priorities().reshape(self.buffer_size, self.n_envs)
         return {**super().tensors(), "priorities": priorities, "largest": self.largest.view(1)}
 
-    def shape(self) -> dict[str, float]:
+    def settings(self) -> dict[str, float]:
         """As `FrameReplayBuffer`'s, with alpha, because priorities have been raised to it."""
-        return {**super().shape(), "alpha": self.alpha}
+        return {**super().settings(), "alpha": self.alpha}
 
     def restart(self) -> None:
         """As `FrameReplayBuffer`'s; also compute the sums."""

@@ -80,7 +80,7 @@ class FrameRing:
         self._ended = ended
         self._end_of = self.end_of.cpu().numpy().copy()
         used = set(self._end_of[self._end_of >= 0].tolist())
-        self._free = [end for end in range(len(self.ends)) if end not in used]
+        self._free = [end for end in range(len(self.ends)) if end not in used]  # rows of `ends`
         self._older = self.older[(self.added - 1) % self.steps].cpu().numpy().copy()
         self._following = self._slot(self.added).cpu().numpy().copy()
         self._last: Array | None = None  # stacks of the newest step without their oldest frame
@@ -129,7 +129,7 @@ class FrameRing:
         """
         is_new = (stacks[:, -1] != self._following).any(axis=1)
         for env in np.flatnonzero(is_new):
-            self._keep_end(int(env))
+            self._store_end(int(env))
             write(self._slot(self.added)[env], stacks[env, -1])
         starts = is_new | self._ended
         if starts.any():
@@ -147,7 +147,7 @@ class FrameRing:
         one_more = np.minimum(self._older + 1, self.frame_stack - 1)
         return np.where(starts, 0, one_more).astype(np.uint8)
 
-    def _keep_end(self, env: int) -> None:
+    def _store_end(self, env: int) -> None:
         """Store the frame that followed an episode's last step in `ends`."""
         if not self._free:
             capacity = len(self.ends)

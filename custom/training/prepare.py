@@ -90,7 +90,8 @@ def prepare(recipe: Recipe, game: Game, settings: Settings) -> Training:
         lock = run.lock()
         write_json(folder / "run.json", run.facts)
         write_zoo_files(run)
-        return assembled(recipe, run, lock, make_model(recipe, run, settings), settings, Status())
+        model = make_model(recipe, run, settings)
+        return make_training(recipe, run, lock, model, settings, Status())
     except BaseException as error:
         _remove(folder)
         if isinstance(error, MemoryError):
@@ -134,7 +135,7 @@ def _device_and_engine(settings: Settings) -> dict[str, Any]:
     return {"device": settings.device, "engine": settings.engine}
 
 
-def assembled(
+def make_training(
     recipe: Recipe,
     run: Run,
     lock: IO[str],
@@ -189,7 +190,7 @@ def _one_game(recipe: Recipe, game: Game, settings: Settings) -> VecEnv:
     except Exception as error:  # whatever wrappers and the emulator raise
         text = one_line(error)
         key = "env_kwargs" if "game mode" in text or "difficulty" in text else "env_wrapper"
-        raise _refused(recipe, game, key, text) from error
+        raise _error_at(recipe, game, key, text) from error
 
 
 def try_out(
@@ -215,7 +216,7 @@ def try_out(
         raise
     except Exception as error:  # whatever SB3 and PyTorch raise
         key = next((key for key, others in _without_one(values) if _succeeds(learn, others)), "")
-        raise _refused(recipe, game, key or "these values", one_line(error)) from error
+        raise _error_at(recipe, game, key or "these values", one_line(error)) from error
 
 
 def _without_one(values: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -237,7 +238,7 @@ def _succeeds(learn: Callable[[dict[str, Any]], None], values: dict[str, Any]) -
     return True
 
 
-def _refused(recipe: Recipe, game: Game, key: str, text: str) -> UserError:
+def _error_at(recipe: Recipe, game: Game, key: str, text: str) -> UserError:
     named = text if text.startswith(key) else f"{key}: {text}"
     return UserError(f"{recipe.file}: {game.env_id}: {named}")
 

@@ -16,7 +16,7 @@ from custom.system.console import say
 from custom.system.errors import StateError, UserError, one_line
 from custom.system.files import copy_file, is_there, restore
 from custom.training.callbacks import GameRecord, PeriodicCallback
-from custom.training.prepare import Training, assembled, make_model
+from custom.training.prepare import Training, make_model, make_training
 from custom.training.saved_state import LEARNER, load_state
 from custom.training.settings import Settings, fitted
 from custom.training.status import Clock, Status
@@ -126,7 +126,7 @@ def _load(run: Run, lock: IO[str], settings: Settings) -> Training:
     try:
         saved = load_state(model, run.saved_state)
         status = Status(Clock(saved["clock"]))
-        training = assembled(recipe, run, lock, model, settings, status, saved["random"])
+        training = make_training(recipe, run, lock, model, settings, status, saved["random"])
         _rewind(training)
         return training
     except Exception as error:  # whatever torch and NumPy raise for damaged files

@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
 from custom.env.workers import WorkerVecEnv
 
-Plain = Any
+Plain = Any  # numbers, texts, tensors, and lists, tuples and dictionaries of them
 
 
 def games_state(env: VecEnv) -> Plain:

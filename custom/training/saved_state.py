@@ -126,7 +126,7 @@ def save_state(model: AtariOffPolicy, folder: Path, best: Path, clock: dict[str,
 
 
 def load_state(model: AtariOffPolicy, folder: Path) -> dict[str, Plain]:
-    """Load a saved state into a new model of the same recipe; `learn_on` continues from there.
+    """Load a saved state into a new model of the same recipe, for `continue_learning`.
 
     :return: all that was saved
     :raises OSError: a file cannot be read

@@ -58,7 +58,7 @@ def _learn(training: Training) -> None:
     try:
         with contextlib.suppress(StopTraining):
             if model.num_timesteps:
-                model.learn_on(total, list(training.callbacks))
+                model.continue_learning(total, list(training.callbacks))
             else:
                 model.learn(total, list(training.callbacks))
     finally:
