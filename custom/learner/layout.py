@@ -36,7 +36,7 @@ class Inputs:
             return th.empty(shape, dtype=kind, device=device, memory_format=th.channels_last)
 
         self._buffers = [empty(dtype) for _ in range(buffers)]
-        # On a CPU, OpenCV interleaves channels several times faster than PyTorch.
+        # On a CPU, OpenCV interleaves channels faster than PyTorch.
         use_opencv = device.type == "cpu" and space.dtype == np.uint8
         self._bytes = empty(th.uint8) if use_opencv else None
 

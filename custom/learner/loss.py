@@ -106,16 +106,15 @@ class QuantileLoss:
 
     def target(self, batch: Batch, discount: Discount, q: NextValues) -> th.Tensor:
         """Target quantiles, (B, N)."""
-        mean = self.distribution  # called, it returns action values
-        quantiles_t = self.distribution.distributions(q.target_t)
+        quantiles_t = self.distribution.distributions(q.target_t)  # (B, N, A)
         if self.munchausen is not None:
             assert q.target_tm1 is not None
-            rewards = self.munchausen.rewards(batch, mean(q.target_tm1))
-            soft = soft_quantiles(quantiles_t, mean(q.target_t), self.munchausen.temperature)
+            rewards = self.munchausen.rewards(batch, self.distribution(q.target_tm1))
+            q_t = self.distribution(q.target_t)
+            soft = soft_quantiles(quantiles_t, q_t, self.munchausen.temperature)
             return target_quantiles(rewards, batch.dones, soft, discount)
-        best = mean(q.chooser_t).argmax(dim=1, keepdim=True)
-        chosen = of_actions(quantiles_t, best)
-        return target_quantiles(batch.rewards, batch.dones, chosen, discount)
+        best = self.distribution(q.chooser_t).argmax(dim=1, keepdim=True)
+        return target_quantiles(batch.rewards, batch.dones, of_actions(quantiles_t, best), discount)
 
     def __call__(self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Losses:
         """Quantile Huber losses, also as errors; `q_tm1` is (B, N * A)."""
@@ -134,12 +133,11 @@ class CategoricalLoss:
 
     def target(self, batch: Batch, discount: Discount, q: NextValues) -> th.Tensor:
         """Target probabilities of the atoms, (B, N)."""
-        mean = self.distribution  # called, it returns action values
         atoms = self.distribution.atoms
-        best = mean(q.chooser_t).argmax(dim=1, keepdim=True)
-        chosen = of_actions(self.distribution.distributions(q.target_t).softmax(dim=1), best)
+        best = self.distribution(q.chooser_t).argmax(dim=1, keepdim=True)
+        probabilities = self.distribution.distributions(q.target_t).softmax(dim=1)  # (B, N, A)
         positions = target_quantiles(batch.rewards, batch.dones, atoms[None], discount)
-        return project(chosen, positions, atoms)
+        return project(of_actions(probabilities, best), positions, atoms)
 
     def __call__(self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Losses:
         """KL divergences, also as errors; `q_tm1` is (B, N * A)."""

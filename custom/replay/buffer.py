@@ -200,10 +200,10 @@ class FrameReplayBuffer(ReplayBuffer):
         return None
 
     def update_priorities(self, places: Places, errors: th.Tensor) -> None:
-        """Set the priorities of a batch by its errors, (B,); here there are none."""
+        """Set the priorities of a batch by its errors, (B,); does nothing without priorities."""
 
     def prepare(self) -> None:
-        """Make priorities of new steps; call it before `draw_on_device`; here there are none."""
+        """Call it before `draw_on_device`; does nothing without priorities."""
 
     def draw(self, batch_size: int) -> Places:
         """Uniform places, with the same calls of NumPy's generator as SB3's `ReplayBuffer`."""

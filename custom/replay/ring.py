@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch as th
 
 Array = npt.NDArray[Any]
-STEPS_PER_END = 64  # rows of `ends` for longer episodes; shorter ones double them
+STEPS_PER_END = 64  # `ends` has a row for so many steps, and doubles when full
 
 
 def zeros(storage: th.device, *shape: int, dtype: Any = np.uint8) -> th.Tensor:

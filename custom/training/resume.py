@@ -35,8 +35,8 @@ def resume(run: Run, device: str = "auto", threads: int | None = None) -> Traini
     Games, evaluations and agents that are newer than the saved state are deleted.
 
     :param run: trained with `Settings.save_state`
-    :param threads: CPU threads of PyTorch; None: as before. With another number, results differ in
-        the last bits from a run that was not interrupted: sums are rounded in another order
+    :param threads: CPU threads of PyTorch; None: as before. With another number, sums are rounded
+        in another order: the run is not bit for bit the one without interruption
     :raises StateError: the state is damaged
     :raises UserError: the run is finished, is being trained or has no state, or the machine fails
     """
@@ -61,11 +61,11 @@ def resume(run: Run, device: str = "auto", threads: int | None = None) -> Traini
     earlier = [first_threads, *(entry.get("threads") for entry in facts.get("resumed", []))]
     if any(number not in (None, threads) for number in earlier):
         say(
-            f"threads: {threads}, the run began with {first_threads}: with another number, results"
-            " differ in the last bits from a run that was not interrupted"
+            f"threads: {threads}, the run began with {first_threads}: with another number, it is"
+            " not bit for bit the run without interruption"
         )
     if versions_of(here["packages"]) != versions_of(facts["packages"]):
-        say("packages have changed since the run began: results may differ in the last bits")
+        say("packages have changed since the run began: it may not be bit for bit the same run")
     here = {**here, "packages": versions_of(here["packages"])}
     del here["command"]  # only the first command is kept: this one has paths of this machine
     entry = {"steps": training.model.num_timesteps, "threads": threads, **here}

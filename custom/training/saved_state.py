@@ -42,7 +42,7 @@ COUNTERS = (
 
 
 class StateSaver(PeriodicCallback):
-    """Saves the state at the rollout after each period, and when a stop was requested.
+    """Saves the state between rollouts: after each period, and when a stop was requested.
 
     A requested stop ends the training here. If it ended an evaluation early, no state is saved: the
     one before that evaluation stays the newest.
