@@ -32,7 +32,7 @@ class Clock:
             self.line.num_timesteps += 1
             self.line.model.num_timesteps += 1
             self.line._mark(self.evaluation.status.clock.trained)
-        return self.line._state()
+        return self.line._text()
 
 
 def test_the_warm_up_tells_no_time_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def test_a_full_disk_is_told_and_training_goes_on(
     model.learn(60, callback=Checkpoints(made.run, 40, keep=1))
     assert model.num_timesteps == 60
     assert (
-        "step 40: Checkpoints not written: [Errno 28] No space left on device; training goes on"
+        "step 40: Checkpoints failed: [Errno 28] No space left on device; the training continues"
         in capsys.readouterr().out
     )
 

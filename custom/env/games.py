@@ -1,4 +1,4 @@
-"""Vectors of games with a recipe's wrappers, in one process or in several."""
+"""Vectorized games with a recipe's wrappers, in one process or in several."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from custom.wrappers import NOOP_MAX
 
 MAX_FRAMES = 108_000  # of a game: 30 minutes at 60 frames per second
 OUR_ENTRY = "custom.env.games:AtariEnv"
-FEWEST_GAMES = 4  # from which on several processes are faster: docs/performance.md
+FEWEST_GAMES = 4  # with fewer, one process is faster: docs/performance.md
 
 
 def evaluation_wrapper(hyperparams: Hyperparams) -> list[dict[str, dict[str, Any]]]:
     """A recipe's wrappers as an evaluation uses them.
 
-    A game starts with 1 to 30 no-ops. A lost life does not end the episode with
-    `DeepMindAtariWrapper`, as in the paper. It does with `AtariWrapper`, which presses FIRE after a
-    life only then: an agent that was trained with it has not learnt to press FIRE.
+    A game starts with 1 to 30 no-ops. With `DeepMindAtariWrapper` the loss of a life does not end
+    the episode, as in the paper. With `AtariWrapper` it does, as in training: that wrapper presses
+    FIRE at the start of an episode only, and its agents have not learnt to press FIRE.
     """
     items = wrapper_items(hyperparams.env_wrapper)
     for path, arguments in items:
@@ -49,12 +49,12 @@ def frame_skip(hyperparams: Hyperparams) -> int:
 
 
 def processes_for(n_envs: int) -> int:
-    """How many processes play so many games: one per PyTorch thread, if that is faster."""
+    """Number of processes for `n_envs` games: one per PyTorch thread, or 1 for few games."""
     return min(th.get_num_threads(), n_envs) if n_envs >= FEWEST_GAMES else 1
 
 
 def processes_of(env: VecEnv | None) -> int:
-    """How many processes play the games of an environment."""
+    """Number of processes that step an environment's games."""
     base = env.unwrapped if env is not None else None
     return len(base.shares) if isinstance(base, WorkerVecEnv) else 1
 
@@ -62,7 +62,7 @@ def processes_of(env: VecEnv | None) -> int:
 def training_games(
     game: Game, hyperparams: Hyperparams, n_envs: int, seed: int, workers: int, **monitor: Any
 ) -> VecEnv:
-    """Games as an agent is trained: `make_games` with the recipe's own wrappers.
+    """Games of a training: `make_games` with the recipe's wrappers.
 
     :param monitor: ``monitor_dir`` and ``monitor_kwargs`` of SB3's `make_vec_env`
     """
@@ -85,15 +85,17 @@ def make_games(
     monitor_dir: Path | None = None,
     monitor_kwargs: dict[str, Any] | None = None,
 ) -> VecEnv:
-    """Several games in parallel, by default as an agent is evaluated.
+    """Vectorized games, by default those of an evaluation.
 
     :param seed: game ``i`` has the seed ``seed + i``
-    :param workers: processes that play, including this one; 0: `processes_for` them
+    :param workers: processes that step the games, including this one; 0: `processes_for` decides
     :param wrappers: of each game; None: `evaluation_wrapper`
     :param render_mode: ``human`` for a window
     :param tap: wraps the bare environment, below all other wrappers
-    :return: observations (n_envs, frame_stack * channels, height, width), rewards as in training;
-        the raw score of a full game is in ``info["episode"]["r"]``
+    :param monitor_dir: folder of SB3's monitor files; None: no files
+    :param monitor_kwargs: arguments of SB3's `Monitor`
+    :return: observations are (n_envs, frame_stack * channels, height, width), uint8; rewards are
+        clipped as the wrappers do; where a game ends, ``info["episode"]["r"]`` is its raw score
     """
     wrap = get_wrapper_class({"env_wrapper": wrappers or evaluation_wrapper(hyperparams)})
     assert wrap is not None
@@ -122,7 +124,7 @@ def make_games(
 def _bare_game(
     game: Game, env_kwargs: dict[str, Any], render_mode: str | None
 ) -> gym.Env[Any, Any]:
-    register_games()  # not yet done in a worker process
+    register_games()  # a worker process has not done so
     return gym.make(game.env_id, **(game.env_kwargs | env_kwargs), render_mode=render_mode)
 
 

@@ -17,12 +17,13 @@ class RepeatFirstFrame(VecFrameStack):
         return self._fill(np.ones(self.num_envs, dtype=bool))
 
     def step_wait(self) -> Any:
-        """As `VecFrameStack`'s, with the stacks of new episodes filled."""
+        """As `VecFrameStack`'s, with the first frame repeated where an episode began."""
         _, rewards, dones, infos = super().step_wait()
         return self._fill(dones), rewards, dones, infos
 
-    def _fill(self, games: Any) -> Any:
+    def _fill(self, starts: Any) -> Any:
+        """Fill stacks with their newest frame where `starts`, (n_envs,), is true."""
         stacks = self.stacked_obs.stacked_obs
         channels = stacks.shape[-1] // self.stacked_obs.n_stack
-        stacks[games] = np.tile(stacks[games][..., -channels:], self.stacked_obs.n_stack)
+        stacks[starts] = np.tile(stacks[starts][..., -channels:], self.stacked_obs.n_stack)
         return stacks

@@ -1,4 +1,4 @@
-"""Games shared out among processes, each of which steps a `DummyVecEnv` with its share.
+"""Games divided among processes; each process steps its share as a `DummyVecEnv`.
 
 SB3's `SubprocVecEnv` needs one process per game, which is slower where there are more games than
 cores (docs/performance.md).
@@ -25,20 +25,19 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 from custom.system.errors import UserError
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # only the main process receives them
-PATIENCE = 60.0  # seconds; a step takes milliseconds, and the start of a game half a second
+PATIENCE = 60.0  # seconds; a step takes milliseconds, making a game half a second
 Games = Sequence[Callable[[], gym.Env[Any, Any]]]
 
 
 class WorkerVecEnv(VecEnv):
-    """Steps games as one `DummyVecEnv` with all of them would; this process steps a share, too.
+    """Returns what one `DummyVecEnv` with all games would; this process steps a share, too.
 
-    Ctrl-C and SIGTERM do not reach the other processes. They end with this one, even if it is
-    killed.
+    Only this process receives Ctrl-C and SIGTERM. The others end with it, even if it is killed.
 
-    :param games: functions that make them
+    :param games: functions that make the games
     :param workers: number of processes including this one, from 2 to the number of games
     :param name: of the game, for errors
-    :raises UserError: from any method: a process has died or hangs
+    :raises UserError: from any method: a process has died or does not answer
     """
 
     def __init__(self, games: Games, workers: int, name: str) -> None:
@@ -46,15 +45,15 @@ class WorkerVecEnv(VecEnv):
         self.shares = np.array_split(np.arange(len(games)), workers)
         self._pipes: list[Connection] = []
         self._processes: list[Any] = []
-        self._unread: list[int] = []  # processes whose answer has not been read
-        # The interpreter's end would wait for processes that wait for their pipe.
+        self._unread: list[int] = []  # processes that owe an answer
+        # At its end Python joins the processes, which wait for their pipes: close these first.
         Finalize(self, _close, (self._pipes,), exitpriority=10)
         try:
             self._start(games)
         except BaseException:
             self._kill()
             raise
-        super().__init__(len(games), self._own.observation_space, self._own.action_space)
+        super().__init__(len(games), self._local.observation_space, self._local.action_space)
 
     def _start(self, games: Games) -> None:
         try:
@@ -72,23 +71,23 @@ class WorkerVecEnv(VecEnv):
                 f"{self._name}: processes for the games cannot be started ({error});"
                 " give --workers 1"
             ) from None
-        self._own = DummyVecEnv([games[i] for i in self.shares[0]])
-        self.metadata = self._own.metadata
-        self.call(attrgetter("num_envs"))  # returns once all games are made, or raises
+        self._local = DummyVecEnv([games[i] for i in self.shares[0]])
+        self.metadata = self._local.metadata
+        self.call(attrgetter("num_envs"))  # waits until all games are made, or raises
 
     def call(self, function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
         """Call a picklable function in each process, with its `DummyVecEnv` as first argument.
 
-        :param arguments: further arguments, each with one value per process
-        :return: its results, one per process
+        :param arguments: further arguments of the function, each with one value per process
+        :return: one result per process
         """
-        for i in list(self._unread):  # of a call that was interrupted, e.g. by Ctrl-C
+        for i in list(self._unread):  # answers to an interrupted call, e.g. by Ctrl-C
             self._answer(i)
         for i, pipe in enumerate(self._pipes, start=1):
             with suppress(OSError):  # it has died, which `_answer` reports
                 pipe.send((function, *(values[i] for values in arguments)))
             self._unread.append(i)
-        answers = [_outcome(function, self._own, *(values[0] for values in arguments))]
+        answers = [_result_or_error(function, self._local, *(values[0] for values in arguments))]
         answers += [self._answer(i) for i in list(self._unread)]
         for answer in answers:
             if isinstance(answer, Exception):
@@ -96,6 +95,7 @@ class WorkerVecEnv(VecEnv):
         return answers
 
     def _answer(self, process: int) -> Any:
+        """Wait for a process's answer; `process` counts from 1, this process is 0."""
         pipe = self._pipes[process - 1]
         try:
             # The second wait is for a process that was suspended (Ctrl-Z) in the first.
@@ -105,9 +105,9 @@ class WorkerVecEnv(VecEnv):
             hangs, answer = False, EOFError
         if hangs or answer is EOFError:
             self._kill()
-            share, what = self.shares[process], "does not answer" if hangs else "has died"
+            share, fault = self.shares[process], "does not answer" if hangs else "has died"
             games = f"games {share[0]} to {share[-1]}" if len(share) > 1 else f"game {share[0]}"
-            raise UserError(f"{self._name}: the process of {games} {what}")
+            raise UserError(f"{self._name}: the process of {games} {fault}")
         self._unread.remove(process)
         return answer
 
@@ -117,7 +117,7 @@ class WorkerVecEnv(VecEnv):
             process.join()
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Keep the actions, (n_envs,), for `step_wait`."""
+        """Store the actions, (n_envs,), for `step_wait`."""
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
@@ -129,7 +129,7 @@ class WorkerVecEnv(VecEnv):
         return np.concatenate(obs), np.concatenate(rewards), np.concatenate(dones), all_infos
 
     def reset(self) -> np.ndarray:
-        """Begin new episodes, with the seeds and options that were set: (n_envs, ...)."""
+        """Start new episodes, with the seeds and options that were set; (n_envs, ...)."""
         seeds = [[self._seeds[i] for i in share] for share in self.shares]
         options = [[self._options[i] for i in share] for share in self.shares]
         answers = self.call(_reset, seeds, options)
@@ -138,8 +138,14 @@ class WorkerVecEnv(VecEnv):
         self.reset_infos = [info for _, infos in answers for info in infos]
         return np.concatenate([obs for obs, _ in answers])
 
-    def _of_games(self, method: str, indices: VecEnvIndices, *arguments: Any, **named: Any) -> Any:
-        """Call a method of `DummyVecEnv` for some games; one result per game."""
+    def _call_method(
+        self, method: str, indices: VecEnvIndices, *arguments: Any, **named: Any
+    ) -> Any:
+        """Call a method of `DummyVecEnv` for some games.
+
+        :param indices: of the games; None: all
+        :return: one result per game, in the order of `indices`
+        """
         chosen = list(self._get_indices(indices))
         parts = [[i for i in chosen if i in share] for share in self.shares]
         calls = [
@@ -153,27 +159,27 @@ class WorkerVecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """As `DummyVecEnv`'s."""
-        return list(self._of_games("get_attr", indices, attr_name))
+        return list(self._call_method("get_attr", indices, attr_name))
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """As `DummyVecEnv`'s."""
-        self._of_games("set_attr", indices, attr_name, value)
+        self._call_method("set_attr", indices, attr_name, value)
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
     ) -> list[Any]:
         """As `DummyVecEnv`'s."""
-        return list(self._of_games("env_method", indices, method_name, *method_args, **kwargs))
+        return list(self._call_method("env_method", indices, method_name, *method_args, **kwargs))
 
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
         """As `DummyVecEnv`'s."""
-        return list(self._of_games("env_is_wrapped", indices, wrapper_class))
+        return list(self._call_method("env_is_wrapped", indices, wrapper_class))
 
     def close(self) -> None:
-        """End the games and the processes; a second call does nothing."""
-        self._own.close()
+        """Close the games and end the processes; a second call does nothing."""
+        self._local.close()
         _close(self._pipes)
         for process in self._processes:
             process.join(PATIENCE)
@@ -188,10 +194,10 @@ def usable_cores() -> int:
 
 
 def _context() -> Any:
-    """A fork server, which imports once what takes seconds, and whose forks ignore `STOPPING`."""
-    # The second is for the main module, which Python imports again in each of the processes.
+    """A fork server: it imports slow modules once, and its forks block the signals `STOPPING`."""
+    # The second module is for the main module, which Python imports again in each process.
     multiprocessing.set_forkserver_preload([__name__, "custom.training.train"])
-    resource_tracker.ensure_running()  # it unblocks signals when it starts, so it has to be first
+    resource_tracker.ensure_running()  # first, because it unblocks signals when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # inherited by all processes
     try:
         forkserver.ensure_running()
@@ -201,24 +207,24 @@ def _context() -> Any:
 
 
 def _close(pipes: list[Connection]) -> None:
-    """Close the pipes; a process whose pipe is closed ends."""
+    """Close the pipes, which ends the processes behind them."""
     for pipe in pipes:
         pipe.close()
     pipes.clear()
 
 
 def _serve(pipe: Connection, games: CloudpickleWrapper) -> None:
-    """The main function of a process: make its games and answer until the pipe is closed."""
-    env = _outcome(DummyVecEnv, games.var)
+    """Main function of a worker process: make its games, answer calls until the pipe is closed."""
+    env = _result_or_error(DummyVecEnv, games.var)
     with suppress(EOFError, OSError):
         while True:
             function, *arguments = pipe.recv()
-            is_made = not isinstance(env, Exception)
-            pipe.send(_outcome(function, env, *arguments) if is_made else env)
+            has_games = not isinstance(env, Exception)
+            pipe.send(_result_or_error(function, env, *arguments) if has_games else env)
 
 
-def _outcome(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns, or the exception that it raises."""
+def _result_or_error(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a function, or the exception that it raises."""
     try:
         return function(*arguments)
     except Exception as error:

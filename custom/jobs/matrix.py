@@ -22,7 +22,7 @@ from custom.system.console import say
 from custom.system.errors import StateError, UserError
 from custom.system.files import lock, remove
 from custom.system.signals import SIGNAL_STATUS
-from custom.training.resume import can_go_on, is_of, saved_at
+from custom.training.resume import can_resume, is_run_of, saved_at
 from custom.training.saved_state import can_be_saved
 from custom.training.settings import Settings, fitted
 
@@ -89,7 +89,7 @@ class Matrix:
         for path in (self.logs / recipe.name / recipe.algo).glob(f"{cell.game.folder_name}_*"):
             with suppress(UserError):  # a damaged run is trained again
                 run = open_run(path)
-                if is_of(run, recipe, settings):
+                if is_run_of(run, recipe, settings):
                     runs.append(run)
         return runs
 
@@ -109,7 +109,7 @@ class Matrix:
 
     def interrupted(self, cell: Cell) -> Run | None:
         """Its interrupted run with the newest saved state."""
-        runs = [run for run in self.runs_of(cell) if can_go_on(run)] if self.save_state else []
+        runs = [run for run in self.runs_of(cell) if can_resume(run)] if self.save_state else []
         return max(runs, key=saved_at, default=None)
 
     def measured(self, runs: list[SomeRun]) -> list[SomeRun]:

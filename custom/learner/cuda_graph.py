@@ -1,22 +1,22 @@
-"""A function of tensors as a captured CUDA graph: one launch instead of hundreds.
+"""Run a function of tensors as a CUDA graph: one launch instead of hundreds.
 
 See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs. A graph repeats kernel
-launches on fixed memory. The hazards, and how each is met:
+launches on fixed memory. What can go wrong, and what prevents it:
 
 - Random numbers: batches and noise are drawn from CUDA's default generator, which
   `torch.cuda.graph` registers with every capture and advances with every replay.
-- Lazily created state: the first calls run eagerly on the stream of the capture, so the optimizer's
-  averages and cuDNN's choices exist before it.
-- Values that the host reads (`item`, `nonzero`, a branch on a tensor): CUDA refuses them during the
-  capture, which then fails as a whole, and the function runs eagerly.
+- Lazily created state: the first `WARM_UPS` calls run eagerly on the capture stream. They create
+  the optimizer's state and let cuDNN choose its algorithms.
+- Values that the host reads (`item`, `nonzero`, a branch on a tensor): the capture fails, and the
+  caller runs the function eagerly from then on.
 - Values that change between replays (learning rate, step counters, beta, size of the replay) are
-  tensors on the device, changed in place. A Python number would keep its value at the capture.
-- Writes into the replay between replays of the graph: they are launched on the same stream, so
-  their order is that of the program.
-- Memory that moves: a tensor that may grow is part of the key; where weights are loaded, the
-  learner makes a new `Captured`.
-- Memory that is freed: what a capture allocates belongs to the graph's pool; what it reads is held
-  by the function. The optimizer's averages may only be replaced by the learner's `set_parameters`.
+  tensors on the device, changed in place. A Python number would stay what it was at the capture.
+- Writes into the replay buffer between two launches of the graph: they are on the same stream, so
+  they run in the order of the program.
+- Memory that moves: the address of a tensor that may grow is the key, and a new key needs a new
+  capture. After weights are loaded, the learner makes a new `Captured`.
+- Memory that is freed: the graph owns what the capture allocates, and the function holds what it
+  reads. Only the learner's `set_parameters` may replace the optimizer's state.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ from collections.abc import Callable, Hashable
 import torch as th
 
 from custom.system.console import say
+from custom.system.errors import one_line
 
 WARM_UPS = 3  # eager calls before the capture
 
 
 class Captured:
-    """Calls a function as a graph, after a few eager calls.
+    """Calls a function eagerly `WARM_UPS` times, then as a CUDA graph.
 
-    :param function: takes and returns nothing
+    :param function: has neither arguments nor a result; works on fixed tensors
     :param name: for the message if the capture fails
     :param device: a GPU
     """
@@ -70,7 +71,7 @@ class Captured:
         return True
 
     def _eagerly(self) -> None:
-        """Run on the stream of the capture, so that memory is allocated as it will be there."""
+        """Run on the capture stream, where lazily created state has to be allocated."""
         if self._stream is None:
             self._stream = th.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         current = th.cuda.current_stream(self._device)
@@ -80,7 +81,7 @@ class Captured:
         current.wait_stream(self._stream)
 
     def _capture(self) -> th.cuda.CUDAGraph | None:
-        """Nothing is computed during a capture, so a failure loses nothing."""
+        """Capture the function without computing anything; None if it cannot be captured."""
         graph = th.cuda.CUDAGraph()
         current = th.cuda.current_stream(self._device)
         try:
@@ -89,7 +90,7 @@ class Captured:
         except Exception as error:  # whatever an operation that cannot be captured raises
             th.cuda.set_stream(current)  # a failed capture may not restore it
             graph.reset()  # or the generator stays registered, and eager noise fails
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)[:200]
             say(f"the {self._name} is not captured as a CUDA graph ({reason}); it runs eagerly")
             return None
         return graph

@@ -1,7 +1,7 @@
-"""SB3's DQN, faster, and with the options of the papers that followed.
+"""SB3's DQN, faster, and with extensions from later papers.
 
-With every option off it is the same algorithm in another memory layout and in fewer calls, except
-that epsilon-greedy exploration is sampled per environment.
+With every option off, the algorithm is SB3's, in another memory layout and in fewer calls. One
+difference: epsilon-greedy exploration is sampled per environment.
 """
 
 from __future__ import annotations
@@ -24,20 +24,24 @@ from custom.noisy import noisy_layers
 from custom.policies import Distribution
 from custom.replay.prioritized import PrioritizedFrameReplayBuffer
 
-LOSS_EVERY = 100  # updates on a GPU between two readings of the loss, which stall it
+LOSS_EVERY = 100  # updates between readings of the loss on a GPU, each of which waits for it
 Array = npt.NDArray[Any]
 
 
 class AtariDQN(AtariOffPolicy, DQN):
-    """DQN on screens (Mnih et al. 2015), with the arguments of SB3's DQN and of `AtariOffPolicy`.
+    """DQN on Atari (Mnih et al. 2015), with the arguments of SB3's DQN and of `AtariOffPolicy`.
 
-    With ``engine=Engine(update="sb3", buffer="sb3")`` and no option it is SB3's, bit for bit.
+    With one environment, no option and ``engine=Engine(update="sb3", buffer="sb3")`` it computes
+    what SB3's does, bit for bit.
 
     :param double_q: the online network chooses the next action (van Hasselt et al. 2016)
     :param loss: ``huber`` or ``mse`` of the TD error; distributions have their own losses
-    :param munchausen_alpha: see `Munchausen`, also for the next two; 0: none
-    :param exploration_decay: above 0, epsilon falls exponentially at this rate per step, from
-        `exploration_initial_eps` towards `exploration_final_eps`, whatever the budget
+    :param munchausen_alpha: scale of the log-policy that is added to the reward; 0: plain DQN
+    :param munchausen_temperature: of the softmax policy, above 0
+    :param munchausen_clip: lower bound of temperature times log-policy, at most 0
+    :param exploration_decay: per step; above 0, epsilon is
+        ``final + (initial - final) * exp(-exploration_decay * steps)``, whatever the budget; 0:
+        SB3's linear schedule
     :raises ValueError: options that exclude each other
     :raises NonFiniteError: from `learn`, before a NaN or infinity reaches the weights; on a GPU up
         to `LOSS_EVERY` updates later
@@ -67,12 +71,12 @@ class AtariDQN(AtariOffPolicy, DQN):
         self._speed_up()
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
-        """As SB3's; updates then use what may have been replaced, such as the replay."""
+        """As SB3's; makes a new `Update`, because the replay buffer may have been replaced."""
         self._update = None
         return super()._setup_learn(*args, **kwargs)
 
     def _speed_up(self) -> None:
-        """Call it after parameters or an optimizer have been replaced."""
+        """Lay out networks and optimizer for speed; call it when either was replaced."""
         self._update = self._actor = None
         self._loss()  # refuses options that exclude each other, before any training
         self._is_noisy = bool(noisy_layers(self.q_net))
@@ -85,8 +89,8 @@ class AtariDQN(AtariOffPolicy, DQN):
             set_up_optimizer(self.policy.optimizer, self.device, captured)
 
     def _loss(self) -> Loss:
-        last = list(self.q_net.q_net)[-1]
-        distribution = last if isinstance(last, Distribution) else None
+        last_layer = list(self.q_net.q_net)[-1]
+        distribution = last_layer if isinstance(last_layer, Distribution) else None
         constants = self.munchausen_alpha, self.munchausen_temperature, self.munchausen_clip
         munchausen = Munchausen(*constants) if self.munchausen_alpha else None
         return make_loss(self.loss, self.double_q, munchausen, distribution)
@@ -94,13 +98,13 @@ class AtariDQN(AtariOffPolicy, DQN):
     def _on_step(self) -> None:
         super()._on_step()
         if self.exploration_decay:
-            first, last = self.exploration_initial_eps, self.exploration_final_eps
-            share = math.exp(-self.exploration_decay * self.num_timesteps)
-            self.exploration_rate = last + (first - last) * share
+            initial, final = self.exploration_initial_eps, self.exploration_final_eps
+            decay = math.exp(-self.exploration_decay * self.num_timesteps)
+            self.exploration_rate = final + (initial - final) * decay
             self.logger.record("rollout/exploration_rate", self.exploration_rate)
 
     def _greedy(self, observation: Array) -> Array:
-        """As the policy's; with one observation per environment it is faster, and noisy."""
+        """As the policy's; faster and with noise for one observation per environment."""
         fast = self.engine.update == "fast" and takes_scaled(self.q_net)
         shape = (self.n_envs, *(self.observation_space.shape or ()))
         if not (fast or self._is_noisy) or np.shape(observation) != shape:
@@ -129,7 +133,7 @@ class AtariDQN(AtariOffPolicy, DQN):
             self.logger.record("train/gradient_norm", norm)
 
     def make_update(self, batch_size: int) -> Update:
-        """The gradient step for this learner's networks, replay and options."""
+        """Gradient steps of this learner's networks, replay buffer and options."""
         assert self.replay_buffer is not None
         return Update(
             self.policy,
@@ -145,7 +149,7 @@ class AtariDQN(AtariOffPolicy, DQN):
         )
 
     def _update_learning_rate(self, optimizers: Any) -> None:
-        """As SB3's; a rate on the device, where a CUDA graph reads it, is changed in place."""
+        """As SB3's; a rate that is a tensor is set in place, because a CUDA graph reads it."""
         rate = self.lr_schedule(self._current_progress_remaining)
         self.logger.record("train/learning_rate", rate)
         for group in optimizers.param_groups:

@@ -1,6 +1,6 @@
-"""How fast a recipe is computed; the recipe says what is learnt.
+"""How a recipe is computed, which decides its speed and memory; the recipe says what is learnt.
 
-The defaults are those of `make train`: the same algorithm, up to the rounding of float32.
+The defaults are those of `make train`. They compute SB3's algorithm up to the rounding of float32.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import Any
 class Engine:
     """Settings of the engine.
 
-    :param buffer: ``frames`` (`FrameReplayBuffer`), or ``sb3`` (the recipe's, or SB3's)
-    :param storage: where ``frames`` lie: ``auto`` (on the network's device if they fit), or ``cpu``
+    :param buffer: replay buffer: ``frames`` is `FrameReplayBuffer` unless the recipe names a
+        `replay_buffer_class`; ``sb3`` is the recipe's class or SB3's
+    :param storage: memory of a `FrameReplayBuffer`: ``auto`` (the GPU's if it fits), or ``cpu``
     :param update: ``fast``, or ``sb3`` for SB3's arithmetic bit for bit
-    :param precision: of the network: ``float32`` as PyTorch is set up, ``tf32`` on a GPU, ``bf16``
-    :param n_envs: games at once, with the recipe's ratio of updates to steps; 0: the recipe's
-    :param workers: processes that play in training; 0: one per thread, where that is faster
-    :param threads: PyTorch's on the CPU; 0: PyTorch's choice
+    :param precision: of the networks: ``float32``, ``tf32`` (needs a GPU), or ``bf16`` (autocast)
+    :param n_envs: environments in training, with the recipe's ratio of gradient steps to steps; 0:
+        the recipe's `n_envs`
+    :param workers: processes that step them, including the main one; 0: `processes_for` decides
+    :param threads: CPU threads of PyTorch; 0: PyTorch's default
     """
 
     buffer: str = "frames"
@@ -33,6 +35,6 @@ class Engine:
 
     @classmethod
     def recorded(cls, facts: Mapping[str, Any]) -> Engine:
-        """The engine of a run or a study, from its record; unknown settings are ignored."""
+        """The engine that a run or a study has recorded; unknown settings are ignored."""
         names = [field.name for field in fields(cls) if field.name in facts]
         return cls(**{name: facts[name] for name in names})

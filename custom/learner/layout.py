@@ -1,6 +1,6 @@
 """Memory layout of inputs, networks and optimizers, chosen for speed.
 
-It changes nothing that is computed beyond the rounding of float32. A saved agent has SB3's layout.
+Results differ from SB3's by the rounding of float32 only. Saved agents have SB3's layout.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.dqn.policies import QNetwork
 from torch.optim import Optimizer
 
-WIDE = 2**18  # weights from which WideLinear is faster than Linear
+WIDE = 2**18  # number of weights from which WideLinear is faster than Linear
 
 
 class Inputs:
     """Batches of observations divided by 255, in channels_last buffers that are reused.
 
-    :param buffers: number of batches that exist at once
+    :param batch_size: observations in a batch
+    :param buffers: number of batches in use at once; each has a buffer
     :param dtype: of the scaled observations
     """
 
@@ -35,12 +36,15 @@ class Inputs:
             return th.empty(shape, dtype=kind, device=device, memory_format=th.channels_last)
 
         self._buffers = [empty(dtype) for _ in range(buffers)]
-        # On a CPU most of the time would go into interleaving the channels; OpenCV is faster.
-        by_opencv = device.type == "cpu" and space.dtype == np.uint8
-        self._bytes = empty(th.uint8) if by_opencv else None
+        # On a CPU, OpenCV interleaves channels faster than PyTorch.
+        use_opencv = device.type == "cpu" and space.dtype == np.uint8
+        self._bytes = empty(th.uint8) if use_opencv else None
 
     def scale(self, observations: th.Tensor, buffer: int = 0) -> th.Tensor:
-        """uint8 to [0, 1]: (B, channels, height, width)."""
+        """Scale observations, (B, channels, height, width), to [0, 1].
+
+        :param buffer: index of the buffer to write into, which is returned
+        """
         scaled = self._buffers[buffer]
         if self._bytes is None:
             return th.div(observations, self._divisor, out=scaled)
@@ -51,9 +55,9 @@ class Inputs:
 
 
 class WideLinear(th.nn.Linear):
-    """A linear layer that multiplies from the left, so that CPU threads share the product.
+    """A linear layer that computes ``(W x^T)^T``, which several CPU threads share.
 
-    PyTorch's own product of a small batch with a wide layer hardly uses a second thread.
+    PyTorch's ``x W^T`` hardly uses a second thread if the batch is small and the layer is wide.
     """
 
     def forward(self, features: th.Tensor) -> th.Tensor:
@@ -62,7 +66,10 @@ class WideLinear(th.nn.Linear):
 
 
 def speed_up(policy: th.nn.Module, device: th.device) -> None:
-    """Use channels_last, ReLU in place where the input is not needed, and `WideLinear` on a CPU."""
+    """Make a policy's networks faster: channels_last, NatureCNN's ReLU in place, `WideLinear`.
+
+    :param device: of the networks; `WideLinear` is for a CPU only
+    """
     policy.to(memory_format=th.channels_last)  # type: ignore[call-overload]  # torch's stub
     for module in list(policy.modules()):
         if isinstance(module, NatureCNN):
@@ -80,16 +87,16 @@ def speed_up(policy: th.nn.Module, device: th.device) -> None:
 
 def _wide(layer: th.nn.Linear) -> WideLinear:
     """A `WideLinear` with the same parameters."""
-    wide = WideLinear(layer.in_features, layer.out_features, device="meta")  # draws no numbers
+    wide = WideLinear(layer.in_features, layer.out_features, device="meta")  # draws no weights
     wide.weight, wide.bias = layer.weight, layer.bias
     return wide
 
 
 def set_up_optimizer(optimizer: Optimizer, device: th.device, captured: bool) -> None:
-    """Use the fused implementation where there is one.
+    """Use PyTorch's fused implementation if the optimizer has one.
 
-    :param captured: the optimizer's step becomes part of a CUDA graph, so all that changes between
-        steps has to be on the device
+    :param captured: the optimizer's step becomes part of a CUDA graph: values that change between
+        steps move to the device
     """
     for group in optimizer.param_groups:
         if group.get("fused", False) is None and not group["foreach"]:
@@ -98,25 +105,25 @@ def set_up_optimizer(optimizer: Optimizer, device: th.device, captured: bool) ->
             group["capturable"] = True
             group["lr"] = th.as_tensor(group["lr"], dtype=th.float32, device=device)
     on_device = captured or any(group.get("fused") for group in optimizer.param_groups)
-    # PyTorch would warn of the first steps, which run eagerly.
+    # No warning from PyTorch about the eager steps before the capture.
     optimizer._warned_capturable_if_run_uncaptured = True
     for weight, state in optimizer.state.items():
         for key, value in state.items():
             if isinstance(value, th.Tensor) and value.shape == weight.shape:
-                # A fused step needs averages in the layout of their weight; loaded ones are not.
+                # A fused step needs averages in their weight's layout; loaded ones have another.
                 state[key] = th.empty_like(weight).copy_(value)
             elif isinstance(value, th.Tensor) and on_device:
                 state[key] = value.to(device)  # the number of steps
 
 
 def unused_adam(optimizer: Optimizer) -> dict[str, Any]:
-    """The state of an Adam that has made no step, for the same parameters."""
+    """State dict of a new Adam for the same parameters."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     return th.optim.Adam(parameters, lr=float(optimizer.param_groups[0]["lr"])).state_dict()
 
 
 def plain_state(optimizer: Optimizer) -> dict[str, Any]:
-    """The optimizer's state in PyTorch's usual layout, as without `set_up_optimizer`."""
+    """State dict of an optimizer as it would be without `set_up_optimizer`."""
     state = optimizer.state_dict()
     flags = {k: v for k, v in optimizer.defaults.items() if k in ("fused", "capturable")}
     groups = [{**g, **flags, "lr": float(g["lr"])} for g in state["param_groups"]]

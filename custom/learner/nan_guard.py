@@ -1,9 +1,9 @@
 """Stop training at the first NaN or infinity, and name the tensor in which it began.
 
-One NaN reaches every weight within one update, and then its origin is lost. The guard therefore
-looks between the gradient and the optimizer's step: the weights are still those that gave the loss,
-and clipping has not yet spread one NaN over all gradients. Two numbers suffice to see that all is
-well: the loss, and the gradient norm that clipping needs anyway.
+One NaN reaches every weight within one update, and then its origin is lost. So the guard checks
+between the backward pass and the optimizer's step: the weights are still those that gave the loss,
+and clipping has not yet spread one NaN over all gradients. It reads two numbers: the loss, and the
+gradient norm that clipping needs anyway.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from custom.system.errors import NonFiniteError
 class NanGuard:
     """Raises `NonFiniteError` with the name of the first tensor that is not finite.
 
-    :param policy: its parameters are checked
-    :param steps: the current step, for the message
+    :param policy: its parameters are checked, including those of the target network
+    :param steps: returns the number of steps so far, for the message
     """
 
     def __init__(self, policy: BasePolicy, steps: Callable[[], int]) -> None:
@@ -30,7 +30,7 @@ class NanGuard:
         self.steps = steps
 
     def check_loss(self, loss: float) -> None:
-        """Check a loss after the optimizer's step, when many weights may be non-finite."""
+        """Check a loss after the optimizer's step, when all weights may be non-finite already."""
         if not math.isfinite(loss):
             bad = non_finite_parameter(self.policy)
             self._stop(f"the parameter {bad}" if bad else "the target (a reward or the discount)")
@@ -38,12 +38,12 @@ class NanGuard:
     def check_update(
         self, network: nn.Module, q_t: th.Tensor, q_tm1: th.Tensor, loss: th.Tensor, norm: th.Tensor
     ) -> None:
-        """Check an update before the optimizer's step, in the order of its computation.
+        """Check an update before the optimizer's step, its tensors in the order of computation.
 
         :param network: the online network, with gradients
-        :param q_t: outputs of the target network
-        :param q_tm1: outputs of the online network
-        :param norm: of all gradients together
+        :param q_t: outputs of the target network for the next states
+        :param q_tm1: outputs of the online network for the states
+        :param norm: of all gradients together, a scalar
         """
         if th.isfinite(th.stack([loss.detach(), norm])).all():
             return
@@ -57,8 +57,8 @@ class NanGuard:
         bad_gradients = [n for n, g in gradients.items() if g is None or not th.isfinite(g).all()]
         if len(bad_gradients) == len(gradients) or not th.isfinite(loss):
             self._stop("the target (a reward or the discount)")
-        if bad_gradients:  # otherwise they are large, and only their squares are infinite
-            # Backpropagation reaches the last one first.
+        if bad_gradients:  # otherwise all are finite, and only their norm overflows
+            # The backward pass computes the last one first.
             self._stop(f"the gradient of q_net.{bad_gradients[-1]}")
 
     def _stop(self, tensor: str) -> None:

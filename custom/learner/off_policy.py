@@ -1,4 +1,4 @@
-"""What both learners share: the replay of frames, exploration, and files that SB3 loads."""
+"""What both learners share: the replay buffer, exploration, and files that SB3 loads."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ from custom.replay.memory import gpu_has_room
 from custom.replay.prioritized import PrioritizedFrameReplayBuffer
 from custom.system.console import say
 
-TRAINING_ONLY = ("optimizer_class", "optimizer_kwargs")  # of the policy's arguments
+TRAINING_ONLY = ("optimizer_class", "optimizer_kwargs")  # in policy_kwargs
 Array = npt.NDArray[Any]
 
 
 class AtariOffPolicy(OffPolicyAlgorithm):
-    """A mixin for SB3's DQN and sb3-contrib's QR-DQN: the first base class, before theirs.
+    """A mixin for SB3's DQN and sb3-contrib's QR-DQN; list it before them.
 
     Epsilon-greedy exploration is sampled per environment; SB3 samples it once for all.
 
-    :param engine: how fast it is computed
-    :param frame_stack_padding: before the first frame of an episode, `VecFrameStack` puts blank
-        frames (``zero``), or `RepeatFirstFrame` that frame itself (``first``)
+    :param engine: None: `Engine`'s defaults
+    :param frame_stack_padding: what a stack holds before an episode's first frame: blank frames
+        (``zero``, `VecFrameStack`), or that frame (``first``, `RepeatFirstFrame`)
     :param prioritized_replay: `alpha` and `beta` of `PrioritizedFrameReplayBuffer`; None: sample
         uniformly
-    :raises ValueError: `prioritized_replay` or `VecNormalize` with a replay that does not know it
+    :raises ValueError: `prioritized_replay` without a `FrameReplayBuffer`; from `learn`:
+        `VecNormalize` with one
     """
 
     exploration_rate: float
@@ -57,17 +58,18 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         super().__init__(*args, **kwargs)
 
     def _setup_model(self) -> None:
-        frames = self.engine.buffer == "frames" and self.replay_buffer_class is None
-        if self.prioritized_replay is not None and not frames:
+        use_frames = self.engine.buffer == "frames" and self.replay_buffer_class is None
+        if self.prioritized_replay is not None and not use_frames:
             raise ValueError("prioritized_replay needs BUFFER=frames and no replay_buffer_class")
-        if frames:
-            self.replay_buffer = self._frame_replay()
+        if use_frames:
+            self.replay_buffer = self._make_frame_replay()
             self.optimize_memory_usage = False
         super()._setup_model()
-        if frames:
-            self.replay_buffer_class = None  # SB3 has set its own, which it would save
+        if use_frames:
+            self.replay_buffer_class = None  # SB3 has set its default, which would be saved
 
-    def _frame_replay(self) -> FrameReplayBuffer:
+    def _make_frame_replay(self) -> FrameReplayBuffer:
+        """A replay buffer on the GPU if it fits there, else in main memory."""
         space = self.observation_space
         assert isinstance(space, spaces.Box)
         if self.env is not None:
@@ -100,10 +102,10 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         tb_log_name: str = "run",
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
-        """As SB3's, but each call starts new episodes.
+        """As SB3's, but each call of `learn` starts new episodes.
 
-        SB3 continues the last one, which is wrong if the games were played meanwhile, for example
-        in an evaluation.
+        SB3 continues from the last observation, which is wrong if the environments were stepped
+        meanwhile, for example in an evaluation.
         """
         if not self._resumes and isinstance(self.replay_buffer, FrameReplayBuffer):
             if self._vec_normalize_env is not None:
@@ -113,10 +115,10 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         more = reset_num_timesteps, tb_log_name, progress_bar
         return super()._setup_learn(total_timesteps, callback, *more)
 
-    def learn_on(self, total_timesteps: int, callback: MaybeCallback = None) -> None:
+    def continue_learning(self, total_timesteps: int, callback: MaybeCallback = None) -> None:
         """Resume a training in the middle of its episodes, with its counters and log.
 
-        :param total_timesteps: its whole budget in steps, including those already made
+        :param total_timesteps: the run's budget in steps, including the steps already made
         """
         self._resumes = True
         try:
@@ -144,7 +146,7 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         return actions, state
 
     def _greedy(self, observation: Array) -> Array:
-        """Greedy actions, (B,), for several observations."""
+        """Greedy actions, (B,), for a batch of observations."""
         return self.policy.predict(observation, deterministic=True)[0]
 
     def get_parameters(self) -> dict[str, dict[str, Any]]:
@@ -154,41 +156,41 @@ class AtariOffPolicy(OffPolicyAlgorithm):
     def set_parameters(
         self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto"
     ) -> None:
-        """As SB3's, but says so if the optimizer starts without its averages.
+        """As SB3's, but prints a line if the optimizer starts without its averages.
 
         The state of another kind of optimizer is not loaded; see `save_for_sb3`.
 
-        :raises ValueError: as SB3's, or the state of the optimizer is cut off
+        :raises ValueError: as SB3's, or the state of the optimizer is incomplete
         """
         params = load_path_or_dict
         if not isinstance(params, dict):
             _, params, _ = load_from_zip_file(params, device=device, load_data=False)
         state, saved = self.policy.optimizer.state_dict(), params.get("policy.optimizer")
         if saved is not None and not (saved.get("param_groups") and "state" in saved):
-            raise ValueError("policy.optimizer: state or param_groups are cut off")
+            raise ValueError("policy.optimizer: state or param_groups is missing")
         if saved is not None and not saved["state"] and self._n_updates:
             kind = type(self.policy.optimizer).__name__
-            say(f"the file keeps no averages of its optimizer: {kind} starts anew")
+            say(f"the file holds no optimizer state: {kind} starts without its averages")
         if saved and saved["param_groups"][0].keys() != state["param_groups"][0].keys():
-            say("the saved optimizer is of another kind: its averages start anew")
+            say("the saved optimizer is of another kind: the optimizer starts without its averages")
             params = {**params, "policy.optimizer": state}
         super().set_parameters(params, exact_match, device)
 
     def save_for_sb3(self, file: io.BufferedIOBase) -> None:
         """Save an agent that SB3's own class loads without this project, if its policy is SB3's.
 
-        SB3 pickles classes by name, so classes of this project that only training needs are left
-        out. An optimizer of this project is saved as an Adam that has made no step.
+        SB3 pickles classes by name. So classes of this project that only training needs are left
+        out, and the state of an optimizer of this project is replaced by that of a new Adam.
         """
-        plain, parameters = copy.copy(self), self.get_parameters()
+        saved, parameters = copy.copy(self), self.get_parameters()
         if _is_of_this_project(type(self.policy.optimizer)):
             parameters["policy.optimizer"] = unused_adam(self.policy.optimizer)
-            kept = {k: v for k, v in self.policy_kwargs.items() if k not in TRAINING_ONLY}
-            plain.policy_kwargs = kept
+            policy_kwargs = self.policy_kwargs.items()
+            saved.policy_kwargs = {k: v for k, v in policy_kwargs if k not in TRAINING_ONLY}
         if _is_of_this_project(self.replay_buffer_class):
-            plain.replay_buffer_class, plain.replay_buffer_kwargs = None, {}
+            saved.replay_buffer_class, saved.replay_buffer_kwargs = None, {}
         left_out = {*self._excluded_save_params(), "policy", "engine"}
-        data = {name: value for name, value in vars(plain).items() if name not in left_out}
+        data = {name: value for name, value in vars(saved).items() if name not in left_out}
         save_to_zip_file(file, data, parameters, {})
 
     def _excluded_save_params(self) -> list[str]:

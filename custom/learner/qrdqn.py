@@ -1,4 +1,4 @@
-"""sb3-contrib's QR-DQN on this project's replay; the algorithm is theirs."""
+"""sb3-contrib's QR-DQN with this project's replay buffer; the algorithm is theirs."""
 
 from __future__ import annotations
 

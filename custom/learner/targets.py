@@ -2,10 +2,11 @@
 
 Time as in rlax: ``tm1`` is the step that is learnt from, ``t`` the one after it. Shapes: B
 transitions, A actions, N quantiles or atoms. Losses are one number per transition, so that
-prioritized replay can weigh them. Compute targets without gradient.
+prioritized replay can weigh them. Call target functions without gradient.
 
-Throughout, `rewards` are (B, 1), clipped, of one step or discounted over several; `dones` are
-(B, 1), 1 where the episode ended; `discount` is that of the next state's value, a number or (B, 1).
+In all functions `rewards` are (B, 1), clipped, of one step or the discounted sum of n steps;
+`dones` are (B, 1), 1 where the episode ended; `discount` multiplies the next state's value: gamma,
+or gamma^n as (B, 1).
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ def double_q_target(
 ) -> th.Tensor:
     """Double Q-learning target (van Hasselt et al. 2016, eq. 4).
 
-    With the same values for both it is the target of Q-learning (Mnih et al. 2015, eq. 2).
+    With `q_online` equal to `q_target` it is that of Q-learning (Mnih et al. 2015, eq. 2).
 
     :param q_online: (B, A) next-state values that choose the action
-    :param q_target: (B, A) next-state values that price it
+    :param q_target: (B, A) next-state values that evaluate it
     :return: (B, 1)
     """
     best = q_online.argmax(dim=1, keepdim=True)
@@ -45,7 +46,7 @@ def munchausen_bonus(
 
     :param q_tm1: (B, A) of the target network
     :param actions: (B, 1), int64
-    :param clip: their l_0, below 0
+    :param clip: their l_0, at most 0
     :return: (B, 1), at most 0
     """
     log_policy = functional.log_softmax(q_tm1 / temperature, dim=1).gather(1, actions)
@@ -68,9 +69,9 @@ def soft_target(
 
 
 def td_loss(taken: th.Tensor, target: th.Tensor, loss: str) -> th.Tensor:
-    """Loss of the TD error.
+    """Loss of the TD error, ``target - taken``.
 
-    :param taken: (B, 1) values of the taken actions
+    :param taken: (B, 1) values of the actions taken
     :param target: (B, 1)
     :param loss: ``huber``, whose gradient is the TD error clipped to [-1, 1], or ``mse``
     :return: (B, 1)
@@ -80,7 +81,7 @@ def td_loss(taken: th.Tensor, target: th.Tensor, loss: str) -> th.Tensor:
 
 
 def of_actions(distributions: th.Tensor, actions: th.Tensor) -> th.Tensor:
-    """The distributions of the given actions.
+    """Select the distribution of one action per transition.
 
     :param distributions: (B, N, A)
     :param actions: (B, 1), int64
@@ -93,22 +94,22 @@ def of_actions(distributions: th.Tensor, actions: th.Tensor) -> th.Tensor:
 def target_quantiles(
     rewards: th.Tensor, dones: th.Tensor, quantiles: th.Tensor, discount: Discount
 ) -> th.Tensor:
-    """Bellman update of each quantile (Dabney et al. 2018, algorithm 1).
+    """Bellman update of each quantile (Dabney et al. 2018, algorithm 1), or of each atom.
 
-    :param quantiles: (B, N) of the next state's action
+    :param quantiles: (B, N) of the next action, or (1, N) for atoms
     :return: (B, N)
     """
     return rewards + (1 - dones) * discount * quantiles
 
 
 def soft_quantiles(quantiles: th.Tensor, q_t: th.Tensor, temperature: float) -> th.Tensor:
-    """Quantiles of the next state under the softmax policy, with its entropy.
+    """Quantiles of the soft value of the next state, for Munchausen.
 
-    Munchausen-IQN (Vieillard et al. 2020, eq. 5): each is the sum of ``pi (z - tau ln pi)`` over
-    the actions.
+    Each is the sum over actions of ``pi (z - tau ln pi)``, as in Munchausen-IQN (Vieillard et al.
+    2020, eq. 5).
 
-    :param quantiles: (B, N, A)
-    :param q_t: (B, A), their means, which define the policy
+    :param quantiles: (B, N, A), z
+    :param q_t: (B, A), their means, whose softmax is the policy pi
     :return: (B, N)
     """
     log_policy = functional.log_softmax(q_t / temperature, dim=1)[:, None, :]
@@ -118,7 +119,7 @@ def soft_quantiles(quantiles: th.Tensor, q_t: th.Tensor, temperature: float) -> 
 def quantile_loss(quantiles: th.Tensor, targets: th.Tensor) -> th.Tensor:
     """Quantile Huber loss with kappa 1 (Dabney et al. 2018, eq. 10).
 
-    :param quantiles: (B, N), at the midpoints (i + 0.5) / N
+    :param quantiles: (B, N), estimates at the quantile midpoints (i + 0.5) / N
     :param targets: (B, M)
     :return: (B, 1): the sum over quantiles of the mean over targets
     """
@@ -133,8 +134,8 @@ def quantile_loss(quantiles: th.Tensor, targets: th.Tensor) -> th.Tensor:
 def project(probabilities: th.Tensor, positions: th.Tensor, atoms: th.Tensor) -> th.Tensor:
     """Project a distribution on shifted atoms to the fixed ones (Bellemare et al. 2017, eq. 7).
 
-    :param probabilities: (B, N)
-    :param positions: (B, N), the atoms after the Bellman update
+    :param probabilities: (B, N), of `positions`
+    :param positions: (B, N), each atom after the Bellman update
     :param atoms: (N,), equally spaced
     :return: (B, N)
     """

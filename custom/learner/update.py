@@ -1,8 +1,8 @@
 """Gradient steps and greedy actions of a DQN.
 
 The arithmetic is SB3's. It is faster because scaled observations are written into buffers that are
-reused, weights are in channels_last, the optimizer is fused, and nothing waits for the loss. On a
-GPU each step is one CUDA graph.
+reused, weights are in channels_last, the optimizer is fused, and the loss is read only for the log.
+On a GPU each step is one CUDA graph.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from custom.replay.buffer import Batch, FrameReplayBuffer
 from custom.replay.ring import write
 from custom.system.console import say
 
-LARGEST_DIFFERENCE = 0.01  # of captured and eager steps, relative to how far the weights moved
-CLIP_EPSILON = 1e-6  # PyTorch adds it to the norm before it divides
+LARGEST_DIFFERENCE = 0.01  # between captured and eager steps, as a share of the weights' change
+CLIP_EPSILON = 1e-6  # clip_grads_with_norm_ divides by norm + CLIP_EPSILON
 
 
 def can_be_captured(policy: DQNPolicy, replay: object) -> bool:
-    """Whether the replay is on the network's GPU and the optimizer never reads a value back."""
+    """Whether an update can be a CUDA graph: frames on the GPU and a capturable optimizer."""
     return (
         isinstance(replay, FrameReplayBuffer)
         and replay.device.type == "cuda"
@@ -44,18 +44,19 @@ def can_be_captured(policy: DQNPolicy, replay: object) -> bool:
 
 
 def takes_scaled(network: QNetwork) -> bool:
-    """Whether the forward pass is SB3's, so that its parts take observations that are scaled."""
+    """Whether the forward pass is SB3's: then the features extractor takes scaled observations."""
     return type(network).forward is QNetwork.forward
 
 
 class Update:
     """Gradient steps of a policy's networks, with its optimizer.
 
-    :param vec_normalize: normalizes what an SB3 replay samples
-    :param batch_size: transitions per step
-    :param gamma: discount per step, for a batch without discounts
-    :param max_grad_norm: the gradient is scaled down to this norm
-    :param guard: checks each step before the weights change; not on a GPU, which it would stall
+    :param vec_normalize: passed to an SB3 replay buffer when it samples
+    :param batch_size: transitions per gradient step
+    :param double_q: the online network chooses the next action, else the target network
+    :param gamma: discount per step, for batches without `discounts`
+    :param max_grad_norm: a larger gradient is scaled down to this norm
+    :param guard: checks each step before the weights change; not on a GPU, where that would wait
     """
 
     def __init__(
@@ -84,11 +85,11 @@ class Update:
         self._noise, self._target_noise = noisy_layers(self.q_net), noisy_layers(self.q_net_target)
         device = policy.q_net.device
         self._sums = th.zeros(2, device=device)  # of losses and of gradient norms
-        self._steps = 0  # in these sums
+        self._steps = 0  # gradient steps in these sums
         self._graph: Captured | None = None
 
     def step(self, batch: Batch) -> None:
-        """One gradient step of DQN (Mnih et al. 2015, algorithm 1), from a batch to priorities."""
+        """One gradient step of DQN (Mnih et al. 2015, algorithm 1) and new priorities."""
         obs, next_obs = self._scaled(batch)
         with th.no_grad():
             draw_noise(self._target_noise)
@@ -110,7 +111,7 @@ class Update:
         norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         if not norm.is_cuda:
             self.guard.check_update(self.q_net, q_t, q_tm1, loss, norm)
-        # On a CPU the norm can be read at no cost, and multiplying by 1 is left out.
+        # On a CPU the norm is read at no cost, to skip a clip that would change nothing.
         if norm.is_cuda or not norm + CLIP_EPSILON <= self.max_grad_norm:
             clip_grads_with_norm_(self._parameters, self.max_grad_norm, norm)
         self.policy.optimizer.step()
@@ -120,18 +121,20 @@ class Update:
         self._sums += th.stack([loss.detach(), norm])
 
     def _batch(self, on_device: bool = False) -> Batch:
+        """A batch from the replay buffer; `on_device` as in `FrameReplayBuffer.batch`."""
         if isinstance(self.replay, FrameReplayBuffer):
             return self.replay.batch(self.batch_size, on_device)
         return Batch(*self.replay.sample(self.batch_size, env=self.vec_normalize))
 
     def _scaled(self, batch: Batch) -> tuple[th.Tensor, th.Tensor]:
+        """Observations and next observations, scaled if `_values` expects that."""
         if self._inputs is None:
             return batch.observations, batch.next_observations
         next_obs = self._inputs.scale(batch.next_observations, 1)
         return self._inputs.scale(batch.observations, 0), next_obs
 
     def _values(self, network: QNetwork, observations: th.Tensor) -> th.Tensor:
-        """Outputs of the head, in float32: (B, A), or (B, N * A) of distributions."""
+        """A network's outputs in float32: (B, A), or (B, N * A) before `Distribution`."""
         device = network.device.type
         with th.autocast(device, th.bfloat16, enabled=self._bf16, cache_enabled=False):
             if not takes_scaled(network):
@@ -146,15 +149,15 @@ class Update:
             return outputs.float()
 
     def __call__(self, gradient_steps: int) -> None:
-        """Make gradient steps on batches from the replay."""
+        """Make gradient steps on batches from the replay buffer."""
         with noise_in([*self._noise, *self._target_noise]):
             for _ in range(gradient_steps):
-                if not self._by_graph():
+                if not self._step_by_graph():
                     self.step(self._batch())
         self._steps += gradient_steps
 
-    def _by_graph(self) -> bool:
-        """Make one step as a graph; False if there is none."""
+    def _step_by_graph(self) -> bool:
+        """Make one gradient step as a CUDA graph; False if there is no graph."""
         if self._graph is None:
             return False
         assert isinstance(self.replay, FrameReplayBuffer)
@@ -162,9 +165,9 @@ class Update:
         return self._graph(key=self.replay.ring.ends.data_ptr())  # `ends` may grow
 
     def capture(self, graph: type[Captured] = Captured) -> None:
-        """Run steps as one graph, if captured and eager steps of copies change weights alike.
+        """Make each step a CUDA graph from now on, if that changes weights as eager steps do.
 
-        :param graph: what captures them, for tests
+        :param graph: replaced in tests
         """
         difference = self.difference_of(graph)
         if difference is None:
@@ -179,13 +182,13 @@ class Update:
             )
 
     def difference_of(self, graph: type[Captured]) -> float | None:
-        """Distance between captured and eager steps, relative to how far they move the weights.
+        """Mean difference of weights after captured and eager steps, over their mean change.
 
-        Both begin with copies of weights and optimizer and with the same seed, and learn from one
-        batch. The mean over all weights is compared, because Adam turns the rounding of tiny
-        gradients into whole steps of single weights.
+        Both start from copies of the weights and the optimizer with the same seed, and learn from
+        the same batch. Means are compared, because Adam turns the rounding of a tiny gradient into
+        a whole step of one weight.
 
-        :return: None if steps cannot be captured, which has been said then
+        :return: None if steps cannot be captured, which has been printed
         """
         assert isinstance(self.replay, FrameReplayBuffer)
         with th.random.fork_rng(range(th.cuda.device_count())):
@@ -200,11 +203,13 @@ class Update:
                         step()
         if run.failed:
             return None
-        start, one, other = (_vector(update.q_net) for update in (self, eager, captured))
-        apart, moved = float((one - other).abs().mean()), float((one - start).abs().mean())
-        return apart / max(moved, 1e-30)  # with a learning rate of 0 neither moves
+        start, by_eager, by_graph = (_vector(u.q_net) for u in (self, eager, captured))
+        difference = float((by_eager - by_graph).abs().mean())
+        change = float((by_eager - start).abs().mean())
+        return difference / max(change, 1e-30)  # both are 0 with a learning rate of 0
 
     def _copy(self) -> Update:
+        """The same update for a copy of the networks and the optimizer."""
         policy = copy.deepcopy(self.policy)
         policy.optimizer._warned_capturable_if_run_uncaptured = True  # lost by copying
         return Update(
@@ -221,7 +226,7 @@ class Update:
         )
 
     def mean_loss_and_norm(self) -> tuple[float, float]:
-        """Mean loss and gradient norm since the last call; waits for the device."""
+        """Mean loss and mean gradient norm since the last call; waits for the device."""
         loss, norm = (self._sums / max(self._steps, 1)).tolist()
         self._sums.zero_()
         self._steps = 0
@@ -229,13 +234,15 @@ class Update:
 
 
 def _vector(network: th.nn.Module) -> th.Tensor:
+    """All parameters of a network, (P,)."""
     return th.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
 
 class Actor:
-    """Greedy actions for one observation per environment, with new noise in each step.
+    """Greedy actions for one observation per environment; noisy layers draw noise at each call.
 
-    :param n_envs: number of environments, which is fixed
+    :param network: the online network
+    :param n_envs: number of observations in each call
     """
 
     def __init__(self, network: QNetwork, n_envs: int) -> None:
@@ -247,21 +254,25 @@ class Actor:
         self._actions = th.empty(n_envs, dtype=th.int64, device=device)
         self._noise = noisy_layers(network)
         captured = device.type == "cuda"
-        self._graph = Captured(self._choose, "choice of actions", device) if captured else None
+        self._graph = Captured(self._compute, "choice of actions", device) if captured else None
 
     def __call__(self, observations: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-        """The actions with the largest values, (n_envs,)."""
+        """The actions with the largest values, (n_envs,).
+
+        :param observations: (n_envs, channels, height, width), not scaled
+        """
         if self.network.training:  # since an update; dropout and batch norm behave differently
             self.network.set_training_mode(False)
         write(self._obs, observations)
         with noise_in(self._noise):
             if self._graph is None or not self._graph():
-                self._choose()
+                self._compute()
         actions: npt.NDArray[np.int64] = self._actions.cpu().numpy().copy()
         return actions
 
     @th.no_grad()
-    def _choose(self) -> None:
+    def _compute(self) -> None:
+        """Compute `_actions` from `_obs`, both on the device."""
         draw_noise(self._noise)
         features = self.network.features_extractor(self._inputs.scale(self._obs))
         th.argmax(self.network.q_net(features), dim=1, out=self._actions)

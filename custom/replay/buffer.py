@@ -1,4 +1,4 @@
-"""A replay that stores every frame once, as in Mnih et al. 2015, instead of in eight stacks.
+"""A replay buffer that stores each frame once, as in Mnih et al. 2015, instead of eight times.
 
 A step with 4 stacked frames of 84 x 84 takes 7.1 KB instead of the 56.4 KB of SB3's `ReplayBuffer`.
 The samples are the same.
@@ -19,16 +19,17 @@ from stable_baselines3.common.vec_env import VecNormalize
 from custom.replay.ring import STEPS_PER_END, FrameRing, write, zeros
 
 Array = npt.NDArray[Any]
-ACTION, REWARD, DONE, TIMEOUT = range(4)  # columns of `facts`, all exact in float32
-FACTS = 4
-Places = tuple[th.Tensor, th.Tensor]  # positions and environments, (B,) each
+ACTION, REWARD, DONE, TIMEOUT = range(4)  # columns of `facts`; float32 holds each exactly
+FACTS = 4  # number of columns
+Places = tuple[th.Tensor, th.Tensor]  # (B,), int64: step modulo buffer_size, and environment
 
 
 class Batch(NamedTuple):
     """A `ReplayBufferSamples`, with what prioritized replay adds.
 
+    :param discounts: (B, 1), of the next states' values; None: gamma
     :param weights: (B, 1), importance weights; None: all are 1
-    :param places: where the transitions are in the replay
+    :param places: of the transitions in the replay buffer; None: an SB3 buffer
     """
 
     observations: th.Tensor
@@ -51,21 +52,22 @@ def bytes_per_step(observation_space: spaces.Box, frame_stack: int) -> int:
 
 
 class FrameReplayBuffer(ReplayBuffer):
-    """Samples what SB3's `ReplayBuffer`, or `NStepReplayBuffer`, would for the same draws.
+    """Returns the samples of SB3's `ReplayBuffer` or `NStepReplayBuffer` for equal random numbers.
 
-    Observations are stacks as of `VecFrameStack`: the oldest frame first, and blank frames before
-    the first frame of an episode. Other arguments are those of SB3's class.
+    Observations are the stacks of `VecFrameStack`: the oldest frame first, blank frames before the
+    first frame of an episode. Arguments that are not listed are those of SB3's class.
 
     :param buffer_size: steps of all environments together
     :param observation_space: (frame_stack * channels, height, width), uint8
-    :param device: where samples are returned
+    :param device: of the samples
     :param optimize_memory_usage: has to be False
     :param frame_stack: frames in an observation
-    :param n_steps: rewards in a return (Sutton 1988); above 1, samples carry their discounts
+    :param n_steps: rewards in a return (Sutton 1988); above 1, samples have `discounts`
     :param gamma: discount per step, for `n_steps` above 1
-    :param storage: where frames are stored: ``cpu``, or ``device`` for `device`
-    :param repeat_first: an episode's first frame is also before it, instead of blank frames
-    :raises ValueError: the observations cannot be such stacks; from `add`: they are not
+    :param storage: of the frames: ``cpu``, or ``device`` for that of the samples
+    :param repeat_first: stacks repeat an episode's first frame before it, instead of blank frames
+    :raises ValueError: `observation_space` is not one of stacked frames; from `add`: an observation
+        does not continue the stack before it
     """
 
     def __init__(
@@ -98,8 +100,9 @@ class FrameReplayBuffer(ReplayBuffer):
             )
         self.storage = self.device if storage == "device" else th.device("cpu")
         pixels = int(np.prod(self.obs_shape)) // frame_stack
-        sizes = self.buffer_size, n_envs, frame_stack, pixels
-        self.ring = FrameRing(*sizes, self.storage, repeat_first)
+        self.ring = FrameRing(
+            self.buffer_size, n_envs, frame_stack, pixels, self.storage, repeat_first
+        )
         self.facts = zeros(self.storage, self.buffer_size, n_envs, FACTS, dtype=np.float32)
         powers = gamma ** np.arange(n_steps + 1, dtype=np.float32)
         self._powers = th.as_tensor(powers, device=self.storage)
@@ -115,11 +118,11 @@ class FrameReplayBuffer(ReplayBuffer):
         return self.facts[..., DONE]
 
     def tensors(self) -> dict[str, th.Tensor]:
-        """The content of the replay, by name."""
+        """The content, by name."""
         return {**self.ring.tensors(), "facts": self.facts}
 
-    def shape(self) -> dict[str, float]:
-        """What has to be equal in two replays that exchange their content."""
+    def settings(self) -> dict[str, float]:
+        """Settings that have to be equal where saved content is loaded."""
         return {
             "buffer_size": self.buffer_size,
             "n_envs": self.n_envs,
@@ -129,14 +132,14 @@ class FrameReplayBuffer(ReplayBuffer):
         }
 
     def restart(self) -> None:
-        """Continue after the newest step in the tensors, which were loaded."""
+        """Set positions and counters after `tensors` were loaded."""
         added = int(self.ring.count)
         self.pos, self.full = added % self.buffer_size, added >= self.buffer_size
         ended = self.dones[self.pos - 1].cpu().numpy() > 0
         self.ring.restart(ended if added else np.ones(self.n_envs, dtype=bool))
 
     def cut_off(self) -> None:
-        """Truncate the episodes at the newest step; the next steps are of other episodes."""
+        """Truncate all episodes at the newest step; the next step starts new ones."""
         if self.ring.added:
             newest = self.facts[self.pos - 1]
             newest[:, TIMEOUT] = th.where(newest[:, DONE] > 0, newest[:, TIMEOUT], 1.0)
@@ -170,7 +173,7 @@ class FrameReplayBuffer(ReplayBuffer):
             self.full, self.pos = True, 0
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
-        """A batch drawn uniformly, with the same calls of NumPy's generator as SB3's.
+        """A batch, drawn as `draw` does.
 
         :param env: has to be None; frames are not normalized
         """
@@ -182,12 +185,12 @@ class FrameReplayBuffer(ReplayBuffer):
         if self.storage == self.device:
             return samples
         moved = (None if x is None else x.to(self.device) for x in samples)
-        return ReplayBufferSamples(*moved)  # type: ignore[arg-type]  # the last may be None
+        return ReplayBufferSamples(*moved)  # type: ignore[arg-type]  # discounts may be None
 
     def batch(self, batch_size: int, on_device: bool = False) -> Batch:
-        """A batch to learn from.
+        """A batch for a gradient step, with importance weights.
 
-        :param on_device: draw with the device's generator, without waiting for the device
+        :param on_device: use `draw_on_device`
         """
         places = self.draw_on_device(batch_size) if on_device else self.draw(batch_size)
         return Batch(*self._to_device(self.gather(*places)), self.weights(places), places)
@@ -197,13 +200,13 @@ class FrameReplayBuffer(ReplayBuffer):
         return None
 
     def update_priorities(self, places: Places, errors: th.Tensor) -> None:
-        """Take note of a batch's errors, (B,); without priorities there is nothing to do."""
+        """Set the priorities of a batch by its errors, (B,); does nothing without priorities."""
 
     def prepare(self) -> None:
-        """Call it before `draw_on_device`; without priorities there is nothing to do."""
+        """Call it before `draw_on_device`; does nothing without priorities."""
 
     def draw(self, batch_size: int) -> Places:
-        """Positions and environments, (B,) each."""
+        """Uniform places, with the same calls of NumPy's generator as SB3's `ReplayBuffer`."""
         positions = np.random.randint(0, self.size(), size=batch_size)
         envs = np.random.randint(0, high=self.n_envs, size=batch_size)
         return (
@@ -212,49 +215,50 @@ class FrameReplayBuffer(ReplayBuffer):
         )
 
     def draw_on_device(self, batch_size: int) -> Places:
-        """As `draw`, with the device's generator, without waiting for the device."""
+        """Uniform places, with the device's generator and without waiting for the device."""
         uniform = th.rand(2, batch_size, dtype=th.float64, device=self.storage)
         size = self.ring.count.clamp(max=self.buffer_size)
         return (uniform[0] * size).long(), (uniform[1] * self.n_envs).long()
 
     def gather(self, positions: th.Tensor, envs: th.Tensor) -> ReplayBufferSamples:
-        """The transitions at the given places; tensor operations only, on the storage's device.
+        """The transitions at some places; tensor operations only, on the storage's device.
 
         :param positions: (B,), int64, in [0, size)
         :param envs: (B,), int64
         :return: observations (B, frame_stack * channels, height, width), all else (B, 1)
         """
-        frames = self.ring.window(positions, envs)
-        facts = self.facts[positions, envs]
-        rewards, end, following, discounts = facts[:, REWARD], facts, frames, None
+        first_frames = last_frames = self.ring.window(positions, envs)
+        first = last = self.facts[positions, envs]
+        rewards, discounts = first[:, REWARD], None
         if self.n_steps > 1:
-            rewards, steps, last = self._returns(positions, envs)
-            end, following = self.facts[last, envs], self.ring.window(last, envs)
+            rewards, steps, last_positions = self._returns(positions, envs)
+            last = self.facts[last_positions, envs]
+            last_frames = self.ring.window(last_positions, envs)
             discounts = self._powers[steps].reshape(-1, 1)
         return ReplayBufferSamples(
-            observations=frames[:, :-1].reshape(-1, *self.obs_shape),
-            actions=facts[:, ACTION].long().reshape(-1, 1),
-            next_observations=following[:, 1:].reshape(-1, *self.obs_shape),
-            dones=(end[:, DONE] * (1 - end[:, TIMEOUT])).reshape(-1, 1),
+            observations=first_frames[:, :-1].reshape(-1, *self.obs_shape),
+            actions=first[:, ACTION].long().reshape(-1, 1),
+            next_observations=last_frames[:, 1:].reshape(-1, *self.obs_shape),
+            dones=(last[:, DONE] * (1 - last[:, TIMEOUT])).reshape(-1, 1),
             rewards=rewards.reshape(-1, 1),
             discounts=discounts,
         )
 
     def _returns(self, positions: th.Tensor, envs: th.Tensor) -> tuple[th.Tensor, ...]:
-        """Discounted sum of up to `n_steps` rewards, their number, and the last one's position.
+        """Discounted sum of up to `n_steps` rewards, their number, and the position of the last.
 
-        Each is (B,). A return ends early with its episode, or at the newest step.
+        Each is (B,). A return ends early where its episode ends, or at the newest step.
         """
         newest = (self.ring.count - 1) % self.buffer_size
         going = th.ones(len(positions), device=self.storage)
         total, length, last = th.zeros_like(going), th.zeros_like(positions), positions
         for step in range(self.n_steps):
-            at = (positions + step) % self.buffer_size
-            facts = self.facts[at, envs]
+            position = (positions + step) % self.buffer_size
+            facts = self.facts[position, envs]
             total = total + facts[:, REWARD] * self._powers[step] * going
             length = length + going.long()
-            last = th.where(going > 0, at, last)
-            # The oldest step comes after the newest one in the ring.
-            stops = (facts[:, DONE] > 0) | (facts[:, TIMEOUT] > 0) | (at == newest)
-            going = going * (~stops).float()
+            last = th.where(going > 0, position, last)
+            # In the ring, the oldest step follows the newest one.
+            ends = (facts[:, DONE] > 0) | (facts[:, TIMEOUT] > 0) | (position == newest)
+            going = going * (~ends).float()
         return total, length, last

@@ -1,4 +1,4 @@
-"""A replay in a folder: plain arrays, nothing pickled, replaced atomically."""
+"""Save a replay buffer in a folder and load it: plain arrays, no pickle, atomic."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ import torch as th
 from custom.replay.buffer import FrameReplayBuffer
 from custom.system.files import atomic_folder, restore, write_json
 
-PART = 2**26  # bytes that are copied from a GPU at once
+PART = 2**26  # bytes copied from a GPU at once
 
 
 def save_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
-    """Write a replay; an older one in the folder stays until the new one is complete.
+    """Write a replay buffer atomically; the folder's content stays until the new one is complete.
 
-    :raises OSError: no room or no permission; what was there before is unharmed
+    :raises OSError: no room or no permission; the folder is unchanged then
     """
     steps = buffer.ring.added
     with atomic_folder(folder) as partial:
         for name, tensor in buffer.tensors().items():
             _write(tensor[: _rows_in_use(buffer, name, steps)], partial / f"{name}.npy")
-        write_json(partial / "replay.json", {"steps": steps, **buffer.shape()})
+        write_json(partial / "replay.json", {"steps": steps, **buffer.settings()})
 
 
 def load_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
-    """Fill a buffer with a saved replay of the same size, environments and frames.
+    """Load a saved replay buffer into one with the same settings.
 
-    :raises ValueError: the folder holds another kind of replay, or is damaged; the buffer is then
-        unchanged
-    :raises OSError: it cannot be read
+    :raises ValueError: the saved buffer has other settings, or is damaged; `buffer` is
+        unchanged then
+    :raises OSError: a file cannot be read
     """
     restore(folder)
     tensors, ring = buffer.tensors(), buffer.ring
@@ -43,7 +43,7 @@ def load_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
         loaded = {name: th.from_numpy(array) for name, array in files.items()}
     except (FileNotFoundError, ValueError, TypeError, KeyError, EOFError) as error:
         raise ValueError(f"{folder}: is not a saved replay ({error})") from None
-    for key, value in buffer.shape().items():
+    for key, value in buffer.settings().items():
         if saved.get(key) != value:
             raise ValueError(f"{folder}: {key} is {saved.get(key)}, this replay's is {value}")
     for name, new in loaded.items():
@@ -52,11 +52,15 @@ def load_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
             kind = f"{new.dtype} {tuple(new.shape)}"
             raise ValueError(f"{folder}: {name} has {kind}, which does not fit")
     end_of, older = loaded["end_of"], loaded["older"]
-    ranges = end_of.min() >= -1, end_of.max() < len(loaded["ends"]), older.max() < ring.frame_stack
-    if steps < 0 or not all(ranges):
+    in_range = (
+        end_of.min() >= -1,
+        end_of.max() < len(loaded["ends"]),
+        older.max() < ring.frame_stack,
+    )
+    if steps < 0 or not all(in_range):
         raise ValueError(f"{folder}: is damaged (steps, end_of or older is out of range)")
     ring.ends = ring.ends.new_zeros(loaded["ends"].shape)
-    ring.end_of.fill_(-1)  # also where nothing is loaded
+    ring.end_of.fill_(-1)  # for steps that the saved buffer has not filled
     for name, new in loaded.items():
         buffer.tensors()[name][: len(new)].copy_(new)
     ring.count.fill_(steps)
@@ -64,7 +68,7 @@ def load_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
 
 
 def _rows_in_use(buffer: FrameReplayBuffer, name: str, steps: int) -> int:
-    """Rows of a tensor that hold anything after a number of steps."""
+    """Number of rows of a tensor in use after a number of steps."""
     length = len(buffer.tensors()[name])
     if name == "frames":
         return buffer.ring.used_rows(steps)
@@ -72,7 +76,7 @@ def _rows_in_use(buffer: FrameReplayBuffer, name: str, steps: int) -> int:
 
 
 def _write(tensor: th.Tensor, path: Path) -> None:
-    """As `np.save`, but with little memory for a tensor on a GPU."""
+    """As `np.save`, but copies a tensor on a GPU part by part, to save memory."""
     empty = tensor[:0].cpu().numpy()
     header = np.lib.format.header_data_from_array_1_0(empty) | {"shape": tuple(tensor.shape)}
     with path.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Prioritized replay (Schaul et al. 2016), proportional, over the replay of single frames."""
+"""Proportional prioritized replay (Schaul et al. 2016) over `FrameReplayBuffer`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EPSILON = 1e-6  # keeps priorities above 0 (Schaul et al. 2016, section 3.3)
 
 
 class SumTree:
-    """A binary tree of sums: draws and sets many priorities at once in O(log N) operations.
+    """A binary tree of sums: draws or sets a batch of priorities in O(log N) tensor operations.
 
     :param size: number of priorities, all 0 at first
     """
@@ -23,7 +23,7 @@ class SumTree:
         self.size = size
         self.depth = max(math.ceil(math.log2(size)), 0)
         self.leaves = 2**self.depth
-        # Node 1 is the root, 2 i and 2 i + 1 are below i, the leaves come last.
+        # Node 1 is the root, 2 i and 2 i + 1 are the children of i, the leaves come last.
         self.nodes = th.zeros(2 * self.leaves, dtype=th.float64, device=device)
 
     @property
@@ -32,21 +32,21 @@ class SumTree:
         return self.nodes[1]
 
     def get(self, leaves: th.Tensor) -> th.Tensor:
-        """Priorities of some leaves, (B,)."""
+        """Priorities of the leaves with these indices, (B,)."""
         return self.nodes[self.leaves + leaves]
 
     def priorities(self) -> th.Tensor:
-        """All priorities, (size,), a view; call `add_up` after a change."""
+        """All priorities, (size,), a view; call `add_up` after writing to it."""
         return self.nodes[self.leaves : self.leaves + self.size]
 
     def add_up(self) -> None:
-        """Compute all sums."""
+        """Compute all sums from the leaves."""
         for depth in reversed(range(self.depth)):
             level = self.nodes[2 ** (depth + 1) : 2 ** (depth + 2)]
             self.nodes[2**depth : 2 ** (depth + 1)] = level[::2] + level[1::2]
 
     def set(self, leaves: th.Tensor, priorities: th.Tensor) -> None:
-        """Set the priorities of some leaves; of a leaf that is named twice, one value counts.
+        """Set the priorities of some leaves; a leaf that occurs twice gets one of its values.
 
         :param leaves: (B,), int64
         :param priorities: (B,), at least 0
@@ -58,28 +58,28 @@ class SumTree:
             self.nodes[nodes] = self.nodes[2 * nodes] + self.nodes[2 * nodes + 1]
 
     def draw(self, shares: th.Tensor) -> th.Tensor:
-        """The leaves at which the running sum of priorities reaches shares of the total.
+        """The leaves at which the cumulative sum of priorities exceeds a share of the total.
 
         :param shares: (B,), float64 in [0, 1)
         :return: (B,), int64; none has priority 0, unless all have
         """
         nodes: th.Tensor = th.ones_like(shares, dtype=th.int64)
-        rest = shares * self.total
+        remaining = shares * self.total
         for _ in range(self.depth):
             nodes = 2 * nodes
             left, right = self.nodes[nodes], self.nodes[nodes + 1]
-            go_right = (rest >= left) & (right > 0)  # rounding may lead to an empty subtree
-            rest = rest - left * go_right
+            go_right = (remaining >= left) & (right > 0)  # rounding may lead to an empty subtree
+            remaining = remaining - left * go_right
             nodes = nodes + go_right.long()
         leaves: th.Tensor = nodes - self.leaves
         return leaves
 
 
 class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
-    """Draws transitions in proportion to a power of their errors (Schaul et al. 2016, eq. 1).
+    """Draws transitions in proportion to ``(|error| + EPSILON)^alpha`` (Schaul et al. 2016, eq. 1).
 
-    :param alpha: the exponent (0.6; 0.5 in Rainbow)
-    :param beta: exponent of the importance weights at the start (0.4); it rises to 1 over the run
+    :param alpha: exponent of the priorities (0.6; 0.5 in Rainbow)
+    :param beta: exponent of the importance weights at the start (0.4); `anneal` raises it to 1
     """
 
     def __init__(self, *args: Any, alpha: float = 0.6, beta: float = 0.4, **kwargs: Any) -> None:
@@ -88,7 +88,7 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         self.tree = SumTree(self.buffer_size * self.n_envs, self.storage)
         self.beta = th.full((), beta, dtype=th.float64, device=self.storage)
         self.largest = th.ones((), dtype=th.float64, device=self.storage)
-        self._known = 0  # steps whose transitions have a priority
+        self._with_priority = 0  # steps whose transitions have a priority
 
     def anneal(self, progress: float) -> None:
         """Move beta linearly from its start to 1.
@@ -98,18 +98,18 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         self.beta.fill_(self.initial_beta + (1 - self.initial_beta) * progress)
 
     def prepare(self) -> None:
-        """Give steps that were added since the last draw the largest priority so far."""
-        first = max(self._known, self.ring.added - self.buffer_size)
+        """Give the steps added since the last call the largest priority so far."""
+        first = max(self._with_priority, self.ring.added - self.buffer_size)
         if first == self.ring.added:
             return
         positions = th.arange(first, self.ring.added, device=self.storage) % self.buffer_size
         envs = th.arange(self.n_envs, device=self.storage)
         leaves = (positions[:, None] * self.n_envs + envs).flatten()
         self.tree.set(leaves, self.largest.expand(len(leaves)))
-        self._known = self.ring.added
+        self._with_priority = self.ring.added
 
     def draw(self, batch_size: int) -> Places:
-        """Positions and environments, (B,) each: one from each of B equal shares of the total."""
+        """One place from each of B equal parts of the total priority (their appendix B.2.1)."""
         self.prepare()
         return self._places(th.as_tensor(np.random.random(batch_size)).to(self.storage))
 
@@ -118,12 +118,12 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         return self._places(th.rand(batch_size, dtype=th.float64, device=self.storage))
 
     def _places(self, uniform: th.Tensor) -> Places:
-        parts = th.arange(len(uniform), device=self.storage)
-        leaves = self.tree.draw((parts + uniform) / len(uniform))
+        strata = th.arange(len(uniform), device=self.storage)
+        leaves = self.tree.draw((strata + uniform) / len(uniform))
         return leaves // self.n_envs, leaves % self.n_envs
 
     def weights(self, places: Places) -> th.Tensor:
-        """Importance weights ``(N P)^-beta`` over the largest of the batch (section 3.4).
+        """Importance weights ``(N P)^-beta``, divided by the largest of the batch (section 3.4).
 
         :return: (B, 1), float32; N cancels out
         """
@@ -144,18 +144,18 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         self.largest.copy_(th.maximum(self.largest, priorities.max()))
 
     def tensors(self) -> dict[str, th.Tensor]:
-        """As of the uniform replay, with the priorities and the largest one so far."""
+        """As `FrameReplayBuffer`'s, with all priorities and the largest one so far."""
         self.prepare()
         priorities = self.tree.priorities().reshape(self.buffer_size, self.n_envs)
         return {**super().tensors(), "priorities": priorities, "largest": self.largest.view(1)}
 
-    def shape(self) -> dict[str, float]:
-        """As of the uniform replay; priorities hold their exponent."""
-        return {**super().shape(), "alpha": self.alpha}
+    def settings(self) -> dict[str, float]:
+        """As `FrameReplayBuffer`'s, with alpha, because priorities have been raised to it."""
+        return {**super().settings(), "alpha": self.alpha}
 
     def restart(self) -> None:
-        """Continue after the newest step in the tensors, which were loaded."""
+        """As `FrameReplayBuffer`'s; also compute the sums."""
         super().restart()
         self.tree.priorities()[self.size() * self.n_envs :] = 0
         self.tree.add_up()
-        self._known = self.ring.added
+        self._with_priority = self.ring.added

@@ -9,6 +9,11 @@ class UserError(Exception):
     exit_status = 2
 
 
+def one_line(error: BaseException) -> str:
+    """The message of an error on one line, or its type if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class StateError(UserError):
     """A saved state is damaged; the training can only begin anew."""
 

@@ -1,6 +1,7 @@
-"""What happens during training besides learning: checkpoints, a record of the games, its end.
+"""Callbacks of a training: periodic ones, checkpoints, the record of games, stop on request.
 
-Every callback may be ended twice, as the zoo does. Periods are in steps.
+Periods are in steps of all environments together. `on_training_end` may be called twice: by SB3,
+and by `train` if a training stops early.
 """
 
 from __future__ import annotations
@@ -20,15 +21,20 @@ from custom.training.status import Status
 
 
 class PeriodicCallback(BaseCallback):
-    """Does something every `freq` steps, however many environments step at once."""
+    """Calls `on_period` every `freq` steps, however many environments step at once.
+
+    If `on_period` raises OSError, the training prints it and continues.
+
+    :param freq: steps of all environments together; at least 1
+    """
 
     def __init__(self, freq: int) -> None:
         super().__init__()
         self.freq = max(freq, 1)
-        self._next = self.freq
+        self._next = self.freq  # step of the next call
 
     def rewind(self, steps: int) -> None:
-        """Return to that step."""
+        """Continue from an earlier step of the run."""
         self._next = (steps // self.freq + 1) * self.freq
 
     def _on_step(self) -> bool:
@@ -36,25 +42,25 @@ class PeriodicCallback(BaseCallback):
             return True
         self._next = (self.num_timesteps // self.freq + 1) * self.freq
         try:
-            return self.on_period()
+            self.on_period()
         except OSError as error:  # a full disk may have room again the next time
-            what = type(self).__name__
-            say(f"step {self.num_timesteps:,}: {what} not written: {error}; training goes on")
-            return True
+            name = type(self).__name__
+            say(f"step {self.num_timesteps:,}: {name} failed: {error}; the training continues")
+        return True
 
-    def on_period(self) -> bool:
-        """What is done; False ends the training."""
+    def on_period(self) -> None:
+        """To be overridden."""
         raise NotImplementedError
 
 
 class StopTraining(Exception):  # noqa: N818  # nothing is wrong
-    """Ends `learn` between two rollouts."""
+    """Raised by a callback to end `learn` between two rollouts."""
 
 
 class StopOnRequest(BaseCallback):
-    """Ends the training after the step at hand.
+    """Ends the training after the current step, if a stop was requested.
 
-    :param saves: a `StateSaver` ends it instead, after the rollout at hand
+    :param saves: a `StateSaver` ends the training instead, after the current rollout
     """
 
     def __init__(self, status: Status, *, saves: bool) -> None:
@@ -67,7 +73,7 @@ class StopOnRequest(BaseCallback):
 
 
 class GameRecord(BaseCallback):
-    """Writes every finished training game into ``training_games.csv`` and knows the last 100.
+    """Writes every finished training game to ``training_games.csv``; has the last 100 scores.
 
     :param folder: the run folder
     :param frame_skip: frames per step
@@ -103,20 +109,20 @@ class GameRecord(BaseCallback):
             self._file.close()
 
     def rewind(self, steps: int) -> None:
-        """Return to that step; later games are removed from the file."""
+        """Continue from an earlier step; later games are removed from the file."""
         file = self.folder / GAMES_FILE
         with file.open(newline="") as opened:
-            head, *games = csv.reader(opened)
-        kept = [game for game in games if len(game) == len(head) and int(game[0]) <= steps]
+            header, *games = csv.reader(opened)
+        earlier = [game for game in games if len(game) == len(header) and int(game[0]) <= steps]
         with atomic_file(file, "w") as opened:
-            csv.writer(opened).writerows([head, *kept])
-        self.last_scores.extend(float(game[2]) for game in kept)
+            csv.writer(opened).writerows([header, *earlier])
+        self.last_scores.extend(float(game[2]) for game in earlier)
 
 
 class Checkpoints(PeriodicCallback):
-    """Saves the agent as the zoo names it, whole or not at all, and keeps the last few.
+    """Saves the agent atomically, under the zoo's file name, and deletes old ones.
 
-    :param keep: how many stay
+    :param keep: number of checkpoints that are kept
     """
 
     def __init__(self, run: Run, freq: int, keep: int) -> None:
@@ -124,15 +130,14 @@ class Checkpoints(PeriodicCallback):
         self.run = run
         self.keep = keep
 
-    def on_period(self) -> bool:
-        """Save, then delete the oldest."""
+    def on_period(self) -> None:
+        """Save a checkpoint, then delete the oldest ones."""
         save_agent(self.model, self.run.path / f"rl_model_{self.num_timesteps}_steps.zip")
         for old in self.run.checkpoints()[: -self.keep]:
             old.unlink()
-        return True
 
     def rewind(self, steps: int) -> None:
-        """Return to that step; later agents are deleted."""
+        """Continue from an earlier step; later checkpoints are deleted."""
         super().rewind(steps)
         for path in self.run.checkpoints():
             if int(path.name.split("_")[2]) > steps:

@@ -1,4 +1,4 @@
-"""Evaluations during a training, by the protocol of all evaluations."""
+"""Evaluations during a training, by the same protocol as all evaluations."""
 
 from __future__ import annotations
 
@@ -23,33 +23,40 @@ from custom.training.callbacks import PeriodicCallback
 from custom.training.status import Status
 
 HELD_OUT_STATES = 512
-NOT_A_NUMBER = ("stdout", "log", "json", "csv", "tensorboard")  # what SB3 writes numbers to
+NUMBER_FORMATS = (
+    "stdout",
+    "log",
+    "json",
+    "csv",
+    "tensorboard",
+)  # outputs of SB3 that take numbers only
 
 
 class HeldOutStates:
     """A fixed set of states from random play (Mnih et al. 2015, Extended Data Fig. 2).
 
-    Their mean max-a Q rises smoothly while scores jump about. Random play and a seed of their own
-    make them the same whenever they are collected.
+    Their mean largest action value is smoother than scores. The states depend on the arguments
+    only, not on when they are collected. `states` is (N, frame_stack * channels, height, width),
+    uint8.
 
-    :param states: (N, frame_stack, height, width), uint8
+    :param seed: of the games and of the random actions
     """
 
     def __init__(self, game: Game, hyperparams: Hyperparams, seed: int) -> None:
         env = make_games(game, hyperparams, N_ENVS, seed)
         act = random_actions(int(env.action_space.n), seed)  # type: ignore[attr-defined]
-        kept: list[npt.NDArray[Any]] = []
+        batches: list[npt.NDArray[Any]] = []
         obs = env.reset()
-        while sum(map(len, kept)) < HELD_OUT_STATES:
-            for _ in range(4):  # neighbouring states are nearly equal
+        while sum(map(len, batches)) < HELD_OUT_STATES:
+            for _ in range(4):  # consecutive states are nearly equal
                 obs, *_ = env.step(act(obs))  # type: ignore[arg-type]
-            kept.append(np.array(obs))
+            batches.append(np.array(obs))
         env.close()
-        self.states = np.concatenate(kept)[:HELD_OUT_STATES]
+        self.states = np.concatenate(batches)[:HELD_OUT_STATES]
 
     @th.no_grad()
     def mean_max_q(self, model: OffPolicyAlgorithm) -> float:
-        """Mean over the states of the largest action value."""
+        """Largest action value of each state, averaged over the states."""
         model.policy.set_training_mode(False)
         batches = np.array_split(self.states, len(self.states) // 128)
         tensors = (th.as_tensor(batch, device=model.device) for batch in batches)
@@ -58,13 +65,14 @@ class HeldOutStates:
 
 
 class FixedEpsilonEvaluation(PeriodicCallback):
-    """Evaluates by the protocol in environments of its own, and keeps the best agent.
+    """Evaluates in separate environments every `freq` steps, and saves the best agent.
 
     The file ``evaluations.npz`` is the zoo's (`timesteps`, `results`, `ep_lengths`), with
     `mean_max_q` added.
 
-    :param protocol: its seed moves on with the steps, so that no evaluation repeats another's games
-    :param status: of the training; a requested stop cuts an evaluation short, which leaves nothing
+    :param protocol: of each evaluation, with its seed replaced by one per step, so that no two
+        evaluations play the same games
+    :param status: a requested stop ends an evaluation early; its games are discarded then
     """
 
     model: OffPolicyAlgorithm
@@ -80,15 +88,14 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         self.run = run
         self.protocol = protocol
         self.status = status
-        self.best: float | None = None
-        self._done: list[tuple[int, Scores, float]] = []
+        self.best: float | None = None  # mean score of the best evaluation
+        self._evaluations: list[tuple[int, Scores, float]] = []
         self._held_out: HeldOutStates | None = None
 
-    def on_period(self) -> bool:
-        """Evaluate, and keep the agent if it is the best so far."""
+    def on_period(self) -> None:
+        """Evaluate, and save the agent if it is the best so far."""
         with self.status.clock.evaluation():
             self._evaluate()
-        return True
 
     def _evaluate(self) -> None:
         if self._held_out is None:
@@ -102,7 +109,7 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         if status.evaluation_cut_short:
             return
         mean_max_q = self._held_out.mean_max_q(self.model)
-        self._done.append((self.num_timesteps, scores, mean_max_q))
+        self._evaluations.append((self.num_timesteps, scores, mean_max_q))
         self._write()
         self._log(scores, mean_max_q)
         if self.best is None or scores.mean > self.best:
@@ -110,7 +117,7 @@ class FixedEpsilonEvaluation(PeriodicCallback):
             self.best = scores.mean
 
     def rewind(self, steps: int) -> None:
-        """Return to that step; earlier evaluations are read from the file."""
+        """Continue from an earlier step; the evaluations until then are read from the file."""
         super().rewind(steps)
         file = self.run.path / EVALUATIONS_FILE
         if not file.is_file():
@@ -118,29 +125,30 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         with np.load(file) as content:
             names = ("timesteps", "results", "ep_lengths", "mean_max_q")
             rows = zip(*(content[name].tolist() for name in names), strict=True)
-        self._done = [(at, Scores(won, took), q) for at, won, took, q in rows if at <= steps]
+        self._evaluations = [
+            (step, Scores(scores, frames), q) for step, scores, frames, q in rows if step <= steps
+        ]
         self.best = max(self.means, default=None)
-        if self._done:
+        if self._evaluations:
             self._write()
         else:
-            file.unlink()  # all were later
+            file.unlink()  # all evaluations were later
 
     def seconds_to_come(self, total: int) -> float:
-        """Seconds that the evaluations until that step will take, if they are as those before.
+        """Estimated seconds of the evaluations to come, from the mean of those before.
 
         :param total: the run's budget in steps
         """
         to_come = total // self.freq - self.num_timesteps // self.freq
-        clock = self.status.clock
-        return float(to_come * clock.evaluating[0] / max(clock.evaluations, 1))
+        return to_come * self.status.clock.seconds_per_evaluation
 
     @property
     def means(self) -> list[float]:
         """Mean score of each evaluation so far."""
-        return [scores.mean for _, scores, _ in self._done]
+        return [scores.mean for _, scores, _ in self._evaluations]
 
     def _write(self) -> None:
-        steps, scores, values = zip(*self._done, strict=True)
+        steps, scores, values = zip(*self._evaluations, strict=True)
         with atomic_file(self.run.path / EVALUATIONS_FILE) as file:
             np.savez(
                 file,
@@ -155,7 +163,7 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         self.logger.record("eval/std_score", scores.std)
         self.logger.record("eval/median_score", float(np.median(scores.scores)))
         self.logger.record("eval/mean_max_q", mean_max_q)
-        self.logger.record("eval/scores", scores.scores, exclude=NOT_A_NUMBER)
+        self.logger.record("eval/scores", scores.scores, exclude=NUMBER_FORMATS)
         self.logger.dump(self.num_timesteps)
         say(
             f"step {self.num_timesteps:,}: evaluation {scores.mean:.1f} ± {scores.std:.1f} points"

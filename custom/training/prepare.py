@@ -1,4 +1,4 @@
-"""A recipe made into a training that is ready to learn, in a run folder of its own."""
+"""Prepare a training: check the recipe, claim a run folder, make the model and its callbacks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from custom.replay.memory import check_replay, replay_size
 from custom.runs.folder import Run, claim_folder
 from custom.runs.provenance import provenance
 from custom.runs.zoo_files import write_zoo_files
-from custom.system.errors import UserError
+from custom.system.errors import UserError, one_line
 from custom.system.files import atomic_file, write_json
 from custom.tracking.callback import Tracker
 from custom.training.callbacks import Checkpoints, GameRecord, StopOnRequest
@@ -41,15 +41,17 @@ from custom.training.status import Status
 
 LEARNERS: dict[str, type[AtariOffPolicy]] = {"dqn": AtariDQN, "qrdqn": AtariQRDQN}
 TINY = {"batch_size": 4, "learning_starts": 4, "train_freq": 1, "gradient_steps": 1}
-TRIED_STEPS = 8
-NOT_THE_LEARNERS = ("env_kwargs", "env_wrapper", "frame_stack", "n_envs", "n_timesteps")
+TRIED_STEPS = 8  # of a recipe, before its run
+NOT_FOR_THE_LEARNER = ("env_kwargs", "env_wrapper", "frame_stack", "n_envs", "n_timesteps")
 
 
 @dataclass(frozen=True)
 class Training:
-    """A recipe that is ready to learn.
+    """A training that is ready to learn; `train` runs it.
 
-    :param lock: of the run, held until it is closed
+    :param lock: file lock of the run folder, released when it is closed
+    :param evaluation: one of `callbacks`
+    :param tracker: one of `callbacks`; None: the run is not tracked
     """
 
     recipe: Recipe
@@ -63,15 +65,15 @@ class Training:
 
 
 def prepare(recipe: Recipe, game: Game, settings: Settings) -> Training:
-    """Check a recipe on the real thing, claim a run folder and make the model.
+    """Try a recipe for a few steps, claim a run folder and make the training.
 
-    :param recipe: with its budget resolved
+    :param recipe: with the budget of this run
     :raises UserError: the recipe cannot be trained as asked, its replay does not fit into memory,
         or `logs` cannot be written; no run folder is left behind
     """
     recipe = fitted(recipe, settings.engine)
     try:
-        learner = _learner(recipe)
+        learner = _learner_arguments(recipe)
     except ValueError as error:
         raise refusal(recipe.file, game.env_id, error) from None
     settings = settings.resolved(recipe.n_timesteps)
@@ -88,7 +90,8 @@ def prepare(recipe: Recipe, game: Game, settings: Settings) -> Training:
         lock = run.lock()
         write_json(folder / "run.json", run.facts)
         write_zoo_files(run)
-        return assembled(recipe, run, lock, make_model(recipe, run, settings), settings, Status())
+        model = make_model(recipe, run, settings)
+        return make_training(recipe, run, lock, model, settings, Status())
     except BaseException as error:
         _remove(folder)
         if isinstance(error, MemoryError):
@@ -100,9 +103,9 @@ def prepare(recipe: Recipe, game: Game, settings: Settings) -> Training:
 def make_model(
     recipe: Recipe, run: Run, settings: Settings, resumes: bool = False
 ) -> AtariOffPolicy:
-    """The learner with its games.
+    """The learner with its environments.
 
-    :param resumes: games are added to the files of the run
+    :param resumes: append to the run's monitor file instead of starting a new one
     """
     env = training_games(
         run.game,
@@ -113,26 +116,26 @@ def make_model(
         monitor_dir=run.path,
         monitor_kwargs={"override_existing": not resumes},
     )
-    arguments = _learner(recipe) | _where(settings)
+    arguments = _learner_arguments(recipe) | _device_and_engine(settings)
     arguments["buffer_size"] = replay_size(recipe.hyperparams)
     arguments["tensorboard_log"] = str(run.path / "tensorboard")
     return LEARNERS[recipe.algo](env=env, seed=settings.seed, **arguments)
 
 
-def _learner(recipe: Recipe) -> dict[str, Any]:
-    """Arguments of the learner, but its replay's size."""
+def _learner_arguments(recipe: Recipe) -> dict[str, Any]:
+    """Arguments of the learner's constructor, from the recipe; without `buffer_size`."""
     values = resolve(recipe.hyperparams) | {"policy": policy_class(recipe.hyperparams)}
     rate = recipe.hyperparams.learning_rate
     if isinstance(rate, str):  # lin_RATE
         values["learning_rate"] = LinearSchedule(float(rate.removeprefix("lin_")), 0.0, 1.0)
-    return {k: v for k, v in values.items() if k not in (*NOT_THE_LEARNERS, "buffer_size")}
+    return {k: v for k, v in values.items() if k not in (*NOT_FOR_THE_LEARNER, "buffer_size")}
 
 
-def _where(settings: Settings) -> dict[str, Any]:
+def _device_and_engine(settings: Settings) -> dict[str, Any]:
     return {"device": settings.device, "engine": settings.engine}
 
 
-def assembled(
+def make_training(
     recipe: Recipe,
     run: Run,
     lock: IO[str],
@@ -143,7 +146,7 @@ def assembled(
 ) -> Training:
     """A training with its callbacks.
 
-    :param random: state of the random numbers to resume from; None: a new run
+    :param random: state of the random number generators to resume from; None: a new run
     """
     protocol = protocol_of(settings)
     record = GameRecord(run.path, run.facts["frame_skip"])
@@ -165,7 +168,7 @@ def assembled(
 
 
 def protocol_of(settings: Settings) -> Protocol:
-    """Of the evaluations during a training."""
+    """The protocol of the evaluations during a training."""
     return Protocol(settings.eval_episodes, settings.eval_epsilon, settings.seed)
 
 
@@ -182,12 +185,12 @@ def _check_replay(recipe: Recipe, settings: Settings, env: VecEnv) -> None:
 
 def _one_game(recipe: Recipe, game: Game, settings: Settings) -> VecEnv:
     try:
-        make_games(game, recipe.hyperparams, 1, settings.seed).close()  # as evaluations do
+        make_games(game, recipe.hyperparams, 1, settings.seed).close()  # as in evaluations
         return training_games(game, recipe.hyperparams, 1, settings.seed, workers=1)
     except Exception as error:  # whatever wrappers and the emulator raise
-        text = _said(error)
+        text = one_line(error)
         key = "env_kwargs" if "game mode" in text or "difficulty" in text else "env_wrapper"
-        raise _refused(recipe, game, key, text) from error
+        raise _error_at(recipe, game, key, text) from error
 
 
 def try_out(
@@ -196,39 +199,38 @@ def try_out(
     """Play and learn a few steps with a tiny replay, before anything is written.
 
     :param env: one game, as in training
-    :param learner: its arguments
-    :raises UserError: something fails; it names the file, the game and the key
+    :param learner: arguments of the learner's constructor
+    :raises UserError: something fails; the message names file, game and key
     """
-    sizes = {**TINY, "buffer_size": TRIED_STEPS + recipe.hyperparams.n_steps}
-    values = learner | sizes
+    values = learner | TINY | {"buffer_size": TRIED_STEPS + recipe.hyperparams.n_steps}
 
     def learn(arguments: dict[str, Any]) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            given = copy.deepcopy(arguments) | _where(settings)
-            LEARNERS[recipe.algo](env=env, **given).learn(TRIED_STEPS)
+            own_copy = copy.deepcopy(arguments) | _device_and_engine(settings)
+            LEARNERS[recipe.algo](env=env, **own_copy).learn(TRIED_STEPS)
 
     try:
         learn(values)
     except MemoryError:
         raise
     except Exception as error:  # whatever SB3 and PyTorch raise
-        key = next((key for key, others in _without_one(values) if _works(learn, others)), "")
-        raise _refused(recipe, game, key or "these values", _said(error)) from error
+        key = next((key for key, others in _without_one(values) if _succeeds(learn, others)), "")
+        raise _error_at(recipe, game, key or "these values", one_line(error)) from error
 
 
 def _without_one(values: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each key and the values without it, those of the policy one by one."""
+    """Each key, and the values without it; the keys of `policy_kwargs` one by one."""
     policy = values.get("policy_kwargs", {})
     for key in sorted(policy):
-        both = (key, key.replace("_class", "_kwargs"))
-        others = {k: v for k, v in policy.items() if k not in both}
+        removed = (key, key.replace("_class", "_kwargs"))
+        others = {k: v for k, v in policy.items() if k not in removed}
         yield f"policy_kwargs.{key}", values | {"policy_kwargs": others}
     for key in sorted(values.keys() - TINY.keys() - {"buffer_size", "policy"}):
         yield key, {k: v for k, v in values.items() if k != key}
 
 
-def _works(learn: Callable[[dict[str, Any]], None], values: dict[str, Any]) -> bool:
+def _succeeds(learn: Callable[[dict[str, Any]], None], values: dict[str, Any]) -> bool:
     try:
         learn(values)
     except Exception:  # whatever SB3 and PyTorch raise
@@ -236,17 +238,13 @@ def _works(learn: Callable[[dict[str, Any]], None], values: dict[str, Any]) -> b
     return True
 
 
-def _refused(recipe: Recipe, game: Game, key: str, text: str) -> UserError:
+def _error_at(recipe: Recipe, game: Game, key: str, text: str) -> UserError:
     named = text if text.startswith(key) else f"{key}: {text}"
     return UserError(f"{recipe.file}: {game.env_id}: {named}")
 
 
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _facts(recipe: Recipe, game: Game, settings: Settings) -> dict[str, Any]:
-    """What run.json says from the beginning."""
+    """The first content of run.json."""
     return {
         "game": game.name,
         "env_id": game.env_id,
@@ -270,7 +268,7 @@ def _facts(recipe: Recipe, game: Game, settings: Settings) -> dict[str, Any]:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a run folder, and the folders above it that are empty then."""
+    """Remove a run folder, and its parent folders if they are empty."""
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):
         folder.parent.rmdir()

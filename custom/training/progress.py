@@ -1,4 +1,4 @@
-"""The live line of a training run."""
+"""The progress line of a training."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from custom.training.evaluation import FixedEpsilonEvaluation
 
 DAY = 24 * 3600
 BAR = "{percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
-QUIET_LINE_EVERY = 30.0  # seconds, where there is no terminal to redraw a bar on
-WINDOW = 60.0  # seconds over which steps/s are taken
+QUIET_LINE_EVERY = 30.0  # seconds between lines if stderr is no terminal
+WINDOW = 60.0  # seconds over which steps/s are averaged
 
 
 class Progress(BaseCallback):
     """Steps, steps/s, core-hours, time left, epsilon, mean of the last 100 games, best evaluation.
 
-    Steps/s are those of playing and learning. The time left includes the evaluations to come; in
-    the warm-up, whose steps are far cheaper, it is not known.
+    Steps/s leave out the time of evaluations. The time left includes the evaluations to come. It is
+    not shown in the warm-up, whose steps are far cheaper.
 
     :param total: the run's budget in steps
-    :param last_scores: scores of the last training games
-    :param evaluation: whose clock tells its time from that of training
+    :param last_scores: returns the scores of the last training games
+    :param evaluation: for its best score, its time to come and the clock
     """
 
     model: DQN
@@ -60,24 +60,24 @@ class Progress(BaseCallback):
             disable=not self._live,
         )
         self._line_at = time.monotonic()
-        self._marks = deque([(self._clock.trained, self.model.num_timesteps)])
-        self._learns = self._warm()
+        self._marks = deque([(self._clock.trained, self.model.num_timesteps)])  # seconds, steps
+        self._warm_up_is_over = self._is_learning()
 
     def _on_step(self) -> bool:
         assert self._bar is not None
         self._mark(self._clock.trained)
         if self._live and self._bar.update(self.training_env.num_envs):
-            self._bar.set_postfix_str(self._state(), refresh=False)
+            self._bar.set_postfix_str(self._text(), refresh=False)
         now = time.monotonic()
         if not self._live and now - self._line_at >= QUIET_LINE_EVERY:
             self._line_at = now
-            say(f"step {self.num_timesteps:,} of {self.total:,}, {self._state()}")
+            say(f"step {self.num_timesteps:,} of {self.total:,}, {self._text()}")
         return True
 
     def _mark(self, trained: float) -> None:
-        """Remember how far it is, once a second; forget the warm-up when it is over."""
-        if self._warm() and not self._learns:
-            self._learns = True
+        """Add a mark once a second; drop old marks, and those of the warm-up when it is over."""
+        if self._is_learning() and not self._warm_up_is_over:
+            self._warm_up_is_over = True
             self._marks.clear()
         if not self._marks or trained - self._marks[-1][0] > 1:
             self._marks.append((trained, self.num_timesteps))
@@ -88,28 +88,31 @@ class Progress(BaseCallback):
         if self._bar is not None:
             self._bar.close()
 
-    def _state(self) -> str:
+    def _text(self) -> str:
+        """The line behind the number of steps."""
         scores, best = self.last_scores(), self.evaluation.best
         mean = f"{np.mean(scores):.1f}" if scores else "-"
         shown_best = "-" if best is None else f"{best:.1f}"
-        epsilon = self.model.exploration_rate if self._warm() else 1.0  # all actions are random
-        since, first = self._marks[0]
-        rate = (self.num_timesteps - first) / max(self._clock.trained - since, 1e-9)
+        epsilon = self.model.exploration_rate if self._is_learning() else 1.0
+        seconds_then, steps_then = self._marks[0]
+        seconds = self._clock.trained - seconds_then
+        rate = (self.num_timesteps - steps_then) / max(seconds, 1e-9)
         left = "warm-up"
-        if self._warm():
-            seconds = (self.total - self.num_timesteps) / max(rate, 1e-9)
-            left = f"{duration(seconds + self.evaluation.seconds_to_come(self.total))} left"
+        if self._is_learning():
+            training = (self.total - self.num_timesteps) / max(rate, 1e-9)
+            left = f"{duration(training + self.evaluation.seconds_to_come(self.total))} left"
         return (
             f"{rate:.0f} steps/s, {self._clock.core_hours:.2f} core-hours, {left},"
             f" epsilon {epsilon:.2f}, last {len(scores)} games: {mean}, best eval {shown_best}"
         )
 
-    def _warm(self) -> bool:
+    def _is_learning(self) -> bool:
+        """Whether the warm-up is over."""
         return self.num_timesteps > self.model.learning_starts
 
 
 def duration(seconds: float) -> str:
-    """E.g. ``2 d 4 h``, ``3 h 20 min``, ``12 min``, ``40 s``."""
+    """A duration as text: ``2 d 4 h``, ``3 h 20 min``, ``12 min`` or ``40 s``."""
     minutes, hours, days = seconds / 60, seconds / 3600, seconds / DAY
     if days >= 1:
         return f"{int(days)} d {int(hours % 24)} h"

@@ -13,76 +13,82 @@ from custom.runs.folder import BEST, Run, open_run
 from custom.runs.listing import state_of
 from custom.runs.provenance import provenance, versions_of
 from custom.system.console import say
-from custom.system.errors import StateError, UserError
+from custom.system.errors import StateError, UserError, one_line
 from custom.system.files import copy_file, is_there, restore
 from custom.training.callbacks import GameRecord, PeriodicCallback
-from custom.training.prepare import Training, assembled, make_model
+from custom.training.prepare import Training, make_model, make_training
 from custom.training.saved_state import LEARNER, load_state
 from custom.training.settings import Settings, fitted
 from custom.training.status import Clock, Status
 
-MACHINE = (OSError, MemoryError, th.OutOfMemoryError)  # errors that say nothing of the state
-PATIENCE = 300.0  # seconds in which a process that was told to end saves what it has
+MACHINE = (
+    OSError,
+    MemoryError,
+    th.OutOfMemoryError,
+)  # errors of the machine, not of the saved state
+PATIENCE = 300.0  # seconds to wait for a process that saves its state before it ends
 
 
 def resume(run: Run, device: str = "auto", threads: int | None = None) -> Training:
-    """An interrupted training, ready to resume exactly where its state was saved.
+    """Load an interrupted training; it resumes exactly where its state was saved.
 
-    What is newer than the saved state (games, evaluations, agents) is dropped: it comes again.
+    Games, evaluations and agents that are newer than the saved state are deleted.
 
     :param run: trained with `Settings.save_state`
-    :param threads: of PyTorch; None: as before. With another number it is not bit for bit the run
-        that was never stopped, because sums are rounded in another order
-    :raises StateError: its state is damaged
-    :raises UserError: it is finished, is being trained, holds no state, or the machine fails
+    :param threads: CPU threads of PyTorch; None: as before. With another number, sums are rounded
+        in another order: the run is not bit for bit the one without interruption
+    :raises StateError: the state is damaged
+    :raises UserError: the run is finished, is being trained or has no state, or the machine fails
     """
     lock = run.lock(PATIENCE)
     try:
-        run = open_run(run.path)  # another process may have been at it meanwhile
+        run = open_run(run.path)  # another process may have changed it meanwhile
         _check(run)
         restore(run.saved_state)
-        training = _loaded(run, lock, _settings(run, device, threads))
+        training = _load(run, lock, _settings(run, device, threads))
     except BaseException as error:
         lock.close()
         if isinstance(error, MACHINE):
-            message = f"{_refusal(run, error)}; the state is kept: resume once that is mended"
+            message = (
+                f"{_refusal(run, error)}; the state is unharmed: try again when that is mended"
+            )
             raise UserError(message) from None
         raise
     run, facts, here = training.run, training.run.facts, provenance()
     for name in ("error", "finished"):
         facts.pop(name, None)
-    threads_now, threads_once = th.get_num_threads(), facts["engine"].get("threads")
-    numbers = [threads_once, *(entry.get("threads") for entry in facts.get("resumed", []))]
-    if any(number not in (None, threads_now) for number in numbers):
+    threads, first_threads = th.get_num_threads(), facts["engine"].get("threads")
+    earlier = [first_threads, *(entry.get("threads") for entry in facts.get("resumed", []))]
+    if any(number not in (None, threads) for number in earlier):
         say(
-            f"threads: {threads_now}, the run began with {threads_once}: from where they differ it"
-            " is not bit for bit the run that was never stopped"
+            f"threads: {threads}, the run began with {first_threads}: with another number, it is"
+            " not bit for bit the run without interruption"
         )
     if versions_of(here["packages"]) != versions_of(facts["packages"]):
-        say("packages have changed since the run was begun: it may differ in the last bits")
+        say("packages have changed since the run began: it may not be bit for bit the same run")
     here = {**here, "packages": versions_of(here["packages"])}
-    del here["command"]  # with paths of this machine; the run's own stays
-    entry = {"steps": training.model.num_timesteps, "threads": threads_now, **here}
+    del here["command"]  # only the first command is kept: this one has paths of this machine
+    entry = {"steps": training.model.num_timesteps, "threads": threads, **here}
     resumed = [*facts.get("resumed", []), entry]
     run.update(state="running", resumed=resumed)
     return training
 
 
-def can_go_on(run: Run) -> bool:
+def can_resume(run: Run) -> bool:
     """Whether a run was interrupted and has a saved state."""
     return state_of(run) in ("interrupted", "failed") and is_there(run.saved_state)
 
 
 def saved_at(run: Run) -> float:
-    """When the state was saved, in seconds since 1970; 0 where it is being replaced."""
+    """When the state was saved, in seconds since 1970; 0 while it is being replaced."""
     file = run.saved_state / LEARNER
     return file.stat().st_mtime if file.is_file() else 0.0
 
 
-def is_of(run: Run, recipe: Recipe, settings: Settings) -> bool:
-    """Whether a run is what a recipe would be trained to, finished or not.
+def is_run_of(run: Run, recipe: Recipe, settings: Settings) -> bool:
+    """Whether a run has the recipe, the seed, the engine and the evaluations of a planned one.
 
-    :param recipe: as the engine plays it
+    :param recipe: after `fitted`
     """
     facts = run.facts
     try:
@@ -90,7 +96,7 @@ def is_of(run: Run, recipe: Recipe, settings: Settings) -> bool:
         return bool(
             run.hyperparams == recipe.hyperparams
             and facts["seed"] == settings.seed
-            and _learns(Engine.recorded(facts["engine"])) == _learns(settings.engine)
+            and _comparable(Engine.recorded(facts["engine"])) == _comparable(settings.engine)
             and protocol["episodes"] == settings.eval_episodes
             and protocol["epsilon"] == settings.eval_epsilon
             and facts["eval_freq"] == settings.eval_freq
@@ -99,8 +105,8 @@ def is_of(run: Run, recipe: Recipe, settings: Settings) -> bool:
         return False
 
 
-def _learns(engine: Engine) -> Engine:
-    """The engine without what changes nothing but time and rounding."""
+def _comparable(engine: Engine) -> Engine:
+    """The engine without settings that change only speed and rounding."""
     return replace(engine, threads=0, workers=0)
 
 
@@ -108,11 +114,11 @@ def _check(run: Run) -> None:
     if run.facts.get("state") == "finished":
         raise UserError(f"RUN {run.path}: is finished; there is nothing to resume")
     if not is_there(run.saved_state):
-        reason = "holds no saved state, which only make train ARGS=--save-state keeps"
+        reason = "has no saved state, which make train ARGS=--save-state would have written"
         raise UserError(f"RUN {run.path}: {reason}; train anew")
 
 
-def _loaded(run: Run, lock: IO[str], settings: Settings) -> Training:
+def _load(run: Run, lock: IO[str], settings: Settings) -> Training:
     if settings.engine.threads:
         th.set_num_threads(settings.engine.threads)
     recipe = fitted(_recipe(run), settings.engine)
@@ -120,10 +126,10 @@ def _loaded(run: Run, lock: IO[str], settings: Settings) -> Training:
     try:
         saved = load_state(model, run.saved_state)
         status = Status(Clock(saved["clock"]))
-        training = assembled(recipe, run, lock, model, settings, status, saved["random"])
+        training = make_training(recipe, run, lock, model, settings, status, saved["random"])
         _rewind(training)
         return training
-    except Exception as error:  # whatever damaged files make torch, NumPy and others raise
+    except Exception as error:  # whatever torch and NumPy raise for damaged files
         if model.env is not None:
             model.env.close()
         is_missing = isinstance(error, FileNotFoundError)  # a file of the state
@@ -133,11 +139,11 @@ def _loaded(run: Run, lock: IO[str], settings: Settings) -> Training:
 
 
 def _refusal(run: Run, error: BaseException) -> str:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return f"RUN {run.saved_state}: cannot be resumed ({reason[:300]})"
+    return f"RUN {run.saved_state}: cannot be resumed ({one_line(error)[:300]})"
 
 
 def _rewind(training: Training) -> None:
+    """Remove what is newer than the loaded state, and put back its best agent."""
     run, steps = training.run, training.model.num_timesteps
     for callback in training.callbacks:
         if isinstance(callback, GameRecord | PeriodicCallback):

@@ -1,7 +1,7 @@
-"""Games in progress as plain values: emulators with their random numbers, and all wrappers.
+"""The state of games in progress as plain values: emulators with random numbers, and all wrappers.
 
-Nothing but numbers, texts, tensors, lists and dictionaries, so that a file of them is read without
-running code. It does not depend on how many processes play.
+Plain values are numbers, texts, tensors, lists and dictionaries, so a file of them is read without
+running code. The state does not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
 from custom.env.workers import WorkerVecEnv
 
-Plain = Any
+Plain = Any  # numbers, texts, tensors, and lists, tuples and dictionaries of them
 
 
 def games_state(env: VecEnv) -> Plain:
@@ -33,16 +33,16 @@ def games_state(env: VecEnv) -> Plain:
 
 
 def restore_games(env: VecEnv, state: Plain) -> None:
-    """Put games, made as those were, where they were.
+    """Set the state of games that were made like the saved ones.
 
-    :param state: what `games_state` gave
-    :raises ValueError: they are wrapped in another way, or there are more or fewer
+    :param state: from `games_state`
+    :raises ValueError: the games have other wrappers, or their number is another
     """
-    base, found = env.unwrapped, to_numpy(state)
-    games, stacks = found["games"], _stacks(env)
-    if len(games) != env.num_envs or found["stacks"].shape != stacks.stacked_obs.shape:
-        raise ValueError("the number of games, or the size of their frames, is another")
-    stacks.stacked_obs = found["stacks"]
+    base, arrays = env.unwrapped, to_numpy(state)
+    games, stacks = arrays["games"], _stacks(env)
+    if len(games) != env.num_envs or arrays["stacks"].shape != stacks.stacked_obs.shape:
+        raise ValueError("the number of games or the size of their frames differs")
+    stacks.stacked_obs = arrays["stacks"]
     if isinstance(base, WorkerVecEnv):
         base.call(_restore, [[games[i] for i in share] for share in base.shares])
     else:
@@ -58,7 +58,7 @@ def _stacks(env: VecEnv) -> Any:
 
 
 def _states(env: Any) -> list[list[dict[str, Any]]]:
-    """Of each game of a `DummyVecEnv` and its wrappers, from without to within."""
+    """For each game of a `DummyVecEnv`, the state of its layers, outermost first."""
     return [[_state_of(layer) for layer in _layers(game)] for game in env.envs]
 
 
@@ -66,12 +66,13 @@ def _restore(env: Any, games: list[list[dict[str, Any]]]) -> None:
     for game, saved in zip(env.envs, games, strict=True):
         layers = list(_layers(game))
         if [_name(layer) for layer in layers] != [state["class"] for state in saved]:
-            raise ValueError("the games are of other wrappers")
+            raise ValueError("the games have other wrappers")
         for layer, state in zip(layers, saved, strict=True):
             _restore_layer(layer, state)
 
 
 def _layers(game: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
+    """The wrappers of a game, outermost first, then the bare environment."""
     while isinstance(game, gym.Wrapper):
         yield game
         game = game.env
@@ -83,7 +84,7 @@ def _name(layer: object) -> str:
 
 
 def _state_of(layer: gym.Env[Any, Any]) -> dict[str, Any]:
-    # What is not plain (spaces, functions, other layers) is made anew.
+    # Other attributes (spaces, functions, inner layers) are made anew with the game.
     values = {name: value for name, value in vars(layer).items() if _is_plain(value)}
     state: dict[str, Any] = {"class": _name(layer), "values": values}
     if hasattr(layer, "ale"):
@@ -94,8 +95,8 @@ def _state_of(layer: gym.Env[Any, Any]) -> dict[str, Any]:
 
 
 def _restore_layer(layer: gym.Env[Any, Any], state: dict[str, Any]) -> None:
-    known = vars(layer)
-    known.update({name: value for name, value in state["values"].items() if name in known})
+    attributes = vars(layer)
+    attributes.update({k: v for k, v in state["values"].items() if k in attributes})
     if "emulator" in state:
         emulator = ale_py.ALEState(state["emulator"].tobytes())
         layer.ale.restoreSystemState(emulator)  # type: ignore[attr-defined]
@@ -105,9 +106,9 @@ def _restore_layer(layer: gym.Env[Any, Any], state: dict[str, Any]) -> None:
 
 
 def _shorten(file: Path, games: int) -> None:
-    """Take later games out of a monitor's file, which is open for writing behind its end."""
+    """Remove later games from a monitor's file, which is open for appending."""
     lines = file.read_bytes().splitlines(keepends=True)
-    os.truncate(file, sum(map(len, lines[: games + 2])))  # two lines are before the first
+    os.truncate(file, sum(map(len, lines[: games + 2])))  # two header lines
 
 
 def _is_plain(value: Any) -> bool:
@@ -119,9 +120,9 @@ def _is_plain(value: Any) -> bool:
 
 
 def to_plain(value: Any) -> Plain:
-    """A value with tensors instead of arrays.
+    """The same value with tensors instead of NumPy arrays.
 
-    :raises TypeError: something in it is no plain value
+    :raises TypeError: it contains something that is not plain
     """
     if value is None or type(value) in (bool, int, float, str):
         return value
@@ -135,7 +136,7 @@ def to_plain(value: Any) -> Plain:
 
 
 def to_numpy(value: Plain) -> Any:
-    """What `to_plain` was given."""
+    """The inverse of `to_plain`."""
     if isinstance(value, th.Tensor):
         array = value.numpy()
         return array if array.ndim else array[()]

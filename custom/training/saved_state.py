@@ -1,7 +1,8 @@
-"""The state of a training between two rollouts, in a folder: it resumes exactly from there.
+"""Save the state of a training between two rollouts and load it, so that it resumes exactly.
 
-The learner with its optimizer and counters, the replay, random numbers, and the games themselves.
-Nothing is pickled but tensors and plain values, which are read without running code.
+The state is the learner with its optimizer and counters, the replay buffer, the random number
+generators and the games. Files hold tensors and plain values only, which are read without running
+code.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ COUNTERS = (
 
 
 class StateSaver(PeriodicCallback):
-    """Saves the state between two rollouts, with each checkpoint and where the training is stopped.
+    """Saves the state between rollouts: after each period, and when a stop was requested.
 
-    A requested stop ends the training here, unless it cut an evaluation short: then the state
-    before it stays the newest.
+    A requested stop ends the training here. If it ended an evaluation early, no state is saved: the
+    one before that evaluation stays the newest.
 
-    :param random: state of the random numbers to begin with; None: as they are
-    :raises StopTraining: at the start of a rollout, once a stop was requested
+    :param random: state of the random number generators to start with; None: leave them
+    :raises StopTraining: at the start of a rollout, if a stop was requested
     """
 
     model: AtariOffPolicy
@@ -65,10 +66,9 @@ class StateSaver(PeriodicCallback):
         self._random = random
         self._is_due = False
 
-    def on_period(self) -> bool:
-        """A checkpoint was saved; the step itself is not over yet."""
+    def on_period(self) -> None:
+        """Save at the start of the next rollout; this one is not complete."""
         self._is_due = True
-        return True
 
     def _on_rollout_start(self) -> None:
         stop = self.status.stop_requested
@@ -82,27 +82,27 @@ class StateSaver(PeriodicCallback):
             raise StopTraining
 
     def _save(self) -> None:
-        if non_finite_parameter(self.model.policy):  # on a GPU the guard looks now and then
+        if non_finite_parameter(self.model.policy):  # on a GPU, `NanGuard` may not have checked yet
             return
         try:
             clock = self.status.clock.state()
             save_state(self.model, self.run.saved_state, self.run.path / BEST, clock)
         except OSError as error:  # a full disk may have room again the next time
             steps = self.model.num_timesteps
-            say(f"step {steps:,}: state not saved: {error}; training goes on")
+            say(f"step {steps:,}: state not saved: {error}; the training continues")
 
 
 def can_be_saved(engine: Engine, replay_buffer_class: str) -> bool:
-    """Whether the replay is one that is written to files."""
+    """Whether the replay buffer is a `FrameReplayBuffer`, which can be saved."""
     return engine.buffer == "frames" and not replay_buffer_class
 
 
 def save_state(model: AtariOffPolicy, folder: Path, best: Path, clock: dict[str, Any]) -> None:
-    """Write the state between two rollouts; an earlier one stays until this one is whole.
+    """Write the state atomically; call it between two rollouts.
 
-    :param best: the agent of the best evaluation, which is kept with it, if there is one
-    :param clock: how long it was trained
-    :raises OSError: no room or no permission; what was there before is unharmed
+    :param best: file of the best agent; copied into the folder if it exists
+    :param clock: `Clock.state`
+    :raises OSError: no room or no permission; an earlier state is unharmed
     """
     env, replay = _env_and_replay(model)
     content = {
@@ -115,25 +115,25 @@ def save_state(model: AtariOffPolicy, folder: Path, best: Path, clock: dict[str,
         "games": games_state(env),
         "random": random_state(model),
     }
-    made = io.BytesIO()  # into a file PyTorch says of a full disk what nobody understands
-    th.save(content, made)
+    buffer = io.BytesIO()  # writing to a file, PyTorch hides the error of a full disk
+    th.save(content, buffer)
     with atomic_folder(folder) as partial:
         with atomic_file(partial / LEARNER) as file:
-            file.write(made.getbuffer())
+            file.write(buffer.getbuffer())
         save_replay(replay, partial / REPLAY)
         if best.is_file():
             copy_file(best, partial / BEST)
 
 
 def load_state(model: AtariOffPolicy, folder: Path) -> dict[str, Plain]:
-    """Make a model, new and of the same recipe, that of a saved state.
+    """Load a saved state into a new model of the same recipe, for `continue_learning`.
 
-    :return: all that was saved; `learn_on` continues from there
-    :raises OSError: it cannot be read
+    :return: all that was saved
+    :raises OSError: a file cannot be read
     :raises Exception: of any other kind: the state is damaged, or of another recipe
     """
     env, replay = _env_and_replay(model)
-    # PyTorch's own reader turns errors of the disk into those of a damaged file.
+    # Reading from a file, PyTorch turns disk errors into those of a damaged file.
     learner = io.BytesIO((folder / LEARNER).read_bytes())
     content = th.load(learner, map_location="cpu", weights_only=True)
     if content["format"] != FORMAT:
@@ -158,7 +158,7 @@ def _env_and_replay(model: AtariOffPolicy) -> tuple[VecEnv, FrameReplayBuffer]:
 
 
 def random_state(model: AtariOffPolicy) -> dict[str, Plain]:
-    """Of all generators that a training draws from."""
+    """State of all random number generators that a training uses."""
     name, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),
@@ -170,7 +170,7 @@ def random_state(model: AtariOffPolicy) -> dict[str, Plain]:
 
 
 def set_random_state(model: AtariOffPolicy, state: dict[str, Any]) -> None:
-    """What `random_state` gave."""
+    """Set the generators to a state from `random_state`."""
     name, keys, *rest = state["numpy"]
     random.setstate(state["python"])
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))

@@ -1,4 +1,4 @@
-"""How a recipe is run: everything that is not in the recipe."""
+"""How a recipe is run: all that a user sets outside the recipe."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ from custom.tracking.wish import Tracking
 
 @dataclass(frozen=True)
 class Settings:
-    """What a user sets for a run.
+    """Settings of one run.
 
+    :param seed: of all random numbers
+    :param logs: folder of all runs
+    :param device: as PyTorch names it, or ``auto``
     :param eval_freq: steps between evaluations; 0: a twentieth of the budget, 10,000 to 250,000
+    :param eval_episodes: full games of an evaluation
+    :param eval_epsilon: share of random actions in an evaluation, 0 to 1
     :param save_freq: steps between checkpoints; 0: as `eval_freq`
-    :param save_state: with each checkpoint all that `make resume` needs, which is as large as the
-        replay
+    :param keep_checkpoints: number of checkpoints that are kept
+    :param save_state: save with each checkpoint what `make resume` needs; as large as the replay
+        buffer
     """
 
     seed: int
@@ -37,16 +43,19 @@ class Settings:
     tracking: Tracking = field(default_factory=Tracking)
 
     def resolved(self, n_timesteps: int) -> Settings:
-        """With the periods in steps."""
+        """A copy with `eval_freq` and `save_freq` above 0.
+
+        :param n_timesteps: the run's budget in steps
+        """
         # Ten games take about as long as 10,000 steps of warm-up.
         eval_freq = self.eval_freq or min(max(n_timesteps // 20, 10_000), 250_000, n_timesteps)
         return replace(self, eval_freq=eval_freq, save_freq=self.save_freq or eval_freq)
 
 
 def fitted(recipe: Recipe, engine: Engine) -> Recipe:
-    """The recipe as an engine plays it, with a note on each change.
+    """The recipe with an engine's `n_envs`, and a note on each change.
 
-    :raises UserError: the engine cannot
+    :raises UserError: the engine's settings do not fit the recipe's algorithm or this machine
     """
     buffer = recipe.hyperparams.replay_buffer_class
     if buffer and engine.buffer == "frames":

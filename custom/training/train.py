@@ -1,4 +1,4 @@
-"""From a prepared training to a finished run folder, whatever happens in between."""
+"""Run a prepared training: learn, save, report; record the outcome also if it fails."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from custom.runs.agents import save_agent
 from custom.runs.folder import Run
 from custom.runs.provenance import now
 from custom.system.console import say
-from custom.system.errors import UserError
+from custom.system.errors import UserError, one_line
 from custom.system.files import is_there, remove
 from custom.system.signals import SIGNAL_STATUS, end_on_signals, interrupted, stopping_on_signals
 from custom.training.callbacks import StopTraining
@@ -18,11 +18,11 @@ from custom.training.prepare import Training
 
 
 def train(training: Training, report_episodes: int = 0) -> int:
-    """Learn, save, report; the last line printed names the run folder.
+    """Learn, save the agent, report; the last line printed names the run folder.
 
-    :param report_episodes: games of the final evaluation; 0: no evaluation, film and curve
-    :return: exit status: 0, or 128 + the signal that ended it
-    :raises NonFiniteError: the NaN guard ended it; checkpoints stay
+    :param report_episodes: full games of the final evaluation; 0: no evaluation, film or curve
+    :return: exit status: 0, or 128 + the signal that stopped the training
+    :raises NonFiniteError: `NanGuard` stopped the training; checkpoints stay
     """
     with training.lock:
         return _train(training, report_episodes)
@@ -36,11 +36,11 @@ def _train(training: Training, report_episodes: int) -> int:
             _learn(training)
             save_agent(model, run.final_model)
         except BaseException as error:
-            _fail(training, error)
+            _record_error(training, error)
             _end_tracking(training, 1)
             if isinstance(error, UserError | OSError):
                 kind = type(error) if isinstance(error, UserError) else UserError
-                raise kind(f"{error}. {_last_good(run)}") from None
+                raise kind(f"{error}. {_last_agent(run)}") from None
             raise
         _end(training)
     if report_episodes and not received:
@@ -52,13 +52,13 @@ def _train(training: Training, report_episodes: int) -> int:
 
 
 def _learn(training: Training) -> None:
-    """Learn to the budget's end, or until a stop is requested."""
+    """Learn until the budget is used up or a stop is requested."""
     model, total = training.model, training.recipe.n_timesteps
     assert model.env is not None
     try:
         with contextlib.suppress(StopTraining):
             if model.num_timesteps:
-                model.learn_on(total, list(training.callbacks))
+                model.continue_learning(total, list(training.callbacks))
             else:
                 model.learn(total, list(training.callbacks))
     finally:
@@ -67,27 +67,27 @@ def _learn(training: Training) -> None:
 
 
 def _end(training: Training) -> None:
-    """Write down how far it came, and say how to resume."""
+    """Record whether the run is finished or interrupted, and print how to resume it."""
     run, model = training.run, training.model
-    whole = model.num_timesteps >= run.facts["n_timesteps"]
-    whole = whole and not training.status.evaluation_cut_short  # the last one, say
-    state = "finished" if whole else "interrupted"
-    _close(training, state)
+    is_finished = model.num_timesteps >= run.facts["n_timesteps"]
+    is_finished = is_finished and not training.status.evaluation_cut_short
+    state = "finished" if is_finished else "interrupted"
+    _record(training, state)
     say(f"{state} after {model.num_timesteps:,} steps; the agent is in {run.final_model}")
-    if whole:
+    if is_finished:
         remove(run.saved_state)
     elif is_there(run.saved_state):
         say(f"make resume RUN={run.path} resumes it")
 
 
 def _end_callbacks(training: Training) -> None:
-    """SB3 ends them where a training reaches its budget; after an error nobody does."""
+    """End all callbacks, because SB3 does so only if the budget is used up."""
     for callback in training.callbacks:
         callback.on_training_end()
 
 
 def _end_tracking(training: Training, exit_code: int, was_stopped: bool = False) -> None:
-    """Upload what is left; where the training was stopped, one more signal ends that."""
+    """Upload the remaining rows; if the training was stopped, another signal stops the upload."""
     if training.tracker is None:
         return
     with contextlib.suppress(KeyboardInterrupt, SystemExit):
@@ -96,34 +96,35 @@ def _end_tracking(training: Training, exit_code: int, was_stopped: bool = False)
         training.tracker.finish(exit_code)
 
 
-def _fail(training: Training, error: BaseException) -> None:
-    """Leave a run folder that says what happened, whatever else goes wrong."""
+def _record_error(training: Training, error: BaseException) -> None:
+    """Record the error in run.json; raises nothing itself."""
     with contextlib.suppress(Exception):
         _end_callbacks(training)
     with contextlib.suppress(OSError):
-        _close(training, "failed", error=" ".join(str(error).split()))
+        _record(training, "failed", error=one_line(error))
 
 
-def _close(training: Training, state: str, **facts: str) -> None:
+def _record(training: Training, state: str, **facts: str) -> None:
     times = training.status.clock.facts()
     steps = training.model.num_timesteps
     training.run.update(state=state, steps=steps, finished=now(), **times, **facts)
 
 
-def _last_good(run: Run) -> str:
+def _last_agent(run: Run) -> str:
+    """Where the newest checkpoint is, and how to resume from it."""
     checkpoints = run.checkpoints()
     if not checkpoints:
         return f"No checkpoint had been written yet. Run: {run.path}"
-    good = f"The last good agent is {checkpoints[-1]}."
+    agent = f"The last checkpoint is {checkpoints[-1]}."
     if is_there(run.saved_state):
-        return f"{good} make resume RUN={run.path} resumes the run"
-    return f"{good} Run: {run.path}"
+        return f"{agent} make resume RUN={run.path} resumes the run"
+    return f"{agent} Run: {run.path}"
 
 
 def report(run: Run, episodes: int, device: str) -> None:
-    """Evaluate, film and plot; what goes wrong here is told and does not spoil the run."""
+    """Evaluate, film and plot; an error is printed, and the run stays finished."""
 
-    # What these import is not needed to train: a machine without it trains all the same.
+    # Imported here, because training does not need these packages.
     def evaluate() -> None:
         from custom.evaluation.results import evaluate_run, score_table
 
@@ -153,6 +154,5 @@ def report(run: Run, episodes: int, device: str) -> None:
 def _try(part: Callable[[], None]) -> None:
     try:
         part()
-    except Exception as error:  # a film is not worth a lost run
-        reason = " ".join(str(error).split())
-        say(f"no report of make {part.__name__} ({reason}); that command does it later")
+    except Exception as error:  # the run stays finished without a film
+        say(f"{part.__name__} failed ({one_line(error)}); make {part.__name__} does it later")
