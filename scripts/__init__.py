@@ -6,5 +6,6 @@ import sys
 
 import custom  # noqa: F401  # before PyTorch is imported: it sets GOMP_SPINCOUNT
 
-if os.path.basename(sys.argv[0]) in ("-m", "sb3-atari-dqn"):  # starting as a command: Ctrl-C while PyTorch is imported just ends it
+# Starting as a command: Ctrl-C while it is imported just ends it.
+if os.path.basename(sys.argv[0]) in ("-m", "sb3-atari-dqn"):
     signal.signal(signal.SIGINT, signal.SIG_DFL)
