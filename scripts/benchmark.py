@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from custom.env.workers import usable_cores
 from custom.jobs.choose import launcher
-from custom.jobs.matrix import Cell, Matrix
 from custom.jobs.task import Resources
 from custom.learner.engine import Engine
-from custom.recipe.entries import recipe_name
+from custom.recipe.entries import find_recipe, recipe_name
 from custom.recipe.recipe import load_recipe
 from custom.system.console import say
 from custom.system.errors import UserError
 from scripts import options
 from scripts.options import whole
+
+if TYPE_CHECKING:  # slow to import
+    from custom.jobs.matrix import Cell, Matrix
 
 FLAGS = (
     *("device", "steps", "eval-episodes", "envs", "precision", *options.FAN_OUT, "save-state"),
@@ -30,12 +32,12 @@ FLAGS = (
 
 def command(args: argparse.Namespace) -> int:
     """Train what is missing, then compare all of it."""
+    matrix = matrix_of(args)
     from custom.compare.comparison import compare
     from custom.compare.from_logs import from_logs
     from custom.compare.output import write_report
     from custom.compare.tables import show
 
-    matrix = matrix_of(args)
     failed = matrix.train(launcher(args.cluster, args.logs / "matrix"), args.jobs)
     if failed:
         say(f"{len(failed)} runs did not finish: {', '.join(failed)}; the same command resumes")
@@ -60,6 +62,9 @@ def matrix_of(args: argparse.Namespace) -> Matrix:
     least = min(cell.recipe.n_timesteps for cell in cells)
     if args.evaluations > least:
         raise UserError(f"--evaluations {args.evaluations}: more than {least} STEPS")
+    from custom.env.workers import usable_cores
+    from custom.jobs.matrix import Matrix
+
     cpus = args.cpus or max(usable_cores() // args.jobs, 1)
     return Matrix(
         tuple(cells),
@@ -83,6 +88,10 @@ def cells_of(args: argparse.Namespace) -> list[Cell]:
     names = [recipe_name(recipe) for recipe in recipes]
     if len(set(names)) < len(names):
         raise UserError(f"RECIPES: two are named {max(names, key=names.count)}; rename a file")
+    for recipe in recipes:  # a mistyped name does not wait for PyTorch
+        find_recipe(recipe)
+    from custom.jobs.matrix import Cell
+
     return [
         Cell(game, load_recipe(recipe, game).with_budget(args.steps), seed)
         for seed in range(args.first_seed, args.first_seed + args.seeds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from custom.recipe.entries import find_recipe, recipe_name
 from custom.recipe.games import Game
 from custom.system.console import say
 from custom.system.errors import UserError
@@ -25,28 +26,40 @@ FLAGS = (
 
 def command(args: argparse.Namespace) -> None:
     """Collect, compare, write, print the tables."""
-    # Statistics take seconds to import: no other command waits for them.
+    games, recipes = options.games_named(args.game, args.games), args.recipes.split()
+    if not recipes:
+        raise UserError("RECIPES is empty; write for one RECIPES='dqn dqn-rmsprop'")
+    if args.source == "logs":
+        check_logs(args.logs, recipes)
+    # Statistics take seconds to import: no mistyped name waits for them.
     from custom.compare.comparison import compare
     from custom.compare.from_logs import from_logs
     from custom.compare.from_wandb import from_wandb
     from custom.compare.output import write_report
     from custom.compare.tables import show
 
-    games, recipes = options.games_named(args.game, args.games), args.recipes.split()
-    if not recipes:
-        raise UserError("RECIPES is empty; write for one RECIPES='dqn dqn-rmsprop'")
     if args.source == "wandb":
         runs, left_out = from_wandb(project_named(args.project), games, recipes, args.logs)
-    elif args.logs.is_dir():
-        runs, left_out = from_logs(args.logs, games, recipes)
     else:
-        raise UserError(f"LOGS {args.logs}: there is no such folder")
+        runs, left_out = from_logs(args.logs, games, recipes)
     say(f"comparing {len(runs)} runs; each pair of recipes takes some seconds")
     data = compare(runs, left_out)
     out = args.out or args.logs / "compare" / folder_of(games)
     write_report(data, out)
     show(data)
     print(f"Report: {out / 'report.html'}")
+
+
+def check_logs(logs: Path, recipes: list[str]) -> None:
+    """Refuse a folder that is none, and a recipe that has neither runs nor a file.
+
+    :raises UserError: one of them
+    """
+    if not logs.is_dir():
+        raise UserError(f"LOGS {logs}: there is no such folder")
+    for recipe in recipes:
+        if not (logs / recipe_name(recipe)).is_dir():
+            find_recipe(recipe)
 
 
 def folder_of(games: list[Game]) -> str:

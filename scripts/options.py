@@ -12,7 +12,7 @@ import gc
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End with status 2 and one line."""
         line = " ".join(message.split())
-        self.exit(2, f"error: {line}; .venv/bin/python -m {self.prog} --help lists the flags\n")
+        self.exit(2, f"error: {line}; {self.prog} --help lists the flags\n")
 
 
 def whole(low: int, high: int = MOST) -> Callable[[str], int]:
@@ -117,9 +117,13 @@ STUDY: tuple[Flag, ...] = ("storage", "study")
 FAN_OUT: tuple[Flag, ...] = ("jobs", "cluster", "cpus", "gpus", "memory")
 
 
-def parser_of(script: Any) -> Parser:
-    """The parser of a script's module: ``--logs`` and its `FLAGS`."""
-    parser = Parser(prog=script.__spec__.name, description=script.__doc__, allow_abbrev=False)
+def parser_of(script: Any, called: str = "") -> Parser:
+    """The parser of a script's module: ``--logs`` and its `FLAGS`.
+
+    :param called: what starts it; empty: Python
+    """
+    called = called or f".venv/bin/python -m {script.__spec__.name}"
+    parser = Parser(prog=called, description=script.__doc__, allow_abbrev=False)
     parser.add_argument("--logs", type=Path, default=Path("logs"), help="folder of all runs")
     for flag in script.FLAGS:
         key, settings = (flag, SHARED[flag]) if isinstance(flag, str) else flag
@@ -185,13 +189,16 @@ def games_named(*texts: str) -> list[Game]:
     return list({game.env_id: game for game in games}.values())
 
 
-def main(command: Command) -> NoReturn:
+def main(command: Command, called: str = "", words: Sequence[str] | None = None) -> NoReturn:
     """Parse and run the command of a script; what the user can mend is a line each.
 
     SIGTERM and a lost terminal raise as Ctrl-C does, so that nothing half-made is left.
+
+    :param called: what started it; empty: Python
+    :param words: its flags; None: those of the process
     """
     signals.end_on_signals()
-    status, problem = run(parser_of(sys.modules[command.__module__]), command)
+    status, problem = run(parser_of(sys.modules[command.__module__], called), command, words)
     signals.ignore()
     gc.collect()  # the emulator complains of games that outlive the interpreter
     for line in problem.splitlines():  # with names from elsewhere, which could move a cursor
@@ -200,10 +207,10 @@ def main(command: Command) -> NoReturn:
     sys.exit(status)
 
 
-def run(parser: Parser, command: Command) -> tuple[int, str]:
+def run(parser: Parser, command: Command, words: Sequence[str] | None) -> tuple[int, str]:
     """Exit status and what to say, without the frames in which it came about."""
     try:
-        return command(parser.parse_args()) or 0, ""
+        return command(parser.parse_args(words)) or 0, ""
     except UserError as error:
         return error.exit_status, f"error: {error}"
     except OSError as error:

@@ -23,9 +23,9 @@ def command(args: argparse.Namespace) -> None:
     begun = study.load(storage.address(args.storage, folder / "study.db"), name)
     plan = study.plan_of(begun)
     of = f"-{args.study}" if args.study else ""
-    out = args.out or FOLDER / f"{plan.recipe}-tuned-{plan.game.name}{of}.yml"
+    out = args.out or Path("hyperparams") / f"{plan.recipe}-tuned-{plan.game.name}{of}.yml"
     say(write_best(begun, plan, out))
-    recipe = out.stem if out.parent == FOLDER else shlex.quote(str(out))
+    recipe = out.stem if out.parent.resolve() == FOLDER else shlex.quote(str(out))
     flags = " ".join([f"GAME={plan.game.name}", f"RECIPE={recipe}", *engine_flags(plan.engine)])
     say(f"Recipe: {out}, of {plan.steps:,} steps unless STEPS says more: make train {flags}")
 

@@ -293,7 +293,7 @@ def test_levels_outside_the_scores_are_named_at_the_edge() -> None:
     ("flags", "message"),
     [
         (["--recipes", "dqn rainbow"], "no run of PongNoFrameskip-v4 with rainbow"),
-        (["--recipes", "dqm"], "RECIPES: 'dqm' is neither in hyperparams/ nor in"),
+        (["--recipes", "dqm"], "RECIPE 'dqm' is unknown: did you mean dqn?"),
         (["--recipes", " "], "RECIPES is empty"),
         (["--games", "Pnog"], "did you mean Pong"),
         (["--out", "/proc/nothing"], "OUT /proc/nothing: cannot be written"),

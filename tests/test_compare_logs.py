@@ -235,9 +235,9 @@ def test_a_recipe_named_twice_counts_once(written: Write, tmp_path: Path) -> Non
     assert (len(runs), left_out) == (1, [])
 
 
-def test_an_unknown_recipe_is_refused(written: Write, tmp_path: Path) -> None:
+def test_a_recipe_without_runs_is_refused(written: Write, tmp_path: Path) -> None:
     written()
-    with pytest.raises(UserError, match="'dqm' is neither in hyperparams/ nor in"):
+    with pytest.raises(UserError, match="no run of PongNoFrameskip-v4 with dqm in"):
         collected(tmp_path / "logs", "dqn", "dqm")
 
 

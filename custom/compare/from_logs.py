@@ -11,7 +11,7 @@ import numpy as np
 
 from custom.compare.measured import Measured, measured
 from custom.evaluation.baselines import baselines_of
-from custom.recipe.entries import FOLDER, recipe_name
+from custom.recipe.entries import recipe_name
 from custom.recipe.games import Game
 from custom.runs.folder import open_run
 from custom.runs.listing import state_of
@@ -25,8 +25,6 @@ def from_logs(logs: Path, games: list[Game], recipes: list[str]) -> Runs:
     """The runs of games and recipes below a folder; see `gather`."""
 
     def readers(recipe: str) -> Iterator[Callable[[], Measured]]:
-        if not (logs / recipe).is_dir() and not (FOLDER / f"{recipe}.yml").is_file():
-            raise UserError(f"RECIPES: {recipe!r} is neither in hyperparams/ nor in {logs}")
         for game in games:
             pattern = f"*/{glob.escape(game.folder_name)}_[0-9]*/run.json"
             for file in sorted((logs / recipe).glob(pattern)):

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from custom.jobs.remote import RemoteHandle, run_task, shared_mark
-from custom.jobs.task import ROOT, Handle, Resources, Task
+from custom.jobs.task import Handle, Resources, Task
 from custom.system.console import say
 from custom.system.errors import UserError
 from custom.system.signals import STOPPING
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class OnRay:
@@ -38,7 +40,8 @@ class OnRay:
 
     def _connect(self) -> None:
         where: dict[str, Any] = {"include_dashboard": False}
-        if os.environ.get("RAY_ADDRESS"):  # its machines get a copy of this project
+        is_checkout = (ROOT / "pyproject.toml").is_file()
+        if os.environ.get("RAY_ADDRESS") and is_checkout:  # its machines get a copy of it
             where = {"runtime_env": {"working_dir": str(ROOT), "excludes": ["logs", ".venv"]}}
         handlers = {number: signal.getsignal(number) for number in STOPPING}
         try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-ROOT = Path(__file__).resolve().parents[2]
+CHILD = Path(__file__).with_name("child.py")
 PATIENCE = 300.0  # seconds in which stopped tasks save their state
 
 
@@ -76,13 +76,12 @@ class Process:
 
     def __init__(self, task: Task) -> None:
         threads = str(max(task.resources.cpus, 1))
-        command = (sys.executable, "-m", "custom.jobs.child", str(os.getpid()), task.module)
+        command = (sys.executable, CHILD, str(os.getpid()), task.module)
         if task.log:
             task.log.parent.mkdir(parents=True, exist_ok=True)
         with open(task.log or os.devnull, "ab") as log:
             self._process = subprocess.Popen(
                 [*command, *task.arguments],
-                cwd=ROOT,
                 env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
                 stdin=subprocess.PIPE,
                 stdout=log,

@@ -153,9 +153,9 @@ def load_recipe(text: str, game: Game) -> Recipe:
 
     :raises UserError: no such recipe, or all that is wrong in it, a line each
     """
-    from custom.recipe.classes import resolve  # PyTorch, for which --help would wait
-
     recipe = read_recipe(text, game)
+    from custom.recipe.classes import resolve  # PyTorch, for which a mistyped name would wait
+
     try:
         resolve(recipe.hyperparams)
     except ValueError as error:

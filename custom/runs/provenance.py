@@ -52,7 +52,12 @@ def versions_of(packages: dict[str, str]) -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """The commit of this checkout, with ``+changes`` where files differ from it."""
+    """The commit of this checkout, with ``+changes`` where files differ from it.
+
+    None for an installed copy, whose folder may lie in a checkout of something else.
+    """
+    if not (ROOT / ".git").exists():
+        return None
     revision = _git("rev-parse", "HEAD")
     changed = _git("status", "--porcelain", "--untracked-files=no")
     return f"{revision}+changes" if revision and changed else revision

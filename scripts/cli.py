@@ -1,0 +1,50 @@
+"""`sb3-atari-dqn COMMAND`: the commands of an installed copy, each that of make's target."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import NoReturn
+
+import scripts
+from scripts import options
+
+PROGRAM = "sb3-atari-dqn"
+NO_COMMANDS = {"cli", "options", "setup"}
+
+
+def commands() -> dict[str, str]:
+    """Name → module of every command."""
+    names = [module.name for module in iter_modules(scripts.__path__)]
+    return {name.replace("_", "-"): f"scripts.{name}" for name in names if name not in NO_COMMANDS}
+
+
+def main() -> NoReturn:
+    """Run a command with its flags, or list them all."""
+    name, *words = sys.argv[1:] or ["--help"]
+    found = commands()
+    if name in found:
+        options.main(import_module(found[name]).command, f"{PROGRAM} {name}", words)
+    if name in ("-h", "--help"):
+        print(overview())
+        sys.exit(0)
+    close = difflib.get_close_matches(name, found, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    line = " ".join(name.split())
+    print(f"error: {line!r} is no command: {hint}{PROGRAM} --help lists them", file=sys.stderr)
+    sys.exit(2)
+
+
+def overview() -> str:
+    """All commands, each with the line that its script begins with."""
+    lines = [f"Usage: {PROGRAM} COMMAND [--flag value ...]", ""]
+    for name, module in commands().items():
+        text = str(import_module(module).__doc__).partition("\n")[0]
+        lines.append(f"  {name:<12} {text.partition(': ')[2].removesuffix('.')}")
+    return "\n".join([*lines, "", f"{PROGRAM} COMMAND --help lists the flags of one."])
+
+
+if __name__ == "__main__":
+    main()

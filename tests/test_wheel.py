@@ -1,0 +1,225 @@
+"""What `pip install` gives: the wheel's files, and the command `sb3-atari-dqn`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from configparser import ConfigParser
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+
+from custom.jobs.task import Task, ThisMachine
+from custom.recipe.recipe import FOLDER
+from custom.runs import provenance
+from custom.runs.folder import open_run
+from scripts import cli
+from tests.conftest import ROOT, SMALL
+
+SOURCES = ("custom", "scripts", "hyperparams")
+SLOW = {"torch", "stable_baselines3", "sb3_contrib", "matplotlib", "optuna", "wandb", "ale_py"}
+BUILD = "from setuptools.build_meta import build_wheel; build_wheel({!r})"
+# Runs commands, then says on standard error what of the slow packages they imported.
+WATCHED = """
+import shlex, sys
+del sys.path[0]  # the current folder, which a console command does not look into
+from scripts.cli import main
+status = 0
+for line in sys.argv[1:]:
+    sys.argv = ["sb3-atari-dqn", *shlex.split(line)]
+    try:
+        main()
+    except SystemExit as end:
+        status = status or end.code
+print("imported:", *({!r} & sys.modules.keys()), file=sys.stderr)
+sys.exit(status)
+"""
+Call = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout, built in a copy of it."""
+    copy, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
+    for name in SOURCES:
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    build = [sys.executable, "-c", BUILD.format(str(out))]
+    subprocess.run(build, cwd=copy, check=True, capture_output=True)
+    [file] = out.glob("*.whl")
+    return file
+
+
+@pytest.fixture(scope="session")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel unpacked, as pip puts it into site-packages, in a repository of somebody else."""
+    folder = tmp_path_factory.mktemp("project") / "site-packages"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.fixture
+def call(site: Path, tmp_path: Path) -> Iterator[Call]:
+    """Run commands of the installed copy in an empty folder; the copy stays as it was."""
+    before = sorted(site.rglob("*"))
+    kept = {key: value for key, value in os.environ.items() if key != "STORAGE"}
+    kept |= {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+
+    def run(*lines: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", WATCHED.format(SLOW), *lines],
+            cwd=tmp_path,
+            env=kept,
+            capture_output=True,
+            text=True,
+        )
+
+    yield run
+    assert sorted(site.rglob("*")) == before
+
+
+def test_the_wheel_has_all_code_recipes_and_data(wheel: Path) -> None:
+    files = (file for name in SOURCES for file in (ROOT / name).rglob("*") if file.is_file())
+    expected = {str(file.relative_to(ROOT)) for file in files if file.suffix != ".pyc"}
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == expected
+    assert {"hyperparams/dqn.yml", "hyperparams/schema.json", "custom/hub/model_card.md"} <= names
+
+
+def test_the_wheel_has_one_console_command(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
+        text = archive.read(name).decode()
+    entries = ConfigParser()
+    entries.read_string(text)
+    assert {key: dict(entries[key]) for key in entries.sections()} == {
+        "console_scripts": {"sb3-atari-dqn": "scripts.cli:main"}
+    }
+    assert callable(cli.main)
+
+
+def test_every_target_that_runs_a_script_is_a_command() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z-]+): .*\n\t\$\(call run,", makefile, re.MULTILINE)
+    assert len(targets) == 17
+    assert set(cli.commands()) == set(targets)
+    for module in cli.commands().values():
+        assert callable(import_module(module).command)
+
+
+@pytest.mark.parametrize("line", ["", "--help", "-h"])
+def test_the_commands_are_listed_each_with_its_line(call: Call, line: str) -> None:
+    done = call(line)
+    listed = dict(re.findall(r"^  ([a-z-]+) +(\w.{8,})$", done.stdout, re.MULTILINE))
+    assert (done.returncode, done.stderr) == (0, "imported:\n")
+    assert listed.keys() == cli.commands().keys()
+    assert listed["train"] == "train an agent on a game, then evaluate, film and plot it"
+
+
+def test_help_names_each_command_and_imports_nothing_slow(call: Call) -> None:
+    done = call(*(f"{name} --help" for name in cli.commands()))
+    assert (done.returncode, done.stderr) == (0, "imported:\n")
+    assert re.findall(r"^usage: sb3-atari-dqn (\S+) ", done.stdout, re.M) == [*cli.commands()]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("trian", "'trian' is no command: did you mean train? sb3-atari-dqn --help lists them"),
+        ("setup", "'setup' is no command: sb3-atari-dqn --help lists them"),
+        (
+            "train --step 5",
+            "unrecognized arguments: --step 5; sb3-atari-dqn train --help lists the flags",
+        ),
+        (
+            "tune-best --out",
+            "argument --out: expected one argument; sb3-atari-dqn tune-best --help lists the flags",
+        ),
+        ("train --game Pnog", "GAME 'Pnog' is unknown: did you mean Pong, UpNDown?"),
+        ("train --recipe dqm", "RECIPE 'dqm' is unknown: did you mean dqn? write one of best,"),
+        ("tune --recipe dqm", "RECIPE 'dqm' is unknown: did you mean dqn?"),
+        ("benchmark --games Pong --recipes dqn_", "RECIPE 'dqn_' is unknown: did you mean dqn?"),
+        ("compare --logs . --recipes dqm", "RECIPE 'dqm' is unknown: did you mean dqn?"),
+        ("compare --logs . --games Pnog", "GAME 'Pnog' is unknown: did you mean Pong, UpNDown?"),
+        ("evaluate --game Pong", "no run of PongNoFrameskip-v4 with dqn in logs"),
+    ],
+)
+def test_bad_input_is_one_line_without_anything_slow(call: Call, line: str, message: str) -> None:
+    done = call(line)
+    error, imported = done.stderr.splitlines()
+    assert (done.returncode, done.stdout, imported) == (2, "", "imported:")
+    assert error.startswith("error: ")
+    assert message in error
+
+
+def test_python_is_named_where_python_was_called(refused: Callable[..., str]) -> None:
+    error = refused("scripts.train", "--step", "5")
+    assert error.endswith("; .venv/bin/python -m scripts.train --help lists the flags\n")
+
+
+def test_an_installed_copy_trains_here_and_its_agent_loads_where_the_card_says(
+    call: Call, site: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "hyperparams").mkdir()  # of somebody else
+    (tmp_path / "hyperparams" / "dqn.yml").write_text("nothing")
+    own = {"policy": "custom.policies.AtariPolicy", "policy_kwargs": {"dueling": True}}
+    values = {"extends": "dqn", "atari": SMALL | own | {"n_envs": 1}}
+    (tmp_path / "own.yml").write_text(yaml.safe_dump(values))
+    flags = "--game Breakout --recipe own.yml"
+    trained = call(f"train {flags} --steps 120 --no-report")
+    assert trained.returncode == 0, trained.stderr
+    run = open_run(tmp_path / "logs" / "own" / "dqn" / "BreakoutNoFrameskip-v4_1")
+    assert run.facts["git_revision"] is None
+
+    built = call(f"push {flags} --episodes 1 --dry-run")
+    assert built.returncode == 0, built.stderr
+    folder = tmp_path / built.stdout.splitlines()[-1].removeprefix("Folder: ")
+    card = (folder / "README.md").read_text()
+    assert "installed beside them\n(`pip install .` in a checkout of it)" in card
+    assert "installed (`pip install .` in a\ncheckout of it):" in card
+
+    agent = folder / "dqn-BreakoutNoFrameskip-v4.zip"
+    load = "from stable_baselines3 import DQN; print(DQN.load({!r}, buffer_size=1).policy_class)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", load.format(str(agent))],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+    )
+    assert loaded.stdout == "<class 'custom.policies.AtariPolicy'>\n", loaded.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"hyperparams", "logs", "own.yml"}
+
+
+def test_a_task_is_of_the_same_copy_and_runs_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("custom", "scripts"):  # of somebody else
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('the wrong copy')")
+    (tmp_path / "logs").mkdir()
+    log = tmp_path / "log"
+    handle = ThisMachine().start(Task("a list", "scripts.compare", ("--recipes=dqm",), log=log))
+    handle.end(60)
+    assert handle.status() == 2
+    assert log.read_text().startswith("error: RECIPE 'dqm' is unknown: did you mean dqn?")
+
+
+def test_recipes_are_found_beside_the_code_and_a_revision_is_of_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ROOT / "hyperparams" == FOLDER
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    monkeypatch.setattr(provenance, "ROOT", tmp_path / "site-packages")
+    assert provenance.git_revision() is None
