@@ -22,6 +22,7 @@ VARIABLES = {
     "GAME": "SpaceInvaders",
     "RECIPE": "dqn",
     "STEPS": "-",
+    "HOURS": "-",
     "SEED": "-",
     "DEVICE": "auto",
     "LOGS": "logs",
