@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from custom.runs.metrics import evaluations
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ("tests/test_dqn.py", "tests/test_optimizers.py", "tests/test_graphs.py")
 ENVS = (1, 16, 64)
-LEAST = 60.0  # seconds that a part needs at least
+SAVING = 60.0  # seconds in which the long run saves its state
 MILLIONS = 12.5  # steps of the long run: 50M frames
 
 
@@ -38,11 +39,13 @@ MILLIONS = 12.5  # steps of the long run: 50M frames
 class Plan:
     """How much is done.
 
+    :param tests: files
     :param steps: of a run whose speed is measured
     :param budget: of the long run, in steps
     :param end: in seconds of `time.monotonic`
     """
 
+    tests: tuple[str, ...]
     steps: int
     pairs: int
     budget: int
@@ -54,12 +57,13 @@ class Plan:
         return self.end - time.monotonic()
 
 
+Part = Callable[[Plan, Path], dict[str, Any] | None]
+
+
 def tests(plan: Plan, _: Path) -> dict[str, Any]:
     """The tests that need a GPU, with those beside them."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=max(plan.left, 1)
-    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plan.tests]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     return {"status": done.returncode, "summary": done.stdout.splitlines()[-1:]}
 
 
@@ -69,14 +73,14 @@ def capture(plan: Plan, _: Path) -> dict[str, Any]:
     return {"captured": sides[::2], "eager": sides[1::2]}
 
 
-def throughput(plan: Plan, _: Path) -> dict[str, Any]:
-    """This project with 1, 16 and 64 games beside the zoo with one; peak memory, too."""
-    result: dict[str, Any] = {"zoo": [], **{str(n): [] for n in ENVS}}
-    for _pair in range(plan.pairs):
-        result["zoo"].append(_speed(plan, 1, side="zoo"))
-        for n_envs in ENVS:
-            result[str(n_envs)].append(_speed(plan, n_envs))
-    return result
+def throughput(n_envs: int) -> Part:
+    """This project with some games beside the zoo with one: steps a second and peak memory."""
+
+    def part(plan: Plan, _: Path) -> dict[str, Any]:
+        pairs = [(_speed(plan, 1, "zoo"), _speed(plan, n_envs)) for _pair in range(plan.pairs)]
+        return {"zoo": [zoo for zoo, _ in pairs], "ours": [ours for _, ours in pairs]}
+
+    return part
 
 
 def _speed(plan: Plan, n_envs: int, side: str = "ours", **environment: str) -> dict[str, Any]:
@@ -98,7 +102,7 @@ def train(plan: Plan, folder: Path) -> dict[str, Any] | None:
         arguments = ["scripts.train", *flags.split(), "--logs", str(logs), "--save-state"]
     process = subprocess.Popen([sys.executable, "-m", *arguments, "--no-report"], cwd=ROOT)
     try:
-        process.wait(max(plan.left - LEAST, 1))
+        process.wait(max(plan.left - SAVING, 1))
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)  # it saves its state
         process.wait()
@@ -110,7 +114,12 @@ def train(plan: Plan, folder: Path) -> dict[str, Any] | None:
     return {"run": finished.facts, **curves}
 
 
-PARTS = {"tests": tests, "capture": capture, "throughput": throughput, "train": train}
+PARTS: dict[str, tuple[float, Part]] = {  # with the minutes that each needs
+    "tests": (2, tests),
+    "capture": (4, capture),
+    **{f"throughput-{n}": (6, throughput(n)) for n in ENVS},
+    "train": (2, train),
+}
 
 
 def main() -> None:
@@ -124,12 +133,12 @@ def main() -> None:
         sys.exit("error: PyTorch sees no GPU here; --small tries every part without one")
     os.environ.setdefault("OMP_NUM_THREADS", str(th.get_num_threads()))
     end = time.monotonic() + 60 * args.minutes
-    plan = Plan(20_000, 3, int(MILLIONS * 1e6), end)
+    plan = Plan(TESTS, 20_000, 3, int(MILLIONS * 1e6), end)
     if args.small:
-        plan, args.out = Plan(400, 1, 800, end), Path(tempfile.mkdtemp())
-    for name, part in PARTS.items():
+        plan, args.out = Plan(TESTS[-1:], 400, 1, 800, end), Path(tempfile.mkdtemp())
+    for name, (minutes, part) in PARTS.items():
         file = args.out / f"gpu-{name}.json"
-        if file.exists() or plan.left < LEAST:
+        if file.exists() or plan.left < 60 * minutes:
             print(f"{name}: {'done' if file.exists() else 'not enough time is left'}")
             continue
         result = part(plan, args.out)
