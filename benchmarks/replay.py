@@ -19,7 +19,7 @@ from gymnasium import spaces
 
 from benchmarks.throughput import hardware
 from custom.replay.buffer import FrameReplayBuffer
-from custom.replay.files import load_replay, save_replay
+from custom.replay.files import load_steps, save_steps
 
 SPACES = (spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(6))
 GAME = 200  # steps after which a game or a life ends
@@ -76,12 +76,13 @@ def main() -> None:
     times = [seconds(lambda: buffer.sample(32)) for _ in range(2000)]
     found["sample_32_ms"] = float(np.median(times)) * 1000
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
-        folder = Path(name) / "replay"
-        save = seconds(lambda: save_replay(buffer, folder))
-        size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+        file, first = Path(name) / "replay.npy", buffer.ring.added - buffer.buffer_size
+        save = seconds(lambda: save_steps(buffer, first, file))
+        size = file.stat().st_size / 1e6
         found |= {"file_gb": size / 1000, "save_mb_per_s": size / save}
+        added = buffer.ring.added
         buffer.reset()
-        found["load_mb_per_s"] = size / seconds(lambda: load_replay(buffer, folder))
+        found["load_mb_per_s"] = size / seconds(lambda: load_steps(buffer, added, [file]))
         assert buffer.full
         assert th.isfinite(buffer.sample(32).rewards).all()
     print(json.dumps(found, indent=1))

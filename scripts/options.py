@@ -79,7 +79,7 @@ def _switch(text: str) -> bool:
     return known[text.lower()]
 
 
-def switch(explanation: str, default: bool = False) -> dict[str, Any]:
+def switch(explanation: str, default: bool | None = False) -> dict[str, Any]:
     """A flag that stands alone or has 1 or 0 behind it, as make's variables have it."""
     shown = {"metavar": "1", "help": explanation}
     return {"type": _switch, "nargs": "?", "const": True, "default": default, **shown}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import Counter
 from contextlib import suppress
@@ -20,7 +21,7 @@ from custom.runs.listing import state_of
 from custom.runs.metrics import evaluations
 from custom.system.console import say
 from custom.system.errors import StateError, UserError
-from custom.system.files import lock, remove
+from custom.system.files import lock
 from custom.system.signals import SIGNAL_STATUS
 from custom.training.resume import can_resume, is_run_of, saved_at
 from custom.training.saved_state import can_be_saved
@@ -244,7 +245,7 @@ class Queue:
         name = attempt.cell.name
         is_damaged = attempt.resumed is not None and status == StateError.exit_status
         if attempt.resumed is not None and is_damaged:
-            remove(attempt.resumed.saved_state)
+            shutil.rmtree(attempt.resumed.saved_state, ignore_errors=True)
         run = self.matrix.interrupted(attempt.cell)
         if run is not None and saved_at(run) > attempt.began:
             self._attempts[name] = 0  # it made progress

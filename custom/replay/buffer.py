@@ -117,9 +117,12 @@ class FrameReplayBuffer(ReplayBuffer):
         """(buffer_size, n_envs), a view; 1 where an episode ended."""
         return self.facts[..., DONE]
 
-    def tensors(self) -> dict[str, th.Tensor]:
-        """The content, by name."""
-        return {**self.ring.tensors(), "facts": self.facts}
+    def extra(self) -> dict[str, th.Tensor]:
+        """Content besides that of steps, by name."""
+        return {}
+
+    def set_extra(self, extra: dict[str, th.Tensor]) -> None:
+        """Set what `extra` returned, once the steps are loaded."""
 
     def settings(self) -> dict[str, float]:
         """Settings that have to be equal where saved content is loaded."""

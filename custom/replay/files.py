@@ -1,87 +1,88 @@
-"""Save a replay buffer in a folder and load it: plain arrays, no pickle, atomic."""
+"""Steps of a replay buffer in files: each file adds the steps since the one before; no pickle."""
 
 from __future__ import annotations
 
-import json
-import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import torch as th
 
 from custom.replay.buffer import FrameReplayBuffer
-from custom.system.files import atomic_folder, restore, write_json
+from custom.system.files import atomic_file
 
 PART = 2**26  # bytes copied from a GPU at once
 
 
-def save_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
-    """Write a replay buffer atomically; the folder's content stays until the new one is complete.
+def save_steps(buffer: FrameReplayBuffer, first: int, path: Path) -> None:
+    """Write the steps from `first` to the newest one, atomically.
 
-    :raises OSError: no room or no permission; the folder is unchanged then
+    :param first: counted from the first step ever added; the buffer still holds it
+    :raises OSError: no room or no permission
     """
-    steps = buffer.ring.added
-    with atomic_folder(folder) as partial:
-        for name, tensor in buffer.tensors().items():
-            _write(tensor[: _rows_in_use(buffer, name, steps)], partial / f"{name}.npy")
-        write_json(partial / "replay.json", {"steps": steps, **buffer.settings()})
+    ring = buffer.ring
+    number = ring.added - first
+    # The newest step of the file before may have got an end since.
+    steps = np.arange(max(first - 1, ring.added - ring.steps, 0), ring.added)
+    rows = ring.end_rows(steps)
+    place = np.argwhere(rows >= 0)
+    ends = th.as_tensor(rows[place[:, 0], place[:, 1]].astype(np.int64))
+    with atomic_file(path) as file:
+        _write(file, [th.tensor([first, number])])
+        _write(file, _parts(ring.slots, first, number + ring.frame_stack))
+        _write(file, _parts(ring.older, first, number))
+        _write(file, _parts(buffer.facts, first, number))
+        _write(file, [th.from_numpy(np.stack([steps[place[:, 0]], place[:, 1]]))])
+        _write(file, [ring.ends[ends.to(ring.ends.device)]])
 
 
-def load_replay(buffer: FrameReplayBuffer, folder: Path) -> None:
-    """Load a saved replay buffer into one with the same settings.
+def load_steps(buffer: FrameReplayBuffer, steps: int, paths: Sequence[Path]) -> None:
+    """Load files into a buffer with the settings of the one that wrote them.
 
-    :raises ValueError: the saved buffer has other settings, or is damaged; `buffer` is
-        unchanged then
+    :param steps: that were ever added
+    :param paths: in the order in which they were written
     :raises OSError: a file cannot be read
     """
-    restore(folder)
-    tensors, ring = buffer.tensors(), buffer.ring
-    try:
-        saved = dict(json.loads((folder / "replay.json").read_text()))
-        steps = int(saved["steps"])
-        files = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in tensors}
-        loaded = {name: th.from_numpy(array) for name, array in files.items()}
-    except (FileNotFoundError, ValueError, TypeError, KeyError, EOFError) as error:
-        raise ValueError(f"{folder}: is not a saved replay ({error})") from None
-    for key, value in buffer.settings().items():
-        if saved.get(key) != value:
-            raise ValueError(f"{folder}: {key} is {saved.get(key)}, this replay's is {value}")
-    for name, new in loaded.items():
-        rows = max(len(new), 1) if name == "ends" else _rows_in_use(buffer, name, steps)
-        if new.dtype != tensors[name].dtype or new.shape != (rows, *tensors[name].shape[1:]):
-            kind = f"{new.dtype} {tuple(new.shape)}"
-            raise ValueError(f"{folder}: {name} has {kind}, which does not fit")
-    end_of, older = loaded["end_of"], loaded["older"]
-    in_range = (
-        end_of.min() >= -1,
-        end_of.max() < len(loaded["ends"]),
-        older.max() < ring.frame_stack,
-    )
-    if steps < 0 or not all(in_range):
-        raise ValueError(f"{folder}: is damaged (steps, end_of or older is out of range)")
-    ring.ends = ring.ends.new_zeros(loaded["ends"].shape)
-    ring.end_of.fill_(-1)  # for steps that the saved buffer has not filled
-    for name, new in loaded.items():
-        buffer.tensors()[name][: len(new)].copy_(new)
+    ring = buffer.ring
     ring.count.fill_(steps)
+    ring.end_of.fill_(-1)
+    all_ends, used = [], 0
+    for path in paths:
+        with path.open("rb") as file:
+            (first, _), frames, older, facts, (step, env), ends = (
+                th.from_numpy(np.lib.format.read_array(file, allow_pickle=False)) for _ in range(6)
+            )
+        for target, values in ((ring.slots, frames), (ring.older, older), (buffer.facts, facts)):
+            done = 0
+            for part in _parts(target, int(first), len(values)):
+                part.copy_(values[done : done + len(part)])
+                done += len(part)
+        rows = th.arange(used, used + len(ends), dtype=ring.end_of.dtype)
+        held = step >= steps - ring.steps
+        ring.end_of[step[held] % ring.steps, env[held]] = rows[held].to(ring.end_of.device)
+        all_ends.append(ends)
+        used += len(ends)
+    if used > len(ring.ends):
+        ring.ends = ring.ends.new_zeros(2 * used, ring.ends.shape[1])
+    ring.ends[:used] = th.cat(all_ends).to(ring.ends.device)
     buffer.restart()
 
 
-def _rows_in_use(buffer: FrameReplayBuffer, name: str, steps: int) -> int:
-    """Number of rows of a tensor in use after a number of steps."""
-    length = len(buffer.tensors()[name])
-    if name == "frames":
-        return buffer.ring.used_rows(steps)
-    return length if name == "ends" else min(max(steps, 1), length)
+def _parts(tensor: th.Tensor, first: int, number: int) -> list[th.Tensor]:
+    """Views of consecutive rows of a ring, at most two."""
+    start = first % len(tensor)
+    end = start + number
+    return [tensor[start:end], tensor[: max(end - len(tensor), 0)]]
 
 
-def _write(tensor: th.Tensor, path: Path) -> None:
-    """As `np.save`, but copies a tensor on a GPU part by part, to save memory."""
-    empty = tensor[:0].cpu().numpy()
-    header = np.lib.format.header_data_from_array_1_0(empty) | {"shape": tuple(tensor.shape)}
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for part in th.split(tensor, max(PART // max(tensor[0].nbytes, 1), 1)):
-            file.write(part.cpu().numpy().data)
-        file.flush()
-        os.fsync(file.fileno())
+def _write(file: IO[Any], parts: list[th.Tensor]) -> None:
+    """As `np.save` of all parts, but copied from a GPU piece by piece, to save memory."""
+    shape = (sum(map(len, parts)), *parts[0].shape[1:])
+    empty = parts[0][:0].cpu().numpy()
+    header = np.lib.format.header_data_from_array_1_0(empty) | {"shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    for part in parts:
+        rows = max(PART // max(part[:1].nbytes, 1), 1)
+        for piece in th.split(part, rows):
+            file.write(piece.contiguous().cpu().numpy().data)

@@ -143,11 +143,17 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         self.tree.set(positions * self.n_envs + envs, priorities)
         self.largest.copy_(th.maximum(self.largest, priorities.max()))
 
-    def tensors(self) -> dict[str, th.Tensor]:
-        """As `FrameReplayBuffer`'s, with all priorities and the largest one so far."""
+    def extra(self) -> dict[str, th.Tensor]:
+        """All priorities and the largest one so far."""
         self.prepare()
-        priorities = self.tree.priorities().reshape(self.buffer_size, self.n_envs)
-        return {**super().tensors(), "priorities": priorities, "largest": self.largest.view(1)}
+        used = self.size() * self.n_envs
+        return {"priorities": self.tree.priorities()[:used].clone(), "largest": self.largest}
+
+    def set_extra(self, extra: dict[str, th.Tensor]) -> None:
+        """Set the priorities of the steps that were loaded."""
+        self.tree.priorities()[: len(extra["priorities"])].copy_(extra["priorities"])
+        self.tree.add_up()
+        self.largest.copy_(extra["largest"])
 
     def settings(self) -> dict[str, float]:
         """As `FrameReplayBuffer`'s, with alpha, because priorities have been raised to it."""

@@ -66,10 +66,18 @@ class FrameRing:
         self._back = th.arange(frame_stack - 1, -2, -1, device=storage)
         self.restart(np.ones(n_envs, dtype=bool))
 
-    def tensors(self) -> dict[str, th.Tensor]:
-        """The content, by name; the first dimension is the step, not of ``frames``, ``ends``."""
-        names = ("frames", "ends", "older", "end_of")
-        return {name: getattr(self, name) for name in names}
+    @property
+    def slots(self) -> th.Tensor:
+        """Frames, (slots, n_envs, pixels), a view; those of step i are in slot i + frame_stack - 1.
+
+        Steps count from 0, ever added, modulo the number of slots.
+        """
+        return self.frames[:-1].view(self._length, self.n_envs, -1)
+
+    def end_rows(self, steps: Array) -> Array:
+        """Rows of `ends` for steps that are held, (steps, n_envs); -1: no end is kept."""
+        rows: Array = self._end_of[steps % self.steps]
+        return rows
 
     def restart(self, ended: Array) -> None:
         """Set what is kept on the host from the tensors.
@@ -86,15 +94,8 @@ class FrameRing:
         self._last: Array | None = None  # stacks of the newest step without their oldest frame
 
     def _slot(self, step: int) -> th.Tensor:
-        """Rows of `frames` for a step, (n_envs, pixels), a view; steps count from 0, ever added."""
-        start = (step + self.frame_stack - 1) % self._length * self.n_envs
-        return self.frames[start : start + self.n_envs]
-
-    def used_rows(self, steps: int) -> int:
-        """Number of rows of `frames` in use after a number of steps."""
-        if steps >= self.steps:
-            return len(self.frames)
-        return (steps + self.frame_stack) * self.n_envs
+        """Frames of a step, (n_envs, pixels), a view; steps count from 0, ever added."""
+        return self.slots[(step + self.frame_stack - 1) % self._length]
 
     def append(self, stacks: Array, following: Array, ended: Array) -> None:
         """Add a step of every environment.

@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -111,6 +112,11 @@ class Run:
     def saved_state(self) -> Path:
         """Folder of the state from which an interrupted training resumes."""
         return self.path / STATE
+
+    @property
+    def resume_command(self) -> str:
+        """The command that resumes it, which can be pasted into a shell."""
+        return f"make resume RUN={shlex.quote(str(self.path))}"
 
     def update(self, **facts: Any) -> None:
         """Change facts in run.json."""

@@ -90,17 +90,6 @@ def restore(folder: Path) -> None:
         old.rename(folder)
 
 
-def is_there(folder: Path) -> bool:
-    """Whether a folder of `atomic_folder` exists or can be restored."""
-    return folder.exists() or _beside(folder)[1].exists()
-
-
-def remove(folder: Path) -> None:
-    """Remove a folder of `atomic_folder` with its leftovers."""
-    for path in (folder, *_beside(folder)):
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def _beside(folder: Path) -> tuple[Path, Path]:
     """Where the new folder is written, and where the old one waits meanwhile."""
     return folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")

@@ -16,7 +16,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from custom.runs.agents import save_agent
 from custom.runs.folder import GAMES_FILE, Run
 from custom.system.console import say
-from custom.system.files import atomic_file
 from custom.training.status import Status
 
 
@@ -109,14 +108,10 @@ class GameRecord(BaseCallback):
             self._file.close()
 
     def rewind(self, steps: int) -> None:
-        """Continue from an earlier step; later games are removed from the file."""
-        file = self.folder / GAMES_FILE
-        with file.open(newline="") as opened:
-            header, *games = csv.reader(opened)
-        earlier = [game for game in games if len(game) == len(header) and int(game[0]) <= steps]
-        with atomic_file(file, "w") as opened:
-            csv.writer(opened).writerows([header, *earlier])
-        self.last_scores.extend(float(game[2]) for game in earlier)
+        """Continue from an earlier step, at which the file ends."""
+        with (self.folder / GAMES_FILE).open(newline="") as opened:
+            _, *games = csv.reader(opened)
+        self.last_scores.extend(float(game[2]) for game in games)
 
 
 class Checkpoints(PeriodicCallback):

@@ -117,7 +117,7 @@ class FixedEpsilonEvaluation(PeriodicCallback):
             self.best = scores.mean
 
     def rewind(self, steps: int) -> None:
-        """Continue from an earlier step; the evaluations until then are read from the file."""
+        """Continue from an earlier step, at which the file ends."""
         super().rewind(steps)
         file = self.run.path / EVALUATIONS_FILE
         if not file.is_file():
@@ -125,14 +125,8 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         with np.load(file) as content:
             names = ("timesteps", "results", "ep_lengths", "mean_max_q")
             rows = zip(*(content[name].tolist() for name in names), strict=True)
-        self._evaluations = [
-            (step, Scores(scores, frames), q) for step, scores, frames, q in rows if step <= steps
-        ]
+        self._evaluations = [(step, Scores(scores, frames), q) for step, scores, frames, q in rows]
         self.best = max(self.means, default=None)
-        if self._evaluations:
-            self._write()
-        else:
-            file.unlink()  # all evaluations were later
 
     def seconds_to_come(self, total: int) -> float:
         """Estimated seconds of the evaluations to come, from the mean of those before.

@@ -35,7 +35,7 @@ from custom.tracking.callback import Tracker
 from custom.training.callbacks import Checkpoints, GameRecord, StopOnRequest
 from custom.training.evaluation import FixedEpsilonEvaluation
 from custom.training.progress import Progress
-from custom.training.saved_state import StateSaver, can_be_saved
+from custom.training.saved_state import SavedState, StateSaver, can_be_saved, is_cheap
 from custom.training.settings import Settings, fitted
 from custom.training.status import Status
 
@@ -52,6 +52,7 @@ class Training:
     :param lock: file lock of the run folder, released when it is closed
     :param evaluation: one of `callbacks`
     :param tracker: one of `callbacks`; None: the run is not tracked
+    :param is_saved: its state is saved, so that it can be resumed
     """
 
     recipe: Recipe
@@ -62,6 +63,7 @@ class Training:
     evaluation: FixedEpsilonEvaluation
     tracker: Tracker | None
     callbacks: tuple[BaseCallback, ...]
+    is_saved: bool
 
 
 def prepare(recipe: Recipe, game: Game, settings: Settings) -> Training:
@@ -154,29 +156,30 @@ def make_training(
     model: AtariOffPolicy,
     settings: Settings,
     status: Status,
-    random: Any = None,
+    saved: SavedState | None = None,
 ) -> Training:
     """A training with its callbacks.
 
-    :param random: state of the random number generators to resume from; None: a new run
+    :param saved: the state from which it resumes; None: a new run
     """
+    saves = is_cheap(model, run.path) if settings.save_state is None else settings.save_state
     protocol = protocol_of(settings)
     record = GameRecord(run.path, run.facts["frame_skip"])
     evaluation = FixedEpsilonEvaluation(run, settings.eval_freq, protocol, status)
     callbacks: list[BaseCallback] = [
-        StopOnRequest(status, saves=settings.save_state),
+        StopOnRequest(status, saves=saves),
         record,
         evaluation,
         Checkpoints(run, settings.save_freq, settings.keep_checkpoints),
         Progress(recipe.n_timesteps, lambda: list(record.last_scores), evaluation),
     ]
-    if settings.save_state:
-        callbacks.append(StateSaver(run, settings.save_freq, status, random))
+    if saves:
+        callbacks.append(StateSaver(run, settings.save_freq, status, saved))
     tracker = None
     if settings.tracking.is_on:
         tracker = Tracker(run, settings.tracking, protocol, lambda: status.stop_requested)
         callbacks.append(tracker)
-    return Training(recipe, run, lock, model, status, evaluation, tracker, tuple(callbacks))
+    return Training(recipe, run, lock, model, status, evaluation, tracker, tuple(callbacks), saves)
 
 
 def protocol_of(settings: Settings) -> Protocol:

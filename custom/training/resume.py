@@ -9,15 +9,15 @@ import torch as th
 
 from custom.learner.engine import Engine
 from custom.recipe.recipe import Recipe
-from custom.runs.folder import BEST, Run, open_run
+from custom.runs.folder import Run, open_run
 from custom.runs.listing import state_of
 from custom.runs.provenance import provenance, versions_of
 from custom.system.console import say
 from custom.system.errors import StateError, UserError, one_line
-from custom.system.files import copy_file, is_there, restore
+from custom.system.manifest import NEWEST, exists
 from custom.training.callbacks import GameRecord, PeriodicCallback
 from custom.training.prepare import Training, make_model, make_training
-from custom.training.saved_state import LEARNER, load_state
+from custom.training.saved_state import load_state
 from custom.training.settings import Settings, fitted
 from custom.training.status import Clock, Status
 
@@ -44,7 +44,6 @@ def resume(run: Run, device: str = "auto", threads: int | None = None) -> Traini
     try:
         run = open_run(run.path)  # another process may have changed it meanwhile
         _check(run)
-        restore(run.saved_state)
         training = _load(run, lock, _settings(run, device, threads))
     except BaseException as error:
         lock.close()
@@ -76,12 +75,12 @@ def resume(run: Run, device: str = "auto", threads: int | None = None) -> Traini
 
 def can_resume(run: Run) -> bool:
     """Whether a run was interrupted and has a saved state."""
-    return state_of(run) in ("interrupted", "failed") and is_there(run.saved_state)
+    return state_of(run) in ("interrupted", "failed") and exists(run.saved_state)
 
 
 def saved_at(run: Run) -> float:
     """When the state was saved, in seconds since 1970; 0 while it is being replaced."""
-    file = run.saved_state / LEARNER
+    file = run.saved_state / NEWEST
     return file.stat().st_mtime if file.is_file() else 0.0
 
 
@@ -113,8 +112,8 @@ def _comparable(engine: Engine) -> Engine:
 def _check(run: Run) -> None:
     if run.facts.get("state") == "finished":
         raise UserError(f"RUN {run.path}: is finished; there is nothing to resume")
-    if not is_there(run.saved_state):
-        reason = "has no saved state, which make train ARGS=--save-state would have written"
+    if not exists(run.saved_state):
+        reason = "has no saved state (--save-state 0, or its replay buffer was too large)"
         raise UserError(f"RUN {run.path}: {reason}; train anew")
 
 
@@ -124,9 +123,11 @@ def _load(run: Run, lock: IO[str], settings: Settings) -> Training:
     recipe = fitted(_recipe(run), settings.engine)
     model = make_model(recipe, run, settings, resumes=True)
     try:
-        saved = load_state(model, run.saved_state)
-        status = Status(Clock(saved["clock"]))
-        training = make_training(recipe, run, lock, model, settings, status, saved["random"])
+        saved = load_state(model, run)
+        if saved.problem:
+            say(f"the newest state is damaged ({saved.problem}): the one before it is taken")
+        status = Status(Clock(saved.content["clock"]))
+        training = make_training(recipe, run, lock, model, settings, status, saved)
         _rewind(training)
         return training
     except Exception as error:  # whatever torch and NumPy raise for damaged files
@@ -143,15 +144,12 @@ def _refusal(run: Run, error: BaseException) -> str:
 
 
 def _rewind(training: Training) -> None:
-    """Remove what is newer than the loaded state, and put back its best agent."""
+    """Remove agents that are newer than the loaded state."""
     run, steps = training.run, training.model.num_timesteps
     for callback in training.callbacks:
         if isinstance(callback, GameRecord | PeriodicCallback):
             callback.rewind(steps)
-    for name in (BEST, run.final_model.name):
-        (run.path / name).unlink(missing_ok=True)
-    if (run.saved_state / BEST).is_file():
-        copy_file(run.saved_state / BEST, run.path / BEST)
+    run.final_model.unlink(missing_ok=True)
 
 
 def _recipe(run: Run) -> Recipe:

@@ -6,16 +6,13 @@ running code. The state does not depend on the number of processes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import ale_py
 import gymnasium as gym
 import numpy as np
 import torch as th
-from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
@@ -101,14 +98,6 @@ def _restore_layer(layer: gym.Env[Any, Any], state: dict[str, Any]) -> None:
         emulator = ale_py.ALEState(state["emulator"].tobytes())
         layer.ale.restoreSystemState(emulator)  # type: ignore[attr-defined]
         layer.np_random.bit_generator.state = state["random"]
-    if isinstance(layer, Monitor) and layer.results_writer is not None:
-        _shorten(Path(layer.results_writer.file_handler.name), len(layer.episode_returns))
-
-
-def _shorten(file: Path, games: int) -> None:
-    """Remove later games from a monitor's file, which is open for appending."""
-    lines = file.read_bytes().splitlines(keepends=True)
-    os.truncate(file, sum(map(len, lines[: games + 2])))  # two header lines
 
 
 def _is_plain(value: Any) -> bool:

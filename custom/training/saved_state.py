@@ -8,8 +8,11 @@ code.
 from __future__ import annotations
 
 import io
+import os
 import random
+import shutil
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +24,19 @@ from custom.learner.engine import Engine
 from custom.learner.nan_guard import non_finite_parameter
 from custom.learner.off_policy import AtariOffPolicy
 from custom.replay.buffer import FrameReplayBuffer
-from custom.replay.files import load_replay, save_replay
-from custom.runs.folder import BEST, Run
+from custom.replay.files import load_steps, save_steps
+from custom.runs.folder import BEST, EVALUATIONS_FILE, GAMES_FILE, Run
 from custom.system.console import say
-from custom.system.files import atomic_file, atomic_folder, copy_file
+from custom.system.files import atomic_file, copy_file
+from custom.system.manifest import checksum, commit, sound_version
 from custom.training.callbacks import PeriodicCallback, StopTraining
 from custom.training.saved_games import Plain, games_state, restore_games, to_numpy, to_plain
 from custom.training.status import Status
 
-LEARNER, REPLAY = "learner.pt", "replay"
-FORMAT = 2
+FORMAT = 3
+RECORDS = (GAMES_FILE, "*.monitor.csv")  # to which a training appends
+COPIED = (BEST, EVALUATIONS_FILE)  # which it replaces
+LARGEST = 10**10  # bytes of a replay buffer that is saved unless asked for
 COUNTERS = (
     "num_timesteps",
     "_n_updates",
@@ -47,23 +53,19 @@ class StateSaver(PeriodicCallback):
     A requested stop ends the training here. If it ended an evaluation early, no state is saved: the
     one before that evaluation stays the newest.
 
-    :param random: state of the random number generators to start with; None: leave them
+    :param saved: the state from which the training resumes; None: a new run
     :raises StopTraining: at the start of a rollout, if a stop was requested
     """
 
     model: AtariOffPolicy
 
-    def __init__(
-        self,
-        run: Run,
-        freq: int,
-        status: Status,
-        random: dict[str, Plain] | None = None,
-    ) -> None:
+    def __init__(self, run: Run, freq: int, status: Status, saved: SavedState | None) -> None:
         super().__init__(freq)
         self.run = run
         self.status = status
-        self._random = random
+        self._random = saved.content["random"] if saved else None
+        self._steps = saved.steps if saved else ()
+        self._saved_at = saved.content["counters"]["num_timesteps"] if saved else None
         self._is_due = False
 
     def on_period(self) -> None:
@@ -82,14 +84,25 @@ class StateSaver(PeriodicCallback):
             raise StopTraining
 
     def _save(self) -> None:
+        if self.model.num_timesteps == self._saved_at:
+            return
         if non_finite_parameter(self.model.policy):  # on a GPU, `NanGuard` may not have checked yet
             return
         try:
-            clock = self.status.clock.state()
-            save_state(self.model, self.run.saved_state, self.run.path / BEST, clock)
+            self._steps = save_state(self.model, self.run, self.status.clock.state(), self._steps)
+            self._saved_at = self.model.num_timesteps
         except OSError as error:  # a full disk may have room again the next time
             steps = self.model.num_timesteps
             say(f"step {steps:,}: state not saved: {error}; the training continues")
+
+
+def is_cheap(model: AtariOffPolicy, folder: Path) -> bool:
+    """Whether the state of a training can be saved, and takes little of the disk."""
+    replay = model.replay_buffer
+    if not isinstance(replay, FrameReplayBuffer):
+        return False
+    size = replay.ring.frames.nbytes + replay.facts.nbytes
+    return size < min(LARGEST, shutil.disk_usage(folder).free / 2)
 
 
 def can_be_saved(engine: Engine, replay_buffer_class: str) -> bool:
@@ -97,14 +110,52 @@ def can_be_saved(engine: Engine, replay_buffer_class: str) -> bool:
     return engine.buffer == "frames" and not replay_buffer_class
 
 
-def save_state(model: AtariOffPolicy, folder: Path, best: Path, clock: dict[str, Any]) -> None:
-    """Write the state atomically; call it between two rollouts.
+@dataclass(frozen=True)
+class StepsFile:
+    """A file of `save_steps`.
 
-    :param best: file of the best agent; copied into the folder if it exists
+    :param end: the first step that is in a later file
+    """
+
+    name: str
+    digest: str
+    end: int
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """A state that was loaded.
+
+    :param content: of the learner's file
+    :param problem: what is wrong with a newer state; empty: there is none
+    """
+
+    content: dict[str, Plain]
+    steps: tuple[StepsFile, ...]
+    problem: str
+
+
+def save_state(
+    model: AtariOffPolicy, run: Run, clock: dict[str, Any], before: tuple[StepsFile, ...]
+) -> tuple[StepsFile, ...]:
+    """Write the state between two rollouts; of the replay buffer only what is new.
+
     :param clock: `Clock.state`
+    :param before: files of the replay buffer that are there
+    :return: files of the replay buffer that are there now
     :raises OSError: no room or no permission; an earlier state is unharmed
     """
     env, replay = _env_and_replay(model)
+    folder, added, now = run.saved_state, replay.ring.added, model.num_timesteps
+    folder.mkdir(exist_ok=True)
+    oldest = added - replay.buffer_size
+    first = before[-1].end if before else 0
+    if first < oldest:  # much was played since, for want of room on the disk
+        before, first = (), max(oldest, 0)
+    path = folder / f"replay-{added}.npy"
+    save_steps(replay, first, path)
+    steps = (*before, StepsFile(path.name, checksum(path), added))
+    steps = tuple(file for file in steps if file.end > oldest - replay.frame_stack)
     content = {
         "clock": clock,
         "format": FORMAT,
@@ -114,30 +165,51 @@ def save_state(model: AtariOffPolicy, folder: Path, best: Path, clock: dict[str,
         "observation": to_plain(model._last_obs),
         "games": games_state(env),
         "random": random_state(model),
+        "replay": {"added": added, "settings": replay.settings(), "extra": replay.extra()},
+        "steps": [(file.name, file.digest, file.end) for file in steps],
+        "records": [
+            (path.name, path.stat().st_size, checksum(path))
+            for pattern in RECORDS
+            for path in sorted(run.path.glob(pattern))
+        ],
     }
     buffer = io.BytesIO()  # writing to a file, PyTorch hides the error of a full disk
     th.save(content, buffer)
-    with atomic_folder(folder) as partial:
-        with atomic_file(partial / LEARNER) as file:
-            file.write(buffer.getbuffer())
-        save_replay(replay, partial / REPLAY)
-        if best.is_file():
-            copy_file(best, partial / BEST)
+    learner = folder / f"learner-{now}.pt"
+    with atomic_file(learner) as file:
+        file.write(buffer.getbuffer())
+    files = {file.name: file.digest for file in steps} | {learner.name: checksum(learner)}
+    for name in COPIED:
+        if (run.path / name).is_file():
+            copy = folder / f"{now}-{name}"
+            copy_file(run.path / name, copy)
+            files[copy.name] = checksum(copy)
+    commit(folder, files)
+    return steps
 
 
-def load_state(model: AtariOffPolicy, folder: Path) -> dict[str, Plain]:
+def load_state(model: AtariOffPolicy, run: Run) -> SavedState:
     """Load a saved state into a new model of the same recipe, for `continue_learning`.
 
-    :return: all that was saved
+    Games in the run folder that are newer are cut off; evaluations and the best agent are put back.
+
     :raises OSError: a file cannot be read
     :raises Exception: of any other kind: the state is damaged, or of another recipe
     """
     env, replay = _env_and_replay(model)
+    files, problem = sound_version(run.saved_state)
     # Reading from a file, PyTorch turns disk errors into those of a damaged file.
-    learner = io.BytesIO((folder / LEARNER).read_bytes())
+    name = next(name for name in files if name.startswith("learner-"))
+    learner = io.BytesIO((run.saved_state / name).read_bytes())
     content = th.load(learner, map_location="cpu", weights_only=True)
     if content["format"] != FORMAT:
         raise ValueError("it was saved by another version of this project")
+    saved = content["replay"]
+    if saved["settings"] != replay.settings():
+        raise ValueError(f"its replay buffer has {saved['settings']}, not {replay.settings()}")
+    for record, size, digest in content["records"]:
+        if checksum(run.path / record, size) != digest:
+            raise ValueError(f"{record} has changed since it was written")
     model.set_parameters(content["parameters"], device=model.device)
     for name in COUNTERS:
         if hasattr(model, name):
@@ -145,10 +217,20 @@ def load_state(model: AtariOffPolicy, folder: Path) -> dict[str, Plain]:
     size = model._stats_window_size
     model.ep_info_buffer = deque(to_numpy(content["recent"]), maxlen=size)
     model.ep_success_buffer = deque(maxlen=size)
-    load_replay(replay, folder / REPLAY)
+    steps = tuple(StepsFile(*row) for row in content["steps"])
+    load_steps(replay, saved["added"], [run.saved_state / file.name for file in steps])
+    replay.set_extra(saved["extra"])
     restore_games(env, content["games"])
     model._last_obs = to_numpy(content["observation"])
-    return dict(content)
+    for record, size, _ in content["records"]:
+        os.truncate(run.path / record, size)
+    for name in COPIED:
+        copy = run.saved_state / f"{model.num_timesteps}-{name}"
+        if copy.name in files:
+            copy_file(copy, run.path / name)
+        else:
+            (run.path / name).unlink(missing_ok=True)
+    return SavedState(dict(content), steps, problem)
 
 
 def _env_and_replay(model: AtariOffPolicy) -> tuple[VecEnv, FrameReplayBuffer]:

@@ -26,7 +26,7 @@ class Settings:
     :param eval_epsilon: share of random actions in an evaluation, 0 to 1
     :param save_freq: steps between checkpoints; 0: as `eval_freq`
     :param keep_checkpoints: number of checkpoints that are kept
-    :param save_state: save with each checkpoint what `make resume` needs; as large as the replay
+    :param save_state: save with each checkpoint what `make resume` needs; None: if `is_cheap`
         buffer
     """
 
@@ -38,7 +38,7 @@ class Settings:
     eval_epsilon: float = EPSILON
     save_freq: int = 0
     keep_checkpoints: int = 3
-    save_state: bool = False
+    save_state: bool | None = None
     engine: Engine = field(default_factory=Engine)
     tracking: Tracking = field(default_factory=Tracking)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable
 
 from custom.evaluation.protocol import Protocol
@@ -11,7 +12,7 @@ from custom.runs.folder import Run
 from custom.runs.provenance import now
 from custom.system.console import say
 from custom.system.errors import UserError, one_line
-from custom.system.files import is_there, remove
+from custom.system.manifest import exists
 from custom.system.signals import SIGNAL_STATUS, end_on_signals, interrupted, stopping_on_signals
 from custom.training.callbacks import StopTraining
 from custom.training.prepare import Training
@@ -32,7 +33,8 @@ def _train(training: Training, report_episodes: int) -> int:
     run, model = training.run, training.model
     with stopping_on_signals(training.status.request_stop) as received:
         try:
-            say("training; Ctrl-C stops it and saves the agent")
+            then = "make resume resumes it" if training.is_saved else "it cannot be resumed"
+            say(f"training; Ctrl-C stops it and saves the agent; {then}")
             _learn(training)
             save_agent(model, run.final_model)
         except BaseException as error:
@@ -75,9 +77,11 @@ def _end(training: Training) -> None:
     _record(training, state)
     say(f"{state} after {model.num_timesteps:,} steps; the agent is in {run.final_model}")
     if is_finished:
-        remove(run.saved_state)
-    elif is_there(run.saved_state):
-        say(f"make resume RUN={run.path} resumes it")
+        shutil.rmtree(run.saved_state, ignore_errors=True)
+    elif exists(run.saved_state):
+        say(f"{run.resume_command} resumes it")
+    else:
+        say("it cannot be resumed: its state was not saved")
 
 
 def _end_callbacks(training: Training) -> None:
@@ -116,8 +120,8 @@ def _last_agent(run: Run) -> str:
     if not checkpoints:
         return f"No checkpoint had been written yet. Run: {run.path}"
     agent = f"The last checkpoint is {checkpoints[-1]}."
-    if is_there(run.saved_state):
-        return f"{agent} make resume RUN={run.path} resumes the run"
+    if exists(run.saved_state):
+        return f"{agent} {run.resume_command} resumes the run"
     return f"{agent} Run: {run.path}"
 
 

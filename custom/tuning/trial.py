@@ -105,6 +105,7 @@ def settings_of(plan: Plan, asked: dict[str, Any], place: int) -> Settings:
         eval_freq=plan.steps // plan.evaluations,
         eval_episodes=plan.episodes,
         keep_checkpoints=1,
+        save_state=False,
         engine=replace(plan.engine, threads=asked["threads"]),
     )
 

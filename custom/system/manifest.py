@@ -1,0 +1,92 @@
+"""Versions of a folder's files: a manifest names them with their checksums, and the last two stay.
+
+A file never changes once a manifest names it. A process that is killed leaves the newest version
+or the one before it complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from custom.system.files import write_json
+
+NEWEST, BEFORE = "manifest.json", "manifest-before.json"
+PART = 2**24  # bytes that are read at once
+Files = dict[str, str]  # name → SHA-256
+
+
+def exists(folder: Path) -> bool:
+    """Whether there is any version."""
+    return any((folder / name).is_file() for name in (NEWEST, BEFORE))
+
+
+def checksum(path: Path, size: int | None = None) -> str:
+    """SHA-256 of a file, or of its first bytes.
+
+    :raises ValueError: it is shorter
+    """
+    digest, left = hashlib.sha256(), path.stat().st_size if size is None else size
+    with path.open("rb") as file:
+        while left and (part := file.read(min(PART, left))):
+            digest.update(part)
+            left -= len(part)
+    if left:
+        raise ValueError(f"{path.name} is too short")
+    return digest.hexdigest()
+
+
+def commit(folder: Path, files: Files) -> None:
+    """Make these files the newest version; delete what the last two versions do not have.
+
+    :raises OSError: the versions are as they were
+    """
+    newest, before = folder / NEWEST, folder / BEFORE
+    if newest.exists():
+        newest.replace(before)
+    write_json(newest, files)
+    kept = {NEWEST, BEFORE, *files, *_read(before)}
+    for path in folder.iterdir():
+        if path.name not in kept:
+            path.unlink()
+
+
+def sound_version(folder: Path) -> tuple[Files, str]:
+    """The newest version whose files are as they were written; it becomes the newest one.
+
+    :return: and what is wrong with a newer one; empty: nothing
+    :raises ValueError: there is none
+    """
+    problem = ""
+    for name in (NEWEST, BEFORE):
+        try:
+            files = _read(folder / name)
+            _check(folder, files)
+        except (ValueError, FileNotFoundError) as error:
+            problem = problem or str(error)
+            continue
+        if name == BEFORE:
+            (folder / BEFORE).replace(folder / NEWEST)
+        return files, problem
+    raise ValueError(problem)
+
+
+def _read(manifest: Path) -> Files:
+    if not manifest.is_file():
+        return {}
+    content = json.loads(manifest.read_text())
+    if not isinstance(content, dict):
+        raise ValueError(f"{manifest.name} holds no names of files")
+    return {str(name): str(digest) for name, digest in content.items()}
+
+
+def _check(folder: Path, files: Files) -> None:
+    if not files:
+        raise ValueError("a manifest is missing")
+    for name, digest in files.items():
+        path = folder / Path(name).name
+        if not path.is_file():
+            raise ValueError(f"{name} is missing")
+        if checksum(path) != digest:
+            raise ValueError(f"{name} has changed since it was written")
