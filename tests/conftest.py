@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,9 @@ import yaml
 
 from custom.recipe.check import REQUIRED, check
 from custom.recipe.model import Hyperparams
+from custom.system.signals import STOPPING
+from custom.training import evaluation
+from scripts import options
 from tests.compared import trained, written
 from tests.foreign import zoo_agents
 from tests.servers.fixtures import hub, hub_xet
@@ -78,27 +84,73 @@ def start(module: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Popen
     )
 
 
+def ended(module: str, *arguments: object) -> tuple[int, str]:
+    """How a command ends and what it prints, called in this process as `options.main` calls it."""
+    script, shown = import_module(module), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(shown), redirect_stderr(shown):
+        patch.setattr(sys, "argv", [module, *map(str, arguments)])
+        try:
+            status, problem = options.run(options.parser_of(script), script.command)
+        except SystemExit as end:  # of the parser
+            status, problem = int(end.code or 0), ""
+    return status, shown.getvalue() + problem
+
+
 def run(module: str, *arguments: object) -> str:
     """What a command prints; it must succeed."""
+    status, output = ended(module, *arguments)
+    assert status == 0, output
+    return output
+
+
+def run_process(module: str, *arguments: object) -> str:
+    """What a module prints in a process of its own; it must succeed."""
     process = start(module, *arguments)
     output, _ = process.communicate()
     assert process.returncode == 0, output
     return output
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _few_held_out_states() -> Iterator[None]:
+    """Evaluations in a training play 2,048 steps for states to value; here a quarter is enough."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "HELD_OUT_STATES", 128)
+        yield
+
+
 @pytest.fixture
-def refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
+def own_signals() -> Iterator[None]:
+    """What a test or a command does to the handlers of signals is undone."""
+    handlers = {number: signal.getsignal(number) for number in STOPPING}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def main(
+    own_signals: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Call a command's entry point in this process; its status, output and errors."""
+
+    def call(module: str, *arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [module, *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            options.main(import_module(module).command)
+        assert isinstance(end.value.code, int)
+        return end.value.code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def refused(main: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
     """Call a command's entry point in this process; it must refuse in one line, with status 2."""
 
     def call(module: str, *arguments: object) -> str:
-        script = import_module(module)
-        monkeypatch.setattr(sys, "argv", [module, *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            script.options.main(script.command)
-        error = capsys.readouterr().err
-        assert end.value.code == 2
+        status, _, error = main(module, *arguments)
+        assert status == 2
         assert error.startswith("error: ")
         assert error.count("\n") == 1
         return error

@@ -31,7 +31,7 @@ from custom.system.errors import UserError
 from custom.training.prepare import prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import run
+from tests.conftest import run, run_process
 from tests.foreign import ENV, Files, zipped
 from tests.servers.hub import Hub
 
@@ -116,7 +116,7 @@ def test_the_zoo_plays_a_pulled_agent(
     hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
 ) -> None:
     logs = pulled(hub, zoo_agents["dqn"], tmp_path).path.parents[1]
-    run("rl_zoo3.enjoy", "--algo", "dqn", "--env", ENV, "-f", logs, "--no-render", "-n", 20)
+    run_process("rl_zoo3.enjoy", "--algo", "dqn", "--env", ENV, "-f", logs, "--no-render", "-n", 20)
 
 
 def test_only_the_agent_and_the_recipe_are_fetched(
