@@ -21,6 +21,7 @@ import pytest
 import torch as th
 import yaml
 
+from custom.compare import statistics
 from custom.recipe.check import REQUIRED, check
 from custom.recipe.model import Hyperparams
 from custom.system.signals import STOPPING
@@ -42,8 +43,9 @@ __all__ = [
     "zoo_agents",
 ]  # fixtures
 ROOT = Path(__file__).resolve().parents[1]
+ATARI = "stable_baselines3.common.atari_wrappers.AtariWrapper"
 SMALL = {
-    "env_wrapper": ["stable_baselines3.common.atari_wrappers.AtariWrapper"],
+    "env_wrapper": [{ATARI: {"screen_size": 36}}],
     "frame_stack": 4,
     "policy": "CnnPolicy",
     "n_timesteps": 400,
@@ -54,6 +56,13 @@ SMALL = {
     "exploration_fraction": 0.5,
     "policy_kwargs": {"features_extractor_kwargs": {"features_dim": 32}},
 }
+WHOLE = SMALL | {"env_wrapper": [ATARI]}  # the usual 84 x 84 pixels
+
+
+def longer(*values: Any) -> list[Any]:
+    """Values of a parameter that only `make test-all` tries."""
+    rows = (value if isinstance(value, tuple) else (value,) for value in values)
+    return [pytest.param(*row, marks=pytest.mark.long) for row in rows]
 
 
 def typed(values: dict[str, Any], algo: str = "dqn") -> Hyperparams:
@@ -112,10 +121,12 @@ def run_process(module: str, *arguments: object) -> str:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _few_held_out_states() -> Iterator[None]:
-    """Evaluations in a training play 2,048 steps for states to value; here a quarter is enough."""
+def _less_of_the_same() -> Iterator[None]:
+    """States of one game where an evaluation in a training values those of 8; fewer bootstraps."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "REPS", 200)
         patch.setattr(evaluation, "HELD_OUT_STATES", 128)
+        patch.setattr(evaluation, "N_ENVS", 1)
         yield
 
 

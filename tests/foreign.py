@@ -23,10 +23,10 @@ def zoo_agents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Files]:
 
 
 def _train(folder: Path) -> None:
-    from tests.conftest import SMALL, run_process  # which imports this module
+    from tests.conftest import WHOLE, run_process  # which imports this module
 
     network = "dict(features_extractor_kwargs=dict(features_dim=32))"
-    (folder / "small.yml").write_text(yaml.safe_dump({"atari": SMALL | {"policy_kwargs": network}}))
+    (folder / "small.yml").write_text(yaml.safe_dump({"atari": WHOLE | {"policy_kwargs": network}}))
     flags = ("--env", ENV, "-conf", folder / "small.yml", "-f", folder, "-n", 200, "--seed", 5)
     few = ("--eval-freq", 200, "--eval-episodes", 1, "--n-eval-envs", 1)
     for algo in ("dqn", "qrdqn"):

@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import run_process
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("more", [(), ("--profile",)], ids=["plain", "profile"])
 def test_the_zoo_and_this_project_are_timed_in_turn(more: tuple[str, ...], tmp_path: Path) -> None:
     out = tmp_path / "raw" / "figures.json"
@@ -28,6 +29,7 @@ def test_the_zoo_and_this_project_are_timed_in_turn(more: tuple[str, ...], tmp_p
             assert parts["everything"] > parts["play"] > 0
 
 
+@pytest.mark.long
 def test_a_replay_is_filled_saved_and_loaded(tmp_path: Path) -> None:
     out = tmp_path / "replay.json"
     run_process("benchmarks.replay", "--steps", 4000, "--folder", tmp_path, "--out", out)

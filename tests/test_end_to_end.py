@@ -128,6 +128,7 @@ def test_the_zoo_plays_the_agent(finished: Run) -> None:
     assert "Loading latest experiment, id=1" in run_process("rl_zoo3.enjoy", *flags)
 
 
+@pytest.mark.long
 def test_the_zoo_alone_trains_the_default_recipe(tmp_path: Path) -> None:
     flags = ("--algo", "dqn", "--env", "PongNoFrameskip-v4", "-conf", ROOT / "hyperparams/dqn.yml")
     small = ("-params", "buffer_size:1000")  # its replay of 1M would take 56 GB
@@ -137,6 +138,7 @@ def test_the_zoo_alone_trains_the_default_recipe(tmp_path: Path) -> None:
     assert "Saving to" in shown
 
 
+@pytest.mark.long
 def test_the_papers_recipe_trains_with_sticky_actions_and_the_zoo_plays_it(tmp_path: Path) -> None:
     flags = ("--recipe", "dqn-rmsprop", "--game", "ALE/Pong-v5", "--steps", 60, "--no-report")
     shown = run("scripts.train", *flags, "--logs", tmp_path, "--eval-freq", 1000)
@@ -159,6 +161,7 @@ def test_the_same_seed_gives_the_same_weights_however_often_it_is_evaluated(
     assert all(th.equal(a, b) for a, b in zip(weights(finished.final_model), again, strict=True))
 
 
+@pytest.mark.long
 def test_two_runs_started_together_both_finish(tmp_path: Path, small_recipe: Path) -> None:
     flags = ("--game", "Pong", "--recipe", small_recipe, "--steps", 100, "--no-report")
     both = [

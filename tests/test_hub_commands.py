@@ -56,6 +56,7 @@ def checkout(tmp_path: Path, hub: Hub) -> Checkout:
     return Checkout(folder, hub)
 
 
+@pytest.mark.long
 def test_an_agent_goes_to_the_hub_and_comes_back(checkout: Checkout, hub: Hub) -> None:
     small = ("GAME=Pong", "RECIPE=small.yml")
     checkout.make("train", *small, "STEPS=120", "SEED=1", "EPISODES=1", "ARGS=--no-report")
@@ -82,6 +83,7 @@ def test_an_agent_goes_to_the_hub_and_comes_back(checkout: Checkout, hub: Hub) -
     assert checkout.make("record", f"RUN={run.path}")
 
 
+@pytest.mark.long
 def test_bad_input_is_one_line(checkout: Checkout, hub: Hub) -> None:
     for words, said in (
         (("push", "GAME=Pong"), "no run of PongNoFrameskip-v4 with dqn"),

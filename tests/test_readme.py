@@ -17,25 +17,7 @@ from scripts.options import parser_of
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SCRIPTS = {
-    "train",
-    "evaluate",
-    "baselines",
-    "record",
-    "plot",
-    "enjoy",
-    "push",
-    "pull",
-    "leaderboard",
-    "runs",
-    "compare",
-    "sync",
-    "resume",
-    "tune",
-    "tune_best",
-    "dashboard",
-    "benchmark",
-}
+SCRIPTS = {path.stem for path in (ROOT / "scripts").glob("*.py")} - {"__init__", "options", "setup"}
 
 
 def commands() -> list[str]:

@@ -1,6 +1,6 @@
 """The page of a comparison in headless Chromium: what people do with it, without a network.
 
-Not part of `make test`: it needs a Chromium (Debian's package, or ``CHROMIUM=/path/to/it``).
+Part of `make test-all` alone: it needs a Chromium (Debian's package, or ``CHROMIUM=/path/to/it``).
 """
 
 from __future__ import annotations
