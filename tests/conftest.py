@@ -81,9 +81,19 @@ def small_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    yield
+    while STARTED:
+        STARTED.pop().kill()
+
+
 def start(module: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Popen[str]:
-    """A command of the project in a process of its own."""
-    return subprocess.Popen(
+    """A command of the project in a process of its own, which ends with the test at the latest."""
+    process = subprocess.Popen(
         [sys.executable, "-m", module, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
@@ -91,6 +101,8 @@ def start(module: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Popen
         stderr=subprocess.STDOUT,
         text=True,
     )
+    STARTED.append(process)
+    return process
 
 
 def ended(module: str, *arguments: object) -> tuple[int, str]:

@@ -358,6 +358,18 @@ def test_an_evaluation_is_made_where_none_is_fresh(
     assert "no evaluation of" in capsys.readouterr().out  # another agent
 
 
+@pytest.mark.parametrize(
+    ("repo", "said"),
+    [("a--b", "write REPO=user/name"), ("them/theirs", "you can push to tester, not to them")],
+)
+def test_a_wrong_name_is_refused_before_any_work(
+    run: Run, hub: Hub, refused: Callable[..., str], repo: str, said: str
+) -> None:
+    (run.path / "evaluation.json").unlink()
+    assert said in refused("scripts.push", "--run", run.path, "--repo", repo)
+    assert not (run.path / "evaluation.json").exists()
+
+
 def test_no_token_is_said_before_any_work(
     run: Run, hub: Hub, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -370,14 +382,6 @@ def test_no_token_is_said_before_any_work(
     assert "may only read" in refused("scripts.push", "--run", run.path)
     assert not (run.path / "evaluation.json").exists()
     assert not any(path.endswith("/create") for _, path, _ in hub.requests)
-
-
-def test_a_name_that_the_hub_does_not_take_is_refused_before_any_work(
-    run: Run, hub: Hub, refused: Callable[..., str]
-) -> None:
-    (run.path / "evaluation.json").unlink()
-    assert "write REPO=user/name" in refused("scripts.push", "--run", run.path, "--repo", "a--b")
-    assert not (run.path / "evaluation.json").exists()
 
 
 def test_a_repository_that_became_public_meanwhile_gets_nothing_private(run: Run, hub: Hub) -> None:
@@ -461,12 +465,3 @@ def test_the_default_repository_is_named_by_recipe_and_environment(run: Run) -> 
     assert repository("me", "them/mine", run) == "them/mine"
     odd = Run(run.path, {**run.facts, "recipe": "my--rec..ipe"})
     assert repository("me", "", odd) == f"me/my-rec-ipe-{ENV}"
-
-
-def test_a_name_of_other_people_is_refused_before_any_work(
-    run: Run, hub: Hub, refused: Callable[..., str]
-) -> None:
-    (run.path / "evaluation.json").unlink()
-    error = refused("scripts.push", "--run", run.path, "--repo", "them/theirs")
-    assert "you can push to tester, not to them" in error
-    assert not (run.path / "evaluation.json").exists()

@@ -77,6 +77,7 @@ def spoil(server: WandbServer, monkeypatch: pytest.MonkeyPatch, fault: str) -> s
 def mend(server: WandbServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """All is well again, and the client remembers nothing."""
     wandb.teardown()
+    monkeypatch.setattr(client, "ANSWER", 60.0)
     server.mend()
     server.restart()
     for name, value in server.env.items():

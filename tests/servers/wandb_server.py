@@ -74,7 +74,7 @@ class WandbServer:
         self._faults.clear()
         self._silent = ""
 
-    def wait_for_rows(self, number: int, seconds: float = 30.0) -> None:
+    def wait_for_rows(self, number: int, seconds: float = 300.0) -> None:
         """Wait until so many rows have arrived, of all runs together."""
         end = time.monotonic() + seconds
         while sum(len(run["history"]) for run in self.store.runs.values()) < number:
