@@ -108,10 +108,10 @@ def start(module: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Popen
 def ended(module: str, *arguments: object) -> tuple[int, str]:
     """How a command ends and what it prints, called in this process as `options.main` calls it."""
     script, shown = import_module(module), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(shown), redirect_stderr(shown):
-        patch.setattr(sys, "argv", [module, *map(str, arguments)])
+    words = [str(argument) for argument in arguments]
+    with redirect_stdout(shown), redirect_stderr(shown):
         try:
-            status, problem = options.run(options.parser_of(script), script.command)
+            status, problem = options.run(options.parser_of(script), script.command, words)
         except SystemExit as end:  # of the parser
             status, problem = int(end.code or 0), ""
     return status, shown.getvalue() + problem
@@ -153,14 +153,13 @@ def own_signals() -> Iterator[None]:
 
 @pytest.fixture
 def main(
-    own_signals: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    own_signals: None, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
     """Call a command's entry point in this process; its status, output and errors."""
 
     def call(module: str, *arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [module, *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            options.main(import_module(module).command)
+            options.main(import_module(module).command, words=[str(word) for word in arguments])
         assert isinstance(end.value.code, int)
         return end.value.code, *capsys.readouterr()
 

@@ -13,11 +13,12 @@ import pytest
 
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
+from scripts import cli
 from scripts.options import parser_of
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SCRIPTS = {path.stem for path in (ROOT / "scripts").glob("*.py")} - {"__init__", "options", "setup"}
+SCRIPTS = {module.rpartition(".")[2] for module in cli.commands().values()}
 
 
 def commands() -> list[str]:

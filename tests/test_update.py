@@ -88,6 +88,13 @@ def test_losses_are_weighed() -> None:
     assert update._sums[0].item() == pytest.approx(2 * 0.5 * error**2 / 16, rel=1e-3)
 
 
+def test_gradients_are_clipped_to_their_norm() -> None:
+    model, update = ready(max_grad_norm=1e-4)
+    update.step(batch_of(model))
+    norm = th.cat([p.grad.flatten() for p in model.q_net.parameters()]).norm()
+    assert norm.item() == pytest.approx(1e-4, rel=0.02)
+
+
 def test_priorities_become_the_errors_that_were_found(monkeypatch: pytest.MonkeyPatch) -> None:
     model, update = ready(prioritized_replay={"alpha": 0.7})
     buffer = model.replay_buffer
