@@ -33,7 +33,7 @@ setup: $(ready)
 
 ## train an agent, then evaluate, film and plot it
 train: $(ready)
-	$(call run,train,game recipe steps seed device logs episodes buffer envs track project)
+	$(call run,train,game recipe steps hours seed device logs episodes buffer envs track project)
 
 ## resume an interrupted training that was started with ARGS=--save-state
 resume: $(ready)
@@ -129,6 +129,8 @@ GAME ?= SpaceInvaders
 RECIPE ?= dqn
 ## training budget in steps of 4 frames; empty: the recipe's
 STEPS ?=
+## training budget in hours instead: the steps that are played and learnt in it, by a measurement at the start
+HOURS ?=
 ## seed of all random numbers; empty: the command's choice
 SEED ?=
 ## where PyTorch computes: auto, cpu, cuda, cuda:1, mps
@@ -186,7 +188,7 @@ PYTHON ?= python3
 # each is replaced by its own unexpanded text; recipes then get it only through the environment,
 # where the shell expands it once and inside quotes. The same for unknown names on the command line,
 # which make exports, too. (No $(shell) above this: make 4.4 exports to that as well.)
-variables := GAME RECIPE STEPS SEED DEVICE LOGS RUN EPISODES BUFFER ENVS TRACK \
+variables := GAME RECIPE STEPS HOURS SEED DEVICE LOGS RUN EPISODES BUFFER ENVS TRACK \
   RECIPES GAMES SOURCE PROJECT OUT TRIALS JOBS SEARCH STORAGE STUDY SEEDS CLUSTER REPO \
   REVISION PRIVATE DRY_RUN ARGS PYTHON
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
@@ -208,6 +210,7 @@ run = @set -f; exec .venv/bin/python -m scripts.$1 $(foreach flag,$2,$(flag_$(fl
 flag_game = $${GAME:+--game="$$GAME"}
 flag_recipe = $${RECIPE:+--recipe="$$RECIPE"}
 flag_steps = $${STEPS:+--steps="$$STEPS"}
+flag_hours = $${HOURS:+--hours="$$HOURS"}
 flag_seed = $${SEED:+--seed="$$SEED"}
 flag_device = $${DEVICE:+--device="$$DEVICE"}
 flag_logs = $${LOGS:+--logs="$$LOGS"}

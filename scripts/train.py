@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import secrets
+from typing import TYPE_CHECKING
 
 from custom.evaluation import EPSILON
-from custom.recipe.games import find_game
+from custom.recipe.games import Game, find_game
 from custom.recipe.recipe import Recipe, load_recipe
 from custom.system.console import say
 from custom.system.errors import UserError
 from custom.tracking.wish import CHOICES, tracking
 from scripts import options
-from scripts.options import SHARE, switch, whole
+from scripts.options import POSITIVE, SHARE, switch, whole
+
+if TYPE_CHECKING:
+    from custom.training.settings import Settings
 
 FLAGS = (
+    ("hours", {"type": POSITIVE, "help": "budget instead of --steps, without evaluations"}),
     *("game", "recipe", "steps", "seed", "device", "episodes", "no-report", "eval-episodes"),
     ("eval-freq", {"type": whole(0), "default": 0, "help": "steps between evaluations"}),
     ("eval-epsilon", {"type": SHARE, "default": EPSILON, "help": "of the evaluations"}),
@@ -39,7 +44,7 @@ FLAGS = (
 def command(args: argparse.Namespace) -> int:
     """Check, train, report."""
     game = find_game(args.game)
-    recipe = load_recipe(args.recipe, game).with_budget(args.steps)
+    recipe = load_recipe(args.recipe, game)
     track = tracking(args.track, args.track_videos, args.track_model, args.project)
     check_flags(args)
     device = options.check_device(args.device)
@@ -72,7 +77,10 @@ def command(args: argparse.Namespace) -> int:
         engine=engine,
         tracking=track,
     )
-    training = prepare(recipe, game, settings)
+    steps = args.steps
+    if args.hours:
+        steps = steps_in(args.hours, recipe, game, settings)
+    training = prepare(recipe.with_budget(steps), game, settings)
     model = training.model
     own = recipe.hyperparams.env_kwargs.given
     say(f"{game.env_id} with {own}: not the published game" if own else game.explain())
@@ -81,11 +89,26 @@ def command(args: argparse.Namespace) -> int:
     return train(training, report_episodes=0 if args.no_report else args.episodes)
 
 
+def steps_in(hours: float, recipe: Recipe, game: Game, settings: Settings) -> int:
+    """Steps that are played and learnt in so many hours here; it says how it was measured."""
+    from custom.training.speed import measure
+
+    speed = measure(recipe, game, settings)
+    steps = speed.steps_in(3600 * hours, recipe.hyperparams.learning_starts)
+    say(
+        f"HOURS={hours:g}: {steps:,} steps, by {1 / speed.learning:.0f} steps/s with learning and"
+        f" {1 / speed.playing:.0f} without, measured just now; evaluations come on top"
+    )
+    return steps
+
+
 def check_flags(args: argparse.Namespace) -> None:
     """Refuse flags that do not go together.
 
     :raises UserError: two of them
     """
+    if args.hours and args.steps:
+        raise UserError("HOURS and STEPS are both budgets; give one")
     if args.storage != "auto" and args.buffer != "frames":
         raise UserError("--storage needs BUFFER=frames")
     if args.update == "sb3" and args.precision != "float32":

@@ -17,17 +17,18 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGETS = {"setup", "train", "evaluate", "baselines", "record", "plot", "enjoy", "push", "pull"}
 TARGETS |= {"leaderboard", "runs", "compare", "sync", "test", "test-all", "lint"}
 TARGETS |= {"tune", "tune-best", "dashboard", "benchmark", "resume"}
-EMPTY = "STEPS SEED RUN EPISODES ENVS GAMES PROJECT TRIALS JOBS SEARCH STORAGE STUDY SEEDS CLUSTER"
-EMPTY += " OUT REPO REVISION PRIVATE DRY_RUN ARGS"
+EMPTY = "STEPS HOURS SEED RUN EPISODES ENVS GAMES PROJECT TRIALS JOBS SEARCH STORAGE STUDY SEEDS"
+EMPTY += " CLUSTER OUT REPO REVISION PRIVATE DRY_RUN ARGS"
 VARIABLES = dict.fromkeys(EMPTY.split(), "-") | {  # and their defaults
-    **{
-        "GAME": "SpaceInvaders",
-        "RECIPE": "dqn",
-        "RECIPES": "dqn",
-        "DEVICE": "auto",
-        "LOGS": "logs",
-    },
-    **{"SOURCE": "logs", "BUFFER": "frames", "TRACK": "off", "PYTHON": "python3"},
+    "GAME": "SpaceInvaders",
+    "RECIPE": "dqn",
+    "RECIPES": "dqn",
+    "DEVICE": "auto",
+    "LOGS": "logs",
+    "SOURCE": "logs",
+    "BUFFER": "frames",
+    "TRACK": "off",
+    "PYTHON": "python3",
 }
 
 # Stands in for the interpreter of .venv: writes down its arguments, ended by NULs.
@@ -115,7 +116,7 @@ def test_make_alone_needs_no_venv(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "flags"),
     [
-        ("train", "game recipe steps seed device logs episodes buffer envs track project"),
+        ("train", "game recipe steps hours seed device logs episodes buffer envs track project"),
         ("evaluate", "game recipe run logs episodes seed device"),
         ("baselines", "game recipe logs episodes seed"),
         ("record", "game recipe run logs seed device"),

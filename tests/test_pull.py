@@ -138,7 +138,7 @@ def test_only_the_agent_and_the_recipe_are_fetched(
 def project_agent(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """What this project publishes of a run."""
     logs = tmp_path_factory.mktemp("own")
-    game = find_game("ALE/RoadRunner-v5")
+    game = find_game("ALE/Breakout-v5")
     recipe = load_recipe("rainbow", game).with_budget(48)
     values = recipe.hyperparams.replace(env_kwargs={"difficulty": 1})
     recipe = replace(recipe, hyperparams=values)
@@ -158,10 +158,10 @@ def test_what_this_project_published_comes_back_as_it_was(
     published = json.loads(project_agent["run.json"])
     for name in ("steps", "exploration_steps", "n_timesteps", "frame_skip"):
         assert run.facts[name] == published[name], name
-    assert run.game.env_id == "ALE/RoadRunner-v5"
+    assert run.game.env_id == "ALE/Breakout-v5"
     assert run.env_kwargs == {"frameskip": 1, "difficulty": 1}
     assert type(load_agent(run, run.final_model, "cpu").policy).__name__ == "AtariPolicy"
-    assert (run.path / "ALE-RoadRunner-v5/config.yml").read_bytes() == project_agent["config.yml"]
+    assert (run.path / "ALE-Breakout-v5/config.yml").read_bytes() == project_agent["config.yml"]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,8 @@ from custom.training.prepare import prepare as prepare_training
 from custom.training.settings import Settings
 from custom.training.train import train
 from scripts.push import repository
-from tests.conftest import ROOT
+from tests.compared import once
+from tests.conftest import ROOT, SMALL
 from tests.servers.hub import Hub
 
 ENV = "RoadRunnerNoFrameskip-v4"
@@ -54,16 +55,20 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory, small_recipe: Path) -> Run:
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that was trained, scored and filmed."""
-    logs = tmp_path_factory.mktemp("logs")
+    folder = once(tmp_path_factory, "published", _train)
+    return open_run(folder / "small" / "dqn" / f"{ENV}_1")
+
+
+def _train(folder: Path) -> None:
+    (folder / "small.yml").write_text(yaml.safe_dump({"atari": SMALL}))
     game = find_game("RoadRunner")
-    recipe = load_recipe(str(small_recipe), game).with_budget(120)
-    experiment = prepare_training(recipe, game, Settings(1, logs, eval_freq=10**6))
+    recipe = load_recipe(str(folder / "small.yml"), game).with_budget(120)
+    experiment = prepare_training(recipe, game, Settings(1, folder, eval_freq=10**6))
     train(experiment)
     prepare(experiment.run, experiment.run.final_model, episodes=1)
-    return experiment.run
 
 
 @pytest.fixture

@@ -73,7 +73,8 @@ class OnRay:
 
         :raises UserError: this machine has not; a cluster may grow, and is waited for
         """
-        nodes: list[dict[str, Any]] = self._ray.nodes()  # type: ignore[no-untyped-call]
+        # Without Ray installed, mypy has nothing to ignore here.
+        nodes: list[dict[str, Any]] = self._ray.nodes()  # type: ignore[no-untyped-call,unused-ignore]
         machines = [node["Resources"] for node in nodes if node["Alive"]]
         asked = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_gb * 1e9}
         if any(all(has.get(key, 0) >= asked[key] for key in asked) for has in machines):

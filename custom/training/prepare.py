@@ -71,17 +71,8 @@ def prepare(recipe: Recipe, game: Game, settings: Settings) -> Training:
     :raises UserError: the recipe cannot be trained as asked, its replay does not fit into memory,
         or `logs` cannot be written; no run folder is left behind
     """
-    recipe = fitted(recipe, settings.engine)
-    try:
-        learner = _learner_arguments(recipe)
-    except ValueError as error:
-        raise refusal(recipe.file, game.env_id, error) from None
-    settings = settings.resolved(recipe.n_timesteps)
-    if settings.engine.threads:
-        th.set_num_threads(settings.engine.threads)
-    with contextlib.closing(_one_game(recipe, game, settings)) as env:
-        _check_replay(recipe, settings, env)
-        try_out(recipe, game, settings, env, learner)
+    recipe, settings = fitted(recipe, settings.engine), settings.resolved(recipe.n_timesteps)
+    tried(recipe, game, settings)
     folder = claim_folder(settings.logs / recipe.name / recipe.algo, game.folder_name)
     try:
         with atomic_file(folder / "recipe.yml", "w") as file:
@@ -100,6 +91,23 @@ def prepare(recipe: Recipe, game: Game, settings: Settings) -> Training:
         raise
 
 
+def tried(recipe: Recipe, game: Game, settings: Settings) -> dict[str, Any]:
+    """Arguments of the learner, without `buffer_size`, with which a few steps were played.
+
+    :raises UserError: the recipe cannot be trained, or its replay does not fit into memory
+    """
+    try:
+        arguments = _learner_arguments(recipe)
+    except ValueError as error:
+        raise refusal(recipe.file, game.env_id, error) from None
+    if settings.engine.threads:
+        th.set_num_threads(settings.engine.threads)
+    with contextlib.closing(_one_game(recipe, game, settings)) as env:
+        _check_replay(recipe, settings, env)
+        try_out(recipe, game, settings, env, arguments)
+    return arguments
+
+
 def make_model(
     recipe: Recipe, run: Run, settings: Settings, resumes: bool = False
 ) -> AtariOffPolicy:
@@ -116,10 +124,18 @@ def make_model(
         monitor_dir=run.path,
         monitor_kwargs={"override_existing": not resumes},
     )
-    arguments = _learner_arguments(recipe) | _device_and_engine(settings)
+    arguments = _learner_arguments(recipe)
     arguments["buffer_size"] = replay_size(recipe.hyperparams)
     arguments["tensorboard_log"] = str(run.path / "tensorboard")
-    return LEARNERS[recipe.algo](env=env, seed=settings.seed, **arguments)
+    return make_learner(recipe, settings, env, arguments | {"seed": settings.seed})
+
+
+def make_learner(
+    recipe: Recipe, settings: Settings, env: VecEnv, arguments: dict[str, Any]
+) -> AtariOffPolicy:
+    """The learner of a recipe's algorithm, on the device and engine of the settings."""
+    where: dict[str, Any] = {"device": settings.device, "engine": settings.engine}
+    return LEARNERS[recipe.algo](env=env, **arguments, **where)
 
 
 def _learner_arguments(recipe: Recipe) -> dict[str, Any]:
@@ -129,10 +145,6 @@ def _learner_arguments(recipe: Recipe) -> dict[str, Any]:
     if isinstance(rate, str):  # lin_RATE
         values["learning_rate"] = LinearSchedule(float(rate.removeprefix("lin_")), 0.0, 1.0)
     return {k: v for k, v in values.items() if k not in (*NOT_FOR_THE_LEARNER, "buffer_size")}
-
-
-def _device_and_engine(settings: Settings) -> dict[str, Any]:
-    return {"device": settings.device, "engine": settings.engine}
 
 
 def make_training(
@@ -207,8 +219,7 @@ def try_out(
     def learn(arguments: dict[str, Any]) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            own_copy = copy.deepcopy(arguments) | _device_and_engine(settings)
-            LEARNERS[recipe.algo](env=env, **own_copy).learn(TRIED_STEPS)
+            make_learner(recipe, settings, env, copy.deepcopy(arguments)).learn(TRIED_STEPS)
 
     try:
         learn(values)

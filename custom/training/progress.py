@@ -99,7 +99,7 @@ class Progress(BaseCallback):
         rate = (self.num_timesteps - steps_then) / max(seconds, 1e-9)
         left = "warm-up"
         if self._is_learning():
-            training = (self.total - self.num_timesteps) / max(rate, 1e-9)
+            training = max(self.total - self.num_timesteps, 0) / max(rate, 1e-9)
             left = f"{duration(training + self.evaluation.seconds_to_come(self.total))} left"
         return (
             f"{rate:.0f} steps/s, {self._clock.core_hours:.2f} core-hours, {left},"

@@ -1,0 +1,33 @@
+"""HOURS: a budget in hours, by the speed that is measured before a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
+from custom.training import speed
+from custom.training.settings import Settings
+from custom.training.speed import Speed, measure
+
+
+@pytest.mark.parametrize("learning_starts", [0, 1000, 10**9])
+def test_the_steps_take_the_hours_that_were_asked_for(learning_starts: int) -> None:
+    seconds_per_step = Speed(playing=0.001, learning=0.01)
+    steps = seconds_per_step.steps_in(3600, learning_starts)
+    warm_up = min(learning_starts, steps // 10)  # as `Recipe.with_budget` shortens it
+    taken = warm_up * seconds_per_step.playing + (steps - warm_up) * seconds_per_step.learning
+    assert taken == pytest.approx(3600, rel=1e-3)
+
+
+def test_steps_that_learn_are_slower(small_recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PLAYING", "SETTLING", "LEARNING"):
+        monkeypatch.setattr(speed, name, 0.2)
+    game = find_game("Pong")
+    recipe = load_recipe(str(small_recipe), game)
+    values = recipe.hyperparams.replace(train_freq=1, gradient_steps=8)
+    measured = measure(replace(recipe, hyperparams=values), game, Settings(seed=0))
+    assert 0 < measured.playing < measured.learning
