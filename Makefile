@@ -106,7 +106,7 @@ test: $(ready)
 
 ## run all tests; they need Chromium, PostgreSQL and the packages that .ci/run installs
 test-all: $(ready)
-	@$(pytest) -o addopts=--strict-markers "$$@"
+	@$(pytest) -o addopts='-q --strict-markers' "$$@"
 
 ## check style, types and the direction of imports: ruff, mypy, import-linter
 lint: $(ready)
@@ -202,7 +202,7 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PYTHONSAFEPATH
 
 # Both suites; ARGS has the last word: make test ARGS="-n 0 tests/test_hub.py".
 pytest = set -f; set -- $$ARGS; unset MAKEFLAGS MFLAGS MAKELEVEL $(variables); \
-  exec .venv/bin/python -m pytest -q -n auto --dist worksteal
+  exec .venv/bin/python -m pytest -n auto --dist worksteal
 
 # $(call run,train,game seed) runs scripts/train.py with a flag for each of these variables that is
 # not empty. --game="x" and not --game "x": the value may start with a dash.
