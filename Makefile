@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup train resume evaluate baselines record plot enjoy runs compare sync tune tune-best dashboard benchmark push pull leaderboard test lint clean FORCE
+.PHONY: help setup train resume evaluate baselines record plot enjoy runs compare sync tune tune-best dashboard benchmark push pull leaderboard test test-all lint clean FORCE
 
 # The stamp is written last, and only by an installation that succeeded. It is void when the
 # interpreter has gone, as realpath tells: it finds nothing at the end of a dangling link.
@@ -100,10 +100,13 @@ leaderboard: $(ready)
 	$(call run,leaderboard,game logs)
 
 # The tests start make themselves: that one must see none of these values.
-## run the tests
+## run the tests of what a change is likely to break, as many at once as there are cores
 test: $(ready)
-	@set -f; set -- $$ARGS; unset MAKEFLAGS MFLAGS MAKELEVEL $(variables); \
-	exec .venv/bin/python -m pytest "$$@"
+	@$(pytest) -m 'not long' "$$@"
+
+## run all tests; they need Chromium, PostgreSQL and the packages that .ci/run installs
+test-all: $(ready)
+	@$(pytest) -o addopts='-q --strict-markers' "$$@"
 
 ## check style, types and the direction of imports: ruff, mypy, import-linter
 lint: $(ready)
@@ -196,6 +199,10 @@ export $(variables)
 # Neither do the values travel on in MAKEFLAGS, nor another Python's settings from the user's shell.
 MAKEOVERRIDES :=
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PYTHONSAFEPATH
+
+# Both suites; ARGS has the last word: make test ARGS="-n 0 tests/test_hub.py".
+pytest = set -f; set -- $$ARGS; unset MAKEFLAGS MFLAGS MAKELEVEL $(variables); \
+  exec .venv/bin/python -m pytest -n auto --dist worksteal
 
 # $(call run,train,game seed) runs scripts/train.py with a flag for each of these variables that is
 # not empty. --game="x" and not --game "x": the value may start with a dash.

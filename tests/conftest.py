@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,8 +21,12 @@ import pytest
 import torch as th
 import yaml
 
+from custom.compare import statistics
 from custom.recipe.check import REQUIRED, check
 from custom.recipe.model import Hyperparams
+from custom.system.signals import STOPPING
+from custom.training import evaluation
+from scripts import options
 from tests.compared import trained, written
 from tests.foreign import zoo_agents
 from tests.servers.fixtures import hub, hub_xet
@@ -36,8 +43,9 @@ __all__ = [
     "zoo_agents",
 ]  # fixtures
 ROOT = Path(__file__).resolve().parents[1]
+ATARI = "stable_baselines3.common.atari_wrappers.AtariWrapper"
 SMALL = {
-    "env_wrapper": ["stable_baselines3.common.atari_wrappers.AtariWrapper"],
+    "env_wrapper": [{ATARI: {"screen_size": 36}}],
     "frame_stack": 4,
     "policy": "CnnPolicy",
     "n_timesteps": 400,
@@ -48,6 +56,13 @@ SMALL = {
     "exploration_fraction": 0.5,
     "policy_kwargs": {"features_extractor_kwargs": {"features_dim": 32}},
 }
+WHOLE = SMALL | {"env_wrapper": [ATARI]}  # the usual 84 x 84 pixels
+
+
+def longer(*values: Any) -> list[Any]:
+    """Values of a parameter that only `make test-all` tries."""
+    rows = (value if isinstance(value, tuple) else (value,) for value in values)
+    return [pytest.param(*row, marks=pytest.mark.long) for row in rows]
 
 
 def typed(values: dict[str, Any], algo: str = "dqn") -> Hyperparams:
@@ -66,9 +81,19 @@ def small_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    yield
+    while STARTED:
+        STARTED.pop().kill()
+
+
 def start(module: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Popen[str]:
-    """A command of the project in a process of its own."""
-    return subprocess.Popen(
+    """A command of the project in a process of its own, which ends with the test at the latest."""
+    process = subprocess.Popen(
         [sys.executable, "-m", module, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
@@ -76,29 +101,78 @@ def start(module: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Popen
         stderr=subprocess.STDOUT,
         text=True,
     )
+    STARTED.append(process)
+    return process
+
+
+def ended(module: str, *arguments: object) -> tuple[int, str]:
+    """How a command ends and what it prints, called in this process as `options.main` calls it."""
+    script, shown = import_module(module), io.StringIO()
+    words = [str(argument) for argument in arguments]
+    with redirect_stdout(shown), redirect_stderr(shown):
+        try:
+            status, problem = options.run(options.parser_of(script), script.command, words)
+        except SystemExit as end:  # of the parser
+            status, problem = int(end.code or 0), ""
+    return status, shown.getvalue() + problem
 
 
 def run(module: str, *arguments: object) -> str:
     """What a command prints; it must succeed."""
+    status, output = ended(module, *arguments)
+    assert status == 0, output
+    return output
+
+
+def run_process(module: str, *arguments: object) -> str:
+    """What a module prints in a process of its own; it must succeed."""
     process = start(module, *arguments)
     output, _ = process.communicate()
     assert process.returncode == 0, output
     return output
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _less_of_the_same() -> Iterator[None]:
+    """States of one game where an evaluation in a training values those of 8; fewer bootstraps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "REPS", 200)
+        patch.setattr(evaluation, "HELD_OUT_STATES", 128)
+        patch.setattr(evaluation, "N_ENVS", 1)
+        yield
+
+
 @pytest.fixture
-def refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
+def own_signals() -> Iterator[None]:
+    """What a test or a command does to the handlers of signals is undone."""
+    handlers = {number: signal.getsignal(number) for number in STOPPING}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def main(
+    own_signals: None, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Call a command's entry point in this process; its status, output and errors."""
+
+    def call(module: str, *arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            options.main(import_module(module).command, words=[str(word) for word in arguments])
+        assert isinstance(end.value.code, int)
+        return end.value.code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def refused(main: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
     """Call a command's entry point in this process; it must refuse in one line, with status 2."""
 
     def call(module: str, *arguments: object) -> str:
-        script = import_module(module)
-        monkeypatch.setattr(sys, "argv", [module, *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            script.options.main(script.command)
-        error = capsys.readouterr().err
-        assert end.value.code == 2
+        status, _, error = main(module, *arguments)
+        assert status == 2
         assert error.startswith("error: ")
         assert error.count("\n") == 1
         return error

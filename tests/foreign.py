@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.compared import once
+
 ENV = "PongNoFrameskip-v4"
 Files = dict[str, bytes]
 
 
 @pytest.fixture(scope="session")
-def zoo_agents(tmp_path_factory: pytest.TempPathFactory, small_recipe: Path) -> dict[str, Files]:
+def zoo_agents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Files]:
     """Repositories of a DQN and a QR-DQN agent of Pong, by algorithm."""
-    folder = tmp_path_factory.mktemp("zoo")
-    entry = yaml.safe_load(small_recipe.read_text())["atari"]
-    entry["policy_kwargs"] = "dict(features_extractor_kwargs=dict(features_dim=32))"
-    (folder / "small.yml").write_text(yaml.safe_dump({"atari": entry}))
-    flags = f"--env {ENV} -conf small.yml -f . -n 200 --seed 5".split()
-    flags += ["--eval-freq", "100", "--eval-episodes", "1", "--n-eval-envs", "1"]
-    for algo in ("dqn", "qrdqn"):
-        command = [sys.executable, "-m", "rl_zoo3.train", "--algo", algo, *flags]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    folder = once(tmp_path_factory, "zoo", _train)
     return {algo: laid_out(algo, folder / algo / f"{ENV}_1") for algo in ("dqn", "qrdqn")}
+
+
+def _train(folder: Path) -> None:
+    from tests.conftest import WHOLE, run_process  # which imports this module
+
+    network = "dict(features_extractor_kwargs=dict(features_dim=32))"
+    (folder / "small.yml").write_text(yaml.safe_dump({"atari": WHOLE | {"policy_kwargs": network}}))
+    flags = ("--env", ENV, "-conf", folder / "small.yml", "-f", folder, "-n", 200, "--seed", 5)
+    few = ("--eval-freq", 200, "--eval-episodes", 1, "--n-eval-envs", 1)
+    for algo in ("dqn", "qrdqn"):
+        run_process("rl_zoo3.train", "--algo", algo, *flags, *few)
 
 
 def laid_out(algo: str, folder: Path) -> Files:

@@ -230,8 +230,6 @@ def twice(files: Files, _: Path) -> Files:
     return {AGENT: made.getvalue()}
 
 
-DOUBLED = b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (i + 1, i + 1, i, i) for i in range(30))
-LAUGHS = b"a0: &a0 [1, 1]\n" + DOUBLED
 CNN = f"  {CONFIG[0]}\n  policy: CnnPolicy\n"
 NETWORK = "dict(features_extractor_kwargs=dict(features_dim=32), net_arch=[1000000, 1000000])"
 REFUSED: dict[str, tuple[Attack, str]] = {
@@ -308,10 +306,6 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         lambda files, _: {AGENT: changed(files[AGENT], {"../../evil": b""})},
         r"'../../evil', which leads out of its folder",
     ),
-    "absolute path in the zip": (
-        lambda files, _: {AGENT: changed(files[AGENT], {"/etc/evil": b""})},
-        "'/etc/evil', which leads out of its folder",
-    ),
     "many members": (
         lambda files, _: {AGENT: zipped({str(i): b"" for i in range(MOST_MEMBERS + 1)})},
         "has more than 1000 members",
@@ -321,34 +315,19 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         replaced("config.yml", lambda c: f"!!python/object/apply:os.system ['touch {c}']".encode()),
         r"config.yml: line 1: the tag '!!python/object/apply:os.system' is refused",
     ),
-    "tag in a value": (
-        config_with("gamma: !!python/object/apply:os.system ['touch CANARY']"),
-        r"config.yml: line \d+: the tag '!!python/object/apply:os.system' is refused",
-    ),
     "tag in recipe.yml": (
         recipe_with(CNN + "  gamma: !!python/object/apply:os.system ['touch CANARY']\n"),
         r"recipe.yml: line 6: the tag '!!python/object/apply:os.system' is refused",
     ),
     "policy_kwargs": (config_with('policy_kwargs: "CODE"'), "which is not run"),
-    "policy_kwargs with a class": (
-        config_with('policy_kwargs: "dict(optimizer_class=os.system)"'),
-        "which is not run",
-    ),
-    "replay_buffer_kwargs": (config_with('replay_buffer_kwargs: "CODE"'), "which is not run"),
     "normalize": (config_with('normalize: "CODE"'), "normalize is .* needs statistics"),
-    "env_wrapper": (config_with("env_wrapper: os.system"), "env_wrapper is 'os.system'"),
     "env_wrapper with arguments": (
         config_with("env_wrapper: {subprocess.run: {args: touch CANARY}}"),
         "env_wrapper is 'subprocess.run'",
     ),
     "callback": (config_with("callback: os.system"), "callback is 'os.system', which names code"),
     "vec_env_wrapper": (config_with("vec_env_wrapper: os.system"), "which names code"),
-    "monitor_kwargs": (config_with('monitor_kwargs: "CODE"'), "monitor_kwargs is"),
     "policy": (config_with("policy: os.system"), "policy is 'os.system'"),
-    "policy of an allowed package": (
-        config_with("policy: torch.hub.load"),
-        "'torch.hub.load', which is not a DQNPolicy class",
-    ),
     "policy that a module would be run for": (
         config_with("policy: torch.utils.model_dump.__main__.X"),
         "there is no class 'torch.utils.model_dump.__main__.X'",
@@ -357,11 +336,6 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         config_with("policy_kwargs: \"dict(activation_fn='torch.utils.model_dump.__main__.X')\""),
         "there is no class 'torch.utils.model_dump.__main__.X'",
     ),
-    "number of a thousand bits": (
-        config_with("gamma: 0x" + "f" * 20),
-        "gamma is 1208925819614629174706175",
-    ),
-    "number of more digits": (config_with("gamma: 0x" + "f" * 6000), "more than 30 digits"),
     "game of the arguments": (
         replaced("args.yml", b"{env: BreakoutNoFrameskip-v4}"),
         "args.yml: the agent's game is 'BreakoutNoFrameskip-v4'",
@@ -381,14 +355,6 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         recipe_with(CNN + "  policy_kwargs: {optimizer_class: subprocess.Popen}\n"),
         "optimizer_class is 'subprocess.Popen'",
     ),
-    "features_extractor_class": (
-        recipe_with(CNN + "  policy_kwargs: {features_extractor_class: posix.system}\n"),
-        "features_extractor_class is 'posix.system'",
-    ),
-    "billion laughs": (replaced("config.yml", LAUGHS), "20,000 values"),
-    "deep YAML": (replaced("config.yml", b"[" * 60_000), "maximum recursion depth exceeded"),
-    "a key twice": (config_with("gamma: 0.9", "gamma: 0.8"), "'gamma' stands twice"),
-    "unknown key": (config_with("gama: 0.9"), "gama is not a known key; did you mean gamma"),
     "huge network": (config_with(f'policy_kwargs: "{NETWORK}"'), "the recipe's network has"),
     "another game": (
         replaced("env_kwargs.yml", b"{frameskip: 4}"),
@@ -465,14 +431,6 @@ def test_what_is_pickled_in_the_data_is_never_opened_and_not_kept(
     assert canary.exists()
 
 
-def test_a_run_of_ones_own_is_loaded_as_safely(hub: Hub, sound: Files, canary: Path) -> None:
-    run = attacked(hub, sound, lambda *_: {}, canary)
-    hostile = agent_with(data=pickled_in_data)(sound, canary)[AGENT]
-    run.final_model.write_bytes(hostile)
-    assert load_agent(run, run.final_model, "cpu").num_timesteps == 200
-    assert not canary.exists()
-
-
 @pytest.mark.parametrize("victim", ["pickle", "pth", "yaml", "eval"])
 def test_the_payloads_run_where_they_are_opened(victim: str, canary: Path) -> None:
     tag = f"!!python/object/apply:os.system ['touch {canary}']"
@@ -484,15 +442,6 @@ def test_the_payloads_run_where_they_are_opened(victim: str, canary: Path) -> No
     }
     opened[victim]()
     assert canary.exists()
-
-
-def test_only_the_agent_and_its_recipe_are_fetched(hub: Hub, sound: Files, canary: Path) -> None:
-    pickles = dict.fromkeys(("replay_buffer.pkl", "vec_normalize.pkl"))
-    attacked(hub, sound, lambda *_: {n: pickle.dumps(Payload(canary)) for n in pickles}, canary)
-    resolved = [path.split("?")[0] for _, path, _ in hub.requests if "/resolve/" in path]
-    names = {path.rpartition("/")[2] for path in resolved}
-    assert names == {AGENT, "args.yml", "config.yml", "env_kwargs.yml"}
-    assert not canary.exists()
 
 
 def test_a_huge_file_is_refused_before_it_is_fetched(hub: Hub, sound: Files, canary: Path) -> None:
@@ -525,8 +474,7 @@ def test_a_copied_run_folder_cannot_ask_for_pickle(hub: Hub, sound: Files, canar
 
 @pytest.mark.parametrize("name", [AGENT, "config.yml", "recipe.yml"])
 def test_a_link_is_not_followed(name: str, hub: Hub, sound: Files, canary: Path) -> None:
-    hub.add(REPO, sound)
-    hub.add(REPO, {}, symlinks={name: "/etc/passwd"})
+    hub.add(REPO, {**sound, name: b"/etc/passwd"})  # as the Hub hands out a link
     with pytest.raises(UserError, match=r"no zip archive|no hyperparameters|no entry for"):
         pull(client(), REPO, "", canary.parent / "logs")
 

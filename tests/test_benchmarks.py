@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import run
+from tests.conftest import run_process
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("more", [(), ("--profile",)], ids=["plain", "profile"])
 def test_the_zoo_and_this_project_are_timed_in_turn(more: tuple[str, ...], tmp_path: Path) -> None:
     out = tmp_path / "raw" / "figures.json"
     flags = ("--pairs", 1, "--steps", 120, "--buffer-size", 200, "--batch-size", 4, "--out", out)
-    shown = run("benchmarks.throughput", *flags, *more)
+    shown = run_process("benchmarks.throughput", *flags, *more)
     facts = json.loads(out.read_text())
     zoo, ours = facts["runs"]
     assert (zoo["side"], ours["side"]) == ("zoo", "ours")
@@ -28,9 +29,10 @@ def test_the_zoo_and_this_project_are_timed_in_turn(more: tuple[str, ...], tmp_p
             assert parts["everything"] > parts["play"] > 0
 
 
+@pytest.mark.long
 def test_a_replay_is_filled_saved_and_loaded(tmp_path: Path) -> None:
     out = tmp_path / "replay.json"
-    run("benchmarks.replay", "--steps", 4000, "--folder", tmp_path, "--out", out)
+    run_process("benchmarks.replay", "--steps", 4000, "--folder", tmp_path, "--out", out)
     facts = json.loads(out.read_text())
     assert facts["file_gb"] == pytest.approx(4000 * 7056 * (1 + 1 / 64) / 1e9, rel=0.02)
     assert facts["resident_gb"] < 0.1

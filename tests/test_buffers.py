@@ -18,7 +18,7 @@ from custom.env.games import make_games
 from custom.recipe.games import find_game
 from custom.replay.buffer import FrameReplayBuffer, bytes_per_step
 from custom.replay.files import load_replay, save_replay
-from tests.conftest import SMALL, typed
+from tests.conftest import WHOLE, typed
 
 SIZE = 300
 OURS = "custom.wrappers.DeepMindAtariWrapper"
@@ -41,7 +41,7 @@ def play(env: VecEnv, steps: int, seed: int = 0) -> Iterator[Step]:
 
 
 def recorded(game: str, steps: int, n_envs: int = 1, wrapper: Any = OURS) -> list[Step]:
-    entry = {**SMALL, "env_wrapper": wrapper}
+    entry = {**WHOLE, "env_wrapper": wrapper}
     env = make_games(find_game(game), typed(entry), n_envs, seed=3)
     taken = list(play(env, steps))
     env.close()
@@ -79,7 +79,7 @@ def assert_same_samples(ours: FrameReplayBuffer, theirs: ReplayBuffer, batch: in
 
 
 @pytest.mark.parametrize("game", ["Pong", "Breakout", "SpaceInvaders", "Freeway"])
-@pytest.mark.parametrize("wrapper", [OURS, SMALL["env_wrapper"]], ids=["deepmind", "sb3"])
+@pytest.mark.parametrize("wrapper", [OURS, WHOLE["env_wrapper"]], ids=["deepmind", "sb3"])
 def test_it_samples_what_sb3s_samples(game: str, wrapper: Any) -> None:
     ours, theirs = both(n_envs=2)
     for number, step in enumerate(recorded(game, 400, n_envs=2, wrapper=wrapper)):
@@ -117,7 +117,7 @@ def test_a_game_that_was_cut_off_is_no_terminal(n_steps: int) -> None:
 def test_a_new_start_without_an_end_is_noticed() -> None:
     ours, theirs = both(1)
     for seed in (1, 2):  # as learn() called again: the games before it are just left
-        env = make_games(find_game("Pong"), typed(SMALL), 1, seed)
+        env = make_games(find_game("Pong"), typed(WHOLE), 1, seed)
         for step in play(env, 30, seed):
             ours.add(*step)
             theirs.add(*step)

@@ -25,11 +25,11 @@ from custom.compare.tables import markdown
 from custom.recipe.games import find_game
 from custom.system.errors import UserError
 from scripts.compare import folder_of
-from tests.compared import Write
+from tests.compared import GAME, Write
 from tests.conftest import run
 
 Refused = Callable[..., str]
-PONG = "PongNoFrameskip-v4"
+ENV = "RoadRunnerNoFrameskip-v4"
 
 
 def compared(logs: Path, *recipes: str, games: tuple[str, ...] = ("Pong",)) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def report(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("compared") / "report"
     recipes = "small small-fast"
     output = run(
-        "scripts.compare", "--game", "Pong", "--recipes", recipes, "--logs", trained, "--out", out
+        "scripts.compare", "--game", GAME, "--recipes", recipes, "--logs", trained, "--out", out
     )
     assert f"Report: {out / 'report.html'}" in output
     assert "small and small-fast" in output
@@ -81,9 +81,9 @@ def test_every_evaluation_of_trained_runs_is_a_line_of_the_csv(report: Path, tra
 
 def test_the_pictures_are_png_and_svg(report: Path) -> None:
     for name in ("curves", "scores", "pairs"):
-        with Image.open(report / f"{name}-{PONG}.png") as picture:
+        with Image.open(report / f"{name}-{ENV}.png") as picture:
             assert picture.format == "PNG"
-        assert ET.parse(report / f"{name}-{PONG}.svg").getroot().tag.endswith("svg")
+        assert ET.parse(report / f"{name}-{ENV}.svg").getroot().tag.endswith("svg")
 
 
 def test_the_page_is_whole_in_itself(report: Path) -> None:

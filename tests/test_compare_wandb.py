@@ -15,13 +15,13 @@ from custom.compare.from_logs import from_logs
 from custom.compare.from_wandb import from_wandb
 from custom.compare.measured import Measured
 from custom.recipe.games import find_game
+from tests.compared import GAME
 from tests.conftest import run
 from tests.servers.wandb_fixtures import a_wandb
 from tests.servers.wandb_runs import RunStore
 from tests.servers.wandb_server import WandbServer
 
 Refused = Callable[..., str]
-PONG = find_game("Pong")
 RECIPES = ["small", "small-fast"]
 PROJECT = "tester/sb3-atari-dqn"
 OF_THE_SOURCE = ("name", "video")  # of a run in compare.json
@@ -47,7 +47,7 @@ def uploaded(trained: Path, store: RunStore, wandb_server: WandbServer) -> Path:
 
 def compared(out: Path, *flags: object) -> dict[str, Any]:
     """What the command writes, but for what differs between the sources."""
-    shared = ["--game", "Pong", "--recipes", " ".join(RECIPES), "--out", out]
+    shared = ["--game", GAME, "--recipes", " ".join(RECIPES), "--out", out]
     run("scripts.compare", *shared, *flags)
     data: dict[str, Any] = json.loads((out / "compare.json").read_text())
     for column in data["games"][0]["columns"]:
@@ -59,7 +59,7 @@ def compared(out: Path, *flags: object) -> dict[str, Any]:
 
 
 def collected(tmp_path: Path) -> tuple[list[Measured], list[str]]:
-    return from_wandb(PROJECT, [PONG], RECIPES, tmp_path / "logs")
+    return from_wandb(PROJECT, [find_game(GAME)], RECIPES, tmp_path / "logs")
 
 
 def test_a_comparison_from_wandb_is_that_from_the_logs(uploaded: Path, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_runs_of_other_games_and_recipes_are_not_asked_for(
     [
         ("dead", "does not answer"),
         ("key", "refuses the API key"),
-        ("no project", "no run of PongNoFrameskip-v4 with small in tester/other on W&B"),
+        ("no project", "no run of RoadRunnerNoFrameskip-v4 with small in tester/other on W&B"),
         ("no name", "PROJECT: 'a/b/c' is not entity/name"),
         ("storm", "PROJECT tester/sb3-atari-dqn: cannot be read"),
     ],
@@ -172,14 +172,14 @@ def test_a_project_that_cannot_be_read_is_refused_in_a_line(
     elif fault == "storm":
         wandb_server.fail("Runs", 400)
     project = {"no project": "tester/other", "no name": "a/b/c"}.get(fault, PROJECT)
-    flags = ["--game", "Pong", "--recipes", "small", "--out", tmp_path / "out"]
+    flags = ["--game", GAME, "--recipes", "small", "--out", tmp_path / "out"]
     error = refused("scripts.compare", *flags, "--source", "wandb", "--project", project)
     assert said in error
     assert not (tmp_path / "out").exists()
 
 
 def test_logs_and_wandb_give_equal_runs(uploaded: Path, tmp_path: Path) -> None:
-    here, _ = from_logs(uploaded, [PONG], RECIPES)
+    here, _ = from_logs(uploaded, [find_game(GAME)], RECIPES)
     there, _ = collected(tmp_path)
     for a, b in zip(here, there, strict=True):
         assert a.hyperparams == b.hyperparams

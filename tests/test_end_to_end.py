@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,80 +24,80 @@ from custom.recipe.recipe import load_recipe
 from custom.runs.agents import load_agent
 from custom.runs.folder import Run, open_run
 from custom.system.errors import NonFiniteError
-from custom.training.prepare import prepare
+from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import ROOT, SMALL, run, start
+from tests.conftest import ROOT, SMALL, run, run_process, start
 
-SHORT = ("--eval-episodes", 1, "--eval-freq", 200, "--save-freq", 100, "--seed", 3)
+ENV = "RoadRunnerNoFrameskip-v4"
+Main = Callable[..., tuple[int, str, str]]
 Refused = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory, small_recipe: Path) -> str:
+def output(trained: Path) -> str:
     """What a training prints, report included."""
-    logs = tmp_path_factory.mktemp("logs")
-    flags = ("--game", "pong", "--recipe", small_recipe, "--logs", logs, "--episodes", 1)
-    return run("scripts.train", *flags, *SHORT)
+    return (trained.parent / "output").read_text()
 
 
 @pytest.fixture(scope="module")
-def trained(output: str) -> Run:
-    """Its run folder."""
-    return open_run(Path(output.splitlines()[-1].removeprefix("Run: ")))
+def finished(output: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A copy of its run folder, which the tests here may add to."""
+    folder = Path(output.splitlines()[-1].removeprefix("Run: "))
+    copy = tmp_path_factory.mktemp("logs").joinpath(*folder.parts[-3:])
+    return open_run(Path(shutil.copytree(folder, copy)))
 
 
 def weights(path: Path) -> list[th.Tensor]:
     return list(DQN.load(path, device="cpu").policy.state_dict().values())
 
 
-def test_the_last_line_names_the_folder_with_everything_in_it(trained: Run) -> None:
-    env_id = "PongNoFrameskip-v4"
-    assert trained.path.name == f"{env_id}_1"
-    names = {path.name for path in trained.path.rglob("*") if path.is_file()}
-    assert {f"{env_id}.zip", "best_model.zip", "config.yml", "args.yml", "command.txt"} <= names
+def test_the_last_line_names_the_folder_with_everything_in_it(finished: Run) -> None:
+    assert finished.path.name == f"{ENV}_1"
+    names = {path.name for path in finished.path.rglob("*") if path.is_file()}
+    assert {f"{ENV}.zip", "best_model.zip", "config.yml", "args.yml", "command.txt"} <= names
     assert {"recipe.yml", "run.json", "evaluations.npz", "0.monitor.csv"} <= names
     assert {"evaluation.json", "replay.mp4", "replay.gif", "learning_curve.png"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
     assert not any(name.startswith(".") for name in names)  # nothing half-made
 
 
-def test_the_last_three_checkpoints_are_kept(trained: Run) -> None:
-    steps = [int(path.name.split("_")[2]) for path in trained.checkpoints()]
+def test_the_last_three_checkpoints_are_kept(finished: Run) -> None:
+    steps = [int(path.name.split("_")[2]) for path in finished.checkpoints()]
     assert steps == [200, 300, 400]
 
 
-def test_the_run_says_what_it_resolved(output: str, trained: Run) -> None:
+def test_the_run_says_what_it_resolved(output: str, finished: Run) -> None:
     assert "no sticky actions" in output
     assert "epsilon goes from 1 to 0.05 in the first 200 steps" in output
-    assert trained.facts["exploration_steps"] == 200
-    assert trained.facts["seed"] == 3
-    assert trained.facts["state"] == "finished"
-    assert trained.facts["steps"] == 400
-    assert trained.facts["packages"]["torch"] == th.__version__
-    assert "scripts.train" in trained.facts["command"]
+    assert finished.facts["exploration_steps"] == 200
+    assert finished.facts["seed"] == 3
+    assert finished.facts["state"] == "finished"
+    assert finished.facts["steps"] == 400
+    assert finished.facts["packages"]["torch"] == th.__version__
+    assert "scripts.train" in finished.facts["command"]
 
 
-def test_the_zoos_evaluations_file_has_the_evaluations(trained: Run) -> None:
-    with np.load(trained.path / "evaluations.npz") as content:
+def test_the_zoos_evaluations_file_has_the_evaluations(finished: Run) -> None:
+    with np.load(finished.path / "evaluations.npz") as content:
         assert list(content["timesteps"]) == [200, 400]
         assert content["results"].shape == content["ep_lengths"].shape == (2, 1)
         assert np.isfinite(content["mean_max_q"]).all()
 
 
-def test_training_scores_are_of_full_games(small_recipe: Path, trained: Run) -> None:
-    games = pd.read_csv(trained.path / "training_games.csv")
+def test_training_scores_are_of_full_games(small_recipe: Path, finished: Run) -> None:
+    games = pd.read_csv(finished.path / "training_games.csv")
     assert list(games.columns) == ["steps", "frames", "score", "game_frames"]
 
 
-def test_an_evaluation_writes_its_protocol_and_shows_references(trained: Run) -> None:
-    shown = run("scripts.evaluate", "--run", trained.path, "--episodes", 2, "--seed", 5)
+def test_an_evaluation_writes_its_protocol_and_shows_references(finished: Run) -> None:
+    shown = run("scripts.evaluate", "--run", finished.path, "--episodes", 2, "--seed", 5)
     assert "DQN (Nature 2015, 200M frames)" in shown
-    result = json.loads((trained.path / "evaluation.json").read_text())
+    result = json.loads((finished.path / "evaluation.json").read_text())
     assert len(result["scores"]) == 2
     assert result["mean"] == np.mean(result["scores"])
     assert result["mean_minus_std"] == pytest.approx(result["mean"] - result["std"])
-    assert result["human_normalised"] == pytest.approx((result["mean"] + 20.7) / 35.3)
+    assert result["human_normalised"] == pytest.approx((result["mean"] - 11.5) / 7833.5)
     assert result["protocol"] == {
         "episodes": 2,
         "epsilon": 0.05,
@@ -110,30 +111,34 @@ def test_an_evaluation_writes_its_protocol_and_shows_references(trained: Run) ->
     }
 
 
-def test_the_film_is_h264_and_the_gif_moves(trained: Run) -> None:
-    reader = imageio_ffmpeg.read_frames(str(trained.path / "replay.mp4"))
+def test_the_film_is_h264_and_the_gif_moves(finished: Run) -> None:
+    reader = imageio_ffmpeg.read_frames(str(finished.path / "replay.mp4"))
     facts = next(reader)
     assert facts["codec"] == "h264"
     assert facts["size"] == (480, 630)
     assert facts["fps"] == 60
     assert len({bytes(frame) for frame, _ in zip(reader, range(200), strict=False)}) > 50
-    with Image.open(trained.path / "replay.gif") as gif:
+    with Image.open(finished.path / "replay.gif") as gif:
         assert gif.n_frames > 50
 
 
-def test_the_zoo_plays_the_agent(trained: Run) -> None:
-    logs = trained.path.parents[1]
-    flags = ("--algo", "dqn", "--env", "PongNoFrameskip-v4", "-f", logs, "--no-render", "-n", 30)
-    assert "Loading latest experiment, id=1" in run("rl_zoo3.enjoy", *flags)
+def test_the_zoo_plays_the_agent(finished: Run) -> None:
+    logs = finished.path.parents[1]
+    flags = ("--algo", "dqn", "--env", ENV, "-f", logs, "--no-render", "-n", 30)
+    assert "Loading latest experiment, id=1" in run_process("rl_zoo3.enjoy", *flags)
 
 
+@pytest.mark.long
 def test_the_zoo_alone_trains_the_default_recipe(tmp_path: Path) -> None:
     flags = ("--algo", "dqn", "--env", "PongNoFrameskip-v4", "-conf", ROOT / "hyperparams/dqn.yml")
     small = ("-params", "buffer_size:1000")  # its replay of 1M would take 56 GB
-    shown = run("rl_zoo3.train", *flags, *small, "-n", 40, "--eval-freq", -1, "-f", tmp_path)
+    shown = run_process(
+        "rl_zoo3.train", *flags, *small, "-n", 40, "--eval-freq", -1, "-f", tmp_path
+    )
     assert "Saving to" in shown
 
 
+@pytest.mark.long
 def test_the_papers_recipe_trains_with_sticky_actions_and_the_zoo_plays_it(tmp_path: Path) -> None:
     flags = ("--recipe", "dqn-rmsprop", "--game", "ALE/Pong-v5", "--steps", 60, "--no-report")
     shown = run("scripts.train", *flags, "--logs", tmp_path, "--eval-freq", 1000)
@@ -143,19 +148,20 @@ def test_the_papers_recipe_trains_with_sticky_actions_and_the_zoo_plays_it(tmp_p
     agent = load_agent(open_run(folder), folder / "ALE-Pong-v5.zip")
     assert type(agent.policy.optimizer).__name__ == "Adam"  # SB3's own, for whoever loads it
     zoo = ("--algo", "dqn", "--env", "ALE/Pong-v5", "-f", tmp_path / "dqn-rmsprop", "--no-render")
-    run("rl_zoo3.enjoy", *zoo, "-n", 20)
+    run_process("rl_zoo3.enjoy", *zoo, "-n", 20)
 
 
 def test_the_same_seed_gives_the_same_weights_however_often_it_is_evaluated(
-    trained: Run, tmp_path: Path
+    finished: Run, tmp_path: Path
 ) -> None:
-    recipe = load_recipe(str(trained.path / "recipe.yml"), trained.game)
-    experiment = prepare(recipe, trained.game, Settings(3, tmp_path, eval_freq=10_000))
+    recipe = load_recipe(str(finished.path / "recipe.yml"), finished.game)
+    experiment = prepare(recipe, finished.game, Settings(3, tmp_path, eval_freq=10_000))
     assert train(experiment) == 0
     again = weights(experiment.run.final_model)
-    assert all(th.equal(a, b) for a, b in zip(weights(trained.final_model), again, strict=True))
+    assert all(th.equal(a, b) for a, b in zip(weights(finished.final_model), again, strict=True))
 
 
+@pytest.mark.long
 def test_two_runs_started_together_both_finish(tmp_path: Path, small_recipe: Path) -> None:
     flags = ("--game", "Pong", "--recipe", small_recipe, "--steps", 100, "--no-report")
     both = [
@@ -166,27 +172,47 @@ def test_two_runs_started_together_both_finish(tmp_path: Path, small_recipe: Pat
     assert [line.rpartition("_")[2] for line in last] == ["1", "2"]
 
 
+class At(BaseCallback):
+    """Does something to the model at a step."""
+
+    def __init__(self, step: int, act: Callable[[DQN], object]) -> None:
+        super().__init__()
+        self.step, self.act = step, act
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps == self.step:
+            self.act(self.model)
+        return True
+
+
+def prepared(logs: Path, recipe: Path, act: Callable[[DQN], object]) -> Training:
+    """A training of 300 steps, in which something happens at step 150."""
+    game = find_game("RoadRunner")
+    settings = Settings(0, logs, eval_freq=10_000, save_freq=100)
+    training = prepare(load_recipe(str(recipe), game).with_budget(300), game, settings)
+    return replace(training, callbacks=(*training.callbacks, At(150, act)))
+
+
 @pytest.mark.parametrize(
-    ("number", "times"), [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGINT, 2)]
+    ("number", "times"), [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGINT, 9)]
 )
+@pytest.mark.usefixtures("own_signals")
 def test_a_signal_ends_the_run_with_the_agent_saved(
     tmp_path: Path, small_recipe: Path, number: signal.Signals, times: int
 ) -> None:
-    flags = ("--game", "Pong", "--recipe", small_recipe, "--steps", 10**6, "--logs", tmp_path)
-    process = start("scripts.train", *flags)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("training;"):
-            for _ in range(times):
-                process.send_signal(number)
-            break
-    last = process.stdout.read().splitlines()[-1]
-    assert process.wait() == 128 + number
-    interrupted = open_run(Path(last.removeprefix("Run: ")))
-    assert interrupted.facts["state"] == "interrupted"
-    assert load_agent(interrupted, interrupted.final_model).num_timesteps < 10**6
+    def send(_: DQN) -> None:
+        for _ in range(times):
+            signal.raise_signal(number)
+
+    training = prepared(tmp_path, small_recipe, send)
+    assert train(training, report_episodes=1) == 128 + number
+    run = open_run(training.run.path)
+    assert (run.facts["state"], run.facts["steps"]) == ("interrupted", 151)
+    assert load_agent(run, run.final_model).num_timesteps == 151
+    assert not (run.path / "evaluation.json").exists()
 
 
+@pytest.mark.long
 def test_signals_without_end_leave_a_whole_run(tmp_path: Path, small_recipe: Path) -> None:
     flags = ("--game", "Pong", "--recipe", small_recipe, "--steps", 10**6, "--logs", tmp_path)
     process = start("scripts.train", *flags)
@@ -204,45 +230,41 @@ def test_signals_without_end_leave_a_whole_run(tmp_path: Path, small_recipe: Pat
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
 def test_a_signal_during_the_report(
-    tmp_path: Path, small_recipe: Path, number: signal.Signals, status: int
+    tmp_path: Path,
+    small_recipe: Path,
+    number: signal.Signals,
+    status: int,
+    main: Main,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def evaluated(*_: object) -> None:
+        signal.raise_signal(number)
+
+    monkeypatch.setattr("custom.evaluation.results.evaluate_run", evaluated)
     flags = ("--game", "Pong", "--recipe", small_recipe, "--steps", 60, "--logs", tmp_path)
-    process = start("scripts.train", *flags, "--eval-freq", 1000)
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if line.startswith("evaluating over"):
-            process.send_signal(number)
-    assert process.wait() == status, "".join(lines)
-    assert any(line.startswith("report skipped") for line in lines) == (status == 0)
+    found, output, _ = main("scripts.train", *flags, "--eval-freq", 1000)
+    assert found == status
+    assert ("report skipped" in output) == (status == 0)
     [folder] = tmp_path.glob("*/*/*_1")
     assert open_run(folder).facts["state"] == "finished"
+    assert not (folder / "replay.mp4").exists()
 
 
-class NanAt(BaseCallback):
-    """Puts a NaN into one weight in mid-run."""
-
-    def _on_step(self) -> bool:
-        if self.num_timesteps == 150:
-            self.model.q_net.features_extractor.linear[0].bias.data[0] = float("nan")
-        return True
+def put_nan(model: DQN) -> None:
+    model.q_net.features_extractor.linear[0].bias.data[0] = float("nan")
 
 
 def test_a_nan_in_mid_run_is_named_and_the_last_good_checkpoint_evaluates(
     tmp_path: Path, small_recipe: Path
 ) -> None:
-    recipe = load_recipe(str(small_recipe), find_game("Pong")).with_budget(300)
-    settings = Settings(0, tmp_path, eval_freq=10_000, save_freq=100)
-    experiment = prepare(recipe, find_game("Pong"), settings)
-    experiment = replace(experiment, callbacks=(*experiment.callbacks, NanAt()))
+    training = prepared(tmp_path, small_recipe, put_nan)
     with pytest.raises(NonFiniteError) as error:
-        train(experiment)
+        train(training)
     assert "the parameter q_net.features_extractor.linear.0.bias" in str(error.value)
     assert "rl_model_100_steps.zip" in str(error.value)
-    assert experiment.run.facts["state"] == "failed"
-    assert not experiment.run.final_model.exists()
-    shown = run("scripts.evaluate", "--run", experiment.run.path, "--episodes", 1)
+    assert training.run.facts["state"] == "failed"
+    assert not training.run.final_model.exists()
+    shown = run("scripts.evaluate", "--run", training.run.path, "--episodes", 1)
     assert "model rl_model_100_steps.zip" in shown
 
 
@@ -305,25 +327,25 @@ def test_a_run_that_is_none_is_refused(tmp_path: Path, refused: Refused, module:
     assert "no run of" in refused(f"scripts.{module}", "--logs", tmp_path)
 
 
-def a_copy(trained: Run, folder: Path) -> Path:
+def a_copy(finished: Run, folder: Path) -> Path:
     """A run folder with nothing in it but what makes it one."""
     folder.mkdir()
     for name in ("run.json", "recipe.yml"):
-        (folder / name).write_text((trained.path / name).read_text())
+        (folder / name).write_text((finished.path / name).read_text())
     return folder
 
 
-def test_a_run_without_a_model_is_refused(trained: Run, tmp_path: Path, refused: Refused) -> None:
-    folder = a_copy(trained, tmp_path / "run")
+def test_a_run_without_a_model_is_refused(finished: Run, tmp_path: Path, refused: Refused) -> None:
+    folder = a_copy(finished, tmp_path / "run")
     assert "holds no final model" in refused("scripts.evaluate", "--run", folder)
     assert "holds no best model" in refused("scripts.record", "--run", folder, "--model", "best")
     assert sorted(path.name for path in folder.iterdir()) == ["recipe.yml", "run.json"]
 
 
-def test_a_model_cut_in_half_is_refused(trained: Run, tmp_path: Path, refused: Refused) -> None:
-    folder = a_copy(trained, tmp_path / "run")
-    whole = trained.final_model.read_bytes()
-    (folder / trained.final_model.name).write_bytes(whole[: len(whole) // 2])
+def test_a_model_cut_in_half_is_refused(finished: Run, tmp_path: Path, refused: Refused) -> None:
+    folder = a_copy(finished, tmp_path / "run")
+    whole = finished.final_model.read_bytes()
+    (folder / finished.final_model.name).write_bytes(whole[: len(whole) // 2])
     assert "cannot be loaded" in refused("scripts.evaluate", "--run", folder)
     assert "cannot be loaded" in refused("scripts.record", "--run", folder)
     assert not (folder / "evaluation.json").exists()
@@ -331,15 +353,15 @@ def test_a_model_cut_in_half_is_refused(trained: Run, tmp_path: Path, refused: R
 
 
 def test_a_window_without_a_display_says_what_to_do(
-    trained: Run, refused: Refused, monkeypatch: pytest.MonkeyPatch
+    finished: Run, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    assert "make record films the agent" in refused("scripts.enjoy", "--run", trained.path)
+    assert "make record films the agent" in refused("scripts.enjoy", "--run", finished.path)
 
 
-def test_measured_baselines_reach_the_table(trained: Run) -> None:
-    logs = trained.path.parents[2]
-    flags = ("--game", "Pong", "--recipe", ROOT / "hyperparams/dqn.yml", "--logs", logs)
+def test_measured_baselines_reach_the_table(finished: Run) -> None:
+    logs = finished.path.parents[2]
+    flags = ("--game", "Breakout", "--recipe", ROOT / "hyperparams/dqn.yml", "--logs", logs)
     assert "best single action" in run("scripts.baselines", *flags, "--episodes", 1)
-    assert (logs / "dqn/baselines/PongNoFrameskip-v4.json").is_file()
+    assert (logs / "dqn/baselines/BreakoutNoFrameskip-v4.json").is_file()

@@ -22,10 +22,10 @@ from custom.runs.folder import Run
 from custom.system.errors import UserError
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings, fitted
-from tests.conftest import SMALL, typed
+from tests.conftest import SMALL, WHOLE, typed
 
 INVADERS = find_game("SpaceInvaders")
-ZOO = SMALL["env_wrapper"][0]
+ZOO = WHOLE["env_wrapper"][0]
 
 
 def recipe(folder: Path, **changed: Any) -> Recipe:
@@ -45,7 +45,7 @@ def experiment(folder: Path, engine: Engine, **changed: Any) -> tuple[Training, 
 def test_more_processes_learn_the_same_to_the_bit(tmp_path: Path) -> None:
     models = []
     for workers in (1, 2, 3):
-        made, model = experiment(tmp_path, Engine(n_envs=8, workers=workers), n_timesteps=1600)
+        made, model = experiment(tmp_path, Engine(n_envs=8, workers=workers), n_timesteps=640)
         made.model.learn(made.recipe.n_timesteps, list(made.callbacks))
         assert isinstance(model.env.unwrapped, WorkerVecEnv) is (workers > 1)
         model.env.close()

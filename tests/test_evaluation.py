@@ -114,6 +114,10 @@ def test_no_evaluation_plays_the_games_of_a_training(training_seed: int) -> None
         assert not trainings & set(range(first, first + 8))
 
 
+def test_evaluations_of_other_seeds_and_other_steps_play_other_games() -> None:
+    assert len({evaluation_seed(*numbers) for numbers in [(0,), (1,), (0, 10), (0, 20)]}) == 4
+
+
 def test_the_games_of_an_evaluation_are_full_ones(env: VecEnv) -> None:
     scores = play_games(random_actions(4, seed=0), env, episodes=6)
     assert len(scores.scores) == 6

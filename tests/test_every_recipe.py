@@ -16,6 +16,7 @@ from custom.runs.agents import load_agent
 from custom.training.prepare import prepare
 from custom.training.settings import Settings
 from custom.training.train import train
+from tests.conftest import longer
 
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.yml"))
 PONG = find_game("Pong")
@@ -52,7 +53,7 @@ DIFFERENCES = {  # from which recipe, in which values
     "dqn-rmsprop-plain": ("dqn-rmsprop", {"policy_kwargs"}),
 }
 OF_THEIR_OWN = {"dqn", "dqn-rmsprop", "qrdqn", "dqn-keras", "dueling_dqn-fullframe"}
-
+KINDS = ["dqn", "qrdqn", "dqn-rmsprop", "rainbow"]  # what the other recipes are made of
 
 NATURE, IMPALA_512 = (3136, 512), (3872, 512)
 DENSE = {  # what is not here is Nature's, with a value for each of six actions
@@ -83,7 +84,7 @@ def test_a_recipe_differs_in_its_method_only(name: str, game: str) -> None:
         assert differing == allowed
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [*KINDS, *longer(*sorted({*RECIPES} - {*KINDS}))])
 def test_a_recipe_trains_and_its_agent_is_the_same_after_loading(name: str, tmp_path: Path) -> None:
     steps = 24 if name.endswith("fullframe") else 48  # 34.8 million weights take their time
     recipe = load_recipe(name, PONG).with_budget(steps)
@@ -106,6 +107,7 @@ def test_a_recipe_trains_and_its_agent_is_the_same_after_loading(name: str, tmp_
     env.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["dqn-keras", "dueling_dqn-fullframe"])
 def test_runs_with_other_screens_are_scored_and_filmed(name: str, tmp_path: Path) -> None:
     game = find_game("SpaceInvaders")

@@ -72,6 +72,7 @@ def test_a_game_for_two_says_so() -> None:
         find_game("combat")
 
 
+@pytest.mark.long
 def test_every_game_plays_in_the_zoos_wrapper() -> None:
     games = all_games()
     register_games()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
-import signal
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,7 +21,8 @@ from custom.runs.listing import all_runs
 from custom.system.errors import StateError, UserError
 from custom.system.files import try_lock
 from custom.training.resume import resume
-from tests.conftest import SMALL
+from custom.training.saved_state import StateSaver
+from tests.conftest import SMALL, ended
 
 GAME = find_game("Breakout")  # whose games are short
 STEPS = 600
@@ -47,13 +46,22 @@ def matrix(tmp_path: Path) -> Matrix:
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that had saved its state when its process was killed."""
     one = only(matrix_in(tmp_path_factory.mktemp("killed")), 1)
-    handle = ThisMachine().start(one.task(one.cells[0]))
-    while not (found := list(one.logs.glob("small/dqn/*/state"))):
-        assert handle.status() is None
-        time.sleep(0.02)
-    os.kill(handle._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
-    handle.end(60)
-    return found[0].parent
+    task, save = one.task(one.cells[0]), StateSaver._save
+
+    def save_and_die(saver: StateSaver) -> None:
+        save(saver)
+        raise KilledError
+
+    with pytest.MonkeyPatch.context() as patch, suppress(KilledError):
+        patch.setattr(StateSaver, "_save", save_and_die)
+        ended(task.module, *task.arguments)
+    [folder] = one.logs.glob("small/dqn/*")
+    open_run(folder).update(state="running", steps=0)
+    return folder
+
+
+class KilledError(BaseException):
+    """As if the process had gone."""
 
 
 def only(matrix: Matrix, number: int) -> Matrix:
@@ -90,9 +98,7 @@ def test_a_run_whose_state_is_damaged_begins_anew(matrix: Matrix, killed: Path) 
     task = queue.next_task()
     assert task is not None
     assert (task.module, task.arguments[0]) == ("scripts.resume", f"--run={folder}")
-    handle = ThisMachine().start(task)
-    handle.end(120)
-    status = handle.status()
+    status, _ = ended(task.module, *task.arguments)
     assert status == StateError.exit_status
     queue.ended(task, status)
     assert not (folder / "state").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,49 +31,38 @@ def test_a_step_takes_what_sb3_allocates_for_it(optimize: bool) -> None:
     assert memory.bytes_per_stacked_step(STACK, optimize) * 100 == taken
 
 
+def checked(monkeypatch: pytest.MonkeyPatch, free: float, frames: bool, **values: Any) -> None:
+    """Check a replay of 1M steps where so many bytes are free."""
+    entry = {"buffer_size": 10**6, "n_timesteps": 10**7, "frame_stack": 4, **values}
+    monkeypatch.setattr(memory, "available_memory", lambda: int(free))
+    memory.check_replay(STACK, typed(entry), Path("x.yml"), frames=frames)
+
+
 def test_a_replay_that_fits_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 10 * 10**9)
-    memory.check_replay(
-        STACK, typed({"buffer_size": 100_000, "n_timesteps": 10**7}), Path("x.yml"), frames=False
-    )
+    checked(monkeypatch, 10e9, frames=False, buffer_size=100_000)
+    checked(monkeypatch, 10e9, frames=True)  # single frames fit where stacks do not
 
 
 def test_one_that_does_not_is_refused_with_the_largest_that_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 10 * 10**9)
     with pytest.raises(
         UserError, match=r"1,000,000 steps needs 56\.5 GB and 9\.0 GB are free"
     ) as error:
-        memory.check_replay(
-            STACK, typed({"buffer_size": 10**6, "n_timesteps": 10**7}), Path("x.yml"), frames=False
-        )
+        checked(monkeypatch, 10e9, frames=False)
     assert "buffer_size: 159000" in str(error.value)  # 9e9 / 56,468 bytes a step
+    with pytest.raises(UserError, match=r"needs 7\.2 GB and 3\.0 GB are free.*417,000"):
+        checked(monkeypatch, 4e9, frames=True)
 
 
 def test_a_short_run_is_asked_only_for_the_steps_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 10 * 10**9)
-    memory.check_replay(
-        STACK, typed({"buffer_size": 10**6, "n_timesteps": 20_000}), Path("x.yml"), frames=False
-    )
+    checked(monkeypatch, 10e9, frames=False, n_timesteps=20_000)
 
 
-FRAMES = {"buffer_size": 10**6, "n_timesteps": 10**7, "frame_stack": 4}
-
-
-def test_single_frames_fit_where_stacks_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 10 * 10**9)
-    memory.check_replay(STACK, typed(FRAMES), Path("x.yml"), frames=True)
-    named = {**FRAMES, "replay_buffer_class": "stable_baselines3.common.buffers.ReplayBuffer"}
-    for entry, frames in ((FRAMES, False), (named, True)):
-        with pytest.raises(UserError, match=r"needs 56\.5 GB"):
-            memory.check_replay(STACK, typed(entry), Path("x.yml"), frames)
-
-
-def test_too_many_single_frames_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 4 * 10**9)
-    with pytest.raises(UserError, match=r"needs 7\.2 GB and 3\.0 GB are free.*417,000"):
-        memory.check_replay(STACK, typed(FRAMES), Path("x.yml"), frames=True)
+def test_a_replay_that_is_named_keeps_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = "stable_baselines3.common.buffers.ReplayBuffer"
+    with pytest.raises(UserError, match=r"needs 56\.5 GB"):
+        checked(monkeypatch, 10e9, frames=True, replay_buffer_class=named)
 
 
 def test_a_containers_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_a_lock_tells_a_running_run_from_one_that_was_killed(run: Run) -> None:
     assert state_of(run) == "failed"
 
 
+@pytest.mark.long
 def test_a_training_that_was_killed_is_failed(tmp_path: Path, small_recipe: Path) -> None:
     flags = ("--game", "Pong", "--recipe", small_recipe, "--steps", 10**6, "--logs", tmp_path)
     process = start("scripts.train", *flags)

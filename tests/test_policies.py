@@ -181,7 +181,7 @@ def test_noise_is_learnt_and_survives_a_file(tmp_path: Path) -> None:
         loaded = algorithm.load(tmp_path / "agent.zip", device="cpu", buffer_size=1)
         for name, weight in model.policy.state_dict().items():
             assert th.equal(weight, loaded.policy.state_dict()[name])
-        obs = np.random.default_rng(0).integers(0, 256, (30, 4, 84, 84), np.uint8)
+        obs = np.random.default_rng(0).integers(0, 256, (30, 4, 36, 36), np.uint8)
         first, second = (m.predict(obs, deterministic=True)[0] for m in (model, loaded))
         assert np.array_equal(first, second)
 

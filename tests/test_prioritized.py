@@ -102,7 +102,7 @@ def test_new_transitions_have_the_largest_priority(steps: int) -> None:
     buffer.update_priorities((th.tensor([5]), th.tensor([1])), th.tensor([3.0]))
     largest = (3 + 1e-6) ** 0.6
     assert buffer.largest.item() == pytest.approx(largest)
-    obs = np.zeros((2, 4, 84, 84), np.uint8)
+    obs = np.zeros((2, 4, 36, 36), np.uint8)
     place = buffer.pos
     buffer.add(obs, obs, np.zeros(2), np.zeros(2), np.ones(2), [{}, {}])
     buffer.draw(4)

@@ -31,7 +31,7 @@ from custom.system.errors import UserError
 from custom.training.prepare import prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import run
+from tests.conftest import run, run_process
 from tests.foreign import ENV, Files, zipped
 from tests.servers.hub import Hub
 
@@ -112,11 +112,12 @@ def test_the_optimizer_of_the_recipe_is_saved_with_the_agent(
     assert isinstance(DQN.load(run.final_model, buffer_size=1).policy.optimizer, th.optim.RMSprop)
 
 
+@pytest.mark.long
 def test_the_zoo_plays_a_pulled_agent(
     hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
 ) -> None:
     logs = pulled(hub, zoo_agents["dqn"], tmp_path).path.parents[1]
-    run("rl_zoo3.enjoy", "--algo", "dqn", "--env", ENV, "-f", logs, "--no-render", "-n", 20)
+    run_process("rl_zoo3.enjoy", "--algo", "dqn", "--env", ENV, "-f", logs, "--no-render", "-n", 20)
 
 
 def test_only_the_agent_and_the_recipe_are_fetched(
@@ -137,7 +138,7 @@ def test_only_the_agent_and_the_recipe_are_fetched(
 def project_agent(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """What this project publishes of a run."""
     logs = tmp_path_factory.mktemp("own")
-    game = find_game("ALE/Pong-v5")
+    game = find_game("ALE/Breakout-v5")
     recipe = load_recipe("rainbow", game).with_budget(48)
     values = recipe.hyperparams.replace(env_kwargs={"difficulty": 1})
     recipe = replace(recipe, hyperparams=values)
@@ -157,10 +158,10 @@ def test_what_this_project_published_comes_back_as_it_was(
     published = json.loads(project_agent["run.json"])
     for name in ("steps", "exploration_steps", "n_timesteps", "frame_skip"):
         assert run.facts[name] == published[name], name
-    assert run.game.env_id == "ALE/Pong-v5"
+    assert run.game.env_id == "ALE/Breakout-v5"
     assert run.env_kwargs == {"frameskip": 1, "difficulty": 1}
     assert type(load_agent(run, run.final_model, "cpu").policy).__name__ == "AtariPolicy"
-    assert (run.path / "ALE-Pong-v5/config.yml").read_bytes() == project_agent["config.yml"]
+    assert (run.path / "ALE-Breakout-v5/config.yml").read_bytes() == project_agent["config.yml"]
 
 
 @pytest.mark.parametrize(

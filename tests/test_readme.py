@@ -13,29 +13,12 @@ import pytest
 
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
+from scripts import cli
 from scripts.options import parser_of
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SCRIPTS = {
-    "train",
-    "evaluate",
-    "baselines",
-    "record",
-    "plot",
-    "enjoy",
-    "push",
-    "pull",
-    "leaderboard",
-    "runs",
-    "compare",
-    "sync",
-    "resume",
-    "tune",
-    "tune_best",
-    "dashboard",
-    "benchmark",
-}
+SCRIPTS = {module.rpartition(".")[2] for module in cli.commands().values()}
 
 
 def commands() -> list[str]:

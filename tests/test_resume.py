@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -30,7 +31,7 @@ from custom.training.prepare import prepare
 from custom.training.resume import resume
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import SMALL, start
+from tests.conftest import SMALL, longer, start
 
 STEPS, EVERY = 240, 60
 STOPPED, KILLED = {"stop": 131}, {"kill": 199}
@@ -131,9 +132,10 @@ def _policy(agent: Path) -> Any:
     return ZipFile(agent).open("policy.pth")
 
 
-@pytest.mark.parametrize(
-    ("name", "how"), [(name, (STOPPED, KILLED)[i % 2]) for i, name in enumerate(OPTIONS)]
-)
+ENDS = [(name, (STOPPED, KILLED)[i % 2]) for i, name in enumerate(OPTIONS)]
+
+
+@pytest.mark.parametrize(("name", "how"), [*ENDS[:3], *longer(*ENDS[3:])])
 def test_a_resumed_training_is_the_same_to_the_bit(
     name: str, how: dict[str, int], tmp_path: Path
 ) -> None:
@@ -155,18 +157,29 @@ def test_a_resumed_training_is_the_same_to_the_bit(
     assert not over.saved_state.exists()
 
 
-@pytest.mark.parametrize("name", ["lives and FIRE", "priorities, returns", "quantiles"])
-@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 2), (3, 1)])
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+    """Runs of eight games that nothing broke off, each made once."""
+    logs, engine = tmp_path_factory.mktemp("whole"), Engine(n_envs=8, workers=1)
+    return functools.cache(lambda name: trained(logs / name, name, engine=engine))
+
+
+PROCESSES = [(1, 1), (2, 2), (3, 1)]  # before, after
+GAMES = [("lives and FIRE", 2, 2), ("priorities, returns", 3, 1)]
+NAMES = ("lives and FIRE", "priorities, returns", "quantiles")
+MORE = {(name, *numbers) for name in NAMES for numbers in PROCESSES} - {*GAMES}
+
+
+@pytest.mark.parametrize(("name", "before", "after"), [*GAMES, *longer(*sorted(MORE))])
 def test_eight_games_go_on_in_any_number_of_processes(
-    name: str, before: int, after: int, tmp_path: Path
+    name: str, before: int, after: int, whole: Callable[[str], Run], tmp_path: Path
 ) -> None:
-    whole = trained(tmp_path / "whole", name, engine=Engine(n_envs=8, workers=1))
     first = trained(tmp_path / "first", name, engine=Engine(n_envs=8, workers=before), **KILLED)
     first.update(engine={**first.facts["engine"], "workers": after})
     experiment = resume(first, "cpu")
     assert isinstance(experiment.model.env.unwrapped, WorkerVecEnv) is (after > 1)
     assert train(experiment) == 0
-    the_same(whole, open_run(first.path))
+    the_same(whole(name), open_run(first.path))
 
 
 def test_a_run_goes_on_with_its_own_number_of_threads(
@@ -187,11 +200,12 @@ def test_a_run_goes_on_with_its_own_number_of_threads(
         th.set_num_threads(1)
 
 
+@pytest.mark.long
 def test_a_killed_process_goes_on_by_the_command(small_recipe: Path, tmp_path: Path) -> None:
     flags = ["--game", "Pong", "--recipe", small_recipe, "--logs", tmp_path]
     more = ["--seed", 1, "--steps", 5000, "--save-freq", 50, "--eval-freq", 10**9, "--no-report"]
     process = start("scripts.train", *flags, *more, "--save-state")
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while not list(tmp_path.glob("small/dqn/*/state")) and time.monotonic() < end:
         time.sleep(0.1)
     os.kill(process.pid, signal.SIGKILL)
@@ -270,7 +284,7 @@ def test_what_cannot_go_on_is_refused_and_left_as_it_is(
     games.write_bytes(files[games])
     assert {path: path.read_bytes() for path in files} == files
     shutil.rmtree(run.saved_state)
-    assert "holds no saved state" in refused("scripts.resume", "--run", run.path)
+    assert "has no saved state" in refused("scripts.resume", "--run", run.path)
     run.update(state="finished")
     assert "is finished" in refused("scripts.resume", "--run", run.path)
     flags = ["--game", "Pong", "--buffer", "sb3", "--steps", 100, "--logs", tmp_path / "none"]

@@ -169,6 +169,20 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert os.listdir(tmp_path) == ["x.json"]
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_thereafter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, synced = tmp_path / "x.json", []
+    monkeypatch.setattr(
+        "custom.system.files.os.fsync",
+        lambda handle: synced.append((os.readlink(f"/proc/self/fd/{handle}"), file.exists())),
+    )
+    write_json(file, {})
+    [(partial, before), folder] = synced
+    assert (Path(partial).suffix, before) == (".json", False)
+    assert folder == (str(tmp_path), True)
+
+
 def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {})
     mask = os.umask(0)

@@ -17,13 +17,13 @@ from custom.runs.agents import load_agent
 from custom.runs.folder import Run
 from custom.runs.safe_agents import safe_agent
 from custom.system.errors import UserError
-from tests.conftest import SMALL
+from tests.conftest import WHOLE
 from tests.foreign import ENV, Files, unzipped, zipped
 
 
 def run_of(folder: Path, algo: str = "dqn", **values: Any) -> Run:
     """A run folder's recipe and facts."""
-    entry = {ENV: {**SMALL, **values, "algo": algo}}
+    entry = {ENV: {**WHOLE, **values, "algo": algo}}
     (folder / "recipe.yml").write_text(yaml.safe_dump(entry))
     return Run(folder, {"algo": algo, "env_id": ENV})
 
@@ -131,17 +131,6 @@ def test_a_damaged_file_is_told_in_one_line(agent: bytes, tmp_path: Path) -> Non
     file.write_bytes(content)
     with pytest.raises(UserError, match=r"agent\.zip: cannot be loaded \(policy\.pth in it is"):
         load_agent(run_of(tmp_path), file, "cpu")
-
-
-def test_no_fact_of_a_run_makes_its_agent_load_with_pickle(
-    agent: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded: list[Any] = []
-    monkeypatch.setattr(DQN, "load", lambda *arguments, **_: loaded.append(arguments))
-    run, file = run_of(tmp_path), write(tmp_path, agent)
-    run.facts["trusted"] = True
-    assert load_agent(run, file, "cpu").num_timesteps == 200
-    assert loaded == []
 
 
 def test_numbers_that_a_file_lacks_stay_as_they_are(agent: bytes, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from custom.tracking.session import unsent
-from tests.conftest import run, start
+from tests.conftest import ended, run, start
 from tests.servers.wandb_server import WandbServer
 from tests.tracked import has_all, read_back, trained
 
@@ -46,9 +46,8 @@ def test_a_damaged_file_is_named_and_the_others_are_uploaded(
     logs = tmp_path / "logs"
     for part in ("one", "two"):
         shutil.move(tmp_path / part / "logs" / "small", logs / part)
-    process = start("scripts.sync", "--logs", logs)
-    output, _ = process.communicate()
-    assert process.returncode == 1
+    status, output = ended("scripts.sync", "--logs", logs)
+    assert status == 1
     assert f"{file.parent.name}: not all was uploaded" in output
     assert has_all(read_back(other)[1], dumps)
 
@@ -56,7 +55,6 @@ def test_a_damaged_file_is_named_and_the_others_are_uploaded(
 def test_a_damaged_run_that_was_tracked_is_named(wandb_server: WandbServer, tmp_path: Path) -> None:
     run_folder, _ = trained(tmp_path, "offline")
     (run_folder.path / "recipe.yml").write_text("{")
-    process = start("scripts.sync", "--logs", tmp_path / "logs")
-    output, _ = process.communicate()
-    assert process.returncode == 1
+    status, output = ended("scripts.sync", "--logs", tmp_path / "logs")
+    assert status == 1
     assert f"RUN {run_folder.path}: is not a run folder" in output

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch as th
 from sb3_contrib.common.utils import quantile_huber_loss
 
-from custom.learner.loss import Munchausen, make_loss
+from custom.learner.loss import Munchausen, NextValues, make_loss
 from custom.learner.targets import (
     categorical_loss,
     double_q_target,
@@ -43,6 +44,13 @@ def test_the_online_net_picks_and_the_target_net_values() -> None:
     picks, values = th.tensor([[1.0, 3.0]]), th.tensor([[9.0, 2.0]])
     assert double_q_target(REWARDS, GOING, picks, values, 0.5).tolist() == [[1.5]]  # 0.5 + 0.5 * 2
     assert double_q_target(REWARDS, OVER, picks, values, 0.5).tolist() == [[0.5]]
+
+
+def test_a_loss_asks_one_network_to_pick_and_the_other_one_for_the_value() -> None:
+    batch: Any = SimpleNamespace(rewards=REWARDS, dones=GOING)
+    q = NextValues(th.tensor([[9.0, 2.0]]), th.tensor([[1.0, 3.0]]), None)
+    loss = make_loss("huber", double_q=True, munchausen=None, distribution=None)
+    assert loss.target(batch, 0.5, q).tolist() == [[1.5]]
 
 
 def test_the_munchausen_bonus_is_the_scaled_log_policy() -> None:

@@ -21,7 +21,7 @@ from custom.training.evaluation import FixedEpsilonEvaluation, HeldOutStates
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import SMALL, typed
+from tests.conftest import SMALL, WHOLE, typed
 
 BREAKOUT = find_game("Breakout")
 
@@ -98,8 +98,9 @@ def test_a_full_disk_is_told_and_training_goes_on(
     )
 
 
-def test_the_held_out_states_are_always_the_same() -> None:
-    first, second = (HeldOutStates(BREAKOUT, typed(SMALL), seed=1).states for _ in range(2))
+def test_the_held_out_states_are_always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "HELD_OUT_STATES", 512)
+    first, second = (HeldOutStates(BREAKOUT, typed(WHOLE), seed=1).states for _ in range(2))
     assert first.shape == (512, 4, 84, 84)
     assert np.array_equal(first, second)
 

@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 from optuna.trial import TrialState
 
 from custom.jobs.task import Process, Task
@@ -38,6 +39,7 @@ def process_of(folder: Path, url: str) -> Process:
     return Process(Task("a trial", "custom.tuning.trial", stdin=stdin, log=folder / "log"))
 
 
+@pytest.mark.long
 def test_a_killed_trial_is_trained_anew(tmp_path: Path) -> None:
     url = address("", tmp_path / "study.db")
     study = begin(url, "s", PLAN)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import re
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
@@ -47,7 +46,7 @@ from custom.tuning.study import (
 )
 from scripts import options, tune
 from tests.compared import PROTOCOL
-from tests.conftest import ROOT, SMALL
+from tests.conftest import SMALL
 
 PONG = find_game("Pong")
 OPTIMUM = 3e-4
@@ -289,13 +288,13 @@ def test_ctrl_c_says_how_to_resume(
 
 def test_two_processes_share_a_study_without_a_trial_too_many(url: str) -> None:
     begin(url, "s", plan_of())
-    code = (
-        "from tests.test_tuning import *\n"
-        f"study = load({url!r}, 's')\n"
-        f"while not is_full(study.trials, 8): run_trial(study, {url!r}, 8, double)\n"
-    )
-    both = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(2)]
-    assert [process.wait() for process in both] == [0, 0]
+    context = multiprocessing.get_context("fork")
+    both = [context.Process(target=search, args=(url, plan_of(), 8, double)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
     trials = load(url, "s").trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 8
     assert len({str(trial.params) for trial in trials}) == 8

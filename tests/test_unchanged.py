@@ -62,6 +62,7 @@ def digest(*parts: bytes) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_training_is_what_it_was(recipe: str, tmp_path: Path) -> None:
     recorded, found = json.loads(FILE.read_text()), train(recipe, tmp_path)

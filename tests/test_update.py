@@ -88,6 +88,13 @@ def test_losses_are_weighed() -> None:
     assert update._sums[0].item() == pytest.approx(2 * 0.5 * error**2 / 16, rel=1e-3)
 
 
+def test_gradients_are_clipped_to_their_norm() -> None:
+    model, update = ready(max_grad_norm=1e-4)
+    update.step(batch_of(model))
+    norm = th.cat([p.grad.flatten() for p in model.q_net.parameters()]).norm()
+    assert norm.item() == pytest.approx(1e-4, rel=0.02)
+
+
 def test_priorities_become_the_errors_that_were_found(monkeypatch: pytest.MonkeyPatch) -> None:
     model, update = ready(prioritized_replay={"alpha": 0.7})
     buffer = model.replay_buffer
@@ -131,6 +138,8 @@ def test_double_q_asks_the_online_network_about_the_next_state() -> None:
 def test_munchausen_asks_the_target_network_about_the_state() -> None:
     model, update = ready(munchausen_alpha=0.9)
     recorder = update.loss = Recorder(update.loss)
+    for parameter in model.q_net_target.parameters():
+        parameter.data.mul_(-1)
     batch = batch_of(model)
     target = model.q_net_target(batch.observations).detach()
     update.step(batch)
@@ -170,6 +179,16 @@ def test_each_update_has_new_noise_in_both_networks(monkeypatch: pytest.MonkeyPa
     for one, other in zip(first, second, strict=True):
         assert not th.allclose(one, other, atol=1e-4)
     assert not any(layer.training for layer in noisy_layers(model.policy))
+
+
+def test_the_choice_and_the_prediction_have_noise_of_their_own() -> None:
+    model, update = ready(policy_kwargs=NOISY, double_q=True)
+    recorder = update.loss = Recorder(update.loss)
+    batch = batch_of(model)
+    with noise_in([*update._noise, *update._target_noise]):
+        update.step(batch._replace(next_observations=batch.observations))
+    [(_, _, q)] = recorder.targets
+    assert not th.allclose(q.chooser_t, recorder.predictions[0], atol=1e-4)
 
 
 def test_the_noise_on_a_weight_is_sigma_times_the_outer_product() -> None:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from custom.jobs.task import Task, ThisMachine
-from custom.recipe.recipe import FOLDER
+from custom.recipe.entries import FOLDER
 from custom.runs import provenance
 from custom.runs.folder import open_run
 from scripts import cli
@@ -167,6 +167,7 @@ def test_python_is_named_where_python_was_called(refused: Callable[..., str]) ->
     assert error.endswith("; .venv/bin/python -m scripts.train --help lists the flags\n")
 
 
+@pytest.mark.long
 def test_an_installed_copy_trains_here_and_its_agent_loads_where_the_card_says(
     call: Call, site: Path, tmp_path: Path
 ) -> None:
@@ -211,7 +212,7 @@ def test_a_task_is_of_the_same_copy_and_runs_in_the_current_folder(
     (tmp_path / "logs").mkdir()
     log = tmp_path / "log"
     handle = ThisMachine().start(Task("a list", "scripts.compare", ("--recipes=dqm",), log=log))
-    handle.end(60)
+    handle.end(600)
     assert handle.status() == 2
     assert log.read_text().startswith("error: RECIPE 'dqm' is unknown: did you mean dqn?")
 

@@ -91,7 +91,7 @@ def test_a_search_survives_a_killed_trial_and_its_winner_trains(
 
 def _a_running_trial(url: str) -> FrozenTrial:
     """A trial that is being trained."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while time.monotonic() < end:
         try:
             trials = load(url, NAME).get_trials(states=(TrialState.RUNNING,))

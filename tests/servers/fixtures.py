@@ -41,7 +41,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 @pytest.fixture
 def hub_xet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A Hub without repositories; the client uploads to it by Xet, and downloads as ever."""
+    """A Hub to which the client would upload by Xet, which it has not."""
     yield from _serve(Hub(tmp_path / "hub", xet=True), monkeypatch)
 
 

@@ -1,20 +1,17 @@
-"""A Hugging Face Hub on this machine, for its real client.
-
-By hand: ``python -m tests.servers.hub --root FOLDER --port 8123 [--xet]``
-"""
+"""A Hugging Face Hub on this machine, for its real client; it keeps everything in memory."""
 
 from __future__ import annotations
 
-import argparse
+import hashlib
 import threading
 from pathlib import Path
+from typing import Any
 
-from tests.servers.routes import route
-from tests.servers.store import Commit, RefusedError, Store, goes_by_lfs
-from tests.servers.wire import Answer, Fault, Request, Server, refused
-from tests.servers.xet import XetFolder
+from tests.servers.hub_answers import ROUTES
+from tests.servers.wire import Answer, Fault, RefusedError, Request, Server, refused, route
 
 TOKEN = "hf_" + "LocalTestsOnly" + "x" * 20  # 34 letters, as a real one
+Files = dict[str, bytes]
 
 
 class Hub:
@@ -25,17 +22,19 @@ class Hub:
     :ivar page_size: the most that one page of a list holds
     :ivar requests: method, path and status of each request in the order they came; the status is
         None while there is no answer yet, and where there never was one
+    :ivar uploads: large files that no commit names yet, by their SHA-256
     """
 
-    def __init__(self, root: Path, port: int = 0, xet: bool = False) -> None:
+    def __init__(self, root: Path, xet: bool = False) -> None:
         self.user, self.token, self.role = "tester", TOKEN, "write"
         self.page_size = 1000
         self.requests: list[tuple[str, str, int | None]] = []
-        self.store = Store(root)
-        self.xet = XetFolder(root / "xet") if xet else None
+        self.repositories: dict[str, dict[str, Any]] = {}
+        self.uploads: Files = {}
+        self._lock = threading.RLock()
         self._faults: list[Fault] = []
         self._cuts: dict[int, bool] = {}  # number of the request -> whether the server acts on it
-        self._server = Server(port, self.answer)
+        self._server = Server(0, self.answer)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self.env = {
             "HF_ENDPOINT": self.url,
@@ -44,7 +43,6 @@ class Hub:
             "HF_HUB_DISABLE_XET": "0" if xet else "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_UPDATE_CHECK": "1",
-            "HF_XET_CLIENT_RETRY_BASE_DELAY": "1ms",
             "NO_PROXY": "127.0.0.1",
         }
 
@@ -57,39 +55,37 @@ class Hub:
         self._server.shutdown()
         self._server.server_close()
 
-    def add(
-        self,
-        repo_id: str,
-        files: dict[str, bytes],
-        private: bool = False,
-        symlinks: dict[str, str] | None = None,
-    ) -> str:
-        """Commit files, into a new repository where there is none; the commit's name.
+    def add(self, repo_id: str, files: Files, private: bool = False) -> str:
+        """Commit files, into a new repository where there is none; the commit's name."""
+        with self._lock:
+            repo = self.repositories.get(repo_id) or self.create(repo_id, private)
+            return str(self.commit(repo, repo["commits"][-1]["files"] | files, "Added")["id"])
 
-        :param symlinks: name -> target; the Hub hands out a link as a file with its target in it
-        """
-        with self.store.lock:
-            repo = self.store.repositories.get(repo_id) or self.store.create(repo_id, private)
-            new = {
-                name: self.store.file(data, goes_by_lfs(name, len(data), data[:512]))
-                for name, data in files.items()
-            }
-            links = {name: self.store.file(to.encode()) for name, to in (symlinks or {}).items()}
-            kept = repo["commits"][-1]["files"] | new | links
-            return str(self.store.commit(repo, kept, "Added", repo_id.split("/")[0])["id"])
+    def create(self, repo_id: str, private: bool) -> dict[str, Any]:
+        """A new repository with its first commit."""
+        repo = self.repositories[repo_id] = {"id": repo_id, "private": private, "commits": []}
+        self.commit(repo, {".gitattributes": b""}, "initial commit")
+        return repo
 
-    def files(self, repo_id: str, revision: str = "main") -> dict[str, bytes]:
+    def commit(self, repo: dict[str, Any], files: Files, title: str) -> dict[str, Any]:
+        """Add a commit that leaves exactly these files."""
+        number = len(repo["commits"])
+        name = hashlib.sha1(f"{repo['id']} {number} {sorted(files.items())}".encode()).hexdigest()
+        made = {"id": name, "title": title, "files": files}
+        repo["commits"].append(made)
+        return made
+
+    def files(self, repo_id: str) -> Files:
         """Every file of a repository."""
-        commit = self.store.at(self.store.repositories[repo_id], revision)
-        return {name: self.store.get(file["sha256"]) for name, file in commit["files"].items()}
+        return dict(self.repositories[repo_id]["commits"][-1]["files"])
 
-    def commits(self, repo_id: str) -> list[Commit]:
+    def commits(self, repo_id: str) -> list[dict[str, Any]]:
         """A repository's commits, oldest first."""
-        return list(self.store.repositories[repo_id]["commits"])
+        return list(self.repositories[repo_id]["commits"])
 
     def private(self, repo_id: str) -> bool:
         """Whether only its owner sees a repository."""
-        return bool(self.store.repositories[repo_id]["private"])
+        return bool(self.repositories[repo_id]["private"])
 
     def fail(
         self,
@@ -126,53 +122,47 @@ class Hub:
 
     def answer(self, request: Request) -> Answer | None:
         """What becomes of a request; None: its connection is cut."""
-        with self.store.lock:
+        with self._lock:
             number = len(self.requests)
             self.requests.append((request.method, request.path, None))
             faults = [] if number in self._cuts else self._faults
             answer = next((fault.answer for fault in faults if fault.takes(request)), None)
-        if self._cuts.get(number) is False:
-            return None
-        answer = answer or self._act(request)
+            if self._cuts.get(number) is False:
+                return None
+            answer = answer or route(ROUTES, self, request)
         if number in self._cuts:
             return None
         self.requests[number] = (request.method, request.path, answer.status)
         return answer
 
-    def large(self, oid: str, size: int) -> bytes:
-        """A large file that was uploaded before the commit that names it."""
-        if self.store.has(oid):
-            return self.store.get(oid)
-        data = self.xet and self.xet.get(oid, size)
-        if not data:
-            raise RefusedError(400, f"LFS pointer points to a file that does not exist: {oid}")
-        return data
+    def asker(self, request: Request) -> str:
+        """Who asks; "" without a token."""
+        given = request.headers.get("Authorization")
+        if given not in (None, f"Bearer {self.token}"):
+            raise RefusedError(401, "Invalid credentials in Authorization header")
+        return self.user if given else ""
 
-    def _act(self, request: Request) -> Answer:
-        try:
-            return route(self, request)
-        except RefusedError as refusal:
-            return refused(refusal)
-        except Exception as error:  # a fault of this server's own: seen in the client's message
-            return Answer({"error": f"the local Hub failed: {error!r}"}, 500)
+    def visible(self, request: Request, repo_id: str) -> dict[str, Any]:
+        """A repository, where it is there and the asker may know of it."""
+        user, repo = self.asker(request), self.repositories.get(repo_id)
+        if repo is None or (repo["private"] and user != repo_id.split("/")[0]):
+            # The real Hub names no code to those without a token.
+            raise RefusedError(404 if user else 401, "Repository not found", "RepoNotFound")
+        return repo
 
+    def writable(self, request: Request, repo_id: str) -> None:
+        """Refuse who may not change a repository."""
+        user = self.asker(request)
+        if not user:
+            raise RefusedError(401, "Invalid username or password.")
+        if self.role == "read" or user != repo_id.split("/")[0]:
+            raise RefusedError(403, f"You don't have the rights to write to {repo_id}")
 
-def main() -> None:
-    """Serve until interrupted."""
-    parser = argparse.ArgumentParser(description="A Hugging Face Hub on this machine.")
-    parser.add_argument("--root", type=Path, required=True, help="folder that keeps what is pushed")
-    parser.add_argument("--port", type=int, default=8123)
-    parser.add_argument("--xet", action="store_true", help="let the client upload by Xet")
-    options = parser.parse_args()
-    hub = Hub(options.root.resolve(), options.port, options.xet)
-    hub.start()
-    for name, value in hub.env.items():
-        print(f"export {name}={value}", flush=True)
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        hub.stop()
-
-
-if __name__ == "__main__":
-    main()
+    def at(self, repo: dict[str, Any], revision: str) -> dict[str, Any]:
+        """The commit that a branch or a commit's name stands for."""
+        if revision in ("", "main"):
+            return dict(repo["commits"][-1])
+        for commit in repo["commits"]:
+            if commit["id"] == revision:
+                return dict(commit)
+        raise RefusedError(404, f"Invalid rev id: {revision}", "RevisionNotFound")

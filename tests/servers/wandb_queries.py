@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 Variables = dict[str, Any]
 Data = dict[str, Any]
-NO_MORE = {"endCursor": None, "hasNextPage": False}
 
 
 def viewer(server: WandbServer, variables: Variables) -> Data:
@@ -111,30 +110,6 @@ def keys_page(server: WandbServer, variables: Variables) -> Data:
     return _of_project({"sampledHistory": [kept]})
 
 
-def run_files(server: WandbServer, variables: Variables) -> Data:
-    """The files that were uploaded with a run."""
-    owner = variables["name"]
-    edges = [
-        {
-            "node": {
-                "id": name,
-                "name": name,
-                "url": server.url_of(owner, name),
-                "directUrl": server.url_of(owner, name),
-                "sizeBytes": len(data),
-                "mimetype": "",
-                "updatedAt": None,
-                "md5": "",
-            },
-            "cursor": name,
-        }
-        for name, data in sorted(server.store.files.get(owner, {}).items())
-        if not variables.get("fileNames") or name in variables["fileNames"]
-    ]
-    files = {"uploadHeaders": [], "edges": edges, "pageInfo": NO_MORE}
-    return _of_project({"fileCount": len(edges), "files": files})
-
-
 def _of_project(run: Data | None) -> Data:
     return {"project": {"internalId": "1", "run": run}}
 
@@ -155,7 +130,6 @@ OPERATIONS: dict[str, Callable[[WandbServer, Variables], Data]] = {
     "RunParquetHistory": parquet_history,
     "HistoryPage": history_page,
     "SampledHistoryPage": keys_page,
-    "RunFiles": run_files,
     "CreateArtifact": wandb_artifacts.create,
     "CreateArtifactManifest": wandb_artifacts.manifest,
     "CreateArtifactFiles": wandb_artifacts.files,

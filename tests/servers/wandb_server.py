@@ -1,11 +1,7 @@
-"""A Weights & Biases on this machine, for its real client.
-
-By hand: ``python -m tests.servers.wandb_server --port 8132``
-"""
+"""A Weights & Biases on this machine, for its real client."""
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import re
 import threading
@@ -14,7 +10,7 @@ from base64 import b64decode
 from typing import Any
 
 from tests.servers.wandb_queries import OPERATIONS
-from tests.servers.wandb_runs import ENTITY, Row, Run, RunStore
+from tests.servers.wandb_runs import ENTITY, RunStore
 from tests.servers.wire import Answer, Fault, Request, Server
 
 KEY = "local" + "x" * 35  # 40 letters, as a real one
@@ -78,15 +74,7 @@ class WandbServer:
         self._faults.clear()
         self._silent = ""
 
-    def run(self, run_id: str) -> Run:
-        """A run by its id."""
-        return self.store.runs[run_id]
-
-    def rows(self, run_id: str) -> list[Row]:
-        """The history of a run."""
-        return list(self.run(run_id)["history"])
-
-    def wait_for_rows(self, number: int, seconds: float = 30.0) -> None:
+    def wait_for_rows(self, number: int, seconds: float = 300.0) -> None:
         """Wait until so many rows have arrived, of all runs together."""
         end = time.monotonic() + seconds
         while sum(len(run["history"]) for run in self.store.runs.values()) < number:
@@ -133,21 +121,3 @@ class WandbServer:
     def _knows(self, request: Request) -> bool:
         kind, _, given = (request.headers.get("Authorization") or "").partition(" ")
         return kind == "Basic" and b64decode(given).decode() == f"api:{self.key}"
-
-
-def main() -> None:
-    """Serve until interrupted."""
-    parser = argparse.ArgumentParser(description="A Weights & Biases on this machine.")
-    parser.add_argument("--port", type=int, default=8132)
-    server = WandbServer(parser.parse_args().port)
-    server.start()
-    for name, value in server.env.items():
-        print(f"export {name}={value}", flush=True)
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        server.stop()
-
-
-if __name__ == "__main__":
-    main()

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.servers.store import RefusedError
+
+class RefusedError(Exception):
+    """What the Hub answers instead of a result; ``code`` is its ``X-Error-Code``."""
+
+    def __init__(
+        self, status: int, message: str, code: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.code = status, message, code
+        self.headers = headers or {}
 
 
 @dataclass
@@ -67,6 +76,20 @@ def refused(refusal: RefusedError) -> Answer:
     if refusal.code:
         headers["X-Error-Code"] = refusal.code
     return Answer({"error": refusal.message}, refusal.status, headers)
+
+
+def route(routes: Iterable[tuple[str, str, Any]], server: Any, request: Request) -> Answer:
+    """The answer to a request by whatever its method and path stand for."""
+    try:
+        for method, pattern, act in routes:
+            match = re.fullmatch(pattern, request.path)
+            if match and method == request.method.replace("HEAD", "GET"):
+                return act(server, request, *(unquote(part or "") for part in match.groups()))
+        raise RefusedError(404, f"there is no {request.method} {request.path} here")
+    except RefusedError as refusal:
+        return refused(refusal)
+    except Exception as error:  # a fault of this server's own: seen in the client's message
+        return Answer({"error": f"the local Hub failed: {error!r}"}, 500)
 
 
 class Server(ThreadingHTTPServer):
