@@ -35,7 +35,7 @@ setup: $(ready)
 train: $(ready)
 	$(call run,train,game recipe steps hours seed device logs episodes buffer envs track project)
 
-## resume an interrupted training that was started with ARGS=--save-state
+## resume an interrupted training exactly where its state was last saved
 resume: $(ready)
 	$(call run,resume,game recipe run logs device episodes)
 

@@ -24,6 +24,7 @@ import yaml
 from custom.compare import statistics
 from custom.recipe.check import REQUIRED, check
 from custom.recipe.model import Hyperparams
+from custom.replay.buffer import FrameReplayBuffer
 from custom.system.signals import STOPPING
 from custom.training import evaluation
 from scripts import options
@@ -68,6 +69,14 @@ def longer(*values: Any) -> list[Any]:
 def typed(values: dict[str, Any], algo: str = "dqn") -> Hyperparams:
     """Hyperparameters, with what is not said of a playable recipe."""
     return check(REQUIRED | values, algo)
+
+
+def content(buffer: FrameReplayBuffer) -> dict[str, th.Tensor]:
+    """All tensors of a replay buffer, copied."""
+    ring, extra = buffer.ring, buffer.extra()
+    tensors = {"frames": ring.frames, "older": ring.older, "end_of": ring.end_of, "ends": ring.ends}
+    tensors |= {"facts": buffer.facts, **extra}
+    return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
 th.set_num_threads(1)  # two cores shared by several processes: more threads only wait

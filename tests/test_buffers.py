@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from custom.env.games import make_games
 from custom.recipe.games import find_game
 from custom.replay.buffer import FrameReplayBuffer, bytes_per_step
-from custom.replay.files import load_replay, save_replay
+from custom.replay.files import load_steps, save_steps
 from tests.conftest import WHOLE, typed
 
 SIZE = 300
@@ -205,91 +204,28 @@ def test_forgetting_starts_over(breakout: list[Step]) -> None:
     assert_same_samples(ours, theirs)
 
 
-@pytest.mark.parametrize("steps", [1, 60, 350])
-def test_a_saved_replay_goes_on_where_it_was(
-    breakout: list[Step], steps: int, tmp_path: Path
+@pytest.mark.parametrize(
+    "saves", [[1], [1, 2, 3], [60, 350], [40, 90, 130, 131, 180, 350], [0, 200, 350]]
+)
+def test_a_replay_that_was_saved_piece_by_piece_goes_on_where_it_was(
+    breakout: list[Step], saves: list[int], tmp_path: Path
 ) -> None:
     ours, theirs = both(3)
-    for step in breakout[:steps]:
-        ours.add(*step)
-        theirs.add(*step)
-    save_replay(ours, tmp_path / "replay")
-    save_replay(ours, tmp_path / "replay")  # over the first
+    files: list[Path] = []
+    for at, step in enumerate(breakout):
+        if at in saves:
+            first = max(int(files[-1].stem) if files else 0, at - ours.buffer_size)
+            files.append(tmp_path / f"{at}.npy")
+            save_steps(ours, first, files[-1])
+        if at < saves[-1]:
+            ours.add(*step)
+            theirs.add(*step)
     again, _ = both(3)
-    load_replay(again, tmp_path / "replay")
+    load_steps(again, saves[-1], files)
     assert again.size() == ours.size()
-    for step in breakout[steps:]:
+    for step in breakout[saves[-1] :]:
         again.add(*step)
         theirs.add(*step)
-    assert_same_samples(again, theirs)
-    assert [path.name for path in tmp_path.iterdir()] == ["replay"]
-
-
-def test_a_foreign_or_damaged_replay_is_refused(breakout: list[Step], tmp_path: Path) -> None:
-    ours, _ = both(3)
-    ours.add(*breakout[0])
-    folder = tmp_path / "replay"
-    with pytest.raises(ValueError, match="is not a saved replay"):
-        load_replay(ours, folder)
-    save_replay(ours, folder)
-    smaller, _ = both(3, size=150)
-    with pytest.raises(ValueError, match="buffer_size is 100, this replay's is 50"):
-        load_replay(smaller, folder)
-    (folder / "frames.npy").write_bytes(b"x")
-    with pytest.raises(ValueError, match="is not a saved replay"):
-        load_replay(ours, folder)
-    assert json.loads((folder / "replay.json").read_text())["steps"] == 1
-
-
-def change(folder: Path, name: str, changed: Callable[[np.ndarray], np.ndarray]) -> None:
-    file = folder / f"{name}.npy"
-    np.save(file, changed(np.load(file)))
-
-
-DAMAGES: dict[str, Callable[[Path], object]] = {
-    "fewer facts": lambda folder: change(folder, "facts", lambda x: x[:-5]),
-    "fewer frames": lambda folder: change(folder, "frames", lambda x: x[:-5]),
-    "no ends": lambda folder: change(folder, "ends", lambda x: x[:0]),
-    "ends as floats": lambda folder: change(folder, "end_of", lambda x: x.astype(float)),
-    "a list": lambda folder: (folder / "replay.json").write_text("[]"),
-    "fewer steps": lambda folder: steps_are(folder, 7),
-    "steps below 0": lambda folder: steps_are(folder, -5),
-    "steps as text": lambda folder: steps_are(folder, "x"),
-    "no steps": lambda folder: steps_are(folder, None),
-}
-
-
-def steps_are(folder: Path, steps: object) -> None:
-    file = folder / "replay.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "steps": steps}))
-
-
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_replay_leaves_the_buffer_as_it_was(
-    damage: Callable[[Path], object], breakout: list[Step], tmp_path: Path
-) -> None:
-    ours, theirs = both(3)
-    for step in breakout[:30]:
-        ours.add(*step)
-        theirs.add(*step)
-    save_replay(ours, tmp_path / "replay")
-    damage(tmp_path / "replay")
-    with pytest.raises(ValueError, match=str(tmp_path)):
-        load_replay(ours, tmp_path / "replay")
-    assert_same_samples(ours, theirs)
-
-
-def test_a_replay_is_found_whose_save_was_killed_between_its_renames(
-    breakout: list[Step], tmp_path: Path
-) -> None:
-    ours, theirs = both(3)
-    for step in breakout[:30]:
-        ours.add(*step)
-        theirs.add(*step)
-    save_replay(ours, tmp_path / "replay")
-    (tmp_path / "replay").rename(tmp_path / ".replay.old")
-    again, _ = both(3)
-    load_replay(again, tmp_path / "replay")
     assert_same_samples(again, theirs)
 
 

@@ -26,7 +26,7 @@ from custom.optimizers import DeepMindRMSprop
 from custom.policies import AtariPolicy
 from custom.recipe.games import find_game
 from custom.replay.buffer import Batch
-from tests.conftest import SMALL, typed
+from tests.conftest import SMALL, content, typed
 
 PLAIN = Engine(update="sb3", buffer="sb3")
 RMSPROP = {"optimizer_class": DeepMindRMSprop, "optimizer_kwargs": {"alpha": 0.9}}
@@ -289,13 +289,13 @@ def ready_to_capture(**options: Any) -> tuple[DQN, Update]:
 @pytest.mark.parametrize("options", CAPTURED.values(), ids=CAPTURED)
 def test_a_capture_that_learns_as_eagerly_is_used(options: dict[str, Any]) -> None:
     model, update = ready_to_capture(**options)
-    before, random, tree = weights(model), th.get_rng_state(), model.replay_buffer.tensors()
+    before, random, tree = weights(model), th.get_rng_state(), content(model.replay_buffer)
     tree = {name: tensor.clone() for name, tensor in tree.items()}
     assert update.difference_of(Stand) == 0
     assert update.difference_of(Fails) is None
     assert all(th.equal(p, q) for p, q in zip(before, weights(model), strict=True))
     assert th.equal(random, th.get_rng_state())
-    assert all(th.equal(t, model.replay_buffer.tensors()[name]) for name, t in tree.items())
+    assert all(th.equal(t, content(model.replay_buffer)[name]) for name, t in tree.items())
     assert not model.policy.optimizer.state
     update.capture(Stand)
     assert update._graph is not None

@@ -22,7 +22,7 @@ from custom.runs.folder import Run
 from custom.system.errors import UserError
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings, fitted
-from tests.conftest import SMALL, WHOLE, typed
+from tests.conftest import SMALL, WHOLE, content, typed
 
 INVADERS = find_game("SpaceInvaders")
 ZOO = WHOLE["env_wrapper"][0]
@@ -51,7 +51,7 @@ def test_more_processes_learn_the_same_to_the_bit(tmp_path: Path) -> None:
         model.env.close()
         models.append(model)
     weights = [model.policy.state_dict() for model in models]
-    replays = [model.replay_buffer.tensors() for model in models]
+    replays = [content(model.replay_buffer) for model in models]
     for first, *others in ([w[key] for w in weights] for key in weights[0]):
         assert all(th.equal(first, other) for other in others)
     for first, *others in ([r[key] for r in replays] for key in replays[0]):

@@ -93,7 +93,8 @@ def test_a_killed_run_resumes_and_a_finished_one_is_left_alone(
 
 def test_a_run_whose_state_is_damaged_begins_anew(matrix: Matrix, killed: Path) -> None:
     one, folder = with_copy(matrix, killed)
-    (folder / "state" / "learner.pt").write_bytes(b"damaged")
+    for name in ("manifest.json", "manifest-before.json"):
+        (folder / "state" / name).write_text("damaged")
     queue = _queue(one)
     task = queue.next_task()
     assert task is not None
@@ -127,7 +128,7 @@ def test_an_error_of_the_machine_keeps_the_state(
         resume(open_run(folder), "cpu")
     assert refusal.value.exit_status == 2
     queue.ended(task, refusal.value.exit_status)
-    assert (folder / "state" / "learner.pt").is_file()
+    assert (folder / "state" / "manifest.json").is_file()
     assert not list(_all(queue))
     assert one.interrupted(one.cells[0]) is not None  # for the next time
 

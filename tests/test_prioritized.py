@@ -12,7 +12,7 @@ import torch as th
 from custom.env.games import make_games
 from custom.recipe.games import find_game
 from custom.replay.buffer import FrameReplayBuffer
-from custom.replay.files import load_replay, save_replay
+from custom.replay.files import load_steps, save_steps
 from custom.replay.prioritized import PrioritizedFrameReplayBuffer, SumTree
 from tests.conftest import SMALL, typed
 
@@ -155,9 +155,11 @@ def test_priorities_are_saved_with_the_replay(tmp_path: Path) -> None:
     buffer.draw(1)
     places = th.arange(50), th.zeros(50, dtype=th.int64)
     buffer.update_priorities(places, th.linspace(0, 9, 50))
-    save_replay(buffer, tmp_path / "replay")
+    first = buffer.ring.added - buffer.size()
+    save_steps(buffer, first, tmp_path / "replay.npy")
     loaded, _ = played(2, 0)
-    load_replay(loaded, tmp_path / "replay")
+    load_steps(loaded, buffer.ring.added, [tmp_path / "replay.npy"])
+    loaded.set_extra(buffer.extra())
     assert th.equal(loaded.tree.nodes, buffer.tree.nodes)
     assert th.equal(loaded.largest, buffer.largest)
     loaded.prepare()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shutil
 import signal
@@ -27,6 +28,7 @@ from custom.recipe.recipe import Recipe
 from custom.runs.folder import Run, open_run
 from custom.runs.metrics import evaluations, finished_games
 from custom.system.errors import StateError, UserError
+from custom.system.manifest import exists
 from custom.training.prepare import prepare
 from custom.training.resume import resume
 from custom.training.settings import Settings
@@ -91,7 +93,8 @@ def trained(logs: Path, name: str, stop: int = 0, kill: int = 0, **more: Any) ->
     recipe = Recipe("small", algo, Path("small.yml"), check(values, algo))
     eval_freq = 2 * EVERY if name in EVALUATED else STEPS + 1
     how: dict[str, Any] = {"eval_freq": eval_freq, "eval_episodes": 1, "save_freq": EVERY, **more}
-    settings = Settings(seed=3, logs=logs, device="cpu", save_state=True, **how)
+    how = {"save_state": True, **how}
+    settings = Settings(seed=3, logs=logs, device="cpu", **how)
     experiment = prepare(recipe, find_game(game), settings)
 
     def killed() -> None:
@@ -255,7 +258,7 @@ def test_a_full_disk_costs_a_state_and_not_the_training(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("custom.training.saved_state.save_replay", full)
+    monkeypatch.setattr("custom.training.saved_state.save_steps", full)
     run = trained(tmp_path, "noise")
     assert run.facts["state"] == "finished"
     assert "state not saved: [Errno 28]" in capsys.readouterr().out
@@ -272,16 +275,11 @@ def test_what_cannot_go_on_is_refused_and_left_as_it_is(
         with pytest.raises(UserError, match="in use by another process"):
             resume(run)
     assert not run.is_locked()
-    learner = run.saved_state / "learner.pt"
-    learner.write_bytes(learner.read_bytes()[:1000])
-    with pytest.raises(StateError, match="cannot be resumed"):
-        resume(run, "cpu")
-    learner.write_bytes(files[learner])
-    games = run.path / "training_games.csv"
-    games.write_bytes(b"")
-    with pytest.raises(StateError, match="cannot be resumed"):
-        resume(run, "cpu")
-    games.write_bytes(files[games])
+    for name in ("training_games.csv", "0.monitor.csv"):
+        (run.path / name).write_bytes(files[run.path / name][:-1])
+        with pytest.raises(StateError, match="cannot be resumed"):
+            resume(run, "cpu")
+        (run.path / name).write_bytes(files[run.path / name])
     assert {path: path.read_bytes() for path in files} == files
     shutil.rmtree(run.saved_state)
     assert "has no saved state" in refused("scripts.resume", "--run", run.path)
@@ -290,3 +288,51 @@ def test_what_cannot_go_on_is_refused_and_left_as_it_is(
     flags = ["--game", "Pong", "--buffer", "sb3", "--steps", 100, "--logs", tmp_path / "none"]
     assert "--save-state needs BUFFER=frames" in refused("scripts.train", *flags, "--save-state")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("how", ["flipped", "shortened", "missing"])
+def test_a_damaged_state_gives_way_to_the_one_before_it(
+    how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = trained(tmp_path / "whole", "noise")
+    run = trained(tmp_path / "damaged", "noise", stop=2 * EVERY + 50)
+    newest, before = (
+        json.loads((run.saved_state / name).read_text())
+        for name in ("manifest.json", "manifest-before.json")
+    )
+    names = {path.name for path in run.saved_state.iterdir()}
+    assert {*newest, *before, "manifest.json", "manifest-before.json"} == names
+    for name in newest.keys() - before.keys():
+        copied = tmp_path / how / name / "small/dqn" / run.path.name
+        shutil.copytree(run.path, copied)
+        damage(copied / "state" / name, how)
+        capsys.readouterr()
+        assert train(resume(open_run(copied), "cpu")) == 0
+        assert f"the newest state is damaged ({name} " in capsys.readouterr().out
+        the_same(open_run(copied), whole)
+    for name in newest.keys() & before.keys():
+        damage(run.saved_state / name, how)
+        with pytest.raises(StateError, match=f"cannot be resumed .{name} "):
+            resume(run, "cpu")
+        break
+
+
+def damage(file: Path, how: str) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    if how == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(content if how == "flipped" else content[:-1])
+
+
+def test_a_state_is_saved_unless_it_is_large_or_unwanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(tmp_path / "a b", "noise", stop=EVERY, save_state=None)
+    assert f"make resume RUN='{run.path}' resumes it" in capsys.readouterr().out
+    assert exists(run.saved_state)
+    trained(tmp_path, "noise", stop=EVERY, save_state=False)
+    assert "it cannot be resumed: its state was not saved" in capsys.readouterr().out
+    monkeypatch.setattr("custom.training.saved_state.LARGEST", 1000)
+    assert not trained(tmp_path, "noise", stop=EVERY, save_state=None).saved_state.exists()

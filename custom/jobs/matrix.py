@@ -17,13 +17,13 @@ from custom.recipe.entries import sources
 from custom.recipe.games import Game
 from custom.recipe.recipe import Recipe
 from custom.runs.folder import Run, open_run
-from custom.runs.listing import state_of
+from custom.runs.listing import can_resume, state_of
 from custom.runs.metrics import evaluations
 from custom.system.console import say
 from custom.system.errors import StateError, UserError
 from custom.system.files import lock
 from custom.system.signals import SIGNAL_STATUS
-from custom.training.resume import can_resume, is_run_of, saved_at
+from custom.training.resume import is_run_of, saved_at
 from custom.training.saved_state import can_be_saved
 from custom.training.settings import Settings, fitted
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from custom.runs.folder import Run, open_runs
 from custom.runs.metrics import evaluations, finished_games
 from custom.system.errors import UserError
+from custom.system.manifest import exists
 
 HEAD = ("run", "seed", "steps", "last score", "best", "state")
 
@@ -43,7 +44,7 @@ class Line:
             f"{short(self.steps)}{of}",
             "-" if self.last is None else f"{self.last[0]:.1f} ± {self.last[1]:.1f}",
             "-" if self.best is None else f"{self.best:.1f}",
-            self.state,
+            f"{self.state}, can be resumed" if can_resume(self.run) else self.state,
         )
 
 
@@ -81,6 +82,11 @@ def line_of(run: Run) -> Line:
         raise UserError(f"RUN {run.path}: its steps are damaged ({error})") from None
     last = float(means[-1]), float(evaluated["results"][-1].std())
     return Line(run, state_of(run), steps, last, float(means.max()))
+
+
+def can_resume(run: Run) -> bool:
+    """Whether a run was interrupted and has a saved state."""
+    return state_of(run) in ("interrupted", "failed") and exists(run.saved_state)
 
 
 def state_of(run: Run) -> str:

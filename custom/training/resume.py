@@ -10,7 +10,6 @@ import torch as th
 from custom.learner.engine import Engine
 from custom.recipe.recipe import Recipe
 from custom.runs.folder import Run, open_run
-from custom.runs.listing import state_of
 from custom.runs.provenance import provenance, versions_of
 from custom.system.console import say
 from custom.system.errors import StateError, UserError, one_line
@@ -71,11 +70,6 @@ def resume(run: Run, device: str = "auto", threads: int | None = None) -> Traini
     resumed = [*facts.get("resumed", []), entry]
     run.update(state="running", resumed=resumed)
     return training
-
-
-def can_resume(run: Run) -> bool:
-    """Whether a run was interrupted and has a saved state."""
-    return state_of(run) in ("interrupted", "failed") and exists(run.saved_state)
 
 
 def saved_at(run: Run) -> float:
