@@ -177,7 +177,7 @@ def test_an_installed_copy_trains_here_and_its_agent_loads_where_the_card_says(
     values = {"extends": "dqn", "atari": SMALL | own | {"n_envs": 1}}
     (tmp_path / "own.yml").write_text(yaml.safe_dump(values))
     flags = "--game Breakout --recipe own.yml"
-    trained = call(f"train {flags} --steps 120 --no-report")
+    trained = call(f"train {flags} --steps 120 --eval-episodes 1 --no-report")
     assert trained.returncode == 0, trained.stderr
     run = open_run(tmp_path / "logs" / "own" / "dqn" / "BreakoutNoFrameskip-v4_1")
     assert run.facts["git_revision"] is None
