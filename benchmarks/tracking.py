@@ -51,8 +51,7 @@ def run(side: str, args: argparse.Namespace, seed: int) -> dict[str, Any]:
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         if side == "dies":
-            while process.poll() is None and not any(map(server.rows, server.store.runs)):
-                time.sleep(1)
+            server.wait_for_rows(1)
             server.stop()
         output, _ = process.communicate()
         whole = time.monotonic() - started

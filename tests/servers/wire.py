@@ -84,7 +84,9 @@ def route(routes: Iterable[tuple[str, str, Any]], server: Any, request: Request)
         for method, pattern, act in routes:
             match = re.fullmatch(pattern, request.path)
             if match and method == request.method.replace("HEAD", "GET"):
-                return act(server, request, *(unquote(part or "") for part in match.groups()))
+                parts = (unquote(part or "") for part in match.groups())
+                answer: Answer = act(server, request, *parts)
+                return answer
         raise RefusedError(404, f"there is no {request.method} {request.path} here")
     except RefusedError as refusal:
         return refused(refusal)
