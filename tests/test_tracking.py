@@ -118,6 +118,20 @@ def test_an_untracked_training_does_not_import_wandb(
     run("scripts.train", *flags, "--steps", 40, "--eval-freq", NEVER, "--no-report")
 
 
+def test_a_client_that_cannot_start_is_told_and_the_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("wandb.init", full)
+    run_folder, _ = trained(tmp_path, "offline")
+    assert run_folder.facts["state"] == "finished"
+    [line] = warnings(capsys.readouterr().out)
+    assert "no longer tracked" in line
+    assert "No space left on device" in line
+
+
 def test_wandbs_own_variable_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     assert [tracking(asked).mode for asked in ("off", "wandb", "online", "offline")] == [
