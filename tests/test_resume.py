@@ -269,7 +269,7 @@ def test_what_cannot_go_on_is_refused_and_left_as_it_is(
     games.write_bytes(files[games])
     assert {path: path.read_bytes() for path in files} == files
     shutil.rmtree(run.saved_state)
-    assert "holds no saved state" in refused("scripts.resume", "--run", run.path)
+    assert "has no saved state" in refused("scripts.resume", "--run", run.path)
     run.update(state="finished")
     assert "is finished" in refused("scripts.resume", "--run", run.path)
     flags = ["--game", "Pong", "--buffer", "sb3", "--steps", 100, "--logs", tmp_path / "none"]
