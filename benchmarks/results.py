@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from custom.evaluation.scores import reference
 from custom.recipe.games import find_game
 from custom.runs.folder import open_run
+from custom.runs.listing import can_resume
 from custom.runs.metrics import evaluations, finished_games
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,8 +46,9 @@ def train(logs: Path) -> None:
         runs = [open_run(file.parent) for file in sorted((logs / name).glob("*/*/*/run.json"))]
         if any(run.facts["state"] == "finished" for run in runs):
             continue
-        if runs:
-            flags = ["scripts.resume", "--run", str(runs[-1].path)]
+        resumable = [run for run in runs if can_resume(run)]
+        if resumable:
+            flags = ["scripts.resume", "--run", str(resumable[-1].path)]
         else:
             steps = entry.get("steps") or steps_in(entry["core_hours"], entry)
             every = str(max(steps // EVALUATIONS, 1))
@@ -75,7 +77,14 @@ def steps_in(core_hours: float, entry: dict[str, Any]) -> int:
 
 
 def _run(arguments: list[str]) -> None:
-    subprocess.run(["nice", "-n", "19", sys.executable, "-m", *arguments], cwd=ROOT, check=True)
+    process = subprocess.Popen(["nice", "-n", "19", sys.executable, "-m", *arguments], cwd=ROOT)
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:  # the training has it, too, and saves its state
+        process.wait()
+        raise
+    if status:
+        sys.exit(status)
 
 
 def export(folder: Path) -> Path:

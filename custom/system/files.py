@@ -29,12 +29,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
         yield partial
-        _sync(partial)
+        sync(partial)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync(path.parent)
 
 
 @contextmanager
@@ -71,11 +71,11 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
-        _sync(partial)
+        sync(partial)
         if folder.exists():
             folder.rename(old)
         partial.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     except BaseException:
         restore(folder)
         shutil.rmtree(partial, ignore_errors=True)
@@ -95,7 +95,7 @@ def _beside(folder: Path) -> tuple[Path, Path]:
     return folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Write a file or the entries of a folder to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

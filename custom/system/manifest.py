@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from custom.system.files import write_json
 
-NEWEST, BEFORE = "manifest.json", "manifest-before.json"
+NEWEST, BEFORE, NEXT = "manifest.json", "manifest-before.json", "manifest-next.json"
 PART = 2**24  # bytes that are read at once
 Files = dict[str, str]  # name → SHA-256
 
@@ -42,14 +43,24 @@ def commit(folder: Path, files: Files) -> None:
 
     :raises OSError: the versions are as they were
     """
-    newest, before = folder / NEWEST, folder / BEFORE
+    newest, following = folder / NEWEST, folder / NEXT
+    write_json(following, files)
     if newest.exists():
-        newest.replace(before)
-    write_json(newest, files)
-    kept = {NEWEST, BEFORE, *files, *_read(before)}
+        newest.replace(folder / BEFORE)
+    following.replace(newest)
+    sweep(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what the last two versions do not have, e.g. files of a save that failed."""
+    try:
+        kept = {NEWEST, BEFORE, *_read(folder / NEWEST), *_read(folder / BEFORE)}
+    except ValueError:  # a damaged manifest: it is unknown what it has
+        return
     for path in folder.iterdir():
         if path.name not in kept:
-            path.unlink()
+            with suppress(OSError):  # not a file of ours
+                path.unlink()
 
 
 def sound_version(folder: Path) -> tuple[Files, str]:
@@ -58,18 +69,18 @@ def sound_version(folder: Path) -> tuple[Files, str]:
     :return: and what is wrong with a newer one; empty: nothing
     :raises ValueError: there is none
     """
-    problem = ""
+    problems = []
     for name in (NEWEST, BEFORE):
         try:
             files = _read(folder / name)
             _check(folder, files)
         except (ValueError, FileNotFoundError) as error:
-            problem = problem or str(error)
+            problems.append(str(error))
             continue
         if name == BEFORE:
             (folder / BEFORE).replace(folder / NEWEST)
-        return files, problem
-    raise ValueError(problem)
+        return files, "; ".join(problems)
+    raise ValueError("; ".join(problems))
 
 
 def _read(manifest: Path) -> Files:
@@ -83,7 +94,7 @@ def _read(manifest: Path) -> Files:
 
 def _check(folder: Path, files: Files) -> None:
     if not files:
-        raise ValueError("a manifest is missing")
+        raise ValueError("there is no manifest")
     for name, digest in files.items():
         path = folder / Path(name).name
         if not path.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import IO
 
@@ -108,6 +109,8 @@ def _check(run: Run) -> None:
         raise UserError(f"RUN {run.path}: is finished; there is nothing to resume")
     if not exists(run.saved_state):
         reason = "has no saved state (--save-state 0, or its replay buffer was too large)"
+        if run.saved_state.exists():
+            reason = "was interrupted before its first save, or by an earlier version"
         raise UserError(f"RUN {run.path}: {reason}; train anew")
 
 
@@ -127,9 +130,11 @@ def _load(run: Run, lock: IO[str], settings: Settings) -> Training:
     except Exception as error:  # whatever torch and NumPy raise for damaged files
         if model.env is not None:
             model.env.close()
-        is_missing = isinstance(error, FileNotFoundError)  # a file of the state
+        is_missing = isinstance(error, FileNotFoundError)  # a file of the run
         if isinstance(error, (UserError, *MACHINE)) and not is_missing:
             raise
+        if re.search("allocate memory|CUDA", str(error)):  # PyTorch has no class for these
+            raise MemoryError(str(error)) from None
         raise StateError(f"{_refusal(run, error)}; train anew") from None
 
 

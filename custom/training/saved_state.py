@@ -27,8 +27,8 @@ from custom.replay.buffer import FrameReplayBuffer
 from custom.replay.files import load_steps, save_steps
 from custom.runs.folder import BEST, EVALUATIONS_FILE, GAMES_FILE, Run
 from custom.system.console import say
-from custom.system.files import atomic_file, copy_file
-from custom.system.manifest import checksum, commit, sound_version
+from custom.system.files import atomic_file, copy_file, sync
+from custom.system.manifest import checksum, commit, sound_version, sweep
 from custom.training.callbacks import PeriodicCallback, StopTraining
 from custom.training.saved_games import Plain, games_state, restore_games, to_numpy, to_plain
 from custom.training.status import Status
@@ -37,6 +37,7 @@ FORMAT = 3
 RECORDS = (GAMES_FILE, "*.monitor.csv")  # to which a training appends
 COPIED = (BEST, EVALUATIONS_FILE)  # which it replaces
 LARGEST = 10**10  # bytes of a replay buffer that is saved unless asked for
+ROOM = 4  # times the replay buffer: what the files of two versions can take while one is written
 COUNTERS = (
     "num_timesteps",
     "_n_updates",
@@ -102,7 +103,7 @@ def is_cheap(model: AtariOffPolicy, folder: Path) -> bool:
     if not isinstance(replay, FrameReplayBuffer):
         return False
     size = replay.ring.frames.nbytes + replay.facts.nbytes
-    return size < min(LARGEST, shutil.disk_usage(folder).free / 2)
+    return size < min(LARGEST, shutil.disk_usage(folder).free / ROOM)
 
 
 def can_be_saved(engine: Engine, replay_buffer_class: str) -> bool:
@@ -148,6 +149,10 @@ def save_state(
     env, replay = _env_and_replay(model)
     folder, added, now = run.saved_state, replay.ring.added, model.num_timesteps
     folder.mkdir(exist_ok=True)
+    sweep(folder)
+    records = [path for pattern in RECORDS for path in sorted(run.path.glob(pattern))]
+    for path in records:
+        sync(path)
     oldest = added - replay.buffer_size
     first = before[-1].end if before else 0
     if first < oldest:  # much was played since, for want of room on the disk
@@ -155,7 +160,7 @@ def save_state(
     path = folder / f"replay-{added}.npy"
     save_steps(replay, first, path)
     steps = (*before, StepsFile(path.name, checksum(path), added))
-    steps = tuple(file for file in steps if file.end > oldest - replay.frame_stack)
+    steps = tuple(file for file in steps if file.end > oldest)
     content = {
         "clock": clock,
         "format": FORMAT,
@@ -167,11 +172,7 @@ def save_state(
         "random": random_state(model),
         "replay": {"added": added, "settings": replay.settings(), "extra": replay.extra()},
         "steps": [(file.name, file.digest, file.end) for file in steps],
-        "records": [
-            (path.name, path.stat().st_size, checksum(path))
-            for pattern in RECORDS
-            for path in sorted(run.path.glob(pattern))
-        ],
+        "records": [(path.name, path.stat().st_size, checksum(path)) for path in records],
     }
     buffer = io.BytesIO()  # writing to a file, PyTorch hides the error of a full disk
     th.save(content, buffer)

@@ -91,6 +91,8 @@ def measure(recipe: Recipe, game: Game, settings: Settings) -> Speed:
     env = training_games(game, values, recipe.hyperparams.n_envs, 0, settings.engine.workers)
     with contextlib.closing(env):
         arguments |= {"learning_starts": 10**9, "buffer_size": values.buffer_size}
+        # Epsilon as for most of a run, in which the network chooses the actions.
+        arguments |= {"exploration_initial_eps": values.exploration_final_eps}
         stopwatch = _Stopwatch(least)
         make_learner(recipe, settings, env, arguments).learn(10**9, stopwatch)
     return Speed(stopwatch.playing, stopwatch.learning)
