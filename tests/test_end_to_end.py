@@ -207,8 +207,8 @@ def test_a_signal_ends_the_run_with_the_agent_saved(
     training = prepared(tmp_path, small_recipe, send)
     assert train(training, report_episodes=1) == 128 + number
     run = open_run(training.run.path)
-    assert (run.facts["state"], run.facts["steps"]) == ("interrupted", 151)
-    assert load_agent(run, run.final_model).num_timesteps == 151
+    assert (run.facts["state"], run.facts["steps"]) == ("interrupted", 152)
+    assert load_agent(run, run.final_model).num_timesteps == 152
     assert not (run.path / "evaluation.json").exists()
 
 

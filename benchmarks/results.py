@@ -1,0 +1,181 @@
+"""The trainings of docs/results.md: trained, exported, drawn.
+
+    python -m benchmarks.results train --logs LOGS    # the queue, resuming what was stopped
+    python -m benchmarks.results export RUN ...       # finished runs into benchmarks/results/runs/
+    python -m benchmarks.results draw                 # tables and pictures, from these files alone
+
+Trainings run one after another, on one thread, at the lowest priority: their CPU time is what they
+cost on a busy machine, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from matplotlib.figure import Figure
+
+from custom.evaluation.scores import reference
+from custom.recipe.games import find_game
+from custom.runs.folder import open_run
+from custom.runs.metrics import evaluations, finished_games
+
+ROOT = Path(__file__).resolve().parents[1]
+QUEUE = ROOT / "benchmarks" / "queue.yml"
+RUNS = ROOT / "benchmarks" / "results" / "runs"
+PAGE, IMAGES = ROOT / "docs" / "results.md", ROOT / "docs" / "images"
+BEGIN, END = "<!-- drawn by benchmarks.results -->\n", "<!-- end -->\n"
+EVALUATIONS, EPISODES, LAST_EPISODES = 20, 30, 100
+SMOOTH = 50  # games of a running mean
+PROBE = (3000, 7000)  # steps of two short trainings, whose difference tells the CPU time of a step
+
+
+def train(logs: Path) -> None:
+    """Train what is not finished, in the order of the queue."""
+    for entry in yaml.safe_load(QUEUE.read_text()):
+        name = "-".join(str(value) for value in entry.values())
+        runs = [open_run(file.parent) for file in sorted((logs / name).glob("*/*/*/run.json"))]
+        if any(run.facts["state"] == "finished" for run in runs):
+            continue
+        if runs:
+            flags = ["scripts.resume", "--run", str(runs[-1].path)]
+        else:
+            steps = entry.get("steps") or steps_in(entry["core_hours"], entry)
+            every = str(max(steps // EVALUATIONS, 1))
+            flags = ["scripts.train", "--logs", str(logs / name), "--steps", str(steps)]
+            flags += ["--game", entry["game"], "--recipe", entry["recipe"], "--threads", "1"]
+            flags += ["--seed", str(entry["seed"]), "--eval-freq", every, "--save-state"]
+            flags += ["--eval-episodes", str(EPISODES)]
+        print(f"{name}: {' '.join(flags)}", flush=True)
+        _run([*flags, "--episodes", str(LAST_EPISODES)])
+
+
+def steps_in(core_hours: float, entry: dict[str, Any]) -> int:
+    """Steps whose playing and learning take so many CPU hours on one thread of this machine."""
+    seconds = []
+    for steps in PROBE:
+        with tempfile.TemporaryDirectory() as folder:
+            recipe = Path(folder) / "probe.yml"
+            values = {"extends": entry["recipe"], "atari": {"learning_starts": 500}}
+            recipe.write_text(yaml.safe_dump(values))
+            flags = f"--game {entry['game']} --steps {steps} --threads 1 --seed 1 --no-report"
+            more = ["--recipe", str(recipe), "--logs", folder, "--eval-episodes", "1"]
+            _run(["scripts.train", *flags.split(), *more, "--eval-freq", str(steps)])
+            facts = open_run(next(Path(folder).glob("*/*/*/run.json")).parent).facts
+            seconds.append(facts["cpu_seconds"] - facts["evaluation_cpu_seconds"])
+    return int(3600 * core_hours * (PROBE[1] - PROBE[0]) / (seconds[1] - seconds[0]))
+
+
+def _run(arguments: list[str]) -> None:
+    subprocess.run(["nice", "-n", "19", sys.executable, "-m", *arguments], cwd=ROOT, check=True)
+
+
+def export(folder: Path) -> Path:
+    """What the page needs of a finished run, as a small file."""
+    run = open_run(folder)
+    evaluated, games = evaluations(run) or {}, finished_games(run)
+    names = ("game", "env_id", "recipe", "seed", "steps", "frame_skip", "git_revision", "hardware")
+    times = ("wall_clock_seconds", "cpu_seconds", "evaluation_cpu_seconds", "command")
+    content = {
+        **{name: run.facts.get(name) for name in (*names, *times)},
+        "evaluations": {name: values.tolist() for name, values in evaluated.items()},
+        "games": {name: games[name].astype(int).tolist() for name in ("steps", "score")},
+        "final": json.loads((run.path / "evaluation.json").read_text()),
+    }
+    file = RUNS / f"{content['recipe']}-{content['game']}-{content['steps']}-{content['seed']}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+    return file
+
+
+def runs() -> list[dict[str, Any]]:
+    """All exported runs, by game, budget and recipe."""
+    found = [json.loads(file.read_text()) for file in sorted(RUNS.glob("*.json"))]
+    return sorted(found, key=lambda run: (run["game"], run["steps"], run["recipe"], run["seed"]))
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """The runs as a table in Markdown."""
+    head = (
+        "| game | recipe | seed | steps | frames | core-hours | score of 100 games | mean - std |"
+    )
+    lines = [f"{head} random | human | revision |", "| --- " * 11 + "|"]
+    for run in found:
+        final, known = run["final"], reference(find_game(run["env_id"]).rom)
+        spent, evaluating = run["cpu_seconds"], run["evaluation_cpu_seconds"]
+        cpu = f"{(spent - evaluating) / 3600:.1f}" if spent else "-"
+        low, high = final["mean_95"]
+        score = (
+            f"{final['mean']:.1f} ± {final['std']:.1f} (95 % of the mean: {low:.1f} to {high:.1f})"
+        )
+        frames = f"{run['steps'] * run['frame_skip'] / 1e6:.2f}M"
+        cells = [run["game"], f"`{run['recipe']}`", run["seed"], f"{run['steps']:,}", frames]
+        cells += [cpu, f"{score}, {final['episodes']}", f"{final['mean_minus_std']:.1f}"]
+        cells += [known.random, known.human, str(run["git_revision"])[:7]]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def curves(game: str, found: list[dict[str, Any]]) -> Figure:
+    """Training games and evaluations of a game's runs against frames."""
+    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    for i, run in enumerate(found):
+        label, colour = f"{run['recipe']}, {run['steps']:,} steps, seed {run['seed']}", f"C{i}"
+        million = run["frame_skip"] / 1e6
+        smooth = pd.Series(run["games"]["score"]).rolling(SMOOTH).mean()
+        frames = np.array(run["games"]["steps"]) * million
+        axes.plot(frames, smooth, color=colour, lw=0.8, alpha=0.6)
+        evaluated = run["evaluations"]
+        means = np.array(evaluated["results"]).mean(axis=1)
+        frames = np.array(evaluated["timesteps"]) * million
+        axes.plot(frames, means, "o-", color=colour, ms=3, lw=1.5, label=label)
+    axes.set_title(f"{game}: evaluations of 30 games (dots), {SMOOTH} training games (thin lines)")
+    axes.set_xlabel("frames (million)")
+    axes.set_ylabel("raw score of a full game")
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize="x-small")
+    return figure
+
+
+def draw(page: Path = PAGE, images: Path = IMAGES) -> None:
+    """Draw the table and the curves of the page anew."""
+    found = runs()
+    parts = [table(found)]
+    for game in dict.fromkeys(run["game"] for run in found):
+        file = images / f"results-{game}.png"
+        of_game = [run for run in found if run["game"] == game]
+        curves(game, of_game).savefig(file, metadata={"Software": None})
+        parts.append(f"\n![Learning curves of {game}](images/{file.name})\n")
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(before + BEGIN + "\n" + "".join(parts) + "\n" + END + after)
+
+
+def main() -> None:
+    """One of the three."""
+    flags = argparse.ArgumentParser(prog="benchmarks.results", description=__doc__)
+    commands = flags.add_subparsers(dest="command", required=True)
+    commands.add_parser("train").add_argument("--logs", type=Path, default=Path("logs/results"))
+    commands.add_parser("export").add_argument("run", type=Path, nargs="+")
+    commands.add_parser("draw")
+    args = flags.parse_args()
+    if args.command == "train":
+        train(args.logs.resolve())
+    elif args.command == "export":
+        for folder in args.run:
+            print(export(folder))
+    else:
+        draw()
+
+
+if __name__ == "__main__":
+    main()
