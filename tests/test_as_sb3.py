@@ -115,13 +115,16 @@ def test_a_loaded_agent_learns_on_with_its_own_optimizer(
 
 
 def test_the_options_of_a_loaded_agent_are_its_own(tmp_path: Path) -> None:
-    engine = Engine(update="sb3")
-    model = model_of(AtariDQN, double_q=True, n_steps=3, prioritized_replay={}, engine=engine)
-    model.save(tmp_path / "agent")
-    again = AtariDQN.load(tmp_path / "agent", env=games(), device="cpu")
-    assert (again.double_q, again.n_steps, again.prioritized_replay) == (True, 3, {})
-    assert again.engine == engine
-    again.learn(40)
+    both: dict[str, Any] = {"n_steps": 3, "engine": Engine(update="sb3"), "exploration_decay": 1e-3}
+    for more in (
+        {"double_q": True, "prioritized_replay": {}},
+        {"munchausen_alpha": 0.9, "loss": "mse", "prioritized_replay": {"alpha": 0.5}},
+    ):
+        model_of(AtariDQN, **both, **more).save(tmp_path / "agent")
+        again = AtariDQN.load(tmp_path / "agent", env=games(), device="cpu")
+        for name, value in {**both, **more}.items():
+            assert getattr(again, name) == value
+        again.learn(40)
 
 
 @each

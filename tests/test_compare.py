@@ -174,17 +174,6 @@ def test_large_numbers_leave_a_run_out(written: Write, tmp_path: Path) -> None:
     assert [len(column["runs"]) for column in data["games"][0]["columns"]] == [1]
 
 
-def test_a_recipe_file_that_is_not_there_is_refused(
-    written: Write, tmp_path: Path, refused: Refused
-) -> None:
-    written()
-    flags = ["--game", "Pong", "--recipes", "/nonexistent/dqn.yml", "--logs", tmp_path / "logs"]
-    assert "RECIPES '/nonexistent/dqn.yml': there is no such file" in refused(
-        "scripts.compare", *flags
-    )
-    assert "LOGS" in refused("scripts.compare", "--logs", tmp_path / "nowhere")
-
-
 def test_what_differs_between_games_is_said(written: Write, tmp_path: Path) -> None:
     written()
     written(game="Breakout", n_timesteps=3000)
@@ -294,6 +283,7 @@ def test_levels_outside_the_scores_are_named_at_the_edge() -> None:
     [
         (["--recipes", "dqn rainbow"], "no run of PongNoFrameskip-v4 with rainbow"),
         (["--recipes", "dqm"], "RECIPE 'dqm' is unknown: did you mean dqn?"),
+        (["--recipes", "/no/dqn.yml"], "'/no/dqn.yml': there is no such file"),
         (["--recipes", " "], "RECIPES is empty"),
         (["--games", "Pnog"], "did you mean Pong"),
         (["--out", "/proc/nothing"], "OUT /proc/nothing: cannot be written"),

@@ -119,7 +119,7 @@ def test_an_upload_that_keeps_failing_says_why(hub: Hub) -> None:
         commit(FILES)
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])  # at 503 the client retries for minutes
+@pytest.mark.parametrize("status", [401, 403, 404, 503])
 def test_a_refused_upload_by_xet_is_told_with_its_status(hub_xet: Hub, status: int) -> None:
     client().create_repo(REPO)
     hub_xet.fail("GET", "/xet-write-token/", status, times=99)

@@ -109,16 +109,6 @@ def test_a_learning_rate_can_be_changed_as_a_number_and_as_a_tensor() -> None:
     assert moved[0] == moved[1] != 0
 
 
-def test_a_schedule_of_torch_drives_it() -> None:
-    p = th.nn.Parameter(th.zeros(1))
-    optimizer = DeepMindRMSprop([p], lr=1.0)
-    schedule = th.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.1)
-    p.grad = th.ones(1)
-    optimizer.step()
-    schedule.step()
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
-
-
 def test_complex_parameters_are_refused() -> None:
     with pytest.raises(TypeError, match="complex"):
         DeepMindRMSprop([th.nn.Parameter(th.zeros(1, dtype=th.complex64))])

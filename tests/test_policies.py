@@ -184,15 +184,3 @@ def test_noise_is_learnt_and_survives_a_file(tmp_path: Path) -> None:
         obs = np.random.default_rng(0).integers(0, 256, (30, 4, 36, 36), np.uint8)
         first, second = (m.predict(obs, deterministic=True)[0] for m in (model, loaded))
         assert np.array_equal(first, second)
-
-
-def test_options_are_in_the_file_of_an_agent_that_learns_on(tmp_path: Path) -> None:
-    env = make_games(find_game("Pong"), typed(SMALL), 1, seed=0)
-    options = {"munchausen_alpha": 0.9, "loss": "mse", "exploration_decay": 1e-3}
-    replay = {"prioritized_replay": {"alpha": 0.5}}
-    model = AtariDQN("CnnPolicy", env, buffer_size=300, device="cpu", **options, **replay)
-    model.save(tmp_path / "agent.zip")
-    loaded = AtariDQN.load(tmp_path / "agent.zip", env=env, device="cpu")
-    for name, value in {**options, **replay}.items():
-        assert getattr(loaded, name) == value
-    loaded.learn(150)

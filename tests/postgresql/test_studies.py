@@ -24,8 +24,8 @@ NAME = "small-BreakoutNoFrameskip-v4"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgresql(tmp_path_factory.mktemp("server") / "postgresql") as url:
+def server() -> Iterator[str]:
+    with postgresql() as url:
         yield url
 
 

@@ -43,6 +43,7 @@ class Hub:
             "HF_HUB_DISABLE_XET": "0" if xet else "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+            "HF_XET_CLIENT_RETRY_BASE_DELAY": "1ms",
             "NO_PROXY": "127.0.0.1",
         }
 

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,19 +16,20 @@ PROGRAMS = Path("/usr/lib/postgresql")
 
 
 @contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
-    """An empty database; it is gone at the end.
+def postgresql() -> Iterator[str]:
+    """An empty database in a folder of its own; it is gone at the end.
 
-    :param folder: for its files, not there yet
     :return: its address, password included
     """
+    # Not in pytest's folder, which each new session of pytest closes to other users.
+    with tempfile.TemporaryDirectory() as folder:
+        yield from _serve(Path(folder))
+
+
+def _serve(folder: Path) -> Iterator[str]:
     programs = max(PROGRAMS.glob("*/bin"), key=lambda path: int(path.parent.name))
     user = "postgres" if os.geteuid() == 0 else ""  # it does not start for root
-    folder.mkdir()
     if user:
-        for parent in [folder, *folder.parents][:-2]:
-            if parent.stat().st_uid == 0 and parent != Path("/tmp"):
-                parent.chmod(parent.stat().st_mode | 0o011)
         shutil.chown(folder, user)
     password, port = secrets.token_hex(8), _free_port()
     (folder / "password").write_text(password)
