@@ -209,7 +209,7 @@ def test_a_killed_process_goes_on_by_the_command(small_recipe: Path, tmp_path: P
     more = ["--seed", 1, "--steps", 5000, "--save-freq", 50, "--eval-freq", 10**9, "--no-report"]
     process = start("scripts.train", *flags, *more, "--save-state")
     end = time.monotonic() + 600
-    while not list(tmp_path.glob("small/dqn/*/state")) and time.monotonic() < end:
+    while not list(tmp_path.glob("small/dqn/*/state/manifest.json")) and time.monotonic() < end:
         time.sleep(0.1)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()

@@ -83,7 +83,7 @@ def _a_busy_worker(logs: Path) -> int:
     """A worker of Ray whose task has saved its state."""
     end = time.monotonic() + 6000
     while time.monotonic() < end:
-        if len(list(logs.glob("*/dqn/*/state"))) == 2:  # both tasks that run
+        if len(list(logs.glob("*/dqn/*/state/manifest.json"))) == 2:  # both tasks that run
             for folder in Path("/proc").glob("[0-9]*"):
                 command = (folder / "cmdline").read_bytes() if folder.is_dir() else b""
                 if re.match(rb"ray::.*(Asterix|Breakout)|ray::run_task", command):
