@@ -24,7 +24,7 @@ from typing import Any
 
 import torch as th
 
-from benchmarks.throughput import RECIPE, hardware, run
+from benchmarks.throughput import hardware, run, values
 from custom.runs.folder import open_run
 from custom.runs.metrics import evaluations
 
@@ -84,11 +84,8 @@ def throughput(n_envs: int) -> Part:
 
 
 def _speed(plan: Plan, n_envs: int, side: str = "ours", **environment: str) -> dict[str, Any]:
-    warm_up = min(1000, plan.steps // 4)
-    decay = {"learning_starts": warm_up, "exploration_fraction": warm_up / plan.steps}
-    values = {**RECIPE, **decay, "n_timesteps": plan.steps}
-    arguments = {"game": "SpaceInvaders", "values": values, "seed": 0, "profile": False}
-    return run(side, {**arguments, "engine": {"n_envs": n_envs}}, **environment)
+    arguments = {"game": "SpaceInvaders", "values": values(plan.steps), "seed": 0}
+    return run(side, {**arguments, "profile": False, "engine": {"n_envs": n_envs}}, **environment)
 
 
 def train(plan: Plan, folder: Path) -> dict[str, Any] | None:

@@ -27,7 +27,7 @@ from custom.evaluation.scores import reference
 from custom.recipe.games import find_game
 from custom.runs.folder import open_run
 from custom.runs.listing import can_resume
-from custom.runs.metrics import evaluations, finished_games
+from custom.runs.metrics import core_hours, evaluations, finished_games
 
 ROOT = Path(__file__).resolve().parents[1]
 QUEUE = ROOT / "benchmarks" / "queue.yml"
@@ -119,15 +119,18 @@ def table(found: list[dict[str, Any]]) -> str:
     lines = [f"{head} random | human | revision |", "| --- " * 11 + "|"]
     for run in found:
         final, known = run["final"], reference(find_game(run["env_id"]).rom)
-        spent, evaluating = run["cpu_seconds"], run["evaluation_cpu_seconds"]
-        cpu = f"{(spent - evaluating) / 3600:.1f}" if spent else "-"
+        hours = core_hours(run)
         low, high = final["mean_95"]
         score = (
             f"{final['mean']:.1f} ± {final['std']:.1f} (95 % of the mean: {low:.1f} to {high:.1f})"
         )
         frames = f"{run['steps'] * run['frame_skip'] / 1e6:.2f}M"
         cells = [run["game"], f"`{run['recipe']}`", run["seed"], f"{run['steps']:,}", frames]
-        cells += [cpu, f"{score}, {final['episodes']}", f"{final['mean_minus_std']:.1f}"]
+        cells += [
+            "-" if hours is None else f"{hours:.1f}",
+            f"{score}, {final['episodes']}",
+            f"{final['mean_minus_std']:.1f}",
+        ]
         cells += [known.random, known.human, str(run["git_revision"])[:7]]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"

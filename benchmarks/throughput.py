@@ -39,6 +39,13 @@ RECIPE = {  # the zoo's dqn.yml; warm-up and exploration are short, so that lear
 }
 
 
+def values(steps: int, **more: Any) -> dict[str, Any]:
+    """The recipe for a run whose speed is measured after a short warm-up."""
+    warm_up = min(1000, steps // 4)
+    decay = {"learning_starts": warm_up, "exploration_fraction": warm_up / steps}
+    return {**RECIPE, **more, **decay, "n_timesteps": steps}
+
+
 def run(side: str, arguments: dict[str, Any], **environment: str) -> dict[str, Any]:
     """Train once in a process of its own; what its clock says."""
     command = [sys.executable, "-m", "benchmarks.side", side, json.dumps(arguments)]
@@ -117,14 +124,21 @@ def main() -> None:
         "threads": args.threads,
     }
     sizes = {"batch_size": args.batch_size, "buffer_size": args.buffer_size}
-    warm_up = min(1000, args.steps // 4)
-    decay = {"learning_starts": warm_up, "exploration_fraction": warm_up / args.steps}
-    values = {**RECIPE, **sizes, **decay, "n_timesteps": args.steps}
     found = []
     for pair in range(args.pairs):
         for side in ["ours"] if args.alone else ["zoo", "ours"]:
             more = {"engine": engine, "profile": args.profile}
-            found.append(run(side, {"game": args.game, "values": values, "seed": pair, **more}))
+            found.append(
+                run(
+                    side,
+                    {
+                        "game": args.game,
+                        "values": values(args.steps, **sizes),
+                        "seed": pair,
+                        **more,
+                    },
+                )
+            )
             print(f"{side:6} {found[-1]['steps_per_second']:8.1f} steps/s", flush=True)
     facts = {"command": sys.argv[1:], "hardware": hardware(), "engine": engine, "runs": found}
     print(f"\n{args.game}, {args.steps:,} steps a run, {json.dumps(engine)}")

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from custom.compare.measured import PROTOCOL, FloatArray, Measured
+from custom.compare.measured import PROTOCOL, Measured
+from custom.runs.metrics import FloatArray
 
 COMPARABLE = ("budget", *PROTOCOL)  # settings that must be equal for scores to be compared
 SAME_END = 0.01  # of the budget, between last evaluations that are compared

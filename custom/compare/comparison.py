@@ -18,7 +18,8 @@ from custom.compare.columns import (
     why_not,
 )
 from custom.compare.levels import clock, levels_of, reached
-from custom.compare.measured import ENGINE, PROTOCOL, FloatArray, Measured
+from custom.compare.measured import ENGINE, PROTOCOL, Measured
+from custom.runs.metrics import FloatArray
 
 Data = dict[str, Any]
 THRESHOLDS = 81  # of a performance profile

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from custom.compare.from_logs import Runs, gather
-from custom.compare.measured import FloatArray, Measured, measured
+from custom.compare.measured import Measured, measured
 from custom.evaluation.baselines import baselines_file, read_baselines
 from custom.recipe.check import check
 from custom.recipe.games import Game
+from custom.runs.metrics import FloatArray
 from custom.system.errors import UserError
 from custom.tracking import client
 from custom.tracking.callback import AT_THE_END

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from custom.evaluation.scores import human_normalised
 from custom.recipe.games import Game, find_game
 from custom.recipe.model import Hyperparams
+from custom.runs.metrics import FloatArray, core_hours
 from custom.runs.provenance import versions_of
 from custom.system.errors import UserError
 
-FloatArray = npt.NDArray[np.float64]
 PROTOCOL = ("epsilon", "episodes", "noop_max", "repeat_action_probability", "max_frames")
 LARGEST = 1e12  # no score and no budget is larger
 ENGINE = {"env": "sb3", "precision": "float32"}  # what can change the result, and its default
@@ -137,12 +136,6 @@ def _from_facts(
         started=str(facts.get("started", "")),
         made_with={name: str(value) for name, value in made_with.items()},
         seconds=None if seconds is None else float(seconds),
-        core_hours=_core_hours(facts),
+        core_hours=core_hours(facts),
         **more,
     )
-
-
-def _core_hours(facts: dict[str, Any]) -> float | None:
-    if "cpu_seconds" not in facts or "evaluation_cpu_seconds" not in facts:
-        return None
-    return (float(facts["cpu_seconds"]) - float(facts["evaluation_cpu_seconds"])) / 3600

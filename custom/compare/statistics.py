@@ -15,7 +15,7 @@ import numpy as np
 from rliable import library, metrics
 from scipy.stats import trim_mean
 
-from custom.compare.measured import FloatArray
+from custom.runs.metrics import FloatArray
 
 REPS = 2000  # bootstrap samples; rliable's default for profiles
 ALPHA = 0.05

@@ -11,7 +11,7 @@ Their layout is the zoo's, ``LOGS/<recipe>/<algo>/<env>_<n>/``::
     training_games.csv    every finished game of the training
     evaluations.npz       the evaluations during training
     run.lock              empty; locked while a process trains the run
-    state/                the saved state of an interrupted training, with --save-state
+    state/                the saved state of an interrupted training
     videos/ and wandb/    films and files of Weights & Biases, with TRACK
 """
 

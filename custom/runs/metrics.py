@@ -56,3 +56,11 @@ def evaluations(run: Run) -> dict[str, Any] | None:
         return {"timesteps": steps, "results": results}
     except (OSError, ValueError, KeyError, EOFError, AttributeError, BadZipFile) as error:
         raise UserError(f"{file}: cannot be read ({error})") from None
+
+
+def core_hours(facts: dict[str, Any]) -> float | None:
+    """CPU hours of a training without its evaluations, from run.json; None: unknown."""
+    spent, evaluating = facts.get("cpu_seconds"), facts.get("evaluation_cpu_seconds")
+    return (
+        None if spent is None or evaluating is None else (float(spent) - float(evaluating)) / 3600
+    )

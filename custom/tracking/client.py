@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from custom.system.errors import one_line
+
 if TYPE_CHECKING:
     import wandb
     from wandb.apis.public import Run
@@ -80,7 +82,7 @@ def runs(project: str, config: dict[str, Any]) -> Iterable[Run]:
 
 def reason(error: BaseException) -> str:
     """What an error says, in one line, without keys and without the client's advice."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = one_line(error)
     text = text.partition(" Consider increasing")[0]
     key = os.environ.get("WANDB_API_KEY")
     if key:

@@ -21,11 +21,7 @@ from custom.training.saved_state import load_state
 from custom.training.settings import Settings, fitted
 from custom.training.status import Clock, Status
 
-MACHINE = (
-    OSError,
-    MemoryError,
-    th.OutOfMemoryError,
-)  # errors of the machine, not of the saved state
+MACHINE = (OSError, MemoryError, th.OutOfMemoryError)  # errors that say nothing of the state
 PATIENCE = 300.0  # seconds to wait for a process that saves its state before it ends
 
 

@@ -28,12 +28,13 @@ from custom.replay.files import load_steps, save_steps
 from custom.runs.folder import BEST, EVALUATIONS_FILE, GAMES_FILE, Run
 from custom.system.console import say
 from custom.system.files import atomic_file, copy_file, sync
-from custom.system.manifest import checksum, commit, sound_version, sweep
+from custom.system.manifest import Files, checksum, commit, sound_version, sweep
 from custom.training.callbacks import PeriodicCallback, StopTraining
 from custom.training.saved_games import Plain, games_state, restore_games, to_numpy, to_plain
 from custom.training.status import Status
 
 FORMAT = 3
+STEPS = "replay-"  # names of the files of the replay buffer begin so
 RECORDS = (GAMES_FILE, "*.monitor.csv")  # to which a training appends
 COPIED = (BEST, EVALUATIONS_FILE)  # which it replaces
 LARGEST = 10**10  # bytes of a replay buffer that is saved unless asked for
@@ -65,7 +66,7 @@ class StateSaver(PeriodicCallback):
         self.run = run
         self.status = status
         self._random = saved.content["random"] if saved else None
-        self._steps = saved.steps if saved else ()
+        self._steps = saved.steps if saved else {}
         self._saved_at = saved.content["counters"]["num_timesteps"] if saved else None
         self._is_due = False
 
@@ -112,33 +113,20 @@ def can_be_saved(engine: Engine, replay_buffer_class: str) -> bool:
 
 
 @dataclass(frozen=True)
-class StepsFile:
-    """A file of `save_steps`.
-
-    :param end: the first step that is in a later file
-    """
-
-    name: str
-    digest: str
-    end: int
-
-
-@dataclass(frozen=True)
 class SavedState:
     """A state that was loaded.
 
     :param content: of the learner's file
+    :param steps: files of the replay buffer
     :param problem: what is wrong with a newer state; empty: there is none
     """
 
     content: dict[str, Plain]
-    steps: tuple[StepsFile, ...]
+    steps: Files
     problem: str
 
 
-def save_state(
-    model: AtariOffPolicy, run: Run, clock: dict[str, Any], before: tuple[StepsFile, ...]
-) -> tuple[StepsFile, ...]:
+def save_state(model: AtariOffPolicy, run: Run, clock: dict[str, Any], before: Files) -> Files:
     """Write the state between two rollouts; of the replay buffer only what is new.
 
     :param clock: `Clock.state`
@@ -154,13 +142,13 @@ def save_state(
     for path in records:
         sync(path)
     oldest = added - replay.buffer_size
-    first = before[-1].end if before else 0
+    first = max(map(_end, before), default=0)
     if first < oldest:  # much was played since, for want of room on the disk
-        before, first = (), max(oldest, 0)
-    path = folder / f"replay-{added}.npy"
+        before, first = {}, max(oldest, 0)
+    path = folder / f"{STEPS}{added}.npy"
     save_steps(replay, first, path)
-    steps = (*before, StepsFile(path.name, checksum(path), added))
-    steps = tuple(file for file in steps if file.end > oldest)
+    steps = {**before, path.name: checksum(path)}
+    steps = {name: digest for name, digest in steps.items() if _end(name) > oldest}
     content = {
         "clock": clock,
         "format": FORMAT,
@@ -171,7 +159,6 @@ def save_state(
         "games": games_state(env),
         "random": random_state(model),
         "replay": {"added": added, "settings": replay.settings(), "extra": replay.extra()},
-        "steps": [(file.name, file.digest, file.end) for file in steps],
         "records": [(path.name, path.stat().st_size, checksum(path)) for path in records],
     }
     buffer = io.BytesIO()  # writing to a file, PyTorch hides the error of a full disk
@@ -179,7 +166,7 @@ def save_state(
     learner = folder / f"learner-{now}.pt"
     with atomic_file(learner) as file:
         file.write(buffer.getbuffer())
-    files = {file.name: file.digest for file in steps} | {learner.name: checksum(learner)}
+    files = {**steps, learner.name: checksum(learner)}
     for name in COPIED:
         if (run.path / name).is_file():
             copy = folder / f"{now}-{name}"
@@ -218,8 +205,9 @@ def load_state(model: AtariOffPolicy, run: Run) -> SavedState:
     size = model._stats_window_size
     model.ep_info_buffer = deque(to_numpy(content["recent"]), maxlen=size)
     model.ep_success_buffer = deque(maxlen=size)
-    steps = tuple(StepsFile(*row) for row in content["steps"])
-    load_steps(replay, saved["added"], [run.saved_state / file.name for file in steps])
+    steps = {name: files[name] for name in files if name.startswith(STEPS)}
+    paths = [run.saved_state / name for name in sorted(steps, key=_end)]
+    load_steps(replay, saved["added"], paths)
     replay.set_extra(saved["extra"])
     restore_games(env, content["games"])
     model._last_obs = to_numpy(content["observation"])
@@ -232,6 +220,11 @@ def load_state(model: AtariOffPolicy, run: Run) -> SavedState:
         else:
             (run.path / name).unlink(missing_ok=True)
     return SavedState(dict(content), steps, problem)
+
+
+def _end(name: str) -> int:
+    """The first step that is not in a file of the replay buffer any more."""
+    return int(name.removeprefix(STEPS).removesuffix(".npy"))
 
 
 def _env_and_replay(model: AtariOffPolicy) -> tuple[VecEnv, FrameReplayBuffer]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import deque
 from dataclasses import dataclass, replace
 
 from stable_baselines3.common.callbacks import BaseCallback
@@ -51,7 +50,6 @@ class _Stopwatch(BaseCallback):
     def __init__(self, learning_starts: int) -> None:
         super().__init__()
         self.learning_starts = learning_starts
-        self._marks = deque[tuple[float, int]]()
         self.playing = 0.0
         self.learning = 0.0
 

@@ -22,7 +22,7 @@ from optuna.trial import Trial
 from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.system import signals
-from custom.system.errors import NonFiniteError, UserError
+from custom.system.errors import NonFiniteError, UserError, one_line
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings
 from custom.training.train import train
@@ -88,8 +88,7 @@ def _failed_by(*errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise TrialFailedError(text) from None
+        raise TrialFailedError(one_line(error)) from None
 
 
 def settings_of(plan: Plan, asked: dict[str, Any], place: int) -> Settings:
