@@ -116,7 +116,10 @@ def test_make_alone_needs_no_venv(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "flags"),
     [
-        ("train", "game recipe from steps hours seed device logs episodes buffer envs track project"),
+        (
+            "train",
+            "game recipe from steps hours seed device logs episodes buffer envs track project",
+        ),
         ("evaluate", "game recipe run logs episodes seed device"),
         ("baselines", "game recipe logs episodes seed"),
         ("record", "game recipe run logs seed device"),
