@@ -22,7 +22,7 @@ from custom.recipe.games import Game, find_game
 from custom.recipe.recipe import differences, read_recipe
 from custom.runs.folder import Run, latest_run, open_run
 from custom.system import signals
-from custom.system.console import say
+from custom.system.console import make_streams_last, say
 from custom.system.errors import UserError
 
 MOST = 10**12  # more than anybody asks for
@@ -197,6 +197,7 @@ def main(command: Command, called: str = "", words: Sequence[str] | None = None)
     :param called: what started it; empty: Python
     :param words: its flags; None: those of the process
     """
+    make_streams_last()
     signals.end_on_signals()
     status, problem = run(parser_of(sys.modules[command.__module__], called), command, words)
     signals.ignore()

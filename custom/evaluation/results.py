@@ -44,7 +44,9 @@ def evaluate_run(run: Run, protocol: Protocol, file: Path, device: str = "auto")
     try:
         write_json(run.path / EVALUATION_FILE, result)
     except OSError as error:
-        raise UserError(f"RUN {run.path}: cannot be written ({error.strerror})") from None
+        score = f"{scores.mean:.1f} ± {scores.std:.1f} points over {len(scores.scores)} games"
+        reason = f"cannot be written ({error.strerror}); it played {score}"
+        raise UserError(f"RUN {run.path}: {reason}") from None
     return result
 
 

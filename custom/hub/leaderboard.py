@@ -88,7 +88,7 @@ def local_entries(game: Game, logs: Path) -> list[Entry]:
             evaluation = json.loads(file.read_text())
             scores = float(evaluation["mean"]), float(evaluation["std"])
             epsilon = evaluation["protocol"]["epsilon"]
-        except (UserError, OSError, ValueError, KeyError, TypeError):
+        except (UserError, OSError, ValueError, KeyError, TypeError, OverflowError):
             continue
         if epsilon == EPSILON and "pulled" not in run.facts:
             name = f"{run.facts['algo'].upper()} ({run.facts['recipe']})"

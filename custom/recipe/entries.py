@@ -80,10 +80,11 @@ def read_entry(file: Path, game: Game) -> tuple[str, str, dict[str, Any]]:
 
 def _parent(file: Path, name: Any) -> Path:
     """The recipe of that name beside a file, or else one of this project's."""
-    beside = file.parent / f"{name}.yml"
+    stem = str(name) if re.fullmatch(r"[\w.-]{1,100}", str(name)) else ""
+    beside = file.parent / f"{stem}.yml"
     is_other = beside.is_file() and not beside.samefile(file)
-    parent = beside if is_other else FOLDER / f"{name}.yml"
-    if not re.fullmatch(r"[\w.-]+", str(name)) or not parent.is_file():
+    parent = beside if is_other else FOLDER / f"{stem}.yml"
+    if not parent.is_file():
         names = ", ".join(recipe_names())
         raise ValueError(f"extends is {name!r}; write the name of a recipe, one of {names}")
     return parent

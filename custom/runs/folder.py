@@ -81,7 +81,8 @@ class Run:
     def checkpoints(self) -> list[Path]:
         """Checkpoints, the latest last."""
         pattern = re.compile(r"rl_model_(\d+)_steps\.zip")
-        matches = [match for path in self.path.iterdir() if (match := pattern.fullmatch(path.name))]
+        paths = self.path.glob("rl_model_*")  # none where the folder has gone
+        matches = [match for path in paths if (match := pattern.fullmatch(path.name))]
         return [self.path / match[0] for match in sorted(matches, key=lambda match: int(match[1]))]
 
     def model(self, which: str) -> Path:

@@ -1,25 +1,58 @@
-"""Lines for the user that never end a run, though the pipe is closed or the terminal has gone."""
+"""Lines for the user that never end a command, also if the pipe or the terminal has gone."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tqdm import tqdm
 
 PIPE_WIDTH = 200  # columns of a table that goes to a pipe or file
 
 
+class LastingStream(io.TextIOWrapper):
+    """A stream that goes nowhere once nobody reads it."""
+
+    def write(self, text: str, /) -> int:
+        """As the base class's; raises nothing."""
+        self._try(lambda: super(LastingStream, self).write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """As the base class's; raises nothing."""
+        self._try(super().flush)
+
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+
+
+def make_streams_last() -> None:
+    """Open closed standard streams, and let no write to them fail.
+
+    What a stream cannot encode becomes ``?``.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which takes the lowest free number
+    for fd, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name) or open(fd, "w", closefd=False)  # noqa: SIM115
+        encoding, buffer = stream.encoding, stream.detach()
+        setattr(sys, name, LastingStream(buffer, encoding, "replace", line_buffering=True))
+
+
 def say(text: str) -> None:
     """Print a line on standard output without breaking a progress bar."""
-    try:
-        tqdm.write(text)
-        sys.stdout.flush()
-    except OSError:  # nobody reads any more: from here on nothing is written
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+    tqdm.write(text)
+    sys.stdout.flush()
 
 
 def print_table(

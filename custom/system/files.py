@@ -37,6 +37,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
     sync(path.parent)
 
 
+def remove_partial(folder: Path) -> None:
+    """Remove the temporary files of killed processes; no other process writes to the folder."""
+    for path in folder.glob(f".{'[0-9a-f]' * 8}.*"):
+        path.unlink()
+
+
 @contextmanager
 def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """As `atomic_path`, opened."""

@@ -11,7 +11,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from custom.system.files import write_json
+from custom.system.files import sync, write_json
 
 NEWEST, BEFORE, NEXT = "manifest.json", "manifest-before.json", "manifest-next.json"
 PART = 2**24  # bytes that are read at once
@@ -48,6 +48,7 @@ def commit(folder: Path, files: Files) -> None:
     if newest.exists():
         newest.replace(folder / BEFORE)
     following.replace(newest)
+    sync(folder)  # before files of an older version are deleted
     sweep(folder)
 
 

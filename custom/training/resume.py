@@ -15,6 +15,7 @@ from custom.runs.folder import Run, open_run
 from custom.runs.provenance import provenance, versions_of
 from custom.system.console import say
 from custom.system.errors import StateError, UserError, one_line
+from custom.system.files import remove_partial
 from custom.system.manifest import NEWEST, exists
 from custom.tracking.wish import tracking
 from custom.training.callbacks import GameRecord, PeriodicCallback
@@ -42,6 +43,7 @@ def resume(run: Run, device: str = "auto", threads: int | None = None) -> Traini
     try:
         run = open_run(run.path)  # another process may have changed it meanwhile
         _check(run)
+        remove_partial(run.path)
         training = _load(run, lock, _settings(run, device, threads))
     except BaseException as error:
         lock.close()

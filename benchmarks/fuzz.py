@@ -1,0 +1,340 @@
+"""Damage files in many ways and read them: an error of one line or success, and nothing else.
+
+python -m benchmarks.fuzz [--count 100000] [--seed 0] [--keep FOLDER]
+
+Each reader gets files of this project with bytes flipped, cut, doubled and replaced, and with
+values exchanged for others. What may not happen: another exception, code that runs, a file written
+outside the temporary folder, more than 10 seconds, more than 1 GB of memory. What fails is kept in
+FOLDER.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch as th
+import yaml
+
+from custom.compare.from_logs import from_logs
+from custom.hub.leaderboard import entry_of, local_entries
+from custom.hub.zoo_files import recipe_of
+from custom.learner.engine import Engine
+from custom.recipe.entries import FOLDER
+from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe, read_recipe
+from custom.runs.agents import load_agent
+from custom.runs.folder import open_run
+from custom.runs.listing import all_runs
+from custom.system.errors import UserError
+from custom.training.prepare import prepare
+from custom.training.resume import resume
+from custom.training.settings import Settings
+from custom.training.train import train
+
+PONG = find_game("Pong")
+VALUES: tuple[Any, ...] = (
+    *(
+        None,
+        True,
+        -1,
+        0,
+        1,
+        10**9,
+        10**400,
+        0.5,
+        float("nan"),
+        float("-inf"),
+        "",
+        "x" * 3000,
+        "1e9",
+    ),
+    *([], {}, [[[]]], {"a": {}}, "../../x", "torch.nn.Module", "os.system", "lin_0", "é\x1b[2J"),
+)
+TEXTS = [b"!!int ", b"!!python/object/apply:os.system [id]", b"&a [*a]", b"'", b'"', b": ", b"\n- "]
+TEXTS += [
+    b"\xff\xfe",
+    b"\x00",
+    b"{" * 50,
+    b"1" * 5000,
+    b"NaN",
+    b"1e999",
+    b"-",
+    b"<<: *x\n",
+    b"\r\n",
+]
+FORBIDDEN = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "socket.connect")
+LONGEST = 10  # seconds of one read
+MOST_MEMORY = 2**30  # bytes by which the process may grow
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What reads a file.
+
+    :param share: of all mutations
+    :param seeds: sound files
+    :param read: takes a damaged one
+    """
+
+    name: str
+    share: float
+    seeds: list[bytes]
+    read: Callable[[bytes], object]
+
+
+def mutated(content: bytes, rng: random.Random) -> bytes:
+    """A file with 1 to 4 faults."""
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        kind, at = rng.randrange(6), rng.randrange(len(content) + 1)
+        end = min(at + rng.randrange(1, 40), len(content))
+        if kind == 0 and content:
+            at = min(at, len(content) - 1)
+            flipped = content[at] ^ 1 << rng.randrange(8)
+            content = content[:at] + bytes([flipped]) + content[at + 1 :]
+        elif kind == 1:
+            content = content[:at]
+        elif kind == 2:
+            content = content[:at] + content[end:]
+        elif kind == 3:
+            content = content[:at] + content[at:end] * rng.randrange(2, 5) + content[end:]
+        elif kind == 4:
+            content = content[:at] + rng.choice(TEXTS) + content[end:]
+        else:
+            content = restructured(content, rng)
+    return content
+
+
+def restructured(content: bytes, rng: random.Random) -> bytes:
+    """A JSON or YAML file with a value, key or entry exchanged; others, and damaged ones, as is."""
+    try:
+        value = json.loads(content)
+        write: Callable[[Any], str] = json.dumps
+    except ValueError:
+        try:
+            value, write = yaml.safe_load(content), yaml.safe_dump
+        except Exception:  # damaged before
+            return content
+    places: list[tuple[Any, Any]] = []
+
+    def visit(node: Any) -> None:
+        items = node.items() if isinstance(node, dict) else enumerate(node)
+        for key, child in list(items):
+            places.append((node, key))
+            if isinstance(child, dict | list) and child:
+                visit(child)
+
+    if isinstance(value, dict | list) and value:
+        visit(value)
+        node, key = rng.choice(places)
+        if rng.random() < 0.2 and isinstance(node, dict):
+            node[rng.choice(("extends", "algo", "state", "x", ""))] = node.pop(key)
+        else:
+            node[key] = rng.choice(VALUES)
+    try:
+        return write(value).encode("utf-8", "surrogatepass")
+    except (ValueError, yaml.YAMLError, RecursionError):
+        return content
+
+
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    """A file with faults; of a zip archive mostly in one member, with sound checksums."""
+    if content[:2] != b"PK" or rng.random() < 0.3:
+        return mutated(content, rng)
+    made, chosen = io.BytesIO(), ""
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(made, "w") as new:
+        chosen = rng.choice(old.namelist())
+        for name in old.namelist():
+            member = old.read(name)
+            if name == chosen:
+                member = damaged(member, rng)
+            new.writestr(name, member)
+    return made.getvalue()
+
+
+def readers(folder: Path) -> list[Reader]:
+    """All readers, with files of a small training made in a folder."""
+    small = {
+        "env_wrapper": [
+            {"stable_baselines3.common.atari_wrappers.AtariWrapper": {"screen_size": 36}}
+        ],
+        **{"frame_stack": 4, "policy": "CnnPolicy", "n_timesteps": 60, "buffer_size": 60},
+        "policy_kwargs": {"features_extractor_kwargs": {"features_dim": 16}},
+    }
+    recipe_file = folder / "small.yml"
+    recipe_file.write_text(yaml.safe_dump({"atari": small}))
+    recipe = load_recipe(str(recipe_file), PONG)
+    how: dict[str, Any] = {"eval_freq": 60, "eval_episodes": 1, "save_freq": 20}
+    made = prepare(recipe, PONG, Settings(0, folder / "logs", "cpu", engine=Engine(), **how))
+    train(made)
+    stopped = prepare(recipe, PONG, Settings(0, folder / "stopped", "cpu", engine=Engine(), **how))
+    stopped.status.request_stop()
+    train(stopped)
+    run, broken = made.run, stopped.run
+    (run.path / "evaluation.json").write_text(
+        json.dumps({"mean": -21.0, "std": 0.0, "protocol": {"epsilon": 0.05}})
+    )
+
+    def of_run(name: str) -> Callable[[bytes], object]:
+        sound = (run.path / name).read_bytes()
+
+        def read(content: bytes) -> None:
+            (run.path / name).write_bytes(content)
+            try:
+                all_runs(folder / "logs")
+                local_entries(PONG, folder / "logs")
+                from_logs(folder / "logs", [PONG], ["small"])
+            finally:
+                (run.path / name).write_bytes(sound)
+
+        return read
+
+    def recipes(content: bytes) -> None:
+        file = folder / "fuzzed.yml"
+        file.write_bytes(content)
+        read_recipe(str(file), PONG)
+
+    def agent(content: bytes) -> None:
+        file = folder / "agent.zip"
+        file.write_bytes(content)
+        load_agent(run, file, "cpu")
+
+    def state(content: bytes) -> None:
+        copied = folder / "copied"
+        shutil.rmtree(copied, ignore_errors=True)
+        shutil.copytree(broken.path, copied)
+        files = json.loads((copied / "state/manifest.json").read_text())
+        name = rng.choice(sorted(files))
+        changed = damaged((copied / "state" / name).read_bytes(), rng)
+        (copied / "state" / name).write_bytes(changed)
+        if rng.random() < 0.8:  # a fault that the checksum does not show
+            files[name] = hashlib.sha256(changed).hexdigest()
+        manifest = json.dumps(files).encode()
+        (copied / "state/manifest.json").write_bytes(content if content != b"{}" else manifest)
+        training = resume(open_run(copied), "cpu")
+        training.lock.close()
+        if training.model.env is not None:
+            training.model.env.close()
+
+    def config(content: bytes) -> None:
+        for name in ("config.yml", "recipe.yml", "args.yml", "env_kwargs.yml"):
+            files = {"config.yml": zoo["config.yml"], "args.yml": zoo["args.yml"], name: content}
+            recipe_of(files, "dqn", PONG, "fuzzed")
+
+    def card(content: bytes) -> None:
+        try:
+            index = json.loads(content)
+        except (ValueError, RecursionError):
+            return
+        entry_of(SimpleNamespace(id="a/b", model_index=index, card_data=None))
+
+    rng = random.Random(1)
+    zoo = {path.name: path.read_bytes() for path in (run.path / PONG.folder_name).iterdir()}
+    cards = [b'[{"name": "DQN", "results": [{"metrics": [{"value": "1.50 +/- 0.20"}]}]}]']
+    return [
+        Reader("recipe", 0.4, [f.read_bytes() for f in sorted(FOLDER.glob("*.yml"))], recipes),
+        *(
+            Reader(name, 0.09, [(run.path / name).read_bytes()], of_run(name))
+            for name in ("run.json", "recipe.yml", "evaluation.json", "training_games.csv")
+        ),
+        Reader(
+            "evaluations.npz",
+            0.09,
+            [(run.path / "evaluations.npz").read_bytes()],
+            of_run("evaluations.npz"),
+        ),
+        Reader("config", 0.1, [zoo["config.yml"], zoo["args.yml"], b"{}"], config),
+        Reader("card", 0.03, cards, card),
+        Reader("agent", 0.01, [run.final_model.read_bytes()], agent),
+        Reader("state", 0.01, [b"{}"], state),
+    ]
+
+
+def problem_of(reader: Reader, content: bytes) -> str:
+    """What went wrong while a file was read; empty: nothing."""
+    signal.alarm(LONGEST)
+    try:
+        reader.read(content)
+    except UserError as error:
+        too_long = max(map(len, str(error).splitlines()), default=0) > 5000
+        return "a line of more than 5,000 characters" if too_long or not str(error) else ""
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"[:300]
+    finally:
+        signal.alarm(0)
+    return ""
+
+
+def main() -> int:
+    """Read them all; the last lines are the counts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, default=Path("fuzz-faults"))
+    parser.add_argument("--only", default="", help="name of one reader")
+    args = parser.parse_args()
+    th.set_num_threads(1)
+    seen: list[str] = []
+
+    def audit(event: str, arguments: tuple[Any, ...]) -> None:
+        is_write = (
+            event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+        )
+        if is_write and not str(arguments[0]).startswith((str(folder), "/dev/", "/proc/")):
+            seen.append(f"wrote {arguments[0]}")
+        if event.startswith(FORBIDDEN):
+            seen.append(f"{event} {arguments}"[:200])
+
+    def hangs(*_: object) -> None:
+        raise TimeoutError(f"more than {LONGEST} s")
+
+    signal.signal(signal.SIGALRM, hangs)
+    total, faults, began = 0, 0, time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        everything = readers(folder)
+        sys.addaudithook(audit)
+        for reader in everything:
+            if args.only not in ("", reader.name):
+                continue
+            rng = random.Random(f"{args.seed} {reader.name}")
+            count, failed = round(args.count * reader.share), 0
+            for _ in range(count):
+                content = damaged(rng.choice(reader.seeds), rng)
+                before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+                seen.clear()
+                problem = problem_of(reader, content)
+                grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+                problem = problem or "; ".join(seen)
+                if grown > MOST_MEMORY:
+                    problem = f"{problem} {grown:,} bytes of memory"
+                if problem:
+                    failed += 1
+                    args.keep.mkdir(parents=True, exist_ok=True)
+                    digest = hashlib.sha256(content).hexdigest()[:8]
+                    (args.keep / f"{reader.name}.{digest}").write_bytes(content)
+                    print(f"{reader.name} {digest}: {problem}", flush=True)
+            print(f"{reader.name}: {count:,} mutations, {failed} faults", flush=True)
+            total, faults = total + count, faults + failed
+    seconds = time.monotonic() - began
+    print(f"{total:,} mutations, {faults} faults, {seconds:.0f} s")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

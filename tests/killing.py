@@ -1,0 +1,260 @@
+"""Kills a training at a chosen write, or lets that write fail; the next process resumes it.
+
+The layer is Python's: `open`, `os.replace` and the like are replaced in a forked process. Every
+write, sync, rename, removal, truncation and new folder below a run folder is counted; those of
+TensorBoard, which writes in a thread, are not.
+"""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import hashlib
+import io
+import os
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import torch as th
+
+from custom.learner.engine import Engine
+from custom.recipe.check import check
+from custom.recipe.games import find_game
+from custom.recipe.recipe import Recipe
+from custom.runs.folder import Run, open_run
+from custom.system.errors import UserError
+from custom.system.manifest import exists
+from custom.training.prepare import Training, prepare
+from custom.training.resume import resume
+from custom.training.settings import Settings
+from custom.training.train import train
+from tests.conftest import SMALL
+
+CALLS = ("replace", "rename", "unlink", "remove", "mkdir", "rmdir", "truncate")
+ERRORS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO}
+NOISY = {"features_extractor_kwargs": {"features_dim": 32}, "noisy": True, "dueling": True}
+RAINBOW = {
+    "policy": "custom.policies.AtariPolicy",
+    "policy_kwargs": {**NOISY, "n_atoms": 11},
+    "n_steps": 3,
+    "prioritized_replay": {"alpha": 0.6, "beta": 0.4},
+    "double_q": True,
+}
+KINDS: dict[str, tuple[str, dict[str, Any], Engine]] = {
+    "dqn": ("dqn", {}, Engine()),
+    "rainbow": ("dqn", RAINBOW, Engine()),
+    "qrdqn": ("qrdqn", {}, Engine()),
+    "bf16": ("dqn", {}, Engine(precision="bf16")),
+    "8 games": ("dqn", {"n_envs": 8, "train_freq": 1}, Engine(workers=1)),
+}
+
+
+@dataclass
+class Disk:
+    """What a process does to the files below a folder.
+
+    :param at: the call at which `act` happens, from 1; 0: never
+    :param act: ``kill``; ``torn``: after half of a write; ``lost``: and what was not synced is
+        gone; ``ENOSPC`` or ``EIO``: the call fails; with ``+``: and all that follow
+    """
+
+    folder: Path
+    at: int = 0
+    act: str = "kill"
+    calls: list[str] = field(default_factory=list)
+    synced: dict[int, int] = field(default_factory=dict)  # inode → size
+    written: dict[int, str] = field(default_factory=dict)  # inode → path
+
+    def counts(self, path: Any, dir_fd: int | None = None) -> bool:
+        name = os.fsdecode(os.readlink(f"/proc/self/fd/{path}") if type(path) is int else path)
+        if dir_fd is not None:
+            name = os.path.join(os.readlink(f"/proc/self/fd/{dir_fd}"), name)
+        name = os.path.abspath(name)
+        return name.startswith(str(self.folder)) and "/tensorboard" not in name
+
+    def call(self, name: str, path: Any) -> None:
+        """Count a call; act if it is the one."""
+        self.calls.append(f"{name} {path}")
+        is_it = len(self.calls) == self.at
+        if self.act[:-1] in ERRORS and self.at and len(self.calls) >= self.at:
+            raise OSError(ERRORS[self.act[:-1]], os.strerror(ERRORS[self.act[:-1]]), str(path))
+        if is_it and self.act in ERRORS:
+            raise OSError(ERRORS[self.act], os.strerror(ERRORS[self.act]), str(path))
+        if is_it:
+            self.kill()
+
+    def kill(self) -> None:
+        for inode, path in self.written.items() if self.act == "lost" else ():
+            if os.path.exists(path) and os.stat(path).st_ino == inode:
+                with builtins_open(path, "r+b") as file:
+                    os.ftruncate(file.fileno(), min(self.synced.get(inode, 0), file.seek(0, 2)))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+builtins_open = builtins.open
+
+
+class Raw(io.FileIO):
+    """A file whose writes are counted."""
+
+    disk: Disk
+
+    def write(self, data: Any, /) -> int:
+        disk, half = self.disk, memoryview(data).cast("B")[: len(memoryview(data).cast("B")) // 2]
+        if disk.act == "torn" and len(disk.calls) + 1 == disk.at:
+            super().write(half)
+        disk.call("write", self.name)
+        stat = os.fstat(self.fileno())
+        disk.written[stat.st_ino] = str(self.name)
+        disk.synced.setdefault(stat.st_ino, stat.st_size)  # of a file that was there before
+        return super().write(data)
+
+
+def watch(disk: Disk) -> None:
+    """Replace the functions of this process that change files."""
+    sync = os.fsync
+
+    def fsync(fd: int) -> None:
+        if disk.counts(fd):
+            disk.call("fsync", os.readlink(f"/proc/self/fd/{fd}"))
+            disk.synced[os.fstat(fd).st_ino] = os.fstat(fd).st_size
+        sync(fd)
+
+    def watched(name: str) -> Callable[..., Any]:
+        original = getattr(os, name)
+
+        def call(path: Any, *arguments: Any, **named: Any) -> Any:
+            if disk.counts(path, named.get("dir_fd")):
+                disk.call(name, path)
+            if name in ("replace", "rename") and os.path.isfile(path):
+                inode = os.stat(path).st_ino
+                disk.written |= {inode: str(arguments[0])} if inode in disk.written else {}
+            return original(path, *arguments, **named)
+
+        return call
+
+    def opened(file: Any, mode: str = "r", *arguments: Any, **named: Any) -> Any:
+        if type(file) is int or not set(mode) & set("wax+") or not disk.counts(file):
+            return builtins_open(file, mode, *arguments, **named)
+        raw = Raw(file, mode.replace("b", "").replace("t", ""))
+        raw.disk = disk
+        buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
+        names = {k: v for k, v in named.items() if k in ("encoding", "errors", "newline")}
+        return buffered if "b" in mode else io.TextIOWrapper(buffered, **names)
+
+    os.fsync = fsync
+    for name in CALLS:
+        setattr(os, name, watched(name))
+    io.open = builtins.open = opened  # type: ignore[assignment]
+
+
+def in_child(function: Callable[[], Any]) -> Any:
+    """What a function returns in a process of its own; None: it was killed."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.stdout = builtins_open(1, "w", closefd=False)
+            try:
+                result = function()
+            except UserError as error:
+                result = error
+            except BaseException:
+                traceback.print_exc()
+                raise
+            with os.fdopen(writer, "wb") as file:
+                pickle.dump(result, file)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as file:
+        content = file.read()
+    os.waitpid(pid, 0)
+    return pickle.loads(content) if content else None
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training of one kind, in its own folder."""
+
+    kind: str
+    logs: Path
+    steps: int = 48
+
+    @property
+    def folder(self) -> Path:
+        """Its run folder."""
+        return self.logs / "small" / KINDS[self.kind][0] / "BreakoutNoFrameskip-v4_1"
+
+    def train(self, at: int = 0, act: str = "kill") -> tuple[int, str]:
+        """Number of calls, and the digest of what was learnt."""
+        algo, options, engine = KINDS[self.kind]
+        values = {**SMALL, "n_timesteps": self.steps, "learning_starts": 8, **options}
+        recipe = Recipe("small", algo, Path("small.yml"), check(values, algo))
+        how = {"eval_freq": 24, "eval_episodes": 1, "save_freq": 16, "keep_checkpoints": 1}
+        settings = Settings(3, self.logs, "cpu", save_state=True, engine=engine, **how)
+        disk = Disk(self.folder, at, act)
+        watch(disk)
+        training = prepare(recipe, find_game("Breakout"), settings)
+        return self._end(training, disk)
+
+    def resume(self) -> tuple[int, str]:
+        """As `train`, from what it left."""
+        return self._end(resume(open_run(self.folder), "cpu"), Disk(self.folder))
+
+    def _end(self, training: Training, disk: Disk) -> tuple[int, str]:
+        train(training)
+        digest = hashlib.sha256()
+        model: Any = training.model
+        tensors = [model.replay_buffer.ring.frames, model.replay_buffer.facts]
+        states = [model.policy.state_dict(), *model.policy.optimizer.state.values()]
+        tensors += [v for state in states for _, v in sorted(state.items())]
+        for tensor in tensors:
+            digest.update(
+                th.atleast_1d(th.as_tensor(tensor)).contiguous().view(th.uint8).numpy().tobytes()
+            )
+        return len(disk.calls), digest.hexdigest() + written(open_run(self.folder))
+
+
+def written(run: Run) -> str:
+    """Digest of agents, games and evaluations in a finished run's folder."""
+    assert run.facts["state"] == "finished", run.facts["state"]
+    assert not list(run.path.rglob(".*")), "a temporary file is left"
+    assert not run.saved_state.exists()
+    digest = hashlib.sha256()
+    for agent in (run.model("final"), run.model("best"), *run.checkpoints()):
+        with ZipFile(agent) as archive:
+            for name in ("policy.pth", "policy.optimizer.pth"):
+                digest.update(archive.read(name))
+    for name in ("training_games.csv", "evaluations.npz"):
+        digest.update((run.path / name).read_bytes())
+    for monitor in sorted(run.path.glob("*.monitor.csv")):
+        lines = monitor.read_text().splitlines()[1:]
+        digest.update(repr([line.rpartition(",")[0] for line in lines]).encode())
+    return digest.hexdigest()
+
+
+def outcome(case: Case, whole: str, at: int, act: str) -> str:
+    """What becomes of a training that is disturbed at a call: ``equal`` or ``nothing saved``.
+
+    :param whole: digest of the training that nothing disturbed
+    """
+    result = in_child(lambda: case.train(at, act))
+    first = result
+    if not isinstance(result, tuple):
+        result = in_child(case.resume)
+    if isinstance(result, tuple):
+        return "equal" if result[1] == whole else f"another run after {first}"
+    if "is finished" in str(result):
+        return "equal" if written(open_run(case.folder)) == whole[64:] else "another finished run"
+    if not exists(case.folder / "state"):
+        return "nothing saved"
+    return f"cannot be resumed after {first}: {result}"
