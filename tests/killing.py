@@ -12,24 +12,20 @@ import errno
 import hashlib
 import io
 import os
-import pickle
 import signal
-import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import torch as th
 
+from benchmarks.chaos import in_child, written
 from custom.learner.engine import Engine
 from custom.recipe.check import check
 from custom.recipe.games import find_game
 from custom.recipe.recipe import Recipe
-from custom.runs.folder import Run, open_run
-from custom.system.errors import UserError
+from custom.runs.folder import open_run
 from custom.system.manifest import exists
 from custom.training.prepare import Training, prepare
 from custom.training.resume import resume
@@ -155,32 +151,6 @@ def watch(disk: Disk) -> None:
     io.open = builtins.open = opened  # type: ignore[assignment]
 
 
-def in_child(function: Callable[[], Any]) -> Any:
-    """What a function returns in a process of its own; None: it was killed."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            sys.stdout = builtins_open(1, "w", closefd=False)
-            try:
-                result = function()
-            except UserError as error:
-                result = error
-            except BaseException:
-                traceback.print_exc()
-                raise
-            with os.fdopen(writer, "wb") as file:
-                pickle.dump(result, file)
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as file:
-        content = file.read()
-    os.waitpid(pid, 0)
-    return pickle.loads(content) if content else None
-
-
 @dataclass(frozen=True)
 class Case:
     """A training of one kind, in its own folder."""
@@ -222,24 +192,6 @@ class Case:
                 th.atleast_1d(th.as_tensor(tensor)).contiguous().view(th.uint8).numpy().tobytes()
             )
         return len(disk.calls), digest.hexdigest() + written(open_run(self.folder))
-
-
-def written(run: Run) -> str:
-    """Digest of agents, games and evaluations in a finished run's folder."""
-    assert run.facts["state"] == "finished", run.facts["state"]
-    assert not list(run.path.rglob(".*")), "a temporary file is left"
-    assert not run.saved_state.exists()
-    digest = hashlib.sha256()
-    for agent in (run.model("final"), run.model("best"), *run.checkpoints()):
-        with ZipFile(agent) as archive:
-            for name in ("policy.pth", "policy.optimizer.pth"):
-                digest.update(archive.read(name))
-    for name in ("training_games.csv", "evaluations.npz"):
-        digest.update((run.path / name).read_bytes())
-    for monitor in sorted(run.path.glob("*.monitor.csv")):
-        lines = monitor.read_text().splitlines()[1:]
-        digest.update(repr([line.rpartition(",")[0] for line in lines]).encode())
-    return digest.hexdigest()
 
 
 def outcome(case: Case, whole: str, at: int, act: str) -> str:
