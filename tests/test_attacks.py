@@ -28,7 +28,7 @@ from custom.hub.client import client
 from custom.hub.pull import pull
 from custom.runs.agents import load_agent
 from custom.runs.folder import Run, open_run
-from custom.runs.safe_zip import MOST_MEMBERS
+from custom.runs.safe_agents import MOST_MEMBERS
 from custom.system.errors import UserError
 from tests.foreign import ENV, Files, unzipped, zipped
 from tests.servers.hub import Hub

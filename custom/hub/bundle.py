@@ -24,8 +24,7 @@ from custom.hub.card import model_card
 from custom.hub.client import without_token
 from custom.recipe.classes import PLAYERS
 from custom.runs.folder import Run
-from custom.runs.provenance import versions_of
-from custom.runs.zoo_files import args_yml, config_yml
+from custom.runs.zoo_files import write_zoo_files
 from custom.system.console import say
 from custom.system.errors import UserError
 
@@ -45,30 +44,9 @@ VEC_NORMALIZE = "vec_normalize.pkl"
 NO_STATISTICS = (
     "No pickle: nothing is normalized. rl_zoo3.load_from_hub asks for a file of this name.\n"
 )
-FACTS = (  # of run.json
-    "game",
-    "env_id",
-    "recipe",
-    "algo",
-    "seed",
-    "n_timesteps",
-    "exploration_steps",
-    "notes",
-    "engine",
-    "frame_skip",
-    "steps",
-    "state",
-    "started",
-    "finished",
-    "wall_clock_seconds",
-    "git_revision",
-    "python",
-    "hardware",
-    "resumed",
-)
 TEXTS = (".json", ".md", ".yml")
 COPIED = ("recipe.yml", EVALUATION_FILE, "replay.mp4")
-CURVE = "learning_curve.png"  # the only file that not every push has
+OPTIMIZER = "policy.optimizer.pth"
 METRICS = ("evaluations.npz", "training_games.csv")
 
 
@@ -79,15 +57,12 @@ def write_bundle(folder: Path, run: Run, agent: Path, repo: str) -> None:
     :param repo: ``user/name``, for the commands on the card
     :raises UserError: a text in it holds a token, or the agent is not the one that was evaluated
     """
-    name = agent_name(run)
+    name, content = agent_name(run), agent.read_bytes()
     evaluation = json.loads((run.path / EVALUATION_FILE).read_text())
-    facts = public_facts(run.facts)
-    content = agent.read_bytes()
     if digest(content) != evaluation["sha256"]:
         raise UserError(f"{agent}: has changed since it was evaluated; push it again")
     (folder / name).write_bytes(agent_for_play(content))
-    (folder / "config.yml").write_text(config_yml(run))
-    (folder / "args.yml").write_text(args_yml(run))
+    write_zoo_files(run, folder)
     (folder / "env_kwargs.yml").write_text(yaml.safe_dump(run.env_kwargs))
     (folder / VEC_NORMALIZE).write_text(NO_STATISTICS)
     metrics = {name: run.path / name for name in METRICS if (run.path / name).is_file()}
@@ -95,10 +70,8 @@ def write_bundle(folder: Path, run: Run, agent: Path, repo: str) -> None:
     (folder / "train_eval_metrics.zip").write_bytes(_zip(contents))
     for copied in COPIED:
         shutil.copyfile(run.path / copied, folder / copied)
-    (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
-    curve = _draw(run, folder / CURVE)
-    card = model_card(run, facts, evaluation, repo, name, curve)
-    card.save(folder / "README.md")
+    curve = _draw(run, folder / "learning_curve.png")
+    model_card(run, evaluation, repo, name, curve).save(folder / "README.md")
     for path in sorted(folder.iterdir()):
         if path.suffix in TEXTS and without_token(path.read_text()) != path.read_text():
             raise UserError(f"{path.name} of RUN {run.path} would publish a token; remove it there")
@@ -114,34 +87,22 @@ def is_agent_file(name: str) -> bool:
     return re.fullmatch(rf"({'|'.join(PLAYERS)})-[\w.-]+\.zip", name) is not None
 
 
-def public_facts(facts: dict[str, Any]) -> dict[str, Any]:
-    """What run.json says of the training, without paths and other installed packages."""
-    kept = {key: facts[key] for key in FACTS if key in facts}
-    return kept | {"packages": versions_of(facts.get("packages", {}))}
-
-
 def agent_for_play(content: bytes) -> bytes:
     """An agent's zip without what only training needs.
 
     Weights and hyperparameters stay. The target network becomes a copy of the online network, which
     PyTorch writes once, and the optimizer has made no step. Only tensors are unpickled.
     """
-    members = {}
     with zipfile.ZipFile(io.BytesIO(content)) as source:
-        for name in sorted(source.namelist()):
-            members[name] = source.read(name)
+        members = {name: source.read(name) for name in sorted(source.namelist())}
     data = json.loads(members["data"])
     kept = {key: data[key] for key in data if key not in OF_THE_MACHINE}
     members["data"] = json.dumps(kept, indent=4).encode()
-    members["policy.pth"] = _saved(_one_network(_loaded(members["policy.pth"])))
-    optimizer = _loaded(members["policy.optimizer.pth"])
-    members["policy.optimizer.pth"] = _saved({**optimizer, "state": {}})
+    weights, optimizer = (_loaded(members[name]) for name in ("policy.pth", OPTIMIZER))
+    online = OrderedDict((name, weights[name.replace("_target.", ".")]) for name in weights)
+    members["policy.pth"] = _saved(online)
+    members[OPTIMIZER] = _saved({**optimizer, "state": {}})
     return _zip(members)
-
-
-def _one_network(weights: OrderedDict[str, th.Tensor]) -> OrderedDict[str, th.Tensor]:
-    """Target networks as the networks that they follow: ``q_net_target.x`` is ``q_net.x``."""
-    return OrderedDict((name, weights[name.replace("_target.", ".")]) for name in weights)
 
 
 def _loaded(content: bytes) -> Any:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
+from huggingface_hub import HfApi, ModelInfo
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from custom.evaluation import EPSILON
 from custom.evaluation.film import FILM_FACTS, record_run
 from custom.evaluation.protocol import Protocol
 from custom.evaluation.results import EVALUATION_FILE, digest, evaluate_run
-from custom.hub.bundle import CURVE, is_agent_file, write_bundle
+from custom.hub.bundle import is_agent_file, write_bundle
 from custom.hub.card import TAG
 from custom.hub.client import hub_errors
 from custom.runs.folder import Run
@@ -65,23 +66,26 @@ def prepare(run: Run, agent: Path, episodes: int, device: str = "auto") -> None:
 
 def _is_evaluated(run: Run, agent: Path, episodes: int) -> bool:
     """Whether this very file was evaluated by the protocol, over enough games."""
-    try:
-        evaluation = json.loads((run.path / EVALUATION_FILE).read_text())
-        protocol = Protocol(episodes=evaluation["episodes"]).describe(run.game, run.hyperparams)
-        enough = evaluation["episodes"] >= episodes and evaluation["protocol"] == protocol
-        return bool(enough and evaluation["sha256"] == digest(agent.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError):
+    said = _said_of(agent, run.path / EVALUATION_FILE)
+    if said.get("episodes", 0) < episodes:
         return False
+    protocol = Protocol(episodes=said["episodes"]).describe(run.game, run.hyperparams)
+    return bool(said.get("protocol") == protocol)
 
 
 def _is_filmed(run: Run, agent: Path) -> bool:
     """Whether the film shows this very file at the protocol's epsilon."""
+    said = _said_of(agent, run.path / FILM_FACTS)
+    return said.get("epsilon") == EPSILON and (run.path / "replay.mp4").is_file()
+
+
+def _said_of(agent: Path, file: Path) -> dict[str, Any]:
+    """What a JSON file says of an agent as it is now; empty where it is of another one."""
     try:
-        film = json.loads((run.path / FILM_FACTS).read_text())
-        fresh = film["sha256"] == digest(agent.read_bytes()) and film["epsilon"] == EPSILON
-        return bool(fresh and (run.path / "replay.mp4").is_file())
+        said: dict[str, Any] = json.loads(file.read_text())
+        return said if said["sha256"] == digest(agent.read_bytes()) else {}
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return {}
 
 
 def build(run: Run, agent: Path, repo: str) -> Path:
@@ -113,17 +117,13 @@ def push(api: HfApi, repo: str, folder: Path, message: str, private: bool) -> bo
     :return: whether anything had changed
     :raises UserError: the Hub refuses, or does not answer
     """
-    names = sorted(path.name for path in folder.iterdir())
+    [agent] = (path.name for path in folder.iterdir() if is_agent_file(path.name))
     with hub_errors(repo):
         api.create_repo(repo, private=private, exist_ok=True)
         head = api.model_info(repo)
-    _check(head, private, next(name for name in names if is_agent_file(name)))
-    operations: list[CommitOperationAdd | CommitOperationDelete] = [
-        CommitOperationAdd(name, folder / name) for name in names
-    ]
-    there = [file.rfilename for file in head.siblings or []]
-    if CURVE in there and CURVE not in names:
-        operations.append(CommitOperationDelete(CURVE))
+    _check(head, private, agent)
     with hub_errors(f"commit to {repo}"):
-        commit = api.create_commit(repo, operations, commit_message=message, parent_commit=head.sha)
+        commit = api.upload_folder(
+            repo_id=repo, folder_path=folder, commit_message=message, parent_commit=head.sha
+        )
     return commit.oid != head.sha

@@ -14,8 +14,8 @@ from custom.recipe.yaml_text import read_yaml
 from custom.system.errors import UserError
 
 FOLDER = Path(__file__).resolve().parents[2] / "hyperparams"
-ZOO_ALGORITHMS = {"dqn", "qrdqn", "a2c", "ars", "crossq", "ddpg", "her", "ppo", "ppo_lstm", "sac"}
-ZOO_ALGORITHMS |= {"td3", "tqc", "trpo"}
+OURS = " or ".join(ALGORITHMS)
+ZOOS = {"dqn", "qrdqn", "a2c", "ars", "crossq", "ddpg", "her", "ppo", "sac", "td3", "tqc", "trpo"}
 
 
 def recipe_names() -> list[str]:
@@ -33,17 +33,14 @@ def find_recipe(text: str) -> Path:
 
     :raises UserError: there is none
     """
-    names = recipe_names()
+    names, path = recipe_names(), Path(text)
     if text in names:
         return FOLDER / f"{text}.yml"
-    path = Path(text)
     if path.suffix not in (".yml", ".yaml"):
         close = difflib.get_close_matches(text, names, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise UserError(
-            f"RECIPE {text!r} is unknown: {hint}write one of {', '.join(names)},"
-            " or the path of a .yml file"
-        )
+        known = f"write one of {', '.join(names)}, or the path of a .yml file"
+        raise UserError(f"RECIPE {text!r} is unknown: {hint}{known}")
     if not path.is_file():
         raise UserError(f"RECIPE {text!r}: there is no such file")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", path.stem):
@@ -57,73 +54,49 @@ def read_entry(file: Path, game: Game) -> tuple[str, str, dict[str, Any]]:
     :raises UserError: the file cannot be read
     :raises ValueError: it has no such entry, or its algorithm is in doubt
     """
-    entries = _read(file)
-    if "extends" not in entries:
-        key = _keys(entries, game)[-1]
-        values = _values(entries, key)
-        return key, _algorithm(file, key, values.pop("algo", None)), values
-    parent_file = _parent(file, entries.pop("extends"))
-    parent = _read(parent_file)
-    if "extends" in parent:
-        name = parent_file.stem
-        raise ValueError(f"extends {name}, which extends another recipe; extend that one")
-    values = _values(parent, _keys(parent, game)[-1])
-    algo = _algorithm(parent_file, "atari", values.pop("algo", None))
-    key, named = "atari", None
-    for key in _keys(entries, game):
-        values |= _values(entries, key)
-        named = values.pop("algo", named)
-    if named is None and _zoo_name(file) not in (None, algo):
-        raise ValueError(f"extends {parent_file.stem}, which is of {algo}; write algo: ...")
-    return key, algo if named is None else _algorithm(file, key, named), values
-
-
-def _parent(file: Path, name: Any) -> Path:
-    """The recipe of that name beside a file, or else one of this project's."""
-    beside = file.parent / f"{name}.yml"
-    is_other = beside.is_file() and not beside.samefile(file)
-    parent = beside if is_other else FOLDER / f"{name}.yml"
-    if not re.fullmatch(r"[\w.-]+", str(name)) or not parent.is_file():
-        names = ", ".join(recipe_names())
-        raise ValueError(f"extends is {name!r}; write the name of a recipe, one of {names}")
-    return parent
+    *parents, file = reversed(sources(file))
+    entries, values = _read(file), dict[str, Any]()
+    entries.pop("extends", None)
+    algo = "qrdqn" if re.match(r"qrdqn(-|$)", file.stem) else "dqn"
+    keys = _keys(entries, game)
+    for parent in parents:
+        _, algo, values = read_entry(parent, game)
+    for key in keys if parents else keys[-1:]:  # without `extends` one entry is taken whole
+        if not isinstance(entries[key], dict):
+            raise ValueError(f"{key}: has no values; write 'key: value' lines below it")
+        values |= entries[key]
+    named = values.pop("algo", None)
+    if named is None:
+        words = {w.rstrip("0123456789") for w in re.split("[^a-z0-9]+", file.stem.lower())}
+        for other in words & ZOOS - {algo}:
+            raise ValueError(
+                f"{key}: the file's name says {other}; here {OURS} is trained: write algo"
+            )
+    elif named not in list(ALGORITHMS):
+        raise ValueError(f"{key}: algo is {named!r}; write {OURS}")
+    return key, named or algo, values
 
 
 def sources(file: Path) -> list[Path]:
-    """The files that make a recipe: its own, and the one that it extends."""
-    entries = _read(file)
-    return [file, _parent(file, entries["extends"])] if "extends" in entries else [file]
+    """The files that make a recipe: its own, and the one that it extends.
 
+    That is the recipe of the name beside it, or else one of this project's.
 
-def _values(entries: dict[str, Any], key: str) -> dict[str, Any]:
-    if not isinstance(entries[key], dict):
-        raise ValueError(f"{key}: has no values; write 'key: value' lines below it")
-    return dict(entries[key])
-
-
-def _algorithm(file: Path, key: str, named: Any) -> str:
-    """What the entry names, or the zoo's naming: the file's name starts with the algorithm's.
-
-    :raises ValueError: not one of ours, or the name leaves a doubt
+    :raises ValueError: there is none of the name, or it extends another one itself
     """
-    ours = " or ".join(ALGORITHMS)
-    if named is not None:
-        if not isinstance(named, str) or named not in ALGORITHMS:
-            raise ValueError(f"{key}: algo is {named!r}; write {ours}")
-        return named
-    if re.match(r"qrdqn(-|$)", file.stem):
-        return "qrdqn"
-    if (name := _zoo_name(file)) not in (None, "dqn"):
-        trained = "" if name in ALGORITHMS else f", and this project trains {ours}"
-        raise ValueError(f"{key}: the file's name says {name}{trained}; write algo: {ours}")
-    return "dqn"
-
-
-def _zoo_name(file: Path) -> str | None:
-    """The algorithm of the zoo that a file's name holds, another one rather than dqn."""
-    words = (word.rstrip("0123456789") for word in re.split("[^a-z0-9]+", file.stem.lower()))
-    names = [word for word in words if word in ZOO_ALGORITHMS]
-    return min(names, key=lambda name: name == "dqn", default=None)
+    entries = _read(file)
+    if "extends" not in entries:
+        return [file]
+    name = str(entries["extends"])
+    beside = file.parent / f"{name}.yml"
+    is_other = beside.is_file() and not beside.samefile(file)
+    parent = beside if is_other else FOLDER / f"{name}.yml"
+    if not re.fullmatch(r"[\w.-]+", name) or not parent.is_file():
+        names = ", ".join(recipe_names())
+        raise ValueError(f"extends is {name!r}; write the name of a recipe, one of {names}")
+    if "extends" in _read(parent):
+        raise ValueError(f"extends {name}, which extends another recipe; extend that one")
+    return [file, parent]
 
 
 def _keys(entries: dict[str, Any], game: Game) -> list[str]:
@@ -146,10 +119,7 @@ def _keys(entries: dict[str, Any], game: Game) -> list[str]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = read_yaml(file.read_bytes(), str(file))
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
+    content = read_yaml(file.read_bytes(), str(file))
     if not isinstance(content, dict) or not content:
         raise ValueError("holds no games; write an 'atari:' entry, as hyperparams/dqn.yml")
     if "policy" in content and "atari" not in content:

@@ -72,32 +72,27 @@ class Recipe:
         """The recipe for a run of so many steps (None: the recipe's own).
 
         Another budget than the file's shortens a warm-up longer than a tenth of it, and lengthens
-        the decay of epsilon to twice the warm-up: it would be over before learning begins.
+        the decay of epsilon to twice the warm-up: it would be over before learning begins. A
+        period of updates longer than the budget becomes the budget.
         """
-        values = self.hyperparams
-        if n_timesteps in (None, self.n_timesteps):
-            return self._fitted(values, ())
-        assert n_timesteps is not None
-        values, notes = values.replace(n_timesteps=n_timesteps), []
-        asked, longest = values.learning_starts, n_timesteps // WARM_UP_SHARE
-        if asked > longest:
-            values = values.replace(learning_starts=longest)
-            share = f"a tenth of the budget of {n_timesteps:,} steps"
-            notes.append(f"learning_starts: {asked:,} shortened to {longest:,} steps, {share}")
-        before, least = replace(self, hyperparams=values).exploration_steps, 2 * min(asked, longest)
-        if 0 < before < least and not getattr(values, "exploration_decay", 0):
-            values = values.replace(exploration_fraction=least / n_timesteps)
-            notes.append(f"exploration: {before:,} lengthened to {least:,} steps, twice that")
-        return self._fitted(values, tuple(notes))
-
-    def _fitted(self, values: Hyperparams, notes: tuple[str, ...]) -> Recipe:
-        """With updates that the budget has room for."""
-        most = max(values.n_timesteps // values.n_envs, 1)
-        every, unit = values.period
+        values, notes, budget = self.hyperparams, [], n_timesteps or self.n_timesteps
+        if budget != self.n_timesteps:
+            values = values.replace(n_timesteps=budget)
+            asked, longest = values.learning_starts, budget // WARM_UP_SHARE
+            if asked > longest:
+                values = values.replace(learning_starts=longest)
+                share = f"a tenth of the budget of {budget:,} steps"
+                notes.append(f"learning_starts: {asked:,} shortened to {longest:,} steps, {share}")
+            before = replace(self, hyperparams=values).exploration_steps
+            least = 2 * min(asked, longest)
+            if 0 < before < least and not getattr(values, "exploration_decay", 0):
+                values = values.replace(exploration_fraction=least / budget)
+                notes.append(f"exploration: {before:,} lengthened to {least:,} steps, twice that")
+        (every, unit), most = values.period, max(budget // values.n_envs, 1)
         if every > most and unit == "step":
             values = values.replace(train_freq=most)
-            notes += (f"train_freq: {every:,} shortened to {most:,} steps, the whole budget",)
-        return replace(self, hyperparams=values, notes=notes)
+            notes.append(f"train_freq: {every:,} shortened to {most:,} steps, the whole budget")
+        return replace(self, hyperparams=values, notes=tuple(notes))
 
     def with_envs(self, n_envs: int) -> Recipe:
         """The recipe for other games at once, at as many updates per step, with a note.
@@ -131,36 +126,27 @@ class Recipe:
         return header + yaml.safe_dump({env_id: entry}, sort_keys=True)
 
 
-def read_recipe(text: str, game: Game) -> Recipe:
-    """Read and check the entry of a recipe that serves a game; its classes are not looked for.
+def load_recipe(text: str, game: Game, classes: bool = True) -> Recipe:
+    """Read and check the entry of a recipe that serves a game.
 
     :param text: a name in hyperparams/, or the path of a YAML file
+    :param classes: also those that it names and their arguments, which takes PyTorch's import
     :raises UserError: no such recipe, or all that is wrong in it, a line each
     """
     file = find_recipe(text)
     try:
-        key, algo, values = read_entry(file, game)
+        key, algo, entry = read_entry(file, game)
     except ValueError as error:
         raise UserError(f"{file}: {error}") from None
     try:
-        return Recipe(recipe_name(str(file)), algo, file, check(values, algo))
+        values = check(entry, algo)
+        if classes:
+            from custom.recipe.classes import resolve
+
+            resolve(values)
     except ValueError as error:
         raise refusal(file, key, error) from None
-
-
-def load_recipe(text: str, game: Game) -> Recipe:
-    """As `read_recipe`, with classes that are there and arguments that they take.
-
-    :raises UserError: no such recipe, or all that is wrong in it, a line each
-    """
-    recipe = read_recipe(text, game)
-    from custom.recipe.classes import resolve  # PyTorch, for which a mistyped name would wait
-
-    try:
-        resolve(recipe.hyperparams)
-    except ValueError as error:
-        raise refusal(recipe.file, read_entry(recipe.file, game)[0], error) from None
-    return recipe
+    return Recipe(recipe_name(str(file)), algo, file, values)
 
 
 def refusal(file: Path, key: str, error: ValueError) -> UserError:

@@ -22,7 +22,7 @@ from custom.evaluation.protocol import Protocol
 from custom.learner.dqn import AtariDQN
 from custom.learner.off_policy import AtariOffPolicy
 from custom.learner.qrdqn import AtariQRDQN
-from custom.recipe.classes import policy_class, resolve
+from custom.recipe.classes import resolve
 from custom.recipe.games import Game
 from custom.recipe.recipe import Recipe, refusal
 from custom.replay.memory import check_replay, replay_size
@@ -82,7 +82,7 @@ def prepare(recipe: Recipe, game: Game, settings: Settings) -> Training:
         run = Run(folder, _facts(recipe, game, settings))
         lock = run.lock()
         write_json(folder / "run.json", run.facts)
-        write_zoo_files(run)
+        write_zoo_files(run, folder / game.folder_name)
         model = make_model(recipe, run, settings)
         return make_training(recipe, run, lock, model, settings, Status())
     except BaseException as error:
@@ -142,7 +142,7 @@ def make_learner(
 
 def _learner_arguments(recipe: Recipe) -> dict[str, Any]:
     """Arguments of the learner's constructor, from the recipe; without `buffer_size`."""
-    values = resolve(recipe.hyperparams) | {"policy": policy_class(recipe.hyperparams)}
+    values = resolve(recipe.hyperparams)
     rate = recipe.hyperparams.learning_rate
     if isinstance(rate, str):  # lin_RATE
         values["learning_rate"] = LinearSchedule(float(rate.removeprefix("lin_")), 0.0, 1.0)
