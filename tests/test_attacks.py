@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch as th
-import yaml
 from stable_baselines3 import DQN
 
 from custom.hub.client import client
@@ -231,7 +230,6 @@ def twice(files: Files, _: Path) -> Files:
 
 
 CNN = f"  {CONFIG[0]}\n  policy: CnnPolicy\n"
-NETWORK = "dict(features_extractor_kwargs=dict(features_dim=32), net_arch=[1000000, 1000000])"
 REFUSED: dict[str, tuple[Attack, str]] = {
     "pickle as policy.pth": (
         agent_with(policy=lambda _, canary: pickle.dumps(Payload(canary))),
@@ -251,14 +249,6 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         agent_with(policy=lambda *_: pth(Bytes())),
         "its pickle calls '__builtin__ bytearray'",
     ),
-    "legacy policy.pth": (
-        agent_with(
-            policy=lambda content, _: saved(
-                weights_of(content), _use_new_zipfile_serialization=False
-            )
-        ),
-        "policy.pth in it: is no zip archive",
-    ),
     "100 GB tensor": (
         agent_with(policy=lambda c, _: declared_pth(c, 25 * 10**9, (25 * 10**9,))),
         "is 25000000000 of torch.float32 in it",
@@ -267,14 +257,10 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         agent_with(policy=lambda c, _: declared_pth(c, 25 * 10**9, None)),
         "does not match expected size",
     ),
-    "tensor that is longer than its record": (
-        agent_with(policy=lambda c, _: declared_pth(c, 10**5, None)),
-        "does not match expected size",
-    ),
     "NaN": (agent_with(policy=with_nan), "has a value that is not finite"),
     "other tensors": (
         agent_with(policy=lambda *_: saved({"q_net.x": th.zeros(3)})),
-        "its weights do not fit the recipe",
+        "is missing in it, and",
     ),
     "no tensors": (
         agent_with(policy=lambda content, _: saved(dict.fromkeys(weights_of(content), 1))),
@@ -299,7 +285,6 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         data_with(num_timesteps="1"),
         "num_timesteps is .1.; Input",
     ),
-    "infinite steps": (data_with(num_timesteps=float("inf")), "num_timesteps is inf"),
     "epsilon": (data_with(exploration_rate=7), "exploration_rate is 7"),
     "two of a name": (twice, "has two members of the same name"),
     "path in the zip": (
@@ -320,20 +305,15 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         r"recipe.yml: line 6: the tag '!!python/object/apply:os.system' is refused",
     ),
     "policy_kwargs": (config_with('policy_kwargs: "CODE"'), "which is not run"),
-    "normalize": (config_with('normalize: "CODE"'), "normalize is .* needs statistics"),
+    "normalize": (config_with('normalize: "CODE"'), "normalize is .* needs a pickle"),
     "env_wrapper with arguments": (
         config_with("env_wrapper: {subprocess.run: {args: touch CANARY}}"),
         "env_wrapper is 'subprocess.run'",
     ),
     "callback": (config_with("callback: os.system"), "callback is 'os.system', which names code"),
-    "vec_env_wrapper": (config_with("vec_env_wrapper: os.system"), "which names code"),
     "policy": (config_with("policy: os.system"), "policy is 'os.system'"),
     "policy that a module would be run for": (
         config_with("policy: torch.utils.model_dump.__main__.X"),
-        "there is no class 'torch.utils.model_dump.__main__.X'",
-    ),
-    "activation_fn that a module would be run for": (
-        config_with("policy_kwargs: \"dict(activation_fn='torch.utils.model_dump.__main__.X')\""),
         "there is no class 'torch.utils.model_dump.__main__.X'",
     ),
     "game of the arguments": (
@@ -342,7 +322,7 @@ REFUSED: dict[str, tuple[Attack, str]] = {
     ),
     "mode of the game": (
         replaced("args.yml", b"{env_kwargs: {mode: 1}}"),
-        "args.yml: the agent's game was made with {'mode': 1}",
+        "the agent's game was made with {'mode': 1}",
     ),
     "wide convolutions": (
         recipe_with(
@@ -355,7 +335,6 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         recipe_with(CNN + "  policy_kwargs: {optimizer_class: subprocess.Popen}\n"),
         "optimizer_class is 'subprocess.Popen'",
     ),
-    "huge network": (config_with(f'policy_kwargs: "{NETWORK}"'), "the recipe's network has"),
     "another game": (
         replaced("env_kwargs.yml", b"{frameskip: 4}"),
         "the agent's game was made with {'frameskip': 4}",
@@ -364,8 +343,14 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         replaced("config.yml", b"#" * (2**16 + 1)),
         "config.yml is of 65537 bytes; allowed: 65536",
     ),
-    "another algorithm's recipe": (recipe_with("  algo: qrdqn\n" + CNN), "is of 'qrdqn'"),
-    "recipe without the game": (replaced("recipe.yml", b"atari: {}"), f"no entry for {ENV}"),
+    "another algorithm's recipe": (
+        recipe_with("  algo: qrdqn\n" + CNN),
+        "is of another algorithm than the agent",
+    ),
+    "recipe without the game": (
+        replaced("recipe.yml", b"atari: {}"),
+        f"holds no hyperparameters of {ENV}",
+    ),
 }
 
 
@@ -431,19 +416,6 @@ def test_what_is_pickled_in_the_data_is_never_opened_and_not_kept(
     assert canary.exists()
 
 
-@pytest.mark.parametrize("victim", ["pickle", "pth", "yaml", "eval"])
-def test_the_payloads_run_where_they_are_opened(victim: str, canary: Path) -> None:
-    tag = f"!!python/object/apply:os.system ['touch {canary}']"
-    opened: dict[str, Callable[[], Any]] = {
-        "pickle": lambda: pickle.loads(pickle.dumps(Payload(canary))),
-        "pth": lambda: th.load(io.BytesIO(pth(Payload(canary))), weights_only=False),
-        "yaml": lambda: yaml.unsafe_load(tag),
-        "eval": lambda: eval(call(canary)),
-    }
-    opened[victim]()
-    assert canary.exists()
-
-
 def test_a_huge_file_is_refused_before_it_is_fetched(hub: Hub, sound: Files, canary: Path) -> None:
     with pytest.raises(UserError, match=r"config\.yml is"):
         attacked(hub, sound, REFUSED["huge file"][0], canary)
@@ -470,13 +442,6 @@ def test_a_copied_run_folder_cannot_ask_for_pickle(hub: Hub, sound: Files, canar
     copied = open_run(run.path)
     assert load_agent(copied, copied.final_model, "cpu").num_timesteps == 200
     assert not canary.exists()
-
-
-@pytest.mark.parametrize("name", [AGENT, "config.yml", "recipe.yml"])
-def test_a_link_is_not_followed(name: str, hub: Hub, sound: Files, canary: Path) -> None:
-    hub.add(REPO, {**sound, name: b"/etc/passwd"})  # as the Hub hands out a link
-    with pytest.raises(UserError, match=r"no zip archive|no hyperparameters|no entry for"):
-        pull(client(), REPO, "", canary.parent / "logs")
 
 
 @pytest.mark.parametrize("repo", ["../../x", "../x", "a/../b", "/etc/passwd", "a/b/c", "x", "a/.."])
