@@ -13,9 +13,7 @@ from custom.system.errors import UserError
 V4 = "SpaceInvadersNoFrameskip-v4"
 
 
-@pytest.mark.parametrize(
-    "text", ["SpaceInvaders", "space_invaders", "spaceinvaders", "Space Invaders", V4]
-)
+@pytest.mark.parametrize("text", ["SpaceInvaders", "space_invaders", "Space Invaders", V4])
 def test_every_spelling_is_the_deterministic_game(text: str) -> None:
     assert find_game(text).env_id == V4
 
