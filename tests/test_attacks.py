@@ -13,12 +13,10 @@ import os
 import pickle
 import struct
 import zipfile
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch as th
 from stable_baselines3 import DQN
@@ -124,42 +122,6 @@ def data_with(**values: Any) -> Attack:
 # --- policy.pth -----------------------------------------------------------------------------------
 
 
-class Storage:
-    """What a tensor's numbers are said to be: in which record, and how many."""
-
-    def __init__(self, key: str, numel: int) -> None:
-        self.key, self.numel = key, numel
-
-
-class Declared:
-    """A tensor in a pickle, whatever its record holds."""
-
-    def __init__(self, storage: Storage, shape: tuple[int, ...]) -> None:
-        self.storage, self.shape = storage, shape
-
-    def __reduce__(self) -> Any:
-        strides = tuple(int(np.prod(self.shape[i + 1 :])) for i in range(len(self.shape)))
-        arguments = self.storage, 0, self.shape, strides, False, OrderedDict()
-        return th._utils._rebuild_tensor_v2, arguments
-
-
-class Pickler(pickle.Pickler):
-    """As PyTorch's: storages by their names."""
-
-    def persistent_id(self, obj: Any) -> Any:
-        if isinstance(obj, Storage):
-            return "storage", th.FloatStorage, obj.key, "cpu", obj.numel
-        return None
-
-
-def pth(weights: Any, records: Files | None = None, method: int = zipfile.ZIP_STORED) -> bytes:
-    """A ``.pth`` by hand."""
-    made = io.BytesIO()
-    Pickler(made, 2).dump(weights)
-    members = {"data.pkl": made.getvalue(), "version": b"3\n", **(records or {})}
-    return zipped({f"archive/{name}": content for name, content in members.items()}, method)
-
-
 def weights_of(content: bytes) -> dict[str, th.Tensor]:
     found: dict[str, th.Tensor] = th.load(io.BytesIO(content), weights_only=True)
     return found
@@ -171,16 +133,22 @@ def saved(weights: Any, **how: Any) -> bytes:
     return made.getvalue()
 
 
-def declared_pth(content: bytes, storage: int | None, shape: tuple[int, ...] | None) -> bytes:
-    """The first tensor is said to be larger than it is."""
-    weights, records = weights_of(content), {}
-    made: dict[str, Declared] = {}
-    for number, (name, tensor) in enumerate(weights.items()):
-        records[f"data/{number}"] = tensor.numpy().tobytes()
-        numel = storage if number == 0 and storage else tensor.numel()
-        size = shape if number == 0 and shape else tuple(tensor.shape)
-        made[name] = Declared(Storage(str(number), numel), size)
-    return pth(OrderedDict(made), records)
+def pth(content: Any) -> bytes:
+    """A ``.pth`` by hand, as PyTorch lays it out."""
+    return zipped({"archive/data.pkl": pickle.dumps(content, 2), "archive/version": b"3\n"})
+
+
+def huge(content: bytes, _: Path) -> bytes:
+    """The first tensor is said to have 100 GB, of which four bytes are there."""
+    weights = weights_of(content)
+    return saved({**weights, next(iter(weights)): th.zeros(1).expand(25 * 10**9)})
+
+
+def shortened(content: bytes, _: Path) -> bytes:
+    """The first tensor's record is not as long as the tensor."""
+    members = unzipped(content)
+    [name] = (name for name in members if name.endswith("/data/0"))
+    return zipped({**members, name: members[name][:100]})
 
 
 def with_nan(content: bytes, _: Path) -> bytes:
@@ -250,11 +218,11 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         "its pickle calls '__builtin__ bytearray'",
     ),
     "100 GB tensor": (
-        agent_with(policy=lambda c, _: declared_pth(c, 25 * 10**9, (25 * 10**9,))),
+        agent_with(policy=huge),
         "is 25000000000 of torch.float32 in it",
     ),
-    "100 GB behind a tensor": (
-        agent_with(policy=lambda c, _: declared_pth(c, 25 * 10**9, None)),
+    "tensor that is longer than its record": (
+        agent_with(policy=shortened),
         "does not match expected size",
     ),
     "NaN": (agent_with(policy=with_nan), "has a value that is not finite"),

@@ -34,6 +34,7 @@ from custom.training.train import train
 from scripts.push import repository
 from tests.compared import once
 from tests.conftest import ROOT, SMALL
+from tests.conftest import run as command
 from tests.servers.hub import Hub
 
 ENV = "RoadRunnerNoFrameskip-v4"
@@ -196,6 +197,24 @@ def test_the_zoo_loads_and_plays_a_pushed_agent(run: Run, hub: Hub, tmp_path: Pa
 
     zoo("load_from_hub", "-orga", "tester", "-name", f"small-{ENV}")
     assert "Atari Episode Score" in zoo("enjoy", "--no-render", "-n", "1500")
+
+
+def test_an_agent_goes_to_the_hub_and_comes_back_by_commands(
+    published: Run, hub: Hub, tmp_path: Path
+) -> None:
+    logs = Path(shutil.copytree(published.path.parents[2], tmp_path / "logs"))
+    shared = ("--game", "RoadRunner", "--logs", logs)
+    flags = ("scripts.push", *shared, "--recipe", logs / "small.yml", "--episodes", 1)
+    assert "nothing is pushed" in command(*flags, "--dry-run")
+    assert hub.requests == []
+    assert command(*flags).splitlines()[-2:] == ["one commit", f"Agent: {hub.url}/{REPO}"]
+    assert "nothing has changed" in command(*flags)
+    listed = command("scripts.leaderboard", *shared)
+    assert f"{REPO} [yours]" in listed
+    assert "[here]" not in listed  # it is the same agent
+    shown = command("scripts.pull", "--repo", REPO, "--logs", logs).splitlines()[-1]
+    run = open_run(Path(shown.removeprefix("Run: ")))
+    assert (run.path / "recipe.yml").read_bytes() == (published.path / "recipe.yml").read_bytes()
 
 
 @pytest.mark.parametrize("after", [False, True])

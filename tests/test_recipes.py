@@ -42,12 +42,6 @@ def with_line(folder: Path, line: str) -> str:
     return written(folder, "atari:\n  " + "\n  ".join([*kept, line]) + "\n")
 
 
-def test_the_exploration_of_the_paper_ends_after_1_05_million_steps_in_every_game() -> None:
-    for game in GAMES:
-        recipe = load_recipe("dqn-rmsprop", find_game(game))
-        assert recipe.exploration_steps == 1_050_000
-
-
 def test_a_short_budget_cuts_the_warm_up_lengthens_exploration_and_tells() -> None:
     recipe = load_recipe("dqn", PONG)
     short = recipe.with_budget(20_000)
@@ -91,11 +85,6 @@ def test_a_resolved_recipe_can_be_given_as_a_recipe_again(tmp_path: Path) -> Non
     assert load_recipe(file, PONG).hyperparams == recipe.hyperparams
 
 
-def test_whole_numbers_written_as_floats_become_whole(tmp_path: Path) -> None:
-    recipe = load_recipe(with_line(tmp_path, "buffer_size: !!float 1e4"), PONG)
-    assert isinstance(recipe.hyperparams.buffer_size, int)
-
-
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -129,7 +118,9 @@ def test_what_a_network_does_not_take_is_said(arguments: str, message: str, tmp_
         load_recipe(with_line(tmp_path, line), PONG)
 
 
-def test_whole_floats_become_whole_in_arguments_too(tmp_path: Path) -> None:
+def test_whole_numbers_written_as_floats_become_whole(tmp_path: Path) -> None:
+    recipe = load_recipe(with_line(tmp_path, "buffer_size: !!float 1e4"), PONG)
+    assert isinstance(recipe.hyperparams.buffer_size, int)
     network = "features_extractor_class: custom.networks.ConvNet, features_extractor_kwargs"
     line = f"policy_kwargs: {{{network}: {{filters: [[4.0, 8.0, 4.0]], hidden: [16.0]}}}}"
     values = resolve(load_recipe(with_line(tmp_path, line), PONG).hyperparams)
@@ -195,6 +186,8 @@ def test_the_zoos_installed_files_are_recipes(name: str) -> None:
     file = importlib.resources.files("rl_zoo3") / "hyperparams" / f"{name}.yml"
     recipe = load_recipe(str(file), PONG)
     assert (recipe.algo, recipe.hyperparams.frame_stack) == (name, 4)
+    with pytest.raises(UserError, match="name says ppo; here dqn or qrdqn is trained: write algo"):
+        load_recipe(str(file).replace(name, "ppo"), PONG)
 
 
 @pytest.mark.parametrize("name", ["qrdqn_pong", "my_qrdqn", "my-qrdqn-2", "best_ppo"])
@@ -289,18 +282,10 @@ def test_the_schema_refuses_what_is_wrong(line: str) -> None:
     assert list(Draft202012Validator(json_schema()).iter_errors(entries))
 
 
-def test_an_alias_used_twice_is_no_duplicate(tmp_path: Path) -> None:
-    text = f"atari: &a {GOOD}\nPongNoFrameskip-v4:\n  <<: *a\n  gamma: 0.9\n"
-    text += "QbertNoFrameskip-v4:\n  <<: *a\n"
-    assert load_recipe(written(tmp_path, text), PONG).hyperparams.gamma == 0.9
-
-
 LINES = {
     "algo: [dqn]": "algo is ['dqn']; write dqn or qrdqn",
     "train_freq: true": "train_freq is True; write a number",
     "policy_kwargs: {sigma: 0.5}": "sigma does nothing without noisy",
-    "algo: ppo": "algo is 'ppo'; write dqn or qrdqn",
-    "munchausen_temperature: .inf": "munchausen_temperature is inf; it must be",
     "munchausen_clip: -1": "munchausen_clip does nothing without munchausen_alpha",
     f"env_wrapper: {{{WRAPPER}: {{actions: [NOOP]}}}}": "AtariWrapper.actions is not a known key",
     "env_wrapper: {custom.wrappers.DeepMindAtariWrapper: {actions: []}}": "at least 1 item",
@@ -314,7 +299,6 @@ LINES = {
     "policy_kwargs: {net_arch: 512}": "policy_kwargs.net_arch is 512; it must be a valid list",
     "frame_stack_padding: last": "it must be 'zero' or 'first'",
     "learning_rate: 1e-4": "learning_rate is the text '1e-4'; write !!float 0.0001",
-    "learning_rate: fast": "learning_rate is the text 'fast'; write a number",
     "learning_rate: lin_fast": "or e.g. lin_1e-4",
     "learning_rate: -0.1": "write a number above 0",
     "learning_rate: .nan": "learning_rate is nan; write a number above 0",
@@ -322,7 +306,6 @@ LINES = {
     "gamma: 1.5": "gamma is 1.5; it must be less than or equal to 1",
     "batch_size: 0": "batch_size is 0; it must be greater than or equal to 1",
     "batch_size: 1.5": "batch_size is 1.5; it must be a valid integer, got a number",
-    "batch_size: true": "batch_size is True; write a number",
     "optimize_memory_usage: 'yes'": "optimize_memory_usage is 'yes'; it must be a valid boolean",
     "train_freq: [4, moon]": "or [number, step or episode]",
     "policy_kwargs: 'dict(net_arch=[open(1)])'": "which is not run (",
@@ -330,9 +313,7 @@ LINES = {
     "policy_kwargs: {optimizer_class: os.system}": "from one of: custom, gymnasium",
     "policy_kwargs: {optimizer_class: torch.optim.Adm}": "there is no class 'torch.optim.Adm'",
     "policy_kwargs: {optimizer_class: torch.nn.Linear}": "not a Optimizer class",
-    "policy_kwargs: {optimizer_kwargs: {epsilon: 1}}": "policy_kwargs.optimizer_kwargs.epsilon",
     "env_wrapper: builtins.print": "is 'builtins.print'; write stable_baselines3.",
-    "env_wrapper: gymnasium.wrappers.RecordVideo": "write stable_baselines3.",
     "env_wrapper: []": "needs one wrapper that skips and shrinks frames",
     f"env_wrapper: {{{WRAPPER}: {{frame_skip: 0}}}}": "AtariWrapper.frame_skip is 0; it must be",
     f"env_wrapper: {{{WRAPPER}: {{frame_skip: abc}}}}": "frame_skip is 'abc'; it must be",
@@ -340,7 +321,6 @@ LINES = {
     "gradient_steps: 0": "gradient_steps is 0; write a whole number above 0, or -1",
     "policy: stable_baselines3.ppo.policies.CnnPolicy": "not a DQNPolicy class",
     "policy_kwargs: {lr_schedule: 1}": "policy_kwargs.lr_schedule is not a known key",
-    "policy_kwargs: {optimizer_kwargs: {lr: 1}}": "optimizer_kwargs.lr is not a known key",
     "policy_kwargs: {optimizer_kwargs: {amsgrad: 3}}": "amsgrad is 3; it must be a valid bool",
     "env_wrapper: 5": "has the entry 5",
     "env_wrapper: {custom.wrappers.DeepMindAtariWrapper: {noops: 1}}": "did you mean noop_max?",
@@ -413,9 +393,3 @@ def test_an_entry_of_another_game_never_matters(tmp_path: Path) -> None:
 def test_an_unknown_recipe_names_the_closest() -> None:
     with pytest.raises(UserError, match="did you mean dqn-rmsprop"):
         load_recipe("dqn-rmspro", PONG)
-
-
-def test_a_recipe_of_another_algorithm_is_refused() -> None:
-    file = importlib.resources.files("rl_zoo3") / "hyperparams" / "ppo.yml"
-    with pytest.raises(UserError, match="name says ppo; here dqn or qrdqn is trained: write algo"):
-        load_recipe(str(file), PONG)

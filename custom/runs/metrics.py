@@ -23,7 +23,7 @@ def finished_games(run: Run) -> dict[str, FloatArray]:
     :raises UserError: the file is damaged
     """
     file, columns = run.path / GAMES_FILE, ["steps", "frames", "score"]
-    if not file.is_file():
+    if not file.is_file() or not file.stat().st_size:
         return {name: np.empty(0) for name in columns}
     try:
         games = pd.read_csv(file, usecols=columns, dtype=float)

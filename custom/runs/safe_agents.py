@@ -130,7 +130,7 @@ def _numbers(content: bytes) -> dict[str, Any]:
     except ValidationError as error:
         wrong = error.errors()[0]
         place = "".join(map(str, wrong["loc"])) or "data in it"
-        raise ValueError(f"{place} is {str(wrong['input'])[:80]}; {wrong['msg']}") from None
+        raise ValueError(f"{place} is {wrong['input']!r:.80}; {wrong['msg']}") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"data in it is no JSON ({error})") from None
     return numbers.model_dump(by_alias=True, exclude_unset=True)
