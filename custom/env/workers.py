@@ -122,53 +122,39 @@ class WorkerVecEnv(VecEnv):
         return np.concatenate(obs), np.concatenate(rewards), np.concatenate(dones), all_infos
 
     def reset(self) -> np.ndarray:
-        """Start new episodes, with the seeds and options that were set; (n_envs, ...)."""
-        seeds = [[self._seeds[i] for i in share] for share in self.shares]
-        options = [[self._options[i] for i in share] for share in self.shares]
-        answers = self.call(_reset, seeds, options)
+        """Start new episodes, with the seeds that were set; (n_envs, ...)."""
+        answers = self.call(_reset, [[self._seeds[i] for i in share] for share in self.shares])
         self._reset_seeds()
-        self._reset_options()
         self.reset_infos = [info for _, infos in answers for info in infos]
         return np.concatenate([obs for obs, _ in answers])
 
-    def _call_method(
-        self, method: str, indices: VecEnvIndices, *arguments: Any, **named: Any
-    ) -> list[Any]:
-        """Call a method of `DummyVecEnv` for some games.
-
-        :param indices: of the games; None: all
-        :return: one result per game, in the order of `indices`
-        """
-        chosen = list(self._get_indices(indices))
-        parts = [[i for i in chosen if i in share] for share in self.shares]
-        calls = [
-            methodcaller(method, *arguments, **named, indices=[i - share[0] for i in part])
-            for part, share in zip(parts, self.shares, strict=True)
-        ]
-        values: dict[int, Any] = {}
-        for part, answer in zip(parts, self.call(_apply, calls), strict=True):
-            values |= zip(part, answer or [], strict=False)
-        return [values.get(i) for i in chosen]
+    def _ask(self, indices: VecEnvIndices, method: str, *arguments: Any, **named: Any) -> list[Any]:
+        """One answer per game in `indices` (None: all) to a method that is called for all games."""
+        answers = self.call(methodcaller(method, *arguments, **named))
+        values = [value for share in answers for value in share or []]
+        return [values[i] for i in self._get_indices(indices)]
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """As `DummyVecEnv`'s."""
-        return self._call_method("get_attr", indices, attr_name)
+        return self._ask(indices, "get_attr", attr_name)
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """As `DummyVecEnv`'s."""
-        self._call_method("set_attr", indices, attr_name, value)
+        """As `DummyVecEnv`'s, for all games."""
+        assert indices is None, "set_attr is for all games here"
+        self.call(methodcaller("set_attr", attr_name, value))
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
     ) -> list[Any]:
-        """As `DummyVecEnv`'s."""
-        return self._call_method("env_method", indices, method_name, *method_args, **kwargs)
+        """As `DummyVecEnv`'s, for all games."""
+        assert indices is None, "env_method is for all games here"
+        return self._ask(None, "env_method", method_name, *method_args, **kwargs)
 
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
         """As `DummyVecEnv`'s."""
-        return self._call_method("env_is_wrapped", indices, wrapper_class)
+        return self._ask(indices, "env_is_wrapped", wrapper_class)
 
     def close(self) -> None:
         """Close the games and end the processes; a second call does nothing."""
@@ -228,10 +214,6 @@ def _step(env: DummyVecEnv, actions: np.ndarray) -> tuple[Any, ...]:
     return (*env.step(actions), env.reset_infos)
 
 
-def _reset(env: DummyVecEnv, seeds: list[Any], options: list[Any]) -> tuple[Any, Any]:
-    env._seeds, env._options = seeds, options
+def _reset(env: DummyVecEnv, seeds: list[int | None]) -> tuple[Any, Any]:
+    env._seeds = seeds
     return env.reset(), env.reset_infos
-
-
-def _apply(env: DummyVecEnv, call: Callable[[DummyVecEnv], Any]) -> Any:
-    return call(env)

@@ -22,8 +22,8 @@ from custom.system.errors import UserError
 from custom.system.files import atomic_folder
 
 
-def check_repository(api: HfApi, repo: str, private: bool, agent: str) -> None:
-    """Check that a repository is new, or one of this project's for the same agent.
+def check_repository(api: HfApi, repo: str, private: bool, agent: str) -> ModelInfo | None:
+    """A repository, which is one of this project's for the same agent; None: it is new.
 
     :param agent: name of its file there
     :raises UserError: it holds something else, or is public and shall be private
@@ -32,20 +32,17 @@ def check_repository(api: HfApi, repo: str, private: bool, agent: str) -> None:
         try:
             info = api.model_info(repo)
         except RepositoryNotFoundError:
-            return
-    _check(info, private, agent)
-
-
-def _check(info: ModelInfo, private: bool, agent: str) -> None:
+            return None
     names = [file.rfilename for file in info.siblings or []]
     others = [name for name in names if is_agent_file(name) and name != agent]
     if private and not info.private:
         reason = "is public; make it private in its settings, or choose another REPO"
-        raise UserError(f"{info.id}: {reason}")
+        raise UserError(f"{repo}: {reason}")
     if others:
-        raise UserError(f"{info.id}: holds another agent, {others[0]}; choose another REPO")
+        raise UserError(f"{repo}: holds another agent, {others[0]}; choose another REPO")
     if "README.md" in names and TAG not in (info.tags or []):
-        raise UserError(f"{info.id}: holds a card of another project; choose another REPO")
+        raise UserError(f"{repo}: holds a card of another project; choose another REPO")
+    return info
 
 
 def prepare(run: Run, agent: Path, episodes: int, device: str = "auto") -> None:
@@ -120,8 +117,8 @@ def push(api: HfApi, repo: str, folder: Path, message: str, private: bool) -> bo
     [agent] = (path.name for path in folder.iterdir() if is_agent_file(path.name))
     with hub_errors(repo):
         api.create_repo(repo, private=private, exist_ok=True)
-        head = api.model_info(repo)
-    _check(head, private, agent)
+    head = check_repository(api, repo, private, agent)
+    assert head is not None
     with hub_errors(f"commit to {repo}"):
         commit = api.upload_folder(
             repo_id=repo, folder_path=folder, commit_message=message, parent_commit=head.sha
