@@ -33,7 +33,7 @@ setup: $(ready)
 
 ## train an agent, then evaluate, film and plot it
 train: $(ready)
-	$(call run,train,game recipe steps hours seed device logs episodes buffer envs track project)
+	$(call run,train,game recipe from steps hours seed device logs episodes buffer envs track project)
 
 ## resume an interrupted training exactly where its state was last saved
 resume: $(ready)
@@ -131,6 +131,8 @@ RECIPE ?= dqn
 STEPS ?=
 ## training budget in hours instead: the steps that are played and learnt in it, by a measurement at the start
 HOURS ?=
+## train: run folder whose agent is trained further, in a new run
+FROM ?=
 ## seed of all random numbers; empty: the command's choice
 SEED ?=
 ## where PyTorch computes: auto, cpu, cuda, cuda:1, mps
@@ -188,10 +190,12 @@ PYTHON ?= python3
 # each is replaced by its own unexpanded text; recipes then get it only through the environment,
 # where the shell expands it once and inside quotes. The same for unknown names on the command line,
 # which make exports, too. (No $(shell) above this: make 4.4 exports to that as well.)
-variables := GAME RECIPE STEPS HOURS SEED DEVICE LOGS RUN EPISODES BUFFER ENVS TRACK \
+variables := GAME RECIPE FROM STEPS HOURS SEED DEVICE LOGS RUN EPISODES BUFFER ENVS TRACK \
   RECIPES GAMES SOURCE PROJECT OUT TRIALS JOBS SEARCH STORAGE STUDY SEEDS CLUSTER REPO \
   REVISION PRIVATE DRY_RUN ARGS PYTHON
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+# FROM has a game and a recipe of its own: the defaults must not take their place.
+$(if $(value FROM),$(foreach name,GAME RECIPE,$(if $(filter file,$(origin $(name))),$(eval $(name) =))))
 unknown := $(filter-out $(variables) SHELL,$(given))
 $(foreach name,$(variables) $(unknown),$(eval override $(name) := $$(value $(name))))
 $(foreach name,$(unknown),$(error there is no variable $(name): make alone lists them))
@@ -209,6 +213,7 @@ pytest = set -f; set -- $$ARGS; unset MAKEFLAGS MFLAGS MAKELEVEL $(variables); \
 run = @set -f; exec .venv/bin/python -m scripts.$1 $(foreach flag,$2,$(flag_$(flag))) $$ARGS
 flag_game = $${GAME:+--game="$$GAME"}
 flag_recipe = $${RECIPE:+--recipe="$$RECIPE"}
+flag_from = $${FROM:+--from="$$FROM"}
 flag_steps = $${STEPS:+--steps="$$STEPS"}
 flag_hours = $${HOURS:+--hours="$$HOURS"}
 flag_seed = $${SEED:+--seed="$$SEED"}

@@ -19,8 +19,6 @@ def command(args: argparse.Namespace) -> int:
     from custom.training.train import train
 
     training = resume(run, device, args.threads)
-    if (run.path / "wandb").is_dir():
-        say("from here on it is not tracked on W&B")
     steps, total = training.model.num_timesteps, training.recipe.n_timesteps
     say(f"resuming at step {steps:,} of {total:,}, on {training.model.device}")
     return train(training, report_episodes=0 if args.no_report else args.episodes)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from custom.evaluation import EPSILON
 from custom.recipe.games import Game, find_game
 from custom.recipe.recipe import Recipe, load_recipe
+from custom.runs.folder import Run, open_run
 from custom.system.console import say
 from custom.system.errors import UserError
 from custom.tracking.wish import CHOICES, tracking
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
     from custom.training.settings import Settings
 
 FLAGS = (
+    ("game", options.SHARED["game"] | {"default": ""}),
+    ("recipe", options.SHARED["recipe"] | {"default": ""}),
+    ("from", {"type": Path, "dest": "parent", "help": "run folder whose agent is trained further"}),
     ("hours", {"type": POSITIVE, "help": "budget instead of --steps, without evaluations"}),
-    *("game", "recipe", "steps", "seed", "device", "episodes", "no-report", "eval-episodes"),
+    *("steps", "seed", "device", "episodes", "no-report", "eval-episodes"),
     ("eval-freq", {"type": whole(0), "default": 0, "help": "steps between evaluations"}),
     ("eval-epsilon", {"type": SHARE, "default": EPSILON, "help": "of the evaluations"}),
     ("save-freq", {"type": whole(0), "default": 0, "help": "steps between checkpoints"}),
@@ -43,13 +48,14 @@ FLAGS = (
 
 def command(args: argparse.Namespace) -> int:
     """Check, train, report."""
-    game = find_game(args.game)
-    recipe = load_recipe(args.recipe, game)
+    parent = open_run(args.parent, "FROM") if args.parent else None
+    game, recipe = game_and_recipe(args, parent)
     track = tracking(args.track, args.track_videos, args.track_model, args.project)
     check_flags(args)
     device = options.check_device(args.device)
     from custom.env.games import processes_of
     from custom.learner.engine import Engine
+    from custom.training.further import further
     from custom.training.prepare import prepare
     from custom.training.settings import Settings
     from custom.training.train import train
@@ -80,13 +86,25 @@ def command(args: argparse.Namespace) -> int:
     steps = args.steps
     if args.hours:
         steps = steps_in(args.hours, recipe, game, settings)
-    training = prepare(recipe.with_budget(steps), game, settings)
+    recipe, origin = recipe.with_budget(steps), None
+    if parent:
+        origin, recipe = further(parent, recipe, game, engine)
+    training = prepare(recipe, game, settings, origin)
     model = training.model
     own = recipe.hyperparams.env_kwargs.given
     say(f"{game.env_id} with {own}: not the published game" if own else game.explain())
     say(describe(training.recipe, seed, str(model.device)))
     say(f"games at once: {model.n_envs}, processes that play them: {processes_of(model.env)}")
     return train(training, report_episodes=0 if args.no_report else args.episodes)
+
+
+def game_and_recipe(args: argparse.Namespace, parent: Run | None) -> tuple[Game, Recipe]:
+    """Those that are named; else those of the run that is trained further, or the defaults."""
+    if parent is None:
+        game = find_game(args.game or options.SHARED["game"]["default"])
+        return game, load_recipe(args.recipe or options.SHARED["recipe"]["default"], game)
+    game = find_game(args.game) if args.game else parent.game
+    return game, load_recipe(args.recipe, game) if args.recipe else parent.recipe
 
 
 def steps_in(hours: float, recipe: Recipe, game: Game, settings: Settings) -> int:

@@ -18,7 +18,7 @@ TARGETS = {"setup", "train", "evaluate", "baselines", "record", "plot", "enjoy",
 TARGETS |= {"leaderboard", "runs", "compare", "sync", "test", "test-all", "lint"}
 TARGETS |= {"tune", "tune-best", "dashboard", "benchmark", "resume"}
 EMPTY = "STEPS HOURS SEED RUN EPISODES ENVS GAMES PROJECT TRIALS JOBS SEARCH STORAGE STUDY SEEDS"
-EMPTY += " CLUSTER OUT REPO REVISION PRIVATE DRY_RUN ARGS"
+EMPTY += " CLUSTER FROM OUT REPO REVISION PRIVATE DRY_RUN ARGS"
 VARIABLES = dict.fromkeys(EMPTY.split(), "-") | {  # and their defaults
     "GAME": "SpaceInvaders",
     "RECIPE": "dqn",
@@ -116,7 +116,10 @@ def test_make_alone_needs_no_venv(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "flags"),
     [
-        ("train", "game recipe steps hours seed device logs episodes buffer envs track project"),
+        (
+            "train",
+            "game recipe from steps hours seed device logs episodes buffer envs track project",
+        ),
         ("evaluate", "game recipe run logs episodes seed device"),
         ("baselines", "game recipe logs episodes seed"),
         ("record", "game recipe run logs seed device"),
@@ -156,6 +159,11 @@ def test_an_empty_variable_passes_no_flag(checkout: Path) -> None:
 def test_defaults_are_passed(checkout: Path) -> None:
     make(checkout, "plot")
     assert arguments(checkout)[2:] == ["--game=SpaceInvaders", "--recipe=dqn", "--logs=logs"]
+
+
+def test_a_run_that_is_trained_further_has_a_game_and_a_recipe_of_its_own(checkout: Path) -> None:
+    make(checkout, "train", "FROM=$(x), run", "RECIPE=c51")
+    assert arguments(checkout)[2:4] == ["--recipe=c51", "--from=$(x), run"]
 
 
 @pytest.mark.parametrize("value", INJECTIONS)

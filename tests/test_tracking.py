@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch as th
 import yaml
 
+from custom.runs.folder import open_run
 from custom.system.errors import UserError
 from custom.tracking.session import Session, unsent
 from custom.tracking.wish import Tracking, tracking
-from tests.conftest import SMALL, run, run_process
+from tests.conftest import SMALL, run, run_process, start
 from tests.servers.wandb_server import WandbServer
 from tests.tracked import (
     NEVER,
     has_all,
     holds,
+    plain,
     read_back,
     same,
     trained,
@@ -70,8 +75,9 @@ def test_a_training_that_goes_on_adds_to_the_same_run(
     wandb_server: WandbServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_folder, _ = trained(tmp_path, "online")
-    session = Session(run_folder, Tracking("online"), {})
+    session = Session(run_folder, Tracking("online"), {}, rows=3)
     session.start()
+    session.log({"train/loss": 9.0, "steps": 120})  # which W&B has
     session.log({"train/loss": 0.5, "steps": 150})
     session.finish(0)
     assert len(wandb_server.store.runs) == 1
@@ -108,6 +114,48 @@ def test_games_evaluations_films_and_the_model_arrive_through_the_command(
     agent = "RoadRunnerNoFrameskip-v4.zip"
     assert model[agent] == (folder / agent).read_bytes()
     assert not holds(folder, wandb_server.key)
+
+
+@pytest.mark.long
+def test_a_run_killed_three_times_has_the_history_of_one_that_was_not(
+    wandb_server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # of this process, which is not killed
+
+    def rows(name: str) -> list[dict[str, Any]]:
+        kept = [plain(row) for row in wandb_server.store.rows(name)]
+        return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in kept]
+
+    def rows_of_killed() -> list[dict[str, Any]]:
+        return [row for name in runs if name != whole for row in rows(name)]
+
+    file = tmp_path / "small.yml"
+    file.write_text(yaml.safe_dump({"atari": {**SMALL, "learning_starts": 100}}))
+    flags = ("--game", "RoadRunner", "--recipe", file, "--steps", 1600, "--seed", 0, "--no-report")
+    more = ("--eval-freq", 500, "--eval-episodes", 1, "--save-freq", 150, "--track", "wandb")
+    runs = wandb_server.store.runs
+    run_process("scripts.train", *flags, *more, "--logs", tmp_path / "whole")
+    [whole] = runs
+    process = start("scripts.train", *flags, *more, "--logs", tmp_path / "killed")
+    folder = tmp_path / "killed/small/dqn/RoadRunnerNoFrameskip-v4_1"
+    for step in (300, 700, 1200):
+        while not (folder / f"rl_model_{step // 150 * 150}_steps.zip").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGSTOP)  # the client has the last seconds in memory
+        games = (folder / "training_games.csv").read_text().split()
+        while not any(games[-1].startswith(f"{row['steps']},") for row in rows_of_killed()):
+            time.sleep(0.1)
+        process.kill()
+        process.communicate()
+        process = start("scripts.resume", "--run", folder, "--no-report")
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert warnings(output) == []
+    assert len(json.loads((folder / "run.json").read_text())["resumed"]) == 3
+    [killed] = runs.keys() - {whole}
+    assert rows(killed) == rows(whole)
+    assert unsent(open_run(folder)) == []
+    assert len(rows(whole)) > 10
 
 
 def test_an_untracked_training_does_not_import_wandb(

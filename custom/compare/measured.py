@@ -120,6 +120,7 @@ def _from_facts(
     engine, hardware = facts.get("engine") or {}, facts.get("hardware") or {}
     machine = str(hardware.get("gpu") or f"{hardware.get('cpus', '?')} CPUs")
     versions = facts.get("versions") or versions_of(facts.get("packages") or {})
+    began = {"from": facts["parent"].get("recipe", "an agent")} if "parent" in facts else {}
     made_with = {"git_revision": facts.get("git_revision"), **versions, "machine": machine}
     return Measured(
         name=name,
@@ -130,7 +131,7 @@ def _from_facts(
         budget=budget * int(facts["frame_skip"]),
         frame_skip=int(facts["frame_skip"]),
         protocol={key: float(facts["eval_protocol"][key]) for key in PROTOCOL},
-        engine={key: str(engine.get(key, default)) for key, default in ENGINE.items()},
+        engine={key: str(engine.get(key, default)) for key, default in ENGINE.items()} | began,
         hyperparams=hyperparams.model_dump(),
         variant=hyperparams.env_kwargs.variant,
         started=str(facts.get("started", "")),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file, save_to_zip_file
 from stable_baselines3.common.type_aliases import MaybeCallback
@@ -37,6 +38,7 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         (``zero``, `VecFrameStack`), or that frame (``first``, `RepeatFirstFrame`)
     :param prioritized_replay: `alpha` and `beta` of `PrioritizedFrameReplayBuffer`; None: sample
         uniformly
+    :param acts_in_warm_up: explore by epsilon before `learning_starts`, too, not at random
     :raises ValueError: `prioritized_replay` without a `FrameReplayBuffer`; from `learn`:
         `VecNormalize` with one
     """
@@ -49,12 +51,13 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         engine: Engine | None = None,
         frame_stack_padding: str = "zero",
         prioritized_replay: dict[str, float] | None = None,
+        acts_in_warm_up: bool = False,
         **kwargs: Any,
     ) -> None:
         self.engine = engine or Engine()
         self.frame_stack, self._repeat_first = 1, frame_stack_padding == "first"
         self.prioritized_replay = prioritized_replay
-        self._resumes = False
+        self._acts_in_warm_up, self._resumes = acts_in_warm_up, False
         super().__init__(*args, **kwargs)
 
     def _setup_model(self) -> None:
@@ -127,6 +130,12 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         finally:
             self._resumes = False
 
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[Array, Array]:
+        starts = 0 if self._acts_in_warm_up else learning_starts
+        return super()._sample_action(starts, action_noise, n_envs)
+
     def predict(
         self,
         observation: Any,
@@ -194,7 +203,7 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         save_to_zip_file(file, data, parameters, {})
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_resumes"]
+        return [*super()._excluded_save_params(), "_acts_in_warm_up", "_resumes"]
 
 
 def _is_of_this_project(cls: type | None) -> bool:

@@ -29,6 +29,7 @@ from typing import IO, Any
 from custom.recipe.check import check
 from custom.recipe.games import Game, find_game
 from custom.recipe.model import Hyperparams
+from custom.recipe.recipe import Recipe
 from custom.recipe.yaml_text import read_yaml
 from custom.system.errors import UserError
 from custom.system.files import lock, try_lock, write_json
@@ -59,6 +60,13 @@ class Run:
         entry = entries[self.facts["env_id"]]
         values = {key: value for key, value in entry.items() if key != "algo"}
         return check(values, self.facts["algo"])
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe as it ran."""
+        name, algo, digest = (self.facts.get(key) for key in ("recipe", "algo", "recipe_digest"))
+        file = self.path / "recipe.yml"
+        return Recipe(str(name), str(algo), file, self.hyperparams, digest=str(digest or ""))
 
     @property
     def env_kwargs(self) -> dict[str, Any]:
@@ -124,13 +132,14 @@ class Run:
         write_json(self.path / "run.json", self.facts)
 
 
-def open_run(path: Path) -> Run:
+def open_run(path: Path, what: str = "RUN") -> Run:
     """A run folder by its path.
 
+    :param what: the variable that names it
     :raises UserError: not a run folder
     """
     if not path.is_dir():
-        raise UserError(f"RUN {path}: there is no such folder; make train prints its run folder")
+        raise UserError(f"{what} {path}: there is no such folder; make train prints its run folder")
     try:
         facts = json.loads((path / "run.json").read_text())
         for key, kind in FACTS.items():
@@ -140,7 +149,7 @@ def open_run(path: Path) -> Run:
         _ = run.hyperparams, run.game
     except Exception as error:  # files that others wrote can hold anything
         said = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise UserError(f"RUN {path}: is not a run folder of this project ({said})") from None
+        raise UserError(f"{what} {path}: is not a run folder of this project ({said})") from None
     return run
 
 

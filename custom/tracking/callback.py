@@ -23,7 +23,7 @@ from custom.tracking.wish import Tracking
 
 TIMES = ("wall_clock_seconds", "cpu_seconds", "evaluation_cpu_seconds")
 AT_THE_END = ("state", "steps", *TIMES)  # of run.json: known only at the end
-NOT_CONFIG = ("packages", "wandb", *AT_THE_END)
+NOT_CONFIG = ("packages", "tracking", "wandb", *AT_THE_END)
 LOGGED = (bool, int, float, str, list, np.generic)  # W&B takes these as they are
 
 
@@ -65,17 +65,23 @@ class Tracker(BaseCallback):
 
     :param protocol: of the evaluations during training
     :param should_stop: asked at every step of a film
+    :param rows: of `Session`
     """
 
     def __init__(
-        self, run: Run, tracking: Tracking, protocol: Protocol, should_stop: Callable[[], bool]
+        self,
+        run: Run,
+        tracking: Tracking,
+        protocol: Protocol,
+        should_stop: Callable[[], bool],
+        rows: int = 0,
     ) -> None:
         super().__init__()
         self.run = run
         self.tracking = tracking
         self.protocol = protocol
         self._should_stop = should_stop
-        self.session = Session(run, tracking, config_of(run))
+        self.session = Session(run, tracking, config_of(run), rows)
         self._writer = RowWriter(self.session.log, run.facts["frame_skip"])
         self._filmed_at = 0
 
@@ -116,7 +122,7 @@ class Tracker(BaseCallback):
         except Exception as error:  # a film is not worth a lost run
             say(f"step {steps:,}: no film ({error}); the training continues")
             return
-        self.session.log_video(film, {"eval/video_score": score, **self._writer.at(steps)})
+        self.session.log({"eval/video_score": score, **self._writer.at(steps)}, film)
 
     def finish(self, exit_code: int) -> None:
         """Log what is known only at the end, and end the session."""

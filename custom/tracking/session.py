@@ -25,12 +25,14 @@ class Session:
 
     :param run: its folder keeps the client's files, its ``run.json`` the id of the run on W&B
     :param config: how it is trained
+    :param rows: number of rows that a resumed run has logged already
     """
 
-    def __init__(self, run: Run, tracking: Tracking, config: dict[str, Any]) -> None:
+    def __init__(self, run: Run, tracking: Tracking, config: dict[str, Any], rows: int = 0) -> None:
         self.run = run
         self.tracking = tracking
         self.config = config
+        self.rows = rows
         self._run: wandb.Run | None = None
 
     @property
@@ -48,6 +50,12 @@ class Session:
             facts = {"id": run.id, "project": run.project, "entity": run.entity or None}
             self.run.update(wandb=facts)
             self._run = run
+            if (
+                not run.offline and run.starting_step >= self.rows
+            ):  # W&B has what earlier processes logged
+                for file in unsent(self.run):
+                    if str(file) != run.settings.sync_file:
+                        Path(f"{file}{UPLOADED}").touch()
         except Exception as error:
             self._give_up(error)
             return
@@ -90,15 +98,21 @@ class Session:
             settings=client.settings(),
         )
 
-    def log(self, row: dict[str, Any]) -> None:
-        """Hand over a row; it is not waited for."""
-        self._tell(lambda run: run.log(row))
+    def log(self, row: dict[str, Any], film: Path | None = None) -> None:
+        """Hand over a row; it is not waited for.
 
-    def log_video(self, film: Path, row: dict[str, Any]) -> None:
-        """Hand over a film, with a row's other values."""
-        import wandb
+        Rows are numbered. A resumed run repeats the rows that came after its saved state: W&B
+        ignores a number that it has.
+        """
+        number, self.rows = self.rows, self.rows + 1
 
-        self._tell(lambda run: run.log({**row, "eval/video": wandb.Video(str(film))}))
+        def log(run: wandb.Run) -> None:
+            import wandb
+
+            video = {} if film is None else {"eval/video": wandb.Video(str(film))}
+            run.log(row | video, step=number, commit=True)
+
+        self._tell(log)
 
     def save_model(self, file: Path) -> None:
         """Upload an agent as an artifact."""

@@ -34,14 +34,14 @@ class Tracking:
         return self.mode != "off"
 
 
-def tracking(asked: str, videos: bool = False, model: bool = False, project: str = "") -> Tracking:
+def tracking(mode: str, videos: bool = False, model: bool = False, project: str = "") -> Tracking:
     """Check the options; ``WANDB_MODE=offline`` and ``disabled`` take precedence.
 
-    :param asked: one of `CHOICES`
+    :param mode: one of `CHOICES`
     :param project: empty: as `project_named` says
     :raises UserError: an option or a variable of W&B is wrong
     """
-    if asked == "off":
+    if mode == "off":
         if videos or model:
             raise UserError("--track-videos and --track-model need TRACK=wandb or TRACK=offline")
         return Tracking()
@@ -53,7 +53,7 @@ def tracking(asked: str, videos: bool = False, model: bool = False, project: str
         raise UserError(f"WANDB_BASE_URL {address!r} is no address; write http://... or unset it")
     if named not in MODES:
         raise UserError(f"WANDB_MODE {named!r} is unknown; write one of {', '.join(MODES[1:])}")
-    is_offline = asked == "offline" or named in ("offline", "dryrun")
+    is_offline = mode == "offline" or named in ("offline", "dryrun")
     mode = "offline" if is_offline else "online"
     return Tracking(mode, videos, model, project_named(project))
 

@@ -25,7 +25,7 @@ from custom.learner.qrdqn import AtariQRDQN
 from custom.recipe.classes import resolve
 from custom.recipe.games import Game
 from custom.recipe.recipe import Recipe, refusal
-from custom.replay.memory import check_replay, replay_size
+from custom.replay.memory import check_replay
 from custom.runs.folder import Run, claim_folder
 from custom.runs.provenance import provenance
 from custom.runs.zoo_files import write_zoo_files
@@ -34,6 +34,7 @@ from custom.system.files import atomic_file, write_json
 from custom.tracking.callback import Tracker
 from custom.training.callbacks import Checkpoints, GameRecord, StopOnRequest
 from custom.training.evaluation import FixedEpsilonEvaluation
+from custom.training.further import Parent, buffer_size, inherit
 from custom.training.progress import Progress
 from custom.training.saved_state import SavedState, StateSaver, can_be_saved, is_cheap
 from custom.training.settings import Settings, fitted
@@ -66,10 +67,13 @@ class Training:
     is_saved: bool
 
 
-def prepare(recipe: Recipe, game: Game, settings: Settings) -> Training:
+def prepare(
+    recipe: Recipe, game: Game, settings: Settings, parent: Parent | None = None
+) -> Training:
     """Try a recipe for a few steps, claim a run folder and make the training.
 
     :param recipe: with the budget of this run
+    :param parent: the run that this one goes on from
     :raises UserError: the recipe cannot be trained as asked, its replay does not fit into memory,
         or `logs` cannot be written; no run folder is left behind
     """
@@ -79,11 +83,14 @@ def prepare(recipe: Recipe, game: Game, settings: Settings) -> Training:
     try:
         with atomic_file(folder / "recipe.yml", "w") as file:
             file.write(recipe.to_yaml(game.env_id))
-        run = Run(folder, _facts(recipe, game, settings))
+        facts = _facts(recipe, game, settings)
+        run = Run(folder, facts | {"parent": parent.facts} if parent else facts)
         lock = run.lock()
         write_json(folder / "run.json", run.facts)
         write_zoo_files(run, folder / game.folder_name)
         model = make_model(recipe, run, settings)
+        if parent:
+            inherit(model, parent)
         return make_training(recipe, run, lock, model, settings, Status())
     except BaseException as error:
         _remove(folder)
@@ -127,9 +134,10 @@ def make_model(
         monitor_kwargs={"override_existing": not resumes},
     )
     arguments = _learner_arguments(recipe)
-    arguments["buffer_size"] = replay_size(recipe.hyperparams)
+    arguments["buffer_size"] = buffer_size(run)
     arguments["tensorboard_log"] = str(run.path / "tensorboard")
-    return make_learner(recipe, settings, env, arguments | {"seed": settings.seed})
+    arguments |= {"acts_in_warm_up": "parent" in run.facts, "seed": settings.seed}
+    return make_learner(recipe, settings, env, arguments)
 
 
 def make_learner(
@@ -173,12 +181,14 @@ def make_training(
         Checkpoints(run, settings.save_freq, settings.keep_checkpoints),
         Progress(recipe.n_timesteps, lambda: list(record.last_scores), evaluation),
     ]
-    if saves:
-        callbacks.append(StateSaver(run, settings.save_freq, status, saved))
     tracker = None
     if settings.tracking.is_on:
-        tracker = Tracker(run, settings.tracking, protocol, lambda: status.stop_requested)
-        callbacks.append(tracker)
+        rows = saved.content.get("rows", 0) if saved else 0
+        tracker = Tracker(run, settings.tracking, protocol, lambda: status.stop_requested, rows)
+    if saves:
+        rows_so_far = (lambda: tracker.session.rows) if tracker else (lambda: 0)
+        callbacks.append(StateSaver(run, settings.save_freq, status, saved, rows_so_far))
+    callbacks += [tracker] if tracker else []
     return Training(recipe, run, lock, model, status, evaluation, tracker, tuple(callbacks), saves)
 
 
@@ -277,6 +287,7 @@ def _facts(recipe: Recipe, game: Game, settings: Settings) -> dict[str, Any]:
         "eval_protocol": protocol_of(settings).describe(game, recipe.hyperparams),
         "steps": 0,
         "state": "running",
+        "tracking": asdict(settings.tracking),
         **provenance(),
     }
 

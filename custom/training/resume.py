@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 from typing import IO
 
@@ -15,6 +16,7 @@ from custom.runs.provenance import provenance, versions_of
 from custom.system.console import say
 from custom.system.errors import StateError, UserError, one_line
 from custom.system.manifest import NEWEST, exists
+from custom.tracking.wish import tracking
 from custom.training.callbacks import GameRecord, PeriodicCallback
 from custom.training.prepare import Training, make_model, make_training
 from custom.training.saved_state import load_state
@@ -102,7 +104,8 @@ def _comparable(engine: Engine) -> Engine:
 
 def _check(run: Run) -> None:
     if run.facts.get("state") == "finished":
-        raise UserError(f"RUN {run.path}: is finished; there is nothing to resume")
+        command = f"make train FROM={shlex.quote(str(run.path))} STEPS=..."
+        raise UserError(f"RUN {run.path}: is finished; {command} trains it further, in a new run")
     if not exists(run.saved_state):
         reason = "has no saved state (--save-state 0, or its replay buffer was too large)"
         if run.saved_state.exists():
@@ -113,7 +116,7 @@ def _check(run: Run) -> None:
 def _load(run: Run, lock: IO[str], settings: Settings) -> Training:
     if settings.engine.threads:
         th.set_num_threads(settings.engine.threads)
-    recipe = fitted(_recipe(run), settings.engine)
+    recipe = fitted(run.recipe, settings.engine)
     model = make_model(recipe, run, settings, resumes=True)
     try:
         saved = load_state(model, run)
@@ -147,14 +150,6 @@ def _rewind(training: Training) -> None:
     run.final_model.unlink(missing_ok=True)
 
 
-def _recipe(run: Run) -> Recipe:
-    facts = run.facts
-    digest = str(facts.get("recipe_digest", ""))
-    return Recipe(
-        facts["recipe"], facts["algo"], run.path / "recipe.yml", run.hyperparams, digest=digest
-    )
-
-
 def _settings(run: Run, device: str, threads: int | None) -> Settings:
     facts = run.facts
     engine = Engine.recorded(facts["engine"])
@@ -168,5 +163,6 @@ def _settings(run: Run, device: str, threads: int | None) -> Settings:
         save_freq=facts["save_freq"],
         keep_checkpoints=facts["keep_checkpoints"],
         save_state=True,
+        tracking=tracking(**{"mode": "off", **facts.get("tracking", {})}),
         engine=engine if threads is None else replace(engine, threads=threads),
     )

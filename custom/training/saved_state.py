@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,15 +57,24 @@ class StateSaver(PeriodicCallback):
     one before that evaluation stays the newest.
 
     :param saved: the state from which the training resumes; None: a new run
+    :param rows: number of rows that were tracked so far
     :raises StopTraining: at the start of a rollout, if a stop was requested
     """
 
     model: AtariOffPolicy
 
-    def __init__(self, run: Run, freq: int, status: Status, saved: SavedState | None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        freq: int,
+        status: Status,
+        saved: SavedState | None,
+        rows: Callable[[], int],
+    ) -> None:
         super().__init__(freq)
         self.run = run
         self.status = status
+        self._rows = rows
         self._random = saved.content["random"] if saved else None
         self._steps = saved.steps if saved else {}
         self._saved_at = saved.content["counters"]["num_timesteps"] if saved else None
@@ -91,7 +101,8 @@ class StateSaver(PeriodicCallback):
         if non_finite_parameter(self.model.policy):  # on a GPU, `NanGuard` may not have checked yet
             return
         try:
-            self._steps = save_state(self.model, self.run, self.status.clock.state(), self._steps)
+            facts = {"clock": self.status.clock.state(), "rows": self._rows()}
+            self._steps = save_state(self.model, self.run, facts, self._steps)
             self._saved_at = self.model.num_timesteps
         except OSError as error:  # a full disk may have room again the next time
             steps = self.model.num_timesteps
@@ -126,10 +137,10 @@ class SavedState:
     problem: str
 
 
-def save_state(model: AtariOffPolicy, run: Run, clock: dict[str, Any], before: Files) -> Files:
+def save_state(model: AtariOffPolicy, run: Run, facts: dict[str, Plain], before: Files) -> Files:
     """Write the state between two rollouts; of the replay buffer only what is new.
 
-    :param clock: `Clock.state`
+    :param facts: plain values that belong to it: the clock, the number of tracked rows
     :param before: files of the replay buffer that are there
     :return: files of the replay buffer that are there now
     :raises OSError: no room or no permission; an earlier state is unharmed
@@ -150,7 +161,7 @@ def save_state(model: AtariOffPolicy, run: Run, clock: dict[str, Any], before: F
     steps = {**before, path.name: checksum(path)}
     steps = {name: digest for name, digest in steps.items() if _end(name) > oldest}
     content = {
-        "clock": clock,
+        **facts,
         "format": FORMAT,
         "parameters": model.get_parameters(),
         "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
@@ -184,31 +195,18 @@ def load_state(model: AtariOffPolicy, run: Run) -> SavedState:
     :raises OSError: a file cannot be read
     :raises Exception: of any other kind: the state is damaged, or of another recipe
     """
-    env, replay = _env_and_replay(model)
-    files, problem = sound_version(run.saved_state)
-    # Reading from a file, PyTorch turns disk errors into those of a damaged file.
-    name = next(name for name in files if name.startswith("learner-"))
-    learner = io.BytesIO((run.saved_state / name).read_bytes())
-    content = th.load(learner, map_location="cpu", weights_only=True)
-    if content["format"] != FORMAT:
-        raise ValueError("it was saved by another version of this project")
-    saved = content["replay"]
-    if saved["settings"] != replay.settings():
-        raise ValueError(f"its replay buffer has {saved['settings']}, not {replay.settings()}")
+    env, _ = _env_and_replay(model)
+    files, problem, content = _read(run)
     for record, size, digest in content["records"]:
         if checksum(run.path / record, size) != digest:
             raise ValueError(f"{record} has changed since it was written")
-    model.set_parameters(content["parameters"], device=model.device)
+    steps = _load_learnt(model, run, files, content)
     for name in COUNTERS:
         if hasattr(model, name):
             setattr(model, name, content["counters"][name])
     size = model._stats_window_size
     model.ep_info_buffer = deque(to_numpy(content["recent"]), maxlen=size)
     model.ep_success_buffer = deque(maxlen=size)
-    steps = {name: files[name] for name in files if name.startswith(STEPS)}
-    paths = [run.saved_state / name for name in sorted(steps, key=_end)]
-    load_steps(replay, saved["added"], paths)
-    replay.set_extra(saved["extra"])
     restore_games(env, content["games"])
     model._last_obs = to_numpy(content["observation"])
     for record, size, _ in content["records"]:
@@ -219,7 +217,42 @@ def load_state(model: AtariOffPolicy, run: Run) -> SavedState:
             copy_file(copy, run.path / name)
         else:
             (run.path / name).unlink(missing_ok=True)
-    return SavedState(dict(content), steps, problem)
+    return SavedState(content, steps, problem)
+
+
+def load_learnt(model: AtariOffPolicy, run: Run) -> None:
+    """Load the network, the optimizer and the replay of a saved state, for a new training.
+
+    :raises Exception: as `load_state`
+    """
+    files, _, content = _read(run)
+    _load_learnt(model, run, files, content)
+
+
+def _read(run: Run) -> tuple[Files, str, dict[str, Plain]]:
+    """Files of the newest sound state, what is wrong with a newer one, and the learner's file."""
+    files, problem = sound_version(run.saved_state)
+    # Reading from a file, PyTorch turns disk errors into those of a damaged file.
+    name = next(name for name in files if name.startswith("learner-"))
+    learner = io.BytesIO((run.saved_state / name).read_bytes())
+    content = dict(th.load(learner, map_location="cpu", weights_only=True))
+    if content["format"] != FORMAT:
+        raise ValueError("it was saved by another version of this project")
+    return files, problem, content
+
+
+def _load_learnt(model: AtariOffPolicy, run: Run, files: Files, content: dict[str, Plain]) -> Files:
+    """:return: files of the replay buffer"""
+    _, replay = _env_and_replay(model)
+    saved = content["replay"]
+    if saved["settings"] != replay.settings():
+        raise ValueError(f"its replay buffer has {saved['settings']}, not {replay.settings()}")
+    model.set_parameters(content["parameters"], device=model.device)
+    steps = {name: files[name] for name in files if name.startswith(STEPS)}
+    paths = [run.saved_state / name for name in sorted(steps, key=_end)]
+    load_steps(replay, saved["added"], paths)
+    replay.set_extra(saved["extra"])
+    return steps
 
 
 def _end(name: str) -> int:

@@ -59,7 +59,7 @@ def _learn(training: Training) -> None:
     assert model.env is not None
     try:
         with contextlib.suppress(StopTraining):
-            if model.num_timesteps:
+            if model._last_obs is not None:  # a state was loaded
                 model.continue_learning(total, list(training.callbacks))
             else:
                 model.learn(total, list(training.callbacks))

@@ -1,0 +1,90 @@
+"""Train an agent further: a new run begins with what an earlier run has learnt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from custom.learner.engine import Engine
+from custom.learner.off_policy import AtariOffPolicy
+from custom.recipe.games import Game
+from custom.recipe.recipe import Recipe
+from custom.replay.memory import replay_size
+from custom.runs.agents import load_agent
+from custom.runs.folder import Run
+from custom.system.errors import UserError, one_line
+from custom.system.manifest import exists
+from custom.training.saved_state import load_learnt
+
+OF_THE_REPLAY = ("env_kwargs", "env_wrapper", "frame_stack", "frame_stack_padding")
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The run that a new run goes on from.
+
+    :param has_replay: its optimizer and replay are taken, too, from its saved state
+    """
+
+    run: Run
+    has_replay: bool
+
+    @property
+    def taken(self) -> str:
+        """What a new run begins with."""
+        return "weights, optimizer and replay" if self.has_replay else "weights only"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What run.json records."""
+        facts = self.run.facts
+        names = ("env_id", "recipe", "seed", "steps", "parent")
+        own = {"run": str(self.run.path), "taken": self.taken, "has_replay": self.has_replay}
+        return own | {name: facts[name] for name in names if name in facts}
+
+
+def further(run: Run, recipe: Recipe, game: Game, engine: Engine) -> tuple[Parent, Recipe]:
+    """What a new run takes from an earlier one, and its recipe: epsilon begins at its end.
+
+    Without a replay, the agent itself plays the warm-up. A replay keeps its size.
+
+    :param recipe: of the new run, with its budget
+    :raises UserError: the earlier run is being trained
+    """
+    if run.is_locked():
+        raise UserError(f"FROM {run.path}: is being trained; wait until it stops")
+    ours, theirs = recipe.hyperparams, run.hyperparams
+    is_same = all(getattr(ours, name) == getattr(theirs, name) for name in OF_THE_REPLAY)
+    is_same &= (engine.n_envs or ours.n_envs) == theirs.n_envs and engine.buffer == "frames"
+    is_same &= run.facts["env_id"] == game.env_id
+    parent = Parent(run, is_same and exists(run.saved_state))
+    changes: dict[str, Any] = {"exploration_initial_eps": ours.exploration_final_eps}
+    if parent.has_replay:
+        changes |= {"learning_starts": 0, "buffer_size": buffer_size(run)}
+    note = f"begins with the {parent.taken} of {run.path}; epsilon begins at its end"
+    values = ours.replace(**changes)
+    return parent, replace(recipe, hyperparams=values, notes=(*recipe.notes, note), digest="")
+
+
+def buffer_size(run: Run) -> int:
+    """Steps that a run's replay has room for: those of its budget, unless it began with some."""
+    began_with_some = run.facts.get("parent", {}).get("has_replay")
+    return run.hyperparams.buffer_size if began_with_some else replay_size(run.hyperparams)
+
+
+def inherit(model: AtariOffPolicy, parent: Parent) -> None:
+    """Give a new learner what its parent has learnt.
+
+    :raises UserError: the networks differ, or a file is damaged
+    """
+    run = parent.run
+    try:
+        if parent.has_replay:
+            load_learnt(model, run)
+        else:
+            agent = load_agent(run, run.model("final"), "cpu")
+            model.policy.load_state_dict(agent.policy.state_dict())
+    except UserError:
+        raise
+    except Exception as error:  # whatever PyTorch and NumPy raise for damaged files
+        raise UserError(f"FROM {run.path}: does not fit ({one_line(error)[:300]})") from None
