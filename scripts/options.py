@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from custom.evaluation import EPSILON
-from custom.recipe.entries import recipe_name
 from custom.recipe.games import Game, find_game
-from custom.recipe.recipe import differences, load_recipe
+from custom.recipe.recipe import differences, load_recipe, recipe_name
 from custom.runs.folder import Run, latest_run, open_run
 from custom.system import signals
 from custom.system.console import say

@@ -19,8 +19,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from custom.env.games import make_games
 from custom.evaluation.protocol import Protocol
 from custom.evaluation.results import evaluate_run
-from custom.hub.bundle import write_bundle
 from custom.hub.client import client
+from custom.hub.publish import write_bundle
 from custom.hub.pull import pull
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe

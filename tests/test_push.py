@@ -20,10 +20,9 @@ from stable_baselines3 import DQN
 
 from custom.evaluation.protocol import Protocol
 from custom.evaluation.results import evaluate_run
-from custom.hub.bundle import agent_name
 from custom.hub.client import client, log_in
+from custom.hub.publish import agent_name, check_repository, prepare, push, title
 from custom.hub.publish import build as build_folder
-from custom.hub.publish import check_repository, prepare, push, title
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
 from custom.runs.folder import Run, open_run

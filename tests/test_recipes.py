@@ -13,10 +13,9 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from custom.recipe.classes import PLAYERS, resolve
-from custom.recipe.entries import FOLDER, recipe_name
 from custom.recipe.games import find_game
 from custom.recipe.model import ALGORITHMS
-from custom.recipe.recipe import load_recipe
+from custom.recipe.recipe import FOLDER, load_recipe, recipe_name
 from custom.recipe.schema import json_schema
 from custom.system.errors import UserError
 from tests.test_resolved_recipes import GAMES, NAMES
@@ -186,7 +185,7 @@ def test_the_zoos_installed_files_are_recipes(name: str) -> None:
     file = importlib.resources.files("rl_zoo3") / "hyperparams" / f"{name}.yml"
     recipe = load_recipe(str(file), PONG)
     assert (recipe.algo, recipe.hyperparams.frame_stack) == (name, 4)
-    with pytest.raises(UserError, match="name says ppo; here dqn or qrdqn is trained: write algo"):
+    with pytest.raises(UserError, match="name says ppo; write algo: dqn or qrdqn"):
         load_recipe(str(file).replace(name, "ppo"), PONG)
 
 
@@ -251,7 +250,7 @@ def test_a_child_has_its_parents_algorithm_and_never_extends_itself(tmp_path: Pa
     recipe = load_recipe(str(tmp_path / "dqn.yml"), PONG)
     assert (recipe.algo, recipe.hyperparams.batch_size) == ("dqn", 32)
     (tmp_path / "dqn-x.yml").write_text("extends: qrdqn-base\natari: {}\n")
-    with pytest.raises(UserError, match="the file's name says dqn; here dqn or qrdqn is trained"):
+    with pytest.raises(UserError, match="the file's name says dqn; write algo: dqn or qrdqn"):
         load_recipe(str(tmp_path / "dqn-x.yml"), PONG)
 
 
