@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,13 @@ def same(one: Any, other: Any) -> bool:
 
 
 def test_games_in_several_processes_are_those_of_one() -> None:
-    one, several = (training_games(find_game("Breakout"), RECIPE, 8, 5, n) for n in (1, 3))
-    assert isinstance(one.unwrapped, DummyVecEnv)
-    assert isinstance(several.unwrapped, WorkerVecEnv)
-    try:
+    breakout = find_game("Breakout")
+    with (
+        closing(training_games(breakout, RECIPE, 8, 5, 1)) as one,
+        closing(training_games(breakout, RECIPE, 8, 5, 3)) as several,
+    ):
+        assert isinstance(one.unwrapped, DummyVecEnv)
+        assert isinstance(several.unwrapped, WorkerVecEnv)
         assert np.array_equal(one.reset(), several.reset())
         rng, ends = np.random.default_rng(0), 0
         for _ in range(150):
@@ -59,37 +63,23 @@ def test_games_in_several_processes_are_those_of_one() -> None:
         assert ends
         for a, b in zip(one.unwrapped.reset_infos, several.unwrapped.reset_infos, strict=True):
             assert same(a, b)
-    finally:
-        one.close()
-        several.close()
 
 
-def test_a_game_is_asked_where_it_is(tmp_path: Path) -> None:
-    game = find_game("Breakout")
-    env = training_games(game, RECIPE, 5, 0, 2, monitor_dir=tmp_path)
-    try:
+def test_a_game_is_asked_where_it_is_and_what_it_raises_arrives(tmp_path: Path) -> None:
+    with closing(
+        training_games(find_game("Breakout"), RECIPE, 5, 0, 2, monitor_dir=tmp_path)
+    ) as env:
         assert env.env_is_wrapped(Monitor) == [True] * 5
         env.set_attr("mark", 7)
         assert env.get_attr("mark", indices=3) == [7]
         names = env.env_method("get_action_meanings")
         assert names == [["NOOP", "FIRE", "RIGHT", "LEFT"]] * 5
-    finally:
-        env.close()
-    assert len(list(tmp_path.glob("*.monitor.csv"))) == 5
-    env.close()  # a second time nothing happens
-
-
-def test_what_a_game_raises_arrives_and_the_games_go_on() -> None:
-    env, one = (training_games(find_game("Pong"), RECIPE, 4, 0, n) for n in (3, 1))
-    try:
-        assert np.array_equal(env.reset(), one.reset())
         with pytest.raises(AttributeError, match="none_such"):
             env.env_method("none_such")
         assert not env.has_attr("none_such")
-        assert np.array_equal(env.step(np.ones(4, dtype=int))[0], one.step([1] * 4)[0])
-    finally:
-        env.close()
-        one.close()
+        assert env.reset().shape == (5, 4, 84, 84)  # the games go on
+    assert len(list(tmp_path.glob("*.monitor.csv"))) == 5
+    env.close()  # a second time nothing happens
 
 
 def broken(env: DummyVecEnv, where: int) -> None:
@@ -152,8 +142,7 @@ def test_a_script_that_forgets_to_close_ends(end: bool, tmp_path: Path) -> None:
 def test_a_process_that_dies_or_hangs_is_named(
     number: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    env = training_games(find_game("Pong"), RECIPE, 4, 0, 2)
-    try:
+    with closing(training_games(find_game("Pong"), RECIPE, 4, 0, 2)) as env:
         env.reset()
         monkeypatch.setattr(workers, "PATIENCE", 0.5)
         [process] = env.unwrapped._processes
@@ -164,8 +153,6 @@ def test_a_process_that_dies_or_hangs_is_named(
         assert not process.is_alive()
         with pytest.raises(UserError, match="the process of games 2 to 3"):
             env.reset()
-    finally:
-        env.close()
 
 
 TRAIN = "--game Pong --steps 200000 --envs 8 --workers 3 --seed 1 --no-report"

@@ -24,7 +24,6 @@ LOG_IN = "run .venv/bin/hf auth login, or set HF_TOKEN; the token needs the role
 REASONS = {  # by the status of the Hub's answer
     401: "the token is refused or has expired; run .venv/bin/hf auth login, or unset HF_TOKEN"
     " for what is public",
-    403: f"the token may not do that; {LOG_IN}",
     404: "is not there, or is private and this token may not see it",
     412: "has changed meanwhile; run the same command again",
 }
@@ -78,7 +77,9 @@ def _reason(error: BaseException) -> str:
         status = 404 if missing else error.response.status_code
         if status == 429 or status >= 500:
             return f"the Hub answers {status}; run the same command again later"
-        return f"{REASONS.get(status, f'refused with {status}')} ({text})"
+        if status == 403:
+            return f"the token may not do that ({text}): {LOG_IN}"
+        return REASONS.get(status, f"refused with {status} ({text})")
     if isinstance(error, HTTPError):
         return f"cannot be reached ({text})"
     if isinstance(error, HFValidationError):
