@@ -33,14 +33,13 @@ import yaml
 
 from custom.compare.from_logs import from_logs
 from custom.hub.leaderboard import entry_of, local_entries
-from custom.hub.zoo_files import recipe_of
 from custom.learner.engine import Engine
-from custom.recipe.entries import FOLDER
 from custom.recipe.games import find_game
-from custom.recipe.recipe import load_recipe, read_recipe
+from custom.recipe.recipe import FOLDER, load_recipe
 from custom.runs.agents import load_agent
 from custom.runs.folder import open_run
 from custom.runs.listing import all_runs
+from custom.runs.zoo_files import recipe_of
 from custom.system.errors import UserError
 from custom.training.prepare import prepare
 from custom.training.resume import resume
@@ -207,7 +206,7 @@ def readers(folder: Path) -> list[Reader]:
     def recipes(content: bytes) -> None:
         file = folder / "fuzzed.yml"
         file.write_bytes(content)
-        read_recipe(str(file), PONG)
+        load_recipe(str(file), PONG)
 
     def agent(content: bytes) -> None:
         file = folder / "agent.zip"

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from custom.jobs.choose import launcher
 from custom.jobs.task import Resources
 from custom.learner.engine import Engine
-from custom.recipe.entries import find_recipe, recipe_name
-from custom.recipe.recipe import load_recipe
+from custom.recipe.recipe import find_recipe, load_recipe, recipe_name
 from custom.system.console import say
 from custom.system.errors import UserError
 from scripts import options

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from custom.recipe.entries import find_recipe, recipe_name
 from custom.recipe.games import Game
+from custom.recipe.recipe import find_recipe, recipe_name
 from custom.system.console import say
 from custom.system.errors import UserError
 from custom.tracking.wish import project_named

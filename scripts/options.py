@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from custom.evaluation import EPSILON
-from custom.recipe.entries import recipe_name
 from custom.recipe.games import Game, find_game
-from custom.recipe.recipe import differences, read_recipe
+from custom.recipe.recipe import differences, load_recipe, recipe_name
 from custom.runs.folder import Run, latest_run, open_run
 from custom.system import signals
 from custom.system.console import make_streams_last, say
@@ -169,7 +168,7 @@ def find_run(args: argparse.Namespace) -> Run:
         return open_run(args.run)
     game, name = find_game(args.game), recipe_name(args.recipe)
     try:
-        recipe = read_recipe(args.recipe, game)
+        recipe = load_recipe(args.recipe, game, classes=False)
     except UserError:
         if not (args.logs / name).is_dir():
             raise

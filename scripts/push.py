@@ -22,9 +22,8 @@ def command(args: argparse.Namespace) -> None:
     """Log in, evaluate, film, build, push."""
     run = options.find_run(args)
     agent, device = run.model(args.model), options.check_device(args.device)
-    from custom.hub.bundle import agent_name
     from custom.hub.client import client, log_in
-    from custom.hub.publish import build, check_repository, prepare, push, title
+    from custom.hub.publish import agent_name, build, check_repository, prepare, push, title
 
     api = client()
     owners = [NOBODY] if args.dry_run else log_in(api)

@@ -6,7 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from custom.recipe.entries import FOLDER
+from custom.recipe.recipe import FOLDER
 from custom.system.console import say
 from scripts import options
 

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch as th
 import yaml
 
 from tests.compared import once
@@ -58,6 +59,24 @@ def zipped(members: Files, method: int = zipfile.ZIP_STORED) -> bytes:
     with zipfile.ZipFile(made, "w", method) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
+    return made.getvalue()
+
+
+def changed(archive: bytes, members: Files) -> bytes:
+    """An archive with other members in it, or more of them."""
+    return zipped({**unzipped(archive), **members})
+
+
+def weights_of(pth: bytes) -> dict[str, th.Tensor]:
+    """The tensors of a ``.pth``."""
+    found: dict[str, th.Tensor] = th.load(io.BytesIO(pth), weights_only=True)
+    return found
+
+
+def saved(weights: object) -> bytes:
+    """A ``.pth`` as PyTorch writes it."""
+    made = io.BytesIO()
+    th.save(weights, made)
     return made.getvalue()
 
 

@@ -13,24 +13,21 @@ import os
 import pickle
 import struct
 import zipfile
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch as th
-import yaml
 from stable_baselines3 import DQN
 
 from custom.hub.client import client
 from custom.hub.pull import pull
 from custom.runs.agents import load_agent
 from custom.runs.folder import Run, open_run
-from custom.runs.safe_zip import MOST_MEMBERS
+from custom.runs.safe_agents import MOST_MEMBERS
 from custom.system.errors import UserError
-from tests.foreign import ENV, Files, unzipped, zipped
+from tests.foreign import ENV, Files, changed, saved, unzipped, weights_of, zipped
 from tests.servers.hub import Hub
 
 REPO = "tester/dqn-Pong"
@@ -61,47 +58,37 @@ def call(canary: Path) -> str:
     return f"__import__('os').system('touch {canary}')"
 
 
-def changed(archive: bytes, members: Files) -> bytes:
-    """An archive with other members in it, or more of them."""
-    return zipped({**unzipped(archive), **members})
+def data_with(change: Callable[[bytes, Path], bytes]) -> Attack:
+    """An attack by `data` in the agent's file."""
+    return lambda files, canary: inside(files, "data", change, canary)
 
 
-def agent_with(**members: Callable[[bytes, Path], bytes]) -> Attack:
-    """An attack that changes members of the agent's file."""
-
-    def attack(files: Files, canary: Path) -> Files:
-        inside = unzipped(files[AGENT])
-        names = {"data": "data", "policy": "policy.pth"}
-        new = {names[key]: change(inside[names[key]], canary) for key, change in members.items()}
-        return {AGENT: changed(files[AGENT], new)}
-
-    return attack
+def weights_with(change: Callable[[bytes, Path], bytes]) -> Attack:
+    """An attack by ``policy.pth`` in the agent's file."""
+    return lambda files, canary: inside(files, "policy.pth", change, canary)
 
 
-def config_with(*lines: str) -> Attack:
-    """An attack by lines of ``config.yml``, in place of those of the same names."""
+def inside(files: Files, name: str, change: Callable[[bytes, Path], bytes], canary: Path) -> Files:
+    member = unzipped(files[AGENT])[name]
+    return {AGENT: changed(files[AGENT], {name: change(member, canary)})}
 
-    def attack(_: Files, canary: Path) -> Files:
-        names = {line.partition(":")[0] for line in lines}
-        kept = [line for line in CONFIG if line.partition(":")[0] not in names]
-        text = "\n".join([*kept, *lines]).replace("CODE", call(canary))
-        return {"config.yml": text.replace("CANARY", str(canary)).encode()}
 
-    return attack
+def file_with(name: str, text: str) -> Attack:
+    """An attack by another file."""
+    return lambda _, canary: {
+        name: text.replace("CODE", call(canary)).replace("CANARY", str(canary)).encode()
+    }
+
+
+def config_with(line: str) -> Attack:
+    """An attack by a line of ``config.yml``, in place of that of the same name."""
+    kept = [known for known in CONFIG if known.split(":")[0] != line.split(":")[0]]
+    return file_with("config.yml", "\n".join([*kept, line]))
 
 
 def recipe_with(text: str) -> Attack:
     """An attack by this project's own ``recipe.yml``."""
-    whole = f"{ENV}:\n  n_timesteps: 100\n  frame_stack: 4\n{text}"
-    return lambda files, canary: {"recipe.yml": whole.replace("CANARY", str(canary)).encode()}
-
-
-def replaced(name: str, content: bytes | Callable[[Path], bytes]) -> Attack:
-    """An attack by another file."""
-    return lambda files, canary: {name: content(canary) if callable(content) else content}
-
-
-# --- data -----------------------------------------------------------------------------------------
+    return file_with("recipe.yml", f"{ENV}:\n  n_timesteps: 100\n  frame_stack: 4\n{text}")
 
 
 def pickled_in_data(content: bytes, canary: Path) -> bytes:
@@ -113,75 +100,27 @@ def pickled_in_data(content: bytes, canary: Path) -> bytes:
     return json.dumps(data).encode()
 
 
-def data_with(**values: Any) -> Attack:
+def values(**values: Any) -> Attack:
     """An attack by plain values of SB3's `data`."""
-
-    def change(content: bytes, _: Path) -> bytes:
-        return json.dumps({**json.loads(content), **values}).encode()
-
-    return agent_with(data=change)
+    return data_with(lambda content, _: json.dumps({**json.loads(content), **values}).encode())
 
 
-# --- policy.pth -----------------------------------------------------------------------------------
+def pth(content: bytes) -> bytes:
+    """A ``.pth`` by hand, as PyTorch lays it out."""
+    return zipped({"archive/data.pkl": content, "archive/version": b"3\n"})
 
 
-class Storage:
-    """What a tensor's numbers are said to be: in which record, and how many."""
-
-    def __init__(self, key: str, numel: int) -> None:
-        self.key, self.numel = key, numel
-
-
-class Declared:
-    """A tensor in a pickle, whatever its record holds."""
-
-    def __init__(self, storage: Storage, shape: tuple[int, ...]) -> None:
-        self.storage, self.shape = storage, shape
-
-    def __reduce__(self) -> Any:
-        strides = tuple(int(np.prod(self.shape[i + 1 :])) for i in range(len(self.shape)))
-        arguments = self.storage, 0, self.shape, strides, False, OrderedDict()
-        return th._utils._rebuild_tensor_v2, arguments
+def huge(content: bytes, _: Path) -> bytes:
+    """The first tensor is said to have 100 GB, of which four bytes are there."""
+    weights = weights_of(content)
+    return saved({**weights, next(iter(weights)): th.zeros(1).expand(25 * 10**9)})
 
 
-class Pickler(pickle.Pickler):
-    """As PyTorch's: storages by their names."""
-
-    def persistent_id(self, obj: Any) -> Any:
-        if isinstance(obj, Storage):
-            return "storage", th.FloatStorage, obj.key, "cpu", obj.numel
-        return None
-
-
-def pth(weights: Any, records: Files | None = None, method: int = zipfile.ZIP_STORED) -> bytes:
-    """A ``.pth`` by hand."""
-    made = io.BytesIO()
-    Pickler(made, 2).dump(weights)
-    members = {"data.pkl": made.getvalue(), "version": b"3\n", **(records or {})}
-    return zipped({f"archive/{name}": content for name, content in members.items()}, method)
-
-
-def weights_of(content: bytes) -> dict[str, th.Tensor]:
-    found: dict[str, th.Tensor] = th.load(io.BytesIO(content), weights_only=True)
-    return found
-
-
-def saved(weights: Any, **how: Any) -> bytes:
-    made = io.BytesIO()
-    th.save(weights, made, **how)
-    return made.getvalue()
-
-
-def declared_pth(content: bytes, storage: int | None, shape: tuple[int, ...] | None) -> bytes:
-    """The first tensor is said to be larger than it is."""
-    weights, records = weights_of(content), {}
-    made: dict[str, Declared] = {}
-    for number, (name, tensor) in enumerate(weights.items()):
-        records[f"data/{number}"] = tensor.numpy().tobytes()
-        numel = storage if number == 0 and storage else tensor.numel()
-        size = shape if number == 0 and shape else tuple(tensor.shape)
-        made[name] = Declared(Storage(str(number), numel), size)
-    return pth(OrderedDict(made), records)
+def shortened(content: bytes, _: Path) -> bytes:
+    """The first tensor's record is not as long as the tensor."""
+    members = unzipped(content)
+    [name] = (name for name in members if name.endswith("/data/0"))
+    return zipped({**members, name: members[name][:100]})
 
 
 def with_nan(content: bytes, _: Path) -> bytes:
@@ -231,56 +170,35 @@ def twice(files: Files, _: Path) -> Files:
 
 
 CNN = f"  {CONFIG[0]}\n  policy: CnnPolicy\n"
-NETWORK = "dict(features_extractor_kwargs=dict(features_dim=32), net_arch=[1000000, 1000000])"
+WIDE = "{features_extractor_class: custom.networks.ConvNet, features_extractor_kwargs: "
+WIDE += "{filters: [[80000, 1, 1]]}}"
+TAG = "!!python/object/apply:os.system ['touch CANARY']"
 REFUSED: dict[str, tuple[Attack, str]] = {
     "pickle as policy.pth": (
-        agent_with(policy=lambda _, canary: pickle.dumps(Payload(canary))),
+        weights_with(lambda _, canary: pickle.dumps(Payload(canary))),
         "policy.pth in it: is no zip archive",
     ),
     "pickle in policy.pth": (
-        agent_with(policy=lambda _, canary: pth(Payload(canary))),
+        weights_with(lambda _, canary: pth(pickle.dumps(Payload(canary), 2))),
         "its pickle calls 'posix system', which no tensor needs",
     ),
     "newer pickle in policy.pth": (
-        agent_with(
-            policy=lambda _, canary: zipped({"a/data.pkl": pickle.dumps(Payload(canary), 4)})
-        ),
+        weights_with(lambda _, canary: pth(pickle.dumps(Payload(canary), 4))),
         "its pickle is of protocol 4",
     ),
     "allowed call in policy.pth": (
-        agent_with(policy=lambda *_: pth(Bytes())),
+        weights_with(lambda *_: pth(pickle.dumps(Bytes(), 2))),
         "its pickle calls '__builtin__ bytearray'",
     ),
-    "legacy policy.pth": (
-        agent_with(
-            policy=lambda content, _: saved(
-                weights_of(content), _use_new_zipfile_serialization=False
-            )
-        ),
-        "policy.pth in it: is no zip archive",
-    ),
-    "100 GB tensor": (
-        agent_with(policy=lambda c, _: declared_pth(c, 25 * 10**9, (25 * 10**9,))),
-        "is 25000000000 of torch.float32 in it",
-    ),
-    "100 GB behind a tensor": (
-        agent_with(policy=lambda c, _: declared_pth(c, 25 * 10**9, None)),
-        "does not match expected size",
-    ),
-    "tensor that is longer than its record": (
-        agent_with(policy=lambda c, _: declared_pth(c, 10**5, None)),
-        "does not match expected size",
-    ),
-    "NaN": (agent_with(policy=with_nan), "has a value that is not finite"),
-    "other tensors": (
-        agent_with(policy=lambda *_: saved({"q_net.x": th.zeros(3)})),
-        "its weights do not fit the recipe",
-    ),
+    "100 GB tensor": (weights_with(huge), "is 25000000000 of torch.float32 in it"),
+    "too short a record": (weights_with(shortened), "does not match expected size"),
+    "NaN": (weights_with(with_nan), "has a value that is not finite"),
+    "other tensors": (weights_with(lambda *_: saved({"q.x": th.zeros(3)})), "is missing in it"),
     "no tensors": (
-        agent_with(policy=lambda content, _: saved(dict.fromkeys(weights_of(content), 1))),
+        weights_with(lambda content, _: saved(dict.fromkeys(weights_of(content), 1))),
         "is a int in it",
     ),
-    "bomb in policy.pth": (agent_with(policy=compressed), "is compressed, as PyTorch never"),
+    "bomb in policy.pth": (weights_with(compressed), "is compressed, as PyTorch never"),
     "bomb": (bomb(None), "data in it has 100,000,000 bytes, of 67,108,864 allowed"),
     "bomb that lies": (bomb(1000), "data in it is damaged"),
     "member that is shorter than it says": (
@@ -288,19 +206,12 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         "data in it is",
     ),
     "many values": (
-        agent_with(data=lambda *_: b"[" + b"[]," * 10**6 + b"1]"),
+        data_with(lambda *_: b"[" + b"[]," * 10**6 + b"1]"),
         "data in it has more than 200,000 values",
     ),
-    "deep values": (
-        agent_with(data=lambda *_: b"[" * 10**5 + b"]" * 10**5),
-        "data in it is no JSON",
-    ),
-    "steps as text": (
-        data_with(num_timesteps="1"),
-        "num_timesteps is .1.; Input",
-    ),
-    "infinite steps": (data_with(num_timesteps=float("inf")), "num_timesteps is inf"),
-    "epsilon": (data_with(exploration_rate=7), "exploration_rate is 7"),
+    "deep values": (data_with(lambda *_: b"[" * 10**5 + b"]" * 10**5), "data in it is no JSON"),
+    "steps as text": (values(num_timesteps="1"), "num_timesteps is '1'; Input"),
+    "epsilon": (values(exploration_rate=7), "exploration_rate is 7"),
     "two of a name": (twice, "has two members of the same name"),
     "path in the zip": (
         lambda files, _: {AGENT: changed(files[AGENT], {"../../evil": b""})},
@@ -310,63 +221,46 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         lambda files, _: {AGENT: zipped({str(i): b"" for i in range(MOST_MEMBERS + 1)})},
         "has more than 1000 members",
     ),
-    "no zip": (replaced(AGENT, b"../../etc/passwd"), "is no zip archive"),
+    "no zip": (file_with(AGENT, "../../etc/passwd"), "is no zip archive"),
     "tag in config.yml": (
-        replaced("config.yml", lambda c: f"!!python/object/apply:os.system ['touch {c}']".encode()),
+        file_with("config.yml", TAG),
         r"config.yml: line 1: the tag '!!python/object/apply:os.system' is refused",
     ),
     "tag in recipe.yml": (
-        recipe_with(CNN + "  gamma: !!python/object/apply:os.system ['touch CANARY']\n"),
+        recipe_with(f"{CNN}  gamma: {TAG}\n"),
         r"recipe.yml: line 6: the tag '!!python/object/apply:os.system' is refused",
     ),
-    "policy_kwargs": (config_with('policy_kwargs: "CODE"'), "which is not run"),
-    "normalize": (config_with('normalize: "CODE"'), "normalize is .* needs statistics"),
-    "env_wrapper with arguments": (
-        config_with("env_wrapper: {subprocess.run: {args: touch CANARY}}"),
-        "env_wrapper is 'subprocess.run'",
-    ),
-    "callback": (config_with("callback: os.system"), "callback is 'os.system', which names code"),
-    "vec_env_wrapper": (config_with("vec_env_wrapper: os.system"), "which names code"),
-    "policy": (config_with("policy: os.system"), "policy is 'os.system'"),
-    "policy that a module would be run for": (
-        config_with("policy: torch.utils.model_dump.__main__.X"),
-        "there is no class 'torch.utils.model_dump.__main__.X'",
-    ),
-    "activation_fn that a module would be run for": (
-        config_with("policy_kwargs: \"dict(activation_fn='torch.utils.model_dump.__main__.X')\""),
-        "there is no class 'torch.utils.model_dump.__main__.X'",
-    ),
-    "game of the arguments": (
-        replaced("args.yml", b"{env: BreakoutNoFrameskip-v4}"),
-        "args.yml: the agent's game is 'BreakoutNoFrameskip-v4'",
-    ),
-    "mode of the game": (
-        replaced("args.yml", b"{env_kwargs: {mode: 1}}"),
-        "args.yml: the agent's game was made with {'mode': 1}",
-    ),
     "wide convolutions": (
-        recipe_with(
-            CNN + "  policy_kwargs: {features_extractor_class: custom.networks.ConvNet,"
-            " features_extractor_kwargs: {filters: [[80000, 1, 1]]}}\n"
-        ),
+        recipe_with(f"{CNN}  policy_kwargs: {WIDE}\n"),
         "the recipe's network has 2,312,113,583,152 bytes",
     ),
-    "optimizer_class": (
-        recipe_with(CNN + "  policy_kwargs: {optimizer_class: subprocess.Popen}\n"),
-        "optimizer_class is 'subprocess.Popen'",
+    "another algorithm's recipe": (
+        recipe_with("  algo: qrdqn\n" + CNN),
+        "is of another algorithm than the agent",
     ),
-    "huge network": (config_with(f'policy_kwargs: "{NETWORK}"'), "the recipe's network has"),
+    "recipe without the game": (file_with("recipe.yml", "atari: {}"), "holds no hyperparameters"),
+    "huge file": (file_with("config.yml", "#" * (2**16 + 1)), "config.yml is of 65537 bytes"),
     "another game": (
-        replaced("env_kwargs.yml", b"{frameskip: 4}"),
+        file_with("args.yml", "{env: BreakoutNoFrameskip-v4}"),
+        "args.yml: the agent's game is 'BreakoutNoFrameskip-v4'",
+    ),
+    "mode of the game": (file_with("args.yml", "{env_kwargs: {mode: 1}}"), "made with {'mode': 1}"),
+    "frames that are skipped": (
+        file_with("env_kwargs.yml", "{frameskip: 4}"),
         "the agent's game was made with {'frameskip': 4}",
     ),
-    "huge file": (
-        replaced("config.yml", b"#" * (2**16 + 1)),
-        "config.yml is of 65537 bytes; allowed: 65536",
-    ),
-    "another algorithm's recipe": (recipe_with("  algo: qrdqn\n" + CNN), "is of 'qrdqn'"),
-    "recipe without the game": (replaced("recipe.yml", b"atari: {}"), f"no entry for {ENV}"),
 }
+MODULE = "torch.utils.model_dump.__main__.X"  # to import it would be to run it
+LINES = {  # of config.yml
+    'policy_kwargs: "CODE"': "which is not run",
+    "policy_kwargs: {optimizer_class: subprocess.Popen}": "optimizer_class is 'subprocess.Popen'",
+    'normalize: "CODE"': "normalize is .* needs a pickle",
+    "env_wrapper: {subprocess.run: {args: touch CANARY}}": "env_wrapper is 'subprocess.run'",
+    "callback: os.system": "callback is 'os.system', which names code",
+    "policy: os.system": "policy is 'os.system'",
+    f"policy: {MODULE}": f"there is no class '{MODULE}'",
+}
+REFUSED |= {line: (config_with(line), reason) for line, reason in LINES.items()}
 
 
 @pytest.fixture
@@ -408,8 +302,7 @@ def test_an_attack_is_refused(name: str, hub: Hub, sound: Files, canary: Path) -
 
 
 def test_a_tag_in_the_arguments_is_not_run(hub: Hub, sound: Files, canary: Path) -> None:
-    tag = f"!!python/object/apply:os.system ['touch {canary}']".encode()
-    run = attacked(hub, sound, replaced("args.yml", tag), canary)
+    run = attacked(hub, sound, file_with("args.yml", TAG), canary)
     assert load_agent(run, run.final_model, "cpu").num_timesteps == 200
     assert not canary.exists()
 
@@ -417,7 +310,7 @@ def test_a_tag_in_the_arguments_is_not_run(hub: Hub, sound: Files, canary: Path)
 def test_what_is_pickled_in_the_data_is_never_opened_and_not_kept(
     hub: Hub, sound: Files, canary: Path
 ) -> None:
-    attack = agent_with(data=pickled_in_data)
+    attack = data_with(pickled_in_data)
     (canary.parent / "hostile.zip").write_bytes(attack(sound, canary)[AGENT])
     payload = base64.b64encode(pickle.dumps(Payload(canary)))
     run = attacked(hub, sound, attack, canary)
@@ -428,19 +321,6 @@ def test_what_is_pickled_in_the_data_is_never_opened_and_not_kept(
     assert all(payload not in m for m in unzipped(run.final_model.read_bytes()).values())
     with pytest.raises(Exception, match=r"."):  # whatever follows, the payload has run
         DQN.load(canary.parent / "hostile.zip", device="cpu")
-    assert canary.exists()
-
-
-@pytest.mark.parametrize("victim", ["pickle", "pth", "yaml", "eval"])
-def test_the_payloads_run_where_they_are_opened(victim: str, canary: Path) -> None:
-    tag = f"!!python/object/apply:os.system ['touch {canary}']"
-    opened: dict[str, Callable[[], Any]] = {
-        "pickle": lambda: pickle.loads(pickle.dumps(Payload(canary))),
-        "pth": lambda: th.load(io.BytesIO(pth(Payload(canary))), weights_only=False),
-        "yaml": lambda: yaml.unsafe_load(tag),
-        "eval": lambda: eval(call(canary)),
-    }
-    opened[victim]()
     assert canary.exists()
 
 
@@ -466,17 +346,10 @@ def test_no_archive_writes_over_what_was_checked(hub: Hub, sound: Files, canary:
 def test_a_copied_run_folder_cannot_ask_for_pickle(hub: Hub, sound: Files, canary: Path) -> None:
     run = attacked(hub, sound, lambda *_: {}, canary)
     run.update(trusted=True)
-    run.final_model.write_bytes(agent_with(data=pickled_in_data)(sound, canary)[AGENT])
+    run.final_model.write_bytes(data_with(pickled_in_data)(sound, canary)[AGENT])
     copied = open_run(run.path)
     assert load_agent(copied, copied.final_model, "cpu").num_timesteps == 200
     assert not canary.exists()
-
-
-@pytest.mark.parametrize("name", [AGENT, "config.yml", "recipe.yml"])
-def test_a_link_is_not_followed(name: str, hub: Hub, sound: Files, canary: Path) -> None:
-    hub.add(REPO, {**sound, name: b"/etc/passwd"})  # as the Hub hands out a link
-    with pytest.raises(UserError, match=r"no zip archive|no hyperparameters|no entry for"):
-        pull(client(), REPO, "", canary.parent / "logs")
 
 
 @pytest.mark.parametrize("repo", ["../../x", "../x", "a/../b", "/etc/passwd", "a/b/c", "x", "a/.."])

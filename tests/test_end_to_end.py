@@ -55,7 +55,7 @@ def weights(path: Path) -> list[th.Tensor]:
 def test_the_last_line_names_the_folder_with_everything_in_it(finished: Run) -> None:
     assert finished.path.name == f"{ENV}_1"
     names = {path.name for path in finished.path.rglob("*") if path.is_file()}
-    assert {f"{ENV}.zip", "best_model.zip", "config.yml", "args.yml", "command.txt"} <= names
+    assert {f"{ENV}.zip", "best_model.zip", "config.yml", "args.yml"} <= names
     assert {"recipe.yml", "run.json", "evaluations.npz", "0.monitor.csv"} <= names
     assert {"evaluation.json", "replay.mp4", "replay.gif", "learning_curve.png"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)

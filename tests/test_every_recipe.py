@@ -9,7 +9,6 @@ import pytest
 import torch as th
 
 from custom.env.games import make_games
-from custom.recipe.entries import FOLDER
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
 from custom.runs.agents import load_agent
@@ -17,42 +16,9 @@ from custom.training.prepare import prepare
 from custom.training.settings import Settings
 from custom.training.train import train
 from tests.conftest import longer
+from tests.test_resolved_recipes import NAMES
 
-RECIPES = sorted(path.stem for path in FOLDER.glob("*.yml"))
 PONG = find_game("Pong")
-IMPALA = {"policy_kwargs"}
-RAINBOWS_ADAM = {"policy_kwargs", "learning_rate", "learning_starts", "target_update_interval"}
-NO_EPSILON = {"exploration_initial_eps", "exploration_final_eps", "exploration_fraction"}
-MUNCHAUSEN = {"munchausen_alpha", "munchausen_temperature", "munchausen_clip"}
-ONE_GAME = {"n_envs", "train_freq", "gradient_steps"}
-DIFFERENCES = {  # from which recipe, in which values
-    "double_dqn": ("dqn", {"double_q"}),
-    "dqn-mse": ("dqn", {"loss", "learning_rate", "policy_kwargs"}),
-    "dueling_dqn": ("dqn", {"policy", "policy_kwargs"}),
-    "n_step_dqn": ("dqn", {"n_steps"}),
-    "prioritized_dqn": ("dqn", {"prioritized_replay", "learning_rate"}),
-    "munchausen_dqn": ("dqn", MUNCHAUSEN),
-    "noisy_dqn": ("dqn", {"policy", "policy_kwargs"} | NO_EPSILON),
-    "impala_dqn": ("dqn", IMPALA),
-    "qrdqn-impala": ("qrdqn", IMPALA),
-    "rainbow": (
-        "dqn",
-        {"policy", "double_q", "n_steps", "prioritized_replay"}
-        | RAINBOWS_ADAM
-        | NO_EPSILON
-        | ONE_GAME,
-    ),
-    "best": ("dqn", {"policy", "n_steps", "prioritized_replay"} | RAINBOWS_ADAM | MUNCHAUSEN),
-    "c51": (
-        "dqn",
-        {"policy", "policy_kwargs", "learning_rate", "learning_starts", "target_update_interval"}
-        | {"max_grad_norm"},
-    ),
-    "dqn-course": ("dqn", {"buffer_size", "n_timesteps", "exploration_fraction"} | ONE_GAME),
-    "double_dqn-course": ("dqn-course", {"double_q"}),
-    "dqn-rmsprop-plain": ("dqn-rmsprop", {"policy_kwargs"}),
-}
-OF_THEIR_OWN = {"dqn", "dqn-rmsprop", "qrdqn", "dqn-keras", "dueling_dqn-fullframe"}
 KINDS = ["dqn", "qrdqn", "dqn-rmsprop", "rainbow"]  # what the other recipes are made of
 
 NATURE, IMPALA_512 = (3136, 512), (3872, 512)
@@ -69,22 +35,7 @@ DENSE = {  # what is not here is Nature's, with a value for each of six actions
 }
 
 
-def test_every_recipe_is_one_of_these() -> None:
-    assert set(RECIPES) == set(DIFFERENCES) | OF_THEIR_OWN
-
-
-@pytest.mark.parametrize("name", DIFFERENCES)
-@pytest.mark.parametrize("game", ["SpaceInvaders", "Pong", "Enduro", "Alien"])
-def test_a_recipe_differs_in_its_method_only(name: str, game: str) -> None:
-    base, allowed = DIFFERENCES[name]
-    one, other = (load_recipe(x, find_game(game)).hyperparams.given for x in (base, name))
-    differing = {key for key in one | other if one.get(key) != other.get(key)}
-    assert differing <= allowed
-    if game == "Alien":
-        assert differing == allowed
-
-
-@pytest.mark.parametrize("name", [*KINDS, *longer(*sorted({*RECIPES} - {*KINDS}))])
+@pytest.mark.parametrize("name", [*KINDS, *longer(*sorted({*NAMES} - {*KINDS}))])
 def test_a_recipe_trains_and_its_agent_is_the_same_after_loading(name: str, tmp_path: Path) -> None:
     steps = 24 if name.endswith("fullframe") else 48  # 34.8 million weights take their time
     recipe = load_recipe(name, PONG).with_budget(steps)

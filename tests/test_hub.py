@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from huggingface_hub import CommitOperationAdd, constants, snapshot_download
+from huggingface_hub import CommitOperationAdd, constants
 from huggingface_hub.hf_api import CommitInfo
 
 from custom.hub.client import client, hub_errors, log_in, without_token
@@ -16,26 +16,10 @@ REPO = "tester/agent"
 FILES = {"README.md": b"# Pong", "agent.zip": b"PK"}
 
 
-def commit(files: dict[str, bytes], parent: str | None = None) -> CommitInfo:
+def commit() -> CommitInfo:
     """Push files by the client as it is."""
-    operations = [CommitOperationAdd(name, data) for name, data in files.items()]
-    return client().create_commit(REPO, operations, commit_message="Agent", parent_commit=parent)
-
-
-def test_a_private_repository_is_its_owners_alone(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for repo in ("other/agent", REPO):
-        hub.add(repo, FILES, private=True)
-    with pytest.raises(UserError, match="is not there, or is private"), hub_errors("other/agent"):
-        client().model_info("other/agent")
-    monkeypatch.delenv("HF_TOKEN")
-    with pytest.raises(UserError, match="is not there, or is private"), hub_errors(REPO):
-        client().model_info(REPO)
-
-
-def test_the_name_is_asked_with_the_token(hub: Hub) -> None:
-    assert log_in(client())[0] == "tester"
+    operations = [CommitOperationAdd(name, data) for name, data in FILES.items()]
+    return client().create_commit(REPO, operations, commit_message="Agent")
 
 
 def test_without_a_token_the_hub_is_not_asked(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +48,7 @@ def test_what_this_token_may_not_do_is_said(hub: Hub) -> None:
         client().create_repo("other/agent")
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_hub_is_told_with_its_status(hub: Hub, status: int) -> None:
     hub.fail("GET", "/api/whoami-v2", status, times=99)
     with pytest.raises(UserError) as error:
@@ -73,15 +57,13 @@ def test_a_busy_hub_is_told_with_its_status(hub: Hub, status: int) -> None:
     assert str(error.value) == f"{hub.url}: login: {reason}"
 
 
-def test_a_hub_that_cannot_be_reached_is_named(hub: Hub) -> None:
+@pytest.mark.parametrize("address", ["", "hub.example"])
+def test_a_hub_that_cannot_be_reached_is_named(
+    hub: Hub, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub.stop()
-    with pytest.raises(UserError, match=f"{hub.url}: login: cannot be reached"):
-        log_in(client())
-
-
-def test_a_wrong_address_of_the_hub_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "ENDPOINT", "hub.example")
-    with pytest.raises(UserError, match=r"hub\.example: login: cannot be reached"):
+    monkeypatch.setattr(constants, "ENDPOINT", address or hub.url)
+    with pytest.raises(UserError, match=f"{address or hub.url}: login: cannot be reached"):
         log_in(client())
 
 
@@ -95,36 +77,22 @@ def test_a_missing_repository_revision_or_file_is_told(hub: Hub) -> None:
         client().hf_hub_download(REPO, "none.zip")
 
 
-def test_an_invalid_name_is_refused_without_a_request(hub: Hub) -> None:
-    with pytest.raises(UserError, match="write REPO=user/name"), hub_errors("REPO"):
-        client().model_info("a/b/c")
-    assert hub.requests == []
-
-
-def test_a_commit_on_a_stale_parent_is_refused(hub: Hub) -> None:
-    old = hub.add(REPO, {})
-    new = hub.add(REPO, {"other.txt": b"of somebody else"})
-    with pytest.raises(UserError, match="has changed meanwhile; run"), hub_errors("commit"):
-        commit(FILES, parent=old)
-    assert hub.commits(REPO)[-1]["id"] == new
-
-
 def test_an_upload_that_keeps_failing_says_why(hub: Hub) -> None:
     client().create_repo(REPO)
     hub.fail("PUT", "/lfs/", 500, times=99)
     with pytest.raises(UserError, match="the Hub answers 500"), hub_errors("commit"):
-        commit(FILES)
+        commit()
     hub.fail("POST", "/objects/batch", 401)
     with pytest.raises(UserError, match="refused or has expired"), hub_errors("commit"):
-        commit(FILES)
+        commit()
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 503])
+@pytest.mark.parametrize("status", [401, 503])
 def test_a_refused_upload_by_xet_is_told_with_its_status(hub_xet: Hub, status: int) -> None:
     client().create_repo(REPO)
     hub_xet.fail("GET", "/xet-write-token/", status, times=99)
     with pytest.raises(UserError, match=f"commit: .*{status}") as error, hub_errors("commit"):
-        commit(FILES)
+        commit()
     assert "\n" not in str(error.value)
     assert len(hub_xet.commits(REPO)) == 1
 
@@ -135,22 +103,10 @@ def test_a_page_of_a_proxy_instead_of_an_answer_is_told(hub: Hub) -> None:
         log_in(client())
 
 
-@pytest.mark.parametrize(
-    ("status", "said"), [(401, "refused or has expired"), (403, "may not do that")]
-)
-def test_a_refused_download_says_why(hub: Hub, tmp_path: Path, status: int, said: str) -> None:
-    hub.add(REPO, FILES)
-    hub.fail("GET", "/revision/", status)
-    with pytest.raises(UserError, match=said), hub_errors(REPO):
-        snapshot_download(REPO, local_dir=tmp_path / "back")
-
-
-def test_offline_mode_is_told(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_offline_mode_is_told(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"unset the `HF_HUB_OFFLINE`"):
         log_in(client())
-    with pytest.raises(UserError, match=r"unset the `HF_HUB_OFFLINE`"), hub_errors(REPO):
-        client().hf_hub_download(REPO, "agent.zip", local_dir=tmp_path / "back")
 
 
 def test_a_full_disk_is_told() -> None:
@@ -159,7 +115,7 @@ def test_a_full_disk_is_told() -> None:
         Path("/dev/full").write_bytes(b"x")
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 409, 500])
+@pytest.mark.parametrize("status", [400, 401, 403])
 def test_no_message_holds_the_token(hub: Hub, status: int) -> None:
     hub.add(REPO, {})
     headers = {"X-Error-Message": f"{TOKEN} is bad"}
@@ -172,7 +128,7 @@ def test_no_message_holds_the_token(hub: Hub, status: int) -> None:
     assert error.value.__suppress_context__
 
 
-@pytest.mark.parametrize("wrong", ["\x01", "\x7f", "…", "é", "\r\n", " \n "])
+@pytest.mark.parametrize("wrong", ["\x7f", "é", "\r\n"])
 def test_a_token_with_what_cannot_be_sent_is_refused_unseen(hub: Hub, wrong: str) -> None:
     token = f"{TOKEN[:10]}{wrong}{TOKEN[10:]}"
     hub.token = "other"

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from custom.hub.client import client
 from custom.hub.leaderboard import Entry, entry_of, format_table, hub_entries, local_entries
@@ -24,16 +23,11 @@ GAME = find_game("Pong")
 
 def card(value: str, env_id: str = ENV) -> bytes:
     """A card as the zoo and the course write it."""
-    result = EvalResult(
-        task_type="reinforcement-learning",
-        dataset_type=env_id,
-        dataset_name=env_id,
-        metric_type="mean_reward",
-        metric_value=value,
-    )
-    tags = [env_id, "reinforcement-learning"]
-    data = ModelCardData(model_name="DQN", eval_results=[result], tags=tags)
-    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n# DQN")).encode()
+    place = {"type": "reinforcement-learning"}, {"type": env_id, "name": env_id}
+    result = {"task": place[0], "dataset": place[1]}
+    result |= {"metrics": [{"type": "mean_reward", "value": value}]}
+    data = {"tags": [env_id], "model-index": [{"name": "DQN", "results": [result]}]}
+    return f"---\n{yaml.safe_dump(data)}\n---\n# DQN".encode()
 
 
 @pytest.fixture
@@ -44,11 +38,10 @@ def agents(hub: Hub) -> Hub:
     hub.add("tester/mine", {"README.md": card("-3.50 +/- 2.25")})
     hub.add("c/other", {"README.md": card("900.00 +/- 1.00", "BreakoutNoFrameskip-v4")})
     hub.add("d/silent", {"README.md": f"---\ntags: [{ENV}]\n---\n".encode()})
-    hub.page_size = 2
     return hub
 
 
-def test_the_order_is_mean_minus_std_over_every_page(agents: Hub) -> None:
+def test_the_order_is_mean_minus_std(agents: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     entries, unscored = hub_entries(client(), GAME)
     assert sorted(entries, key=lambda e: -e.rank_by) == [
         Entry("a/steady", "DQN", 19.0, 1.0),
@@ -56,11 +49,6 @@ def test_the_order_is_mean_minus_std_over_every_page(agents: Hub) -> None:
         Entry("tester/mine", "DQN", -3.5, 2.25, "yours"),
     ]
     assert unscored == 1
-
-
-def test_without_a_token_no_agent_is_the_users(
-    agents: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.delenv("HF_TOKEN")
     assert [e.owner for e in hub_entries(client(), GAME)[0]] == ["", "", ""]
 
@@ -76,15 +64,12 @@ def test_a_hub_that_does_not_answer_is_told(agents: Hub) -> None:
     [
         ("563.00 +/- 190.46", (563.0, 190.46)),
         ("-21.00 +/- 0.00", (-21.0, 0.0)),
-        ("12", (12.0, 0.0)),
         (7.5, (7.5, 0.0)),
         ("1e3 ± 5", (1000.0, 5.0)),
         ("1e300 +/- 0", None),
         ("nan +/- 0", None),
-        ("inf", None),
         ("10 +/- -3", None),
         ("best agent ever", None),
-        (None, None),
     ],
 )
 def test_scores_are_read_as_leaderboards_read_them(
@@ -97,7 +82,7 @@ def test_scores_are_read_as_leaderboards_read_them(
     assert (None if entry is None else (entry.mean, entry.std)) == scores
 
 
-@pytest.mark.parametrize("index", [None, [], [{}], {"name": "x"}, [{"results": []}], "text"])
+@pytest.mark.parametrize("index", [None, [], [{}], {"name": "x"}, "text"])
 def test_an_index_of_another_form_is_no_score(index: Any) -> None:
     assert entry_of(SimpleNamespace(id="a/b", model_index=index, card_data=None)) is None
 

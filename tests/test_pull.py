@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,20 +19,20 @@ from stable_baselines3.common.vec_env import VecEnv
 from custom.env.games import make_games
 from custom.evaluation.protocol import Protocol
 from custom.evaluation.results import evaluate_run
-from custom.hub.bundle import write_bundle
 from custom.hub.client import client
+from custom.hub.publish import write_bundle
 from custom.hub.pull import pull
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
 from custom.recipe.yaml_text import literal, read_yaml
 from custom.runs.agents import load_agent
-from custom.runs.folder import Run, latest_run, try_lock
+from custom.runs.folder import Run, latest_run
 from custom.system.errors import UserError
 from custom.training.prepare import prepare
 from custom.training.settings import Settings
 from custom.training.train import train
 from tests.conftest import run, run_process
-from tests.foreign import ENV, Files, zipped
+from tests.foreign import ENV, Files
 from tests.servers.hub import Hub
 
 REPO = "tester/dqn-Pong"
@@ -85,19 +85,6 @@ def test_a_pulled_run_is_evaluated_and_found_as_any_other(
     assert latest_run(tmp_path, "tester--dqn-Pong", run.game).path == run.path
     assert run.facts["pulled"] == {"repo": REPO, "revision": hub.commits(REPO)[-1]["id"]}
     assert (run.facts["state"], run.facts["seed"], run.facts["frame_skip"]) == ("pulled", -1, 4)
-
-
-def test_a_killed_pulls_folder_is_removed_and_a_running_pulls_is_not(
-    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
-) -> None:
-    for name in (".pull-killed", ".pull-running"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "agent.zip").touch()
-        (tmp_path / name / "lock").touch()
-    with (tmp_path / ".pull-running/lock").open("w") as lock:
-        assert try_lock(lock)
-        pulled(hub, zoo_agents["dqn"], tmp_path)
-    assert [path.name for path in tmp_path.glob(".pull-*")] == [".pull-running"]
 
 
 def test_the_optimizer_of_the_recipe_is_saved_with_the_agent(
@@ -155,9 +142,8 @@ def test_what_this_project_published_comes_back_as_it_was(
 ) -> None:
     run = pulled(hub, project_agent, tmp_path)
     assert (run.path / "recipe.yml").read_bytes() == project_agent["recipe.yml"]
-    published = json.loads(project_agent["run.json"])
-    for name in ("steps", "exploration_steps", "n_timesteps", "frame_skip"):
-        assert run.facts[name] == published[name], name
+    names = ("steps", "exploration_steps", "n_timesteps", "frame_skip")
+    assert [run.facts[name] for name in names] == [48, 0, 48, 4]
     assert run.game.env_id == "ALE/Breakout-v5"
     assert run.env_kwargs == {"frameskip": 1, "difficulty": 1}
     assert type(load_agent(run, run.final_model, "cpu").policy).__name__ == "AtariPolicy"
@@ -167,7 +153,7 @@ def test_what_this_project_published_comes_back_as_it_was(
 @pytest.mark.parametrize(
     ("left_out", "reason"),
     [
-        ("nothing", r"args\.yml: the agent's game was made with \{\}; ALE/Pong-v5 is made here"),
+        ("nothing", r"the agent's game was made with \{\}; ALE/Pong-v5 is made here"),
         ("args.yml env_kwargs.yml", "nothing says how its game was made; here it is made with"),
     ],
 )
@@ -179,16 +165,6 @@ def test_an_agent_of_a_game_that_skipped_other_frames_is_refused(
     files = {name: content for name, content in files.items() if name not in left_out}
     with pytest.raises(UserError, match=reason):
         pulled(hub, files | {"dqn-ALE-Pong-v5.zip": zoo_agents["dqn"][f"dqn-{ENV}.zip"]}, tmp_path)
-
-
-def test_an_agent_of_another_recipe_is_refused(
-    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
-) -> None:
-    files = {**zoo_agents["dqn"]}
-    files["config.yml"] = files["config.yml"].replace(b"features_dim=32", b"features_dim=64")
-    reason = "linear.0.weight is 32x3136 of torch.float32 in it, and 64x3136"
-    with pytest.raises(UserError, match=reason):
-        pulled(hub, files, tmp_path)
 
 
 def test_before_sb3_1_6_optimize_memory_usage_stood_alone(
@@ -206,7 +182,7 @@ def test_any_revision_can_be_pulled(hub: Hub, zoo_agents: dict[str, Files], tmp_
     first = hub.add(REPO, zoo_agents["dqn"])
     hub.add(REPO, {"config.yml": b"normalize: true"})
     assert pull(client(), REPO, first, tmp_path).facts["pulled"]["revision"] == first
-    with pytest.raises(UserError, match="normalize is True, which needs statistics"):
+    with pytest.raises(UserError, match="normalize is True, which names code or needs"):
         pull(client(), REPO, "", tmp_path)
     with pytest.raises(UserError, match="is not there"):
         pull(client(), REPO, "nowhere", tmp_path)
@@ -254,26 +230,18 @@ def test_a_cut_connection_ends_in_a_run_or_in_one_line(
         assert latest_run(logs, "tester--dqn-Pong", find_game("Pong")).facts["steps"] == 200
 
 
-def test_a_hub_that_is_down_for_good_is_named(
-    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"config.yml": None}, r"config\.yml: holds no hyperparameters"),
+        ({f"dqn-{ENV}.zip": None, f"ppo-{ENV}.zip": b""}, f"it has: ppo-{ENV}.zip"),
+        ({"config.yml": (b"dim=32", b"dim=64")}, "is 32x3136 of torch.float32 in it, and 64x3136"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    files: dict[str, Any], reason: str, hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
 ) -> None:
-    hub.add(REPO, zoo_agents["dqn"])
-    hub.fail("GET", "resolve/.*zip", 503, times=100)
-    hub.fail("HEAD", ".zip", 503, times=100)
-    with pytest.raises(UserError) as refusal:
-        pull(client(), REPO, "", tmp_path / "logs")
-    assert "\n" not in str(refusal.value)
-    assert list((tmp_path / "logs").iterdir()) == []
-
-
-def test_an_agent_without_a_recipe_is_refused(
-    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
-) -> None:
-    name = f"dqn-{ENV}.zip"
-    with pytest.raises(UserError, match=r"no config\.yml or recipe\.yml"):
-        pulled(hub, {name: zoo_agents["dqn"][name]}, tmp_path)
-
-
-def test_another_algorithm_is_named(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"it has: ppo-{ENV}.zip"):
-        pulled(hub, {f"ppo-{ENV}.zip": zipped({}), "config.yml": b""}, tmp_path)
+    sound = zoo_agents["dqn"]
+    changes = {k: sound[k].replace(*v) if isinstance(v, tuple) else v for k, v in files.items()}
+    with pytest.raises(UserError, match=reason):
+        pulled(hub, {k: v for k, v in (sound | changes).items() if v is not None}, tmp_path)

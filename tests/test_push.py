@@ -12,7 +12,6 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch as th
 import yaml
@@ -21,10 +20,9 @@ from stable_baselines3 import DQN
 
 from custom.evaluation.protocol import Protocol
 from custom.evaluation.results import evaluate_run
-from custom.hub.bundle import agent_name, public_facts, write_bundle
 from custom.hub.client import client, log_in
+from custom.hub.publish import agent_name, check_repository, prepare, push, title
 from custom.hub.publish import build as build_folder
-from custom.hub.publish import check_repository, prepare, push, title
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
 from custom.runs.folder import Run, open_run
@@ -35,6 +33,7 @@ from custom.training.train import train
 from scripts.push import repository
 from tests.compared import once
 from tests.conftest import ROOT, SMALL
+from tests.conftest import run as command
 from tests.servers.hub import Hub
 
 ENV = "RoadRunnerNoFrameskip-v4"
@@ -49,7 +48,6 @@ FILES = {
     "evaluation.json",
     "recipe.yml",
     "replay.mp4",
-    "run.json",
     "train_eval_metrics.zip",
     "vec_normalize.pkl",
 }
@@ -96,16 +94,6 @@ def test_one_commit_holds_the_folder_and_the_next_push_makes_none(run: Run, hub:
     assert len(hub.commits(REPO)) == 2
 
 
-def test_the_same_run_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
-    folders = []
-    for name in ("a", "b"):
-        folder = tmp_path / name
-        folder.mkdir()
-        write_bundle(folder, run, run.final_model, REPO)
-        folders.append({file.name: file.read_bytes() for file in folder.iterdir()})
-    assert folders[0] == folders[1]
-
-
 def test_the_front_matter_is_what_leaderboards_read(run: Run, hub: Hub) -> None:
     send(run)
     card = ModelCard(hub.files(REPO)["README.md"].decode())
@@ -137,6 +125,7 @@ def test_the_card_names_scores_commands_and_machine(run: Run, hub: Hub) -> None:
         f"make train GAME={ENV} RECIPE=small-{ENV}/recipe.yml SEED=1",
         f"-orga tester -name small-{ENV}",
         "| steps | 120 of 120, each of 4 frames |",
+        "| engine | buffer frames, ",
         "CPU cores",
         run.facts["git_revision"].partition("+")[0],
     ):
@@ -169,35 +158,6 @@ def without_this_project(folder: Path) -> Path:
     packages = Path(th.__file__).parents[1]
     (site / "outer.pth").write_text(f"{packages}\n")  # whose own .pth files are not read
     return folder / "bin" / "python"
-
-
-PLAY = """
-import sys
-import numpy as np
-from stable_baselines3 import DQN
-try:
-    import custom
-except ImportError:
-    model = DQN.load(sys.argv[1], buffer_size=1)
-    actions, _ = model.predict(np.load(sys.argv[2]), deterministic=True)
-    print(*actions)
-"""
-
-
-@pytest.mark.long
-def test_plain_stable_baselines3_plays_the_same_actions(run: Run, tmp_path: Path) -> None:
-    folder = build_folder(run, run.final_model, REPO)
-    observations = np.random.default_rng(0).integers(0, 256, (64, 4, 36, 36), dtype=np.uint8)
-    np.save(tmp_path / "observations.npy", observations)
-    expected, _ = DQN.load(run.final_model, buffer_size=1).predict(observations, deterministic=True)
-    arguments = [folder / f"dqn-{ENV}.zip", tmp_path / "observations.npy"]
-    done = subprocess.run(
-        [without_this_project(tmp_path / "venv"), "-I", "-c", PLAY, *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.split() == [str(action) for action in expected], done.stderr
 
 
 @pytest.mark.long
@@ -238,6 +198,24 @@ def test_the_zoo_loads_and_plays_a_pushed_agent(run: Run, hub: Hub, tmp_path: Pa
     assert "Atari Episode Score" in zoo("enjoy", "--no-render", "-n", "1500")
 
 
+def test_an_agent_goes_to_the_hub_and_comes_back_by_commands(
+    published: Run, hub: Hub, tmp_path: Path
+) -> None:
+    logs = Path(shutil.copytree(published.path.parents[2], tmp_path / "logs"))
+    shared = ("--game", "RoadRunner", "--logs", logs)
+    flags = ("scripts.push", *shared, "--recipe", logs / "small.yml", "--episodes", 1)
+    assert "nothing is pushed" in command(*flags, "--dry-run")
+    assert hub.requests == []
+    assert command(*flags).splitlines()[-2:] == ["one commit", f"Agent: {hub.url}/{REPO}"]
+    assert "nothing has changed" in command(*flags)
+    listed = command("scripts.leaderboard", *shared)
+    assert f"{REPO} [yours]" in listed
+    assert "[here]" not in listed  # it is the same agent
+    shown = command("scripts.pull", "--repo", REPO, "--logs", logs).splitlines()[-1]
+    run = open_run(Path(shown.removeprefix("Run: ")))
+    assert (run.path / "recipe.yml").read_bytes() == (published.path / "recipe.yml").read_bytes()
+
+
 @pytest.mark.parametrize("after", [False, True])
 def test_a_connection_cut_at_any_request_is_mended_by_the_next_push(
     run: Run, hub: Hub, after: bool
@@ -270,15 +248,12 @@ def test_a_connection_cut_at_any_request_is_mended_by_the_next_push(
     ("method", "pattern", "status", "said"),
     [
         ("POST", "/commit/", 429, "the Hub answers 429"),
-        ("POST", "/commit/", 500, "the Hub answers 500"),
         ("POST", "/preupload/", 503, "the Hub answers 503"),
-        ("POST", "/repos/create", 500, "the Hub answers 500"),
-        ("GET", "/whoami", 401, "token is refused or has expired"),
         ("POST", "/commit/", 401, "token is refused or has expired"),
         ("POST", "/repos/create", 403, "the token may not do that"),
     ],
 )
-def test_a_refusal_is_said_in_one_line_and_the_next_push_mends_it(
+def test_a_refusal_is_said_in_one_line_and_nothing_is_committed(
     run: Run, hub: Hub, method: str, pattern: str, status: int, said: str
 ) -> None:
     hub.fail(method, pattern, status, times=100, headers={"Retry-After": "0"})
@@ -286,16 +261,7 @@ def test_a_refusal_is_said_in_one_line_and_the_next_push_mends_it(
         send(run)
     assert "\n" not in str(error.value)
     assert hub.token not in str(error.value)
-    hub.mend()
-    assert send(run)
-    assert set(hub.files(REPO)) == FILES
-    assert len(hub.commits(REPO)) == 2
-
-
-def test_the_client_repeats_an_upload_to_a_busy_hub(run: Run, hub: Hub) -> None:
-    hub.fail("POST", "/preupload/", 503, times=2)
-    assert send(run)
-    assert len(hub.commits(REPO)) == 2
+    assert REPO not in hub.repositories or len(hub.commits(REPO)) == 1
 
 
 def test_a_commit_of_somebody_else_meanwhile_is_not_overwritten(
@@ -317,12 +283,6 @@ def test_a_commit_of_somebody_else_meanwhile_is_not_overwritten(
     assert set(hub.files(REPO)) == FILES | {"notes.txt"}
 
 
-def test_the_curve_of_an_earlier_push_is_deleted_where_there_is_none(run: Run, hub: Hub) -> None:
-    hub.add(REPO, {"learning_curve.png": b"", "a.txt": b"x"})
-    send(run)
-    assert set(hub.files(REPO)) == FILES | {"a.txt"}
-
-
 @pytest.mark.parametrize(
     ("files", "said"),
     [
@@ -342,10 +302,13 @@ def test_what_somebody_else_keeps_there_is_left_alone(
 
 def test_private_is_kept_to(run: Run, hub: Hub) -> None:
     send(run, private=True)
-    assert hub.private(REPO)
-    send(run, "tester/open")
+    assert hub.repositories[REPO]["private"]
+    hub.add("tester/open", {"a.txt": b"x"})
     with pytest.raises(UserError, match=r"open: is public; make it private"):
-        send(run, "tester/open", private=True)
+        check_repository(client(), "tester/open", True, agent_name(run))
+    with pytest.raises(UserError, match="is public"):  # it has become so meanwhile
+        push(client(), "tester/open", run.path / "hub", title(run), private=True)
+    assert set(hub.files("tester/open")) == {".gitattributes", "a.txt"}
 
 
 def test_an_evaluation_is_made_where_none_is_fresh(
@@ -363,38 +326,20 @@ def test_an_evaluation_is_made_where_none_is_fresh(
     assert "no evaluation of" in capsys.readouterr().out  # another agent
 
 
-@pytest.mark.parametrize(
-    ("repo", "said"),
-    [("a--b", "write REPO=user/name"), ("them/theirs", "you can push to tester, not to them")],
-)
-def test_a_wrong_name_is_refused_before_any_work(
-    run: Run, hub: Hub, refused: Callable[..., str], repo: str, said: str
-) -> None:
-    (run.path / "evaluation.json").unlink()
-    assert said in refused("scripts.push", "--run", run.path, "--repo", repo)
-    assert not (run.path / "evaluation.json").exists()
-
-
-def test_no_token_is_said_before_any_work(
+def test_a_wrong_name_or_token_is_refused_before_any_work(
     run: Run, hub: Hub, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (run.path / "evaluation.json").unlink()
-    monkeypatch.delenv("HF_TOKEN")
-    error = refused("scripts.push", "--run", run.path)
-    assert "hf auth login" in error
+    push_this = ("scripts.push", "--run", run.path)
+    assert "write REPO=user/name" in refused(*push_this, "--repo", "a--b")
+    wrong_owner = "you can push to tester, not to them"
+    assert wrong_owner in refused(*push_this, "--repo", "them/theirs")
     hub.role = "read"
-    monkeypatch.setenv("HF_TOKEN", hub.token)
-    assert "may only read" in refused("scripts.push", "--run", run.path)
+    assert "may only read" in refused(*push_this)
+    monkeypatch.delenv("HF_TOKEN")
+    assert "hf auth login" in refused(*push_this)
     assert not (run.path / "evaluation.json").exists()
-    assert not any(path.endswith("/create") for _, path, _ in hub.requests)
-
-
-def test_a_repository_that_became_public_meanwhile_gets_nothing_private(run: Run, hub: Hub) -> None:
-    folder = build_folder(run, run.final_model, REPO)
-    hub.add(REPO, {"a.txt": b"x"})
-    with pytest.raises(UserError, match="is public"):
-        push(client(), REPO, folder, title(run), private=True)
-    assert set(hub.files(REPO)) == {".gitattributes", "a.txt"}
+    assert hub.repositories == {}
 
 
 def test_an_agent_that_changed_since_it_was_scored_is_not_pushed(run: Run) -> None:
@@ -439,29 +384,27 @@ def test_a_pulled_run_is_pushed_to_a_named_repository_only(
     assert "| pulled from | them/theirs at 000" in text
 
 
-def test_other_files_of_the_run_stay_at_home(run: Run) -> None:
+def test_places_and_other_files_stay_at_home_and_the_bytes_are_always_the_same(run: Run) -> None:
     (run.path / "diary.csv").write_text("mine")
     folder = build_folder(run, run.final_model, REPO)
+    first = {file.name: file.read_bytes() for file in folder.iterdir()}
+    for name, content in first.items():
+        assert str(run.path.parents[2]).encode() not in content, name
+        assert str(ROOT).encode() not in content, name
     names = zipfile.ZipFile(folder / "train_eval_metrics.zip").namelist()
     assert names == ["training_games.csv"]
+    build_folder(run, run.final_model, REPO)
+    assert first == {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 def test_a_token_is_never_published(run: Run, hub: Hub) -> None:
-    run.update(notes=[f"with {hub.token}"], packages={"torch": "2"})
-    with pytest.raises(UserError, match=r"run\.json .* would publish a token") as error:
+    with (run.path / "recipe.yml").open("a") as file:
+        file.write(f"# with {hub.token}\n")
+    with pytest.raises(UserError, match=r"recipe\.yml .* would publish a token") as error:
         send(run)
     assert hub.token not in str(error.value)
     assert not (run.path / "hub").exists()
     assert not list(run.path.glob(".hub*"))
-
-
-def test_places_and_other_packages_stay_at_home(run: Run) -> None:
-    folder = build_folder(run, run.final_model, REPO)
-    home = str(run.path.parents[2]).encode()
-    for file in folder.iterdir():
-        assert home not in file.read_bytes(), file.name
-        assert str(ROOT).encode() not in file.read_bytes(), file.name
-    assert set(public_facts(run.facts)["packages"]) < set(run.facts["packages"])
 
 
 def test_the_default_repository_is_named_by_recipe_and_environment(run: Run) -> None:

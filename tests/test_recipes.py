@@ -13,23 +13,13 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from custom.recipe.classes import PLAYERS, resolve
-from custom.recipe.entries import FOLDER, recipe_name
 from custom.recipe.games import find_game
 from custom.recipe.model import ALGORITHMS
-from custom.recipe.recipe import load_recipe
+from custom.recipe.recipe import FOLDER, load_recipe, recipe_name
 from custom.recipe.schema import json_schema
 from custom.system.errors import UserError
+from tests.test_resolved_recipes import GAMES, NAMES
 
-GAMES = [
-    "SpaceInvaders",
-    "Pong",
-    "Breakout",
-    "Qbert",
-    "Seaquest",
-    "MsPacman",
-    "BeamRider",
-    "Enduro",
-]
 PONG = find_game("Pong")
 WRAPPER = "stable_baselines3.common.atari_wrappers.AtariWrapper"
 GOOD = f"{{n_timesteps: 1000, policy: CnnPolicy, batch_size: 32, env_wrapper: {WRAPPER}"
@@ -51,50 +41,26 @@ def with_line(folder: Path, line: str) -> str:
     return written(folder, "atari:\n  " + "\n  ".join([*kept, line]) + "\n")
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yml")))
-@pytest.mark.parametrize("game", [*GAMES, "Alien", "ALE/Pong-v5"])
-def test_every_shipped_recipe_serves_every_game(name: str, game: str) -> None:
-    recipe = load_recipe(name, find_game(game))
-    assert (recipe.name, recipe.algo) == (name, "qrdqn" if "qrdqn" in name else "dqn")
-
-
-def test_the_exploration_of_the_paper_ends_after_1_05_million_steps_in_every_game() -> None:
-    for game in [*GAMES, "Alien"]:
-        recipe = load_recipe("dqn-rmsprop", find_game(game))
-        assert recipe.exploration_steps == 1_050_000
-
-
-def test_a_long_warm_up_is_cut_to_a_tenth_of_the_budget_and_told() -> None:
-    recipe = load_recipe("dqn", PONG).with_budget(20_000)
-    assert recipe.hyperparams.learning_starts == 2_000
-    assert "100,000 shortened to 2,000" in recipe.notes[0]
-
-
-def test_a_warm_up_within_a_tenth_stays() -> None:
-    recipe = load_recipe("dqn", find_game("Breakout")).with_budget(2_000_000)
-    assert recipe.hyperparams.learning_starts == 100_000
-    assert recipe.notes == ()
-
-
-def test_exploration_is_a_fraction_of_the_budget() -> None:
+def test_a_short_budget_cuts_the_warm_up_lengthens_exploration_and_tells() -> None:
     recipe = load_recipe("dqn", PONG)
+    short = recipe.with_budget(20_000)
+    assert (short.hyperparams.learning_starts, short.exploration_steps) == (2_000, 4_000)
+    assert "100,000 shortened to 2,000" in short.notes[0]
+    assert short.notes[1] == "exploration: 1,000 lengthened to 4,000 steps, twice that"
+    assert short.digest == recipe.digest
     assert recipe.with_budget(None).exploration_steps == 250_000  # 0.05 of 5M
-    assert recipe.with_budget(10_000_000).exploration_steps == 500_000
+    long = recipe.with_budget(10_000_000)
+    assert (long.exploration_steps, long.hyperparams.learning_starts) == (500_000, 100_000)
+    assert long.notes == ()
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yml")))
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("steps", [20_000, 200_000, 1_000_000, 2_000_000, None])
 def test_epsilon_still_falls_when_the_agent_begins_to_learn(name: str, steps: int | None) -> None:
-    for game in [*GAMES, "Alien"]:
+    for game in GAMES:
         recipe = load_recipe(name, find_game(game)).with_budget(steps)
         if recipe.exploration_steps or recipe.hyperparams.exploration_final_eps > 0:
             assert recipe.exploration_steps >= 2 * recipe.hyperparams.learning_starts
-
-
-def test_a_lengthened_exploration_is_told() -> None:
-    recipe = load_recipe("dqn", PONG).with_budget(20_000)
-    assert recipe.exploration_steps == 4_000
-    assert recipe.notes[1] == "exploration: 1,000 lengthened to 4,000 steps, twice that"
 
 
 def test_the_name_is_the_files_and_the_digest_is_of_the_values(tmp_path: Path) -> None:
@@ -105,13 +71,11 @@ def test_the_name_is_the_files_and_the_digest_is_of_the_values(tmp_path: Path) -
     first = load_recipe(written(tmp_path, text), PONG)
     commented = load_recipe(written(tmp_path, f"# my own\n{text}"), PONG)
     spelt_out = load_recipe(written(tmp_path, text.replace("{n_", "{gamma: 0.99, n_", 1)), PONG)
-    other = load_recipe(written(tmp_path, text.replace("{n_", "{gamma: 0.9, n_", 1)), PONG)
-    assert first.digest == commented.digest == spelt_out.digest != other.digest
-
-
-def test_a_budget_does_not_change_the_digest() -> None:
-    recipe = load_recipe("dqn", PONG)
-    assert recipe.with_budget(20_000).digest == recipe.digest
+    assert first.digest == commented.digest == spelt_out.digest
+    lines = ["gamma: 0.9", "policy_kwargs: {net_arch: []}"]
+    lines += ["env_kwargs: {repeat_action_probability: 0}"]
+    others = [load_recipe(with_line(tmp_path, line), PONG).digest for line in lines]
+    assert len({first.digest, *others}) == 4
 
 
 def test_a_resolved_recipe_can_be_given_as_a_recipe_again(tmp_path: Path) -> None:
@@ -120,18 +84,13 @@ def test_a_resolved_recipe_can_be_given_as_a_recipe_again(tmp_path: Path) -> Non
     assert load_recipe(file, PONG).hyperparams == recipe.hyperparams
 
 
-def test_whole_numbers_written_as_floats_become_whole(tmp_path: Path) -> None:
-    recipe = load_recipe(with_line(tmp_path, "buffer_size: !!float 1e4"), PONG)
-    assert isinstance(recipe.hyperparams.buffer_size, int)
-
-
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("policy_kwargs: {optimizer_kwargs: {eps: 0.1}}", "optimizer_kwargs needs optimizer_class"),
         ("double_q: true", "double_q is not for qrdqn, which is sb3-contrib's"),
         ("policy: custom.policies.AtariPolicy", "which is not a QRDQNPolicy class"),
-        ("policy_kwargs: {dueling: true}", "policy_kwargs.dueling is not for qrdqn"),
+        ("policy_kwargs: {dueling: true}", "policy_kwargs.dueling needs policy: custom.policies"),
     ],
 )
 def test_what_sb3_contribs_qr_dqn_does_not_know_is_refused(
@@ -147,8 +106,8 @@ def test_what_sb3_contribs_qr_dqn_does_not_know_is_refused(
     [
         ("{filters: [[32, 8]]}", "filters is [[32, 8]]; "),
         ("{hidden: 512}", "hidden is 512; "),
-        ("{frames: x}", "frames is 'x'; Input should be a valid integer"),
-        ("{activation: 5}", "activation is 5; Input should be a valid string"),
+        ("{frames: x}", "frames is 'x'; it must be a valid integer"),
+        ("{activation: 5}", "activation is 5; it must be a valid string"),
     ],
 )
 def test_what_a_network_does_not_take_is_said(arguments: str, message: str, tmp_path: Path) -> None:
@@ -158,7 +117,9 @@ def test_what_a_network_does_not_take_is_said(arguments: str, message: str, tmp_
         load_recipe(with_line(tmp_path, line), PONG)
 
 
-def test_whole_floats_become_whole_in_arguments_too(tmp_path: Path) -> None:
+def test_whole_numbers_written_as_floats_become_whole(tmp_path: Path) -> None:
+    recipe = load_recipe(with_line(tmp_path, "buffer_size: !!float 1e4"), PONG)
+    assert isinstance(recipe.hyperparams.buffer_size, int)
     network = "features_extractor_class: custom.networks.ConvNet, features_extractor_kwargs"
     line = f"policy_kwargs: {{{network}: {{filters: [[4.0, 8.0, 4.0]], hidden: [16.0]}}}}"
     values = resolve(load_recipe(with_line(tmp_path, line), PONG).hyperparams)
@@ -224,6 +185,8 @@ def test_the_zoos_installed_files_are_recipes(name: str) -> None:
     file = importlib.resources.files("rl_zoo3") / "hyperparams" / f"{name}.yml"
     recipe = load_recipe(str(file), PONG)
     assert (recipe.algo, recipe.hyperparams.frame_stack) == (name, 4)
+    with pytest.raises(UserError, match="name says ppo; write algo: dqn or qrdqn"):
+        load_recipe(str(file).replace(name, "ppo"), PONG)
 
 
 @pytest.mark.parametrize("name", ["qrdqn_pong", "my_qrdqn", "my-qrdqn-2", "best_ppo"])
@@ -274,26 +237,6 @@ def test_a_child_says_what_differs_and_null_removes(tmp_path: Path) -> None:
     assert (alien.batch_size, alien.gamma) == (8, 0.99)
 
 
-@pytest.mark.parametrize(
-    ("parent", "message"),
-    [
-        ("nothing", "extends is 'nothing'; write the name of a recipe, one of best"),
-        ("../dqn", "extends is '../dqn'; write the name"),
-        ("double_dqn", "extends double_dqn, which extends another recipe; extend that one"),
-    ],
-)
-def test_what_cannot_be_extended_is_refused(tmp_path: Path, parent: str, message: str) -> None:
-    with pytest.raises(UserError, match=re.escape(message)):
-        load_recipe(written(tmp_path, f"extends: {parent}\natari: {{gamma: 0.9}}\n"), PONG)
-
-
-@pytest.mark.parametrize("key", ["PongNoFrameskp-v4", "PonNoFrameskip-v4"])
-def test_a_misspelt_game_of_a_child_is_seen(tmp_path: Path, key: str) -> None:
-    text = f"extends: dqn\natari: {{batch_size: 8}}\n{key}: {{gamma: 0.5}}\n"
-    with pytest.raises(UserError, match="did you mean PongNoFrameskip-v4"):
-        load_recipe(written(tmp_path, text), PONG)
-
-
 @pytest.mark.parametrize("key", ["Pong", "pong", "PongNoFrameskip-v4"])
 def test_an_entry_may_name_a_game_as_the_command_does(tmp_path: Path, key: str) -> None:
     text = f"extends: dqn\n{key}: {{gamma: 0.5}}\n"
@@ -307,15 +250,8 @@ def test_a_child_has_its_parents_algorithm_and_never_extends_itself(tmp_path: Pa
     recipe = load_recipe(str(tmp_path / "dqn.yml"), PONG)
     assert (recipe.algo, recipe.hyperparams.batch_size) == ("dqn", 32)
     (tmp_path / "dqn-x.yml").write_text("extends: qrdqn-base\natari: {}\n")
-    with pytest.raises(UserError, match="extends qrdqn-base, which is of qrdqn; write algo"):
+    with pytest.raises(UserError, match="the file's name says dqn; write algo: dqn or qrdqn"):
         load_recipe(str(tmp_path / "dqn-x.yml"), PONG)
-
-
-def test_a_value_that_changes_the_training_changes_the_digest(tmp_path: Path) -> None:
-    lines = ["gamma: 0.99", "policy_kwargs: {net_arch: []}"]
-    lines += ["env_kwargs: {repeat_action_probability: 0}"]
-    recipes = [load_recipe(with_line(tmp_path, line), PONG) for line in lines]
-    assert len({recipe.digest for recipe in recipes}) == 3
 
 
 def test_a_file_that_is_not_utf_8_is_said_to_be(tmp_path: Path) -> None:
@@ -330,9 +266,9 @@ def test_the_committed_schema_is_that_of_the_model() -> None:
     assert schema == json_schema(), "python -m custom.recipe.schema writes it anew"
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.yml")))
+@pytest.mark.parametrize("name", NAMES)
 def test_the_schema_takes_every_shipped_recipe(name: str) -> None:
-    text = (FOLDER / name).read_text()
+    text = (FOLDER / f"{name}.yml").read_text()
     assert text.startswith("# yaml-language-server: $schema=schema.json\n")
     Draft202012Validator(json_schema()).validate(yaml.safe_load(text))
 
@@ -345,66 +281,53 @@ def test_the_schema_refuses_what_is_wrong(line: str) -> None:
     assert list(Draft202012Validator(json_schema()).iter_errors(entries))
 
 
-def test_an_alias_used_twice_is_no_duplicate(tmp_path: Path) -> None:
-    text = f"atari: &a {GOOD}\nPongNoFrameskip-v4:\n  <<: *a\n  gamma: 0.9\n"
-    text += "QbertNoFrameskip-v4:\n  <<: *a\n"
-    assert load_recipe(written(tmp_path, text), PONG).hyperparams.gamma == 0.9
-
-
 LINES = {
     "algo: [dqn]": "algo is ['dqn']; write dqn or qrdqn",
     "train_freq: true": "train_freq is True; write a number",
     "policy_kwargs: {sigma: 0.5}": "sigma does nothing without noisy",
-    "algo: ppo": "algo is 'ppo'; write dqn or qrdqn",
-    "munchausen_temperature: .inf": "munchausen_temperature is inf; it must be",
     "munchausen_clip: -1": "munchausen_clip does nothing without munchausen_alpha",
     f"env_wrapper: {{{WRAPPER}: {{actions: [NOOP]}}}}": "AtariWrapper.actions is not a known key",
     "env_wrapper: {custom.wrappers.DeepMindAtariWrapper: {actions: []}}": "at least 1 item",
-    "double_q: 1": "double_q is 1; it must be a boolean",
+    "double_q: 1": "double_q is 1; it must be a valid boolean",
     "loss: l1": "loss is 'l1'; it must be 'huber' or 'mse'",
     "prioritized_replay: true": "prioritized_replay is True; write named values",
     "prioritized_replay: {aplha: 0.6}": "did you mean alpha?",
     "prioritized_replay: {alpha: 2}": "prioritized_replay.alpha is 2; it must be less",
     "munchausen_clip: 1": "munchausen_clip is 1; it must be less than or equal to 0",
     "policy_kwargs: {dueling: true}": "dueling needs policy: custom.policies.AtariPolicy",
-    "policy_kwargs: {net_arch: 512}": "policy_kwargs.net_arch is 512; it must be a list",
+    "policy_kwargs: {net_arch: 512}": "policy_kwargs.net_arch is 512; it must be a valid list",
     "frame_stack_padding: last": "it must be 'zero' or 'first'",
     "learning_rate: 1e-4": "learning_rate is the text '1e-4'; write !!float 0.0001",
-    "learning_rate: fast": "learning_rate is the text 'fast'; write a number",
     "learning_rate: lin_fast": "or e.g. lin_1e-4",
     "learning_rate: -0.1": "write a number above 0",
     "learning_rate: .nan": "learning_rate is nan; write a number above 0",
     "lerning_rate: 0.1": "lerning_rate is not a known key; did you mean learning_rate?",
     "gamma: 1.5": "gamma is 1.5; it must be less than or equal to 1",
     "batch_size: 0": "batch_size is 0; it must be greater than or equal to 1",
-    "batch_size: 1.5": "batch_size is 1.5; it must be an integer, got a number with a fractional",
-    "batch_size: true": "batch_size is True; write a number",
-    "optimize_memory_usage: 'yes'": "optimize_memory_usage is 'yes'; it must be a boolean",
+    "batch_size: 1.5": "batch_size is 1.5; it must be a valid integer, got a number",
+    "optimize_memory_usage: 'yes'": "optimize_memory_usage is 'yes'; it must be a valid boolean",
     "train_freq: [4, moon]": "or [number, step or episode]",
-    "policy_kwargs: 'dict(net_arch=[open(1)])'": "which is not run (only dict(name=value)",
+    "policy_kwargs: 'dict(net_arch=[open(1)])'": "which is not run (",
     "policy_kwargs: {optimiser_class: x}": "did you mean optimizer_class?",
     "policy_kwargs: {optimizer_class: os.system}": "from one of: custom, gymnasium",
     "policy_kwargs: {optimizer_class: torch.optim.Adm}": "there is no class 'torch.optim.Adm'",
     "policy_kwargs: {optimizer_class: torch.nn.Linear}": "not a Optimizer class",
-    "policy_kwargs: {optimizer_kwargs: {epsilon: 1}}": "policy_kwargs.optimizer_kwargs.epsilon",
     "env_wrapper: builtins.print": "is 'builtins.print'; write stable_baselines3.",
-    "env_wrapper: gymnasium.wrappers.RecordVideo": "write stable_baselines3.",
     "env_wrapper: []": "needs one wrapper that skips and shrinks frames",
-    f"env_wrapper: {{{WRAPPER}: {{frame_skip: 0}}}}": "AtariWrapper: frame_skip is 0; it must be",
-    f"env_wrapper: {{{WRAPPER}: {{frame_skip: abc}}}}": "frame_skip is the text 'abc'",
+    f"env_wrapper: {{{WRAPPER}: {{frame_skip: 0}}}}": "AtariWrapper.frame_skip is 0; it must be",
+    f"env_wrapper: {{{WRAPPER}: {{frame_skip: abc}}}}": "frame_skip is 'abc'; it must be",
     "n_timesteps: .inf": "n_timesteps is inf; it must be",
-    "gradient_steps: 0": "gradient_steps is 0; it learns nothing",
+    "gradient_steps: 0": "gradient_steps is 0; write a whole number above 0, or -1",
     "policy: stable_baselines3.ppo.policies.CnnPolicy": "not a DQNPolicy class",
     "policy_kwargs: {lr_schedule: 1}": "policy_kwargs.lr_schedule is not a known key",
-    "policy_kwargs: {optimizer_kwargs: {lr: 1}}": "optimizer_kwargs.lr is not a known key",
-    "policy_kwargs: {optimizer_kwargs: {amsgrad: 3}}": "amsgrad is 3; Input should be a valid bool",
+    "policy_kwargs: {optimizer_kwargs: {amsgrad: 3}}": "amsgrad is 3; it must be a valid bool",
     "env_wrapper: 5": "has the entry 5",
     "env_wrapper: {custom.wrappers.DeepMindAtariWrapper: {noops: 1}}": "did you mean noop_max?",
     "replay_buffer_kwargs: {handle_timeouts: true}": "did you mean handle_timeout_termination?",
     "replay_buffer_kwargs: {buffer_size: 5}": "replay_buffer_kwargs.buffer_size is not a known key",
-    "max_grad_norm: [10]": "max_grad_norm is [10]; it must be a number",
-    "normalize: true": "normalize is True, which needs statistics",
-    "monitor_kwargs: {info_keywords: [x]}": "which changes what is measured; delete it",
+    "max_grad_norm: [10]": "max_grad_norm is [10]; it must be a valid number",
+    "normalize: true": "normalize is True, which names code or needs a pickle",
+    "monitor_kwargs: {info_keywords: [x]}": "monitor_kwargs is {'info_keywords': ['x']}, which",
     "noisy: true": "noisy does not stand here; write it under policy_kwargs, with policy: custom",
     "n_quantiles: 200": "n_quantiles does not stand here; write it under policy_kwargs",
     "clip_reward: false": "clip_reward does not stand here; write it behind a wrapper",
@@ -440,6 +363,10 @@ FILES = {
     "atari:\n": "atari: has no values",
     "atari: {policy: CnnPolicy}\n": "env_wrapper is missing; copy it from",
     f"PonNoFrameskip-v4: {GOOD}\natari: {GOOD}\n": "did you mean PongNoFrameskip-v4?",
+    "extends: dqn\natari: {}\nPongNoFrameskp-v4: {}\n": "did you mean PongNoFrameskip-v4?",
+    "extends: nothing\natari: {}\n": "extends is 'nothing'; write the name of a recipe",
+    "extends: ../dqn\natari: {}\n": "extends is '../dqn'; write the name",
+    "extends: double_dqn\natari: {}\n": "extends double_dqn, which extends another recipe",
     "atari: !!python/object/apply:os.system ['true']\n": "line 1: the tag '!!python",
     f"ALE/Breakout-v5: {GOOD}\n": "no entry for PongNoFrameskip-v4, but for ALE/Breakout-v5; write",
     f"{GOOD}\n": "holds the values of one run, not of games (a config.yml?); give the recipe.yml",
@@ -455,12 +382,6 @@ def test_a_broken_file_is_refused_in_one_line(tmp_path: Path, text: str) -> None
     assert FILES[text] in str(error.value)
 
 
-def test_a_misspelt_ending_of_a_game_is_seen_too(tmp_path: Path) -> None:
-    text = f"PongNoFrameskp-v4: {GOOD}\natari: {GOOD}\n"
-    with pytest.raises(UserError, match="did you mean PongNoFrameskip-v4"):
-        load_recipe(written(tmp_path, text), PONG)
-
-
 def test_an_entry_of_another_game_never_matters(tmp_path: Path) -> None:
     text = f"BreakoutNoFrameskip-v4-tuned: {GOOD}\natari: {GOOD}\n"
     assert load_recipe(written(tmp_path, text), PONG).algo == "dqn"
@@ -471,9 +392,3 @@ def test_an_entry_of_another_game_never_matters(tmp_path: Path) -> None:
 def test_an_unknown_recipe_names_the_closest() -> None:
     with pytest.raises(UserError, match="did you mean dqn-rmsprop"):
         load_recipe("dqn-rmspro", PONG)
-
-
-def test_a_recipe_of_another_algorithm_is_refused() -> None:
-    file = importlib.resources.files("rl_zoo3") / "hyperparams" / "ppo.yml"
-    with pytest.raises(UserError, match="name says ppo, and this project trains dqn or qrdqn"):
-        load_recipe(str(file), PONG)

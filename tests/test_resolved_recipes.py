@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from custom.recipe.entries import FOLDER
 from custom.recipe.games import find_game
-from custom.recipe.recipe import load_recipe
+from custom.recipe.recipe import FOLDER, load_recipe
 
 FILE = Path(__file__).with_name("resolved_recipes.jsonl")
 GAMES = ["SpaceInvaders", "Pong", "Breakout", "Qbert", "Seaquest", "MsPacman", "BeamRider"]

@@ -8,6 +8,7 @@ import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,42 +48,25 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_latest_run_is_the_one_with_the_highest_number(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no run of PongNoFrameskip-v4 with dqn"):
+        latest_run(tmp_path, "dqn", PONG)
     for number in (1, 9, 10):
         a_run(tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_{number}")
+    (tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_11").mkdir()  # no run
     assert latest_run(tmp_path, "dqn", PONG).path.name == f"{PONG.env_id}_10"
 
 
-def test_no_run_at_all_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no run of PongNoFrameskip-v4 with dqn"):
-        latest_run(tmp_path, "dqn", PONG)
-
-
-def test_a_folder_without_run_json_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not a run folder"):
-        open_run(tmp_path)
-
-
-def test_a_damaged_run_json_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content", [None, '{"env_id":\n', *({"seed": "x"}, {"frame_skip": None}, {"env_id": "Nope"})]
+)
+def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, content: Any) -> None:
     folder = a_run(tmp_path / "run")
-    (folder / "run.json").write_text('{"env_id":\n')
+    facts = json.loads((folder / "run.json").read_text())
+    text = json.dumps(facts | content) if isinstance(content, dict) else content
+    (folder / "run.json").unlink() if text is None else (folder / "run.json").write_text(text)
     with pytest.raises(UserError, match="not a run folder") as error:
         open_run(folder)
     assert "\n" not in str(error.value)
-
-
-def test_a_newer_folder_that_is_no_run_is_passed_over(tmp_path: Path) -> None:
-    a_run(tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_1")
-    (tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_2").mkdir()
-    assert latest_run(tmp_path, "dqn", PONG).path.name == f"{PONG.env_id}_1"
-
-
-@pytest.mark.parametrize("wrong", [{"seed": "x"}, {"frame_skip": None}, {"env_id": "Nope"}])
-def test_a_run_json_with_wrong_values_is_refused(tmp_path: Path, wrong: dict) -> None:
-    folder = a_run(tmp_path / "run")
-    facts = json.loads((folder / "run.json").read_text())
-    write_json(folder / "run.json", {**facts, **wrong})
-    with pytest.raises(UserError, match="not a run folder"):
-        open_run(folder)
 
 
 def test_a_recipe_in_a_run_is_checked_like_any_other(tmp_path: Path) -> None:
@@ -99,16 +83,13 @@ def test_a_relative_path_is_a_run_as_well(tmp_path: Path, monkeypatch: pytest.Mo
     assert open_run(Path("run")).path == tmp_path / "run"
 
 
-def test_a_run_without_a_model_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no final model"):
-        open_run(a_run(tmp_path / "run")).model("final")
-
-
 def test_a_broken_off_run_is_its_last_checkpoint(tmp_path: Path) -> None:
-    folder = a_run(tmp_path / "run")
+    run = open_run(a_run(tmp_path / "run"))
+    with pytest.raises(UserError, match="holds no final model"):
+        run.model("final")
     for steps in (200, 1000):
-        (folder / f"rl_model_{steps}_steps.zip").touch()
-    assert open_run(folder).model("final").name == "rl_model_1000_steps.zip"
+        (run.path / f"rl_model_{steps}_steps.zip").touch()
+    assert run.model("final").name == "rl_model_1000_steps.zip"
 
 
 def test_a_system_without_file_locks_is_told_where_one_is_taken(

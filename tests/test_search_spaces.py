@@ -9,9 +9,8 @@ import pytest
 import sb3_contrib
 
 from custom.recipe.check import check
-from custom.recipe.entries import FOLDER
 from custom.recipe.games import find_game
-from custom.recipe.recipe import load_recipe
+from custom.recipe.recipe import FOLDER, load_recipe
 from custom.system.errors import UserError
 from custom.tuning.space import Space, space_of
 

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from custom.jobs.task import Task, ThisMachine
-from custom.recipe.entries import FOLDER
+from custom.recipe.recipe import FOLDER
 from custom.runs import provenance
 from custom.runs.folder import open_run
 from scripts import cli

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +41,17 @@ def same(one: Any, other: Any) -> bool:
     return bool(np.array_equal(one, other))
 
 
-def play(name: str, steps: int, processes: int) -> None:
-    """Compare every frame, reward, end and info of 8 games with those of one process."""
-    game = find_game(name)
-    one, several = (training_games(game, RECIPE, 8, 5, n) for n in (1, processes))
-    assert isinstance(one.unwrapped, DummyVecEnv)
-    assert isinstance(several.unwrapped, WorkerVecEnv)
-    try:
+def test_games_in_several_processes_are_those_of_one() -> None:
+    breakout = find_game("Breakout")
+    with (
+        closing(training_games(breakout, RECIPE, 8, 5, 1)) as one,
+        closing(training_games(breakout, RECIPE, 8, 5, 3)) as several,
+    ):
+        assert isinstance(one.unwrapped, DummyVecEnv)
+        assert isinstance(several.unwrapped, WorkerVecEnv)
         assert np.array_equal(one.reset(), several.reset())
-        rng = np.random.default_rng(0)
-        ends = 0
-        for _ in range(steps):
+        rng, ends = np.random.default_rng(0), 0
+        for _ in range(150):
             actions = rng.integers(one.action_space.n, size=8)  # type: ignore[attr-defined]
             ours, theirs = several.step(actions), one.step(actions)
             for a, b in zip(ours[:3], theirs[:3], strict=True):
@@ -58,46 +59,27 @@ def play(name: str, steps: int, processes: int) -> None:
                 assert a.dtype == b.dtype
             for a, b in zip(ours[3], theirs[3], strict=True):
                 assert same(timeless(a), timeless(b))
-            ends += sum("episode" in info for info in ours[3])
+            ends += ours[2].sum()
+        assert ends
         for a, b in zip(one.unwrapped.reset_infos, several.unwrapped.reset_infos, strict=True):
             assert same(a, b)
-    finally:
-        one.close()
-        several.close()
 
 
-@pytest.mark.parametrize("name", ["Breakout", "Pong"])
-def test_games_in_several_processes_are_those_of_one(name: str) -> None:
-    play(name, 150, processes=3)
-
-
-def test_a_game_is_asked_where_it_is(tmp_path: Path) -> None:
-    game = find_game("Breakout")
-    env = training_games(game, RECIPE, 5, 0, 2, monitor_dir=tmp_path)
-    try:
+def test_a_game_is_asked_where_it_is_and_what_it_raises_arrives(tmp_path: Path) -> None:
+    with closing(
+        training_games(find_game("Breakout"), RECIPE, 5, 0, 2, monitor_dir=tmp_path)
+    ) as env:
         assert env.env_is_wrapped(Monitor) == [True] * 5
-        env.set_attr("mark", 7, indices=[3])
+        env.set_attr("mark", 7)
         assert env.get_attr("mark", indices=3) == [7]
-        names = env.env_method("get_action_meanings", indices=[4, 0])
-        assert names == [["NOOP", "FIRE", "RIGHT", "LEFT"]] * 2
-    finally:
-        env.close()
+        names = env.env_method("get_action_meanings")
+        assert names == [["NOOP", "FIRE", "RIGHT", "LEFT"]] * 5
+        with pytest.raises(AttributeError, match="none_such"):
+            env.env_method("none_such")
+        assert not env.has_attr("none_such")
+        assert env.reset().shape == (5, 4, 84, 84)  # the games go on
     assert len(list(tmp_path.glob("*.monitor.csv"))) == 5
     env.close()  # a second time nothing happens
-
-
-def test_what_a_game_raises_arrives_and_the_games_go_on() -> None:
-    env, one = (training_games(find_game("Pong"), RECIPE, 4, 0, n) for n in (3, 1))
-    try:
-        assert np.array_equal(env.reset(), one.reset())
-        for index in range(4):
-            with pytest.raises(AttributeError, match="none_such"):
-                env.env_method("none_such", indices=[index])
-        assert not env.has_attr("none_such")
-        assert np.array_equal(env.step(np.ones(4, dtype=int))[0], one.step([1] * 4)[0])
-    finally:
-        env.close()
-        one.close()
 
 
 def broken(env: DummyVecEnv, where: int) -> None:
@@ -106,16 +88,12 @@ def broken(env: DummyVecEnv, where: int) -> None:
 
 
 def test_a_call_that_was_broken_off_leaves_no_old_answers() -> None:
-    env, one = (training_games(find_game("Pong"), RECIPE, 4, 0, n) for n in (3, 1))
-    try:
-        env.reset(), one.reset()
-        with pytest.raises(KeyboardInterrupt):
-            env.unwrapped.call(broken, [0, 1, 2])
-        for _ in range(3):
-            assert np.array_equal(env.step(np.ones(4, dtype=int))[0], one.step([1] * 4)[0])
-    finally:
-        env.close()
-        one.close()
+    env = training_games(find_game("Pong"), RECIPE, 4, 0, 3)
+    with pytest.raises(KeyboardInterrupt):
+        env.unwrapped.call(broken, [0, 1, 2])
+    with pytest.raises(UserError, match="has died"):
+        env.reset()
+    env.close()
 
 
 @pytest.mark.parametrize("error", [RuntimeError, OSError])
@@ -135,8 +113,8 @@ def test_a_game_that_cannot_be_made_says_why_and_leaves_nothing(error: type) -> 
 
 FORGETFUL = """
 from custom.env.games import training_games
-from custom.recipe.games import find_game
 from custom.recipe.check import REQUIRED, check
+from custom.recipe.games import find_game
 
 if __name__ == "__main__":
     env = training_games(find_game("Pong"), check(REQUIRED, "dqn"), 4, 0, 3)
@@ -164,8 +142,7 @@ def test_a_script_that_forgets_to_close_ends(end: bool, tmp_path: Path) -> None:
 def test_a_process_that_dies_or_hangs_is_named(
     number: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    env = training_games(find_game("Pong"), RECIPE, 4, 0, 2)
-    try:
+    with closing(training_games(find_game("Pong"), RECIPE, 4, 0, 2)) as env:
         env.reset()
         monkeypatch.setattr(workers, "PATIENCE", 0.5)
         [process] = env.unwrapped._processes
@@ -176,8 +153,6 @@ def test_a_process_that_dies_or_hangs_is_named(
         assert not process.is_alive()
         with pytest.raises(UserError, match="the process of games 2 to 3"):
             env.reset()
-    finally:
-        env.close()
 
 
 TRAIN = "--game Pong --steps 200000 --envs 8 --workers 3 --seed 1 --no-report"

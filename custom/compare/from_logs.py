@@ -11,8 +11,8 @@ import numpy as np
 
 from custom.compare.measured import Measured, measured
 from custom.evaluation.baselines import baselines_of
-from custom.recipe.entries import recipe_name
 from custom.recipe.games import Game
+from custom.recipe.recipe import recipe_name
 from custom.runs.folder import open_run
 from custom.runs.listing import state_of
 from custom.runs.metrics import evaluations

@@ -8,13 +8,13 @@ from typing import Any
 
 import ale_py
 import gymnasium as gym
+import numpy as np
 import torch as th
 from ale_py.env import AtariEnv  # noqa: F401  # OUR_ENTRY
 from rl_zoo3.utils import get_wrapper_class
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecTransposeImage
 
-from custom.env.stacks import RepeatFirstFrame
 from custom.env.workers import WorkerVecEnv
 from custom.recipe.games import FULL_ACTION_ROMS, V4_SUFFIX, Game, all_games
 from custom.recipe.model import PAPERS_WRAPPER, EnvWrapper, Hyperparams, wrapper_items
@@ -23,6 +23,27 @@ from custom.wrappers import NOOP_MAX
 MAX_FRAMES = 108_000  # of a game: 30 minutes at 60 frames per second
 OUR_ENTRY = "custom.env.games:AtariEnv"
 FEWEST_GAMES = 4  # with fewer, one process is faster: docs/performance.md
+
+
+class RepeatFirstFrame(VecFrameStack):
+    """`VecFrameStack` in which the first frame of an episode fills the whole stack."""
+
+    def reset(self) -> Any:
+        """The first observations: (n_envs, height, width, n_stack * channels)."""
+        super().reset()
+        return self._fill(np.ones(self.num_envs, dtype=bool))
+
+    def step_wait(self) -> Any:
+        """As `VecFrameStack`'s, with the first frame repeated where an episode began."""
+        _, rewards, dones, infos = super().step_wait()
+        return self._fill(dones), rewards, dones, infos
+
+    def _fill(self, starts: Any) -> Any:
+        """Fill stacks with their newest frame where `starts`, (n_envs,), is true."""
+        stacks = self.stacked_obs.stacked_obs
+        channels = stacks.shape[-1] // self.stacked_obs.n_stack
+        stacks[starts] = np.tile(stacks[starts][..., -channels:], self.stacked_obs.n_stack)
+        return stacks
 
 
 def evaluation_wrapper(hyperparams: Hyperparams) -> list[dict[str, dict[str, Any]]]:

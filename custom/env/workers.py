@@ -23,8 +23,8 @@ from stable_baselines3.common.vec_env import CloudpickleWrapper, DummyVecEnv, Ve
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from custom.system.errors import UserError
+from custom.system.signals import STOPPING
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # only the main process receives them
 PATIENCE = 60.0  # seconds; a step takes milliseconds, making a game half a second
 Games = Sequence[Callable[[], gym.Env[Any, Any]]]
 
@@ -45,11 +45,13 @@ class WorkerVecEnv(VecEnv):
         self.shares = np.array_split(np.arange(len(games)), workers)
         self._pipes: list[Connection] = []
         self._processes: list[Any] = []
-        self._unread: list[int] = []  # processes that owe an answer
         # At its end Python joins the processes, which wait for their pipes: close these first.
         Finalize(self, _close, (self._pipes,), exitpriority=10)
         try:
             self._start(games)
+            self._local = DummyVecEnv([games[i] for i in self.shares[0]])
+            self.metadata = self._local.metadata
+            self.call(attrgetter("num_envs"))  # waits until all games are made, or raises
         except BaseException:
             self._kill()
             raise
@@ -67,13 +69,8 @@ class WorkerVecEnv(VecEnv):
                 self._pipes.append(ours)
                 self._processes.append(process)
         except OSError as error:  # a long TMPDIR, too many open files or processes
-            raise UserError(
-                f"{self._name}: processes for the games cannot be started ({error});"
-                " give --workers 1"
-            ) from None
-        self._local = DummyVecEnv([games[i] for i in self.shares[0]])
-        self.metadata = self._local.metadata
-        self.call(attrgetter("num_envs"))  # waits until all games are made, or raises
+            said = f"processes for the games cannot be started ({error}); give --workers 1"
+            raise UserError(f"{self._name}: {said}") from None
 
     def call(self, function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
         """Call a picklable function in each process, with its `DummyVecEnv` as first argument.
@@ -81,14 +78,16 @@ class WorkerVecEnv(VecEnv):
         :param arguments: further arguments of the function, each with one value per process
         :return: one result per process
         """
-        for i in list(self._unread):  # answers to an interrupted call, e.g. by Ctrl-C
-            self._answer(i)
-        for i, pipe in enumerate(self._pipes, start=1):
-            with suppress(OSError):  # it has died, which `_answer` reports
-                pipe.send((function, *(values[i] for values in arguments)))
-            self._unread.append(i)
-        answers = [_result_or_error(function, self._local, *(values[0] for values in arguments))]
-        answers += [self._answer(i) for i in list(self._unread)]
+        mine, *theirs = [tuple(values[i] for values in arguments) for i in range(len(self.shares))]
+        try:
+            for pipe, given in zip(self._pipes, theirs, strict=True):
+                with suppress(OSError):  # it has died, which `_answer` reports
+                    pipe.send((function, *given))
+            answers = [_result_or_error(function, self._local, *mine)]
+            answers += [self._answer(i) for i in range(1, len(self.shares))]
+        except BaseException:  # e.g. Ctrl-C: answers to this call would be taken for the next one's
+            self._kill()
+            raise
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
@@ -96,20 +95,14 @@ class WorkerVecEnv(VecEnv):
 
     def _answer(self, process: int) -> Any:
         """Wait for a process's answer; `process` counts from 1, this process is 0."""
-        pipe = self._pipes[process - 1]
-        try:
+        pipe, fault = self._pipes[process - 1], "has died"
+        with suppress(EOFError, OSError):
             # The second wait is for a process that was suspended (Ctrl-Z) in the first.
-            hangs = not (pipe.poll(PATIENCE) or pipe.poll(PATIENCE))
-            answer = None if hangs else pipe.recv()
-        except (EOFError, OSError):
-            hangs, answer = False, EOFError
-        if hangs or answer is EOFError:
-            self._kill()
-            share, fault = self.shares[process], "does not answer" if hangs else "has died"
-            games = f"games {share[0]} to {share[-1]}" if len(share) > 1 else f"game {share[0]}"
-            raise UserError(f"{self._name}: the process of {games} {fault}")
-        self._unread.remove(process)
-        return answer
+            if pipe.poll(PATIENCE) or pipe.poll(PATIENCE):
+                return pipe.recv()
+            fault = "does not answer"
+        share = self.shares[process]
+        raise UserError(f"{self._name}: the process of games {share[0]} to {share[-1]} {fault}")
 
     def _kill(self) -> None:
         for process in self._processes:
@@ -129,53 +122,39 @@ class WorkerVecEnv(VecEnv):
         return np.concatenate(obs), np.concatenate(rewards), np.concatenate(dones), all_infos
 
     def reset(self) -> np.ndarray:
-        """Start new episodes, with the seeds and options that were set; (n_envs, ...)."""
-        seeds = [[self._seeds[i] for i in share] for share in self.shares]
-        options = [[self._options[i] for i in share] for share in self.shares]
-        answers = self.call(_reset, seeds, options)
+        """Start new episodes, with the seeds that were set; (n_envs, ...)."""
+        answers = self.call(_reset, [[self._seeds[i] for i in share] for share in self.shares])
         self._reset_seeds()
-        self._reset_options()
         self.reset_infos = [info for _, infos in answers for info in infos]
         return np.concatenate([obs for obs, _ in answers])
 
-    def _call_method(
-        self, method: str, indices: VecEnvIndices, *arguments: Any, **named: Any
-    ) -> Any:
-        """Call a method of `DummyVecEnv` for some games.
-
-        :param indices: of the games; None: all
-        :return: one result per game, in the order of `indices`
-        """
-        chosen = list(self._get_indices(indices))
-        parts = [[i for i in chosen if i in share] for share in self.shares]
-        calls = [
-            methodcaller(method, *arguments, **named, indices=[i - share[0] for i in part])
-            for part, share in zip(parts, self.shares, strict=True)
-        ]
-        values: dict[int, Any] = {}
-        for part, answer in zip(parts, self.call(_apply, calls), strict=True):
-            values |= zip(part, answer or [], strict=False)
-        return [values.get(i) for i in chosen]
+    def _ask(self, indices: VecEnvIndices, method: str, *arguments: Any, **named: Any) -> list[Any]:
+        """One answer per game in `indices` (None: all) to a method that is called for all games."""
+        answers = self.call(methodcaller(method, *arguments, **named))
+        values = [value for share in answers for value in share or []]
+        return [values[i] for i in self._get_indices(indices)]
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """As `DummyVecEnv`'s."""
-        return list(self._call_method("get_attr", indices, attr_name))
+        return self._ask(indices, "get_attr", attr_name)
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """As `DummyVecEnv`'s."""
-        self._call_method("set_attr", indices, attr_name, value)
+        """As `DummyVecEnv`'s, for all games."""
+        assert indices is None, "set_attr is for all games here"
+        self.call(methodcaller("set_attr", attr_name, value))
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
     ) -> list[Any]:
-        """As `DummyVecEnv`'s."""
-        return list(self._call_method("env_method", indices, method_name, *method_args, **kwargs))
+        """As `DummyVecEnv`'s, for all games."""
+        assert indices is None, "env_method is for all games here"
+        return self._ask(None, "env_method", method_name, *method_args, **kwargs)
 
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
         """As `DummyVecEnv`'s."""
-        return list(self._call_method("env_is_wrapped", indices, wrapper_class))
+        return self._ask(indices, "env_is_wrapped", wrapper_class)
 
     def close(self) -> None:
         """Close the games and end the processes; a second call does nothing."""
@@ -235,10 +214,6 @@ def _step(env: DummyVecEnv, actions: np.ndarray) -> tuple[Any, ...]:
     return (*env.step(actions), env.reset_infos)
 
 
-def _reset(env: DummyVecEnv, seeds: list[Any], options: list[Any]) -> tuple[Any, Any]:
-    env._seeds, env._options = seeds, options
+def _reset(env: DummyVecEnv, seeds: list[int | None]) -> tuple[Any, Any]:
+    env._seeds = seeds
     return env.reset(), env.reset_infos
-
-
-def _apply(env: DummyVecEnv, call: Callable[[DummyVecEnv], Any]) -> Any:
-    return call(env)

@@ -6,7 +6,6 @@ environment id as a tag, and the score as the text ``mean +/- std``.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,31 +14,30 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from custom.env.games import is_registered_elsewhere
 from custom.evaluation.results import score_rows
-from custom.learner.engine import Engine
 from custom.learner.off_policy import TRAINING_ONLY
 from custom.recipe.classes import PLAYERS
-from custom.recipe.model import ZOO_WRAPPER, Hyperparams, wrapper_items
+from custom.recipe.model import ZOO_WRAPPER, wrapper_items
 from custom.runs.folder import Run
+from custom.runs.provenance import versions_of
 
 TAG = "sb3-atari-dqn"
 TEMPLATE = Path(__file__).with_name("model_card.md")
-VARIABLES = {"buffer": "BUFFER", "n_envs": "ENVS"}  # of make, for the engine's
 
 
 def model_card(
-    run: Run, facts: dict[str, Any], evaluation: dict[str, Any], repo: str, file: str, curve: bool
+    run: Run, evaluation: dict[str, Any], repo: str, file: str, curve: bool
 ) -> ModelCard:
     """The card of an agent.
 
-    :param facts: of the training, as they are published
     :param evaluation: of this agent, by the protocol
     :param repo: ``user/name``
     :param file: the agent's name in the repository
     :param curve: whether there is a learning curve
     """
     user, _, name = repo.partition("/")
-    algorithm = PLAYERS[run.facts["algo"]]
-    revision = str(facts.get("git_revision") or "")
+    algorithm, seed = PLAYERS[run.facts["algo"]], run.facts["seed"]
+    revision = str(run.facts.get("git_revision") or "")
+    command = f"GAME={run.game.env_id} RECIPE={name}/recipe.yml"
     card: ModelCard = ModelCard.from_template(
         card_data(run, evaluation),
         template_path=str(TEMPLATE),
@@ -55,8 +53,8 @@ def model_card(
         **_loading(run),
         revision=revision.removesuffix("+changes"),
         changed=revision.endswith("+changes"),
-        command=_command(run, facts, f"{name}/recipe.yml"),
-        training=_training(run, facts, evaluation["steps"]),
+        command=command if seed < 0 else f"{command} SEED={seed}",
+        training=_training(run.facts, evaluation["steps"]),
     )
     return card
 
@@ -84,20 +82,14 @@ def card_data(run: Run, evaluation: dict[str, Any]) -> ModelCardData:
     )
 
 
-def project_classes(hyperparams: Hyperparams) -> list[str]:
-    """Classes of this project that SB3 imports to load the agent."""
-    kwargs = hyperparams.policy_kwargs.given
-    classes = [kwargs[key] for key in kwargs if key not in TRAINING_ONLY]
-    classes.append(hyperparams.policy)
-    return sorted(x for x in classes if isinstance(x, str) and x.startswith("custom."))
-
-
 def _loading(run: Run) -> dict[str, Any]:
     """What the template says of loading."""
     values = run.hyperparams
+    kwargs = values.policy_kwargs.given
+    named = [values.policy, *(kwargs[key] for key in kwargs if key not in TRAINING_ONLY)]
+    classes = sorted(x for x in named if isinstance(x, str) and x.startswith("custom."))
     wrappers = wrapper_items(values.env_wrapper)
     project_wrappers = [path for path, _ in wrappers if path != ZOO_WRAPPER]
-    padding = values.frame_stack_padding
     known = is_registered_elsewhere(run.game.env_id)
     arguments = [repr(run.game.env_id)]
     if run.env_kwargs:
@@ -105,36 +97,26 @@ def _loading(run: Run) -> dict[str, Any]:
     if wrappers[0][1]:
         arguments.append(f"wrapper_kwargs={wrappers[0][1]}")
     return {
-        "project_classes": project_classes(values),
-        "needs_project": bool(project_classes(values) or project_wrappers or not known),
-        "plain_games": known and not project_wrappers and padding == "zero",
-        "wrapper": ", ".join(project_wrappers) or "custom.env.stacks",
+        "project_classes": classes,  # of this project, which SB3 imports to load the agent
+        "needs_project": bool(classes or project_wrappers or not known),
+        "plain_games": known and not project_wrappers and values.frame_stack_padding == "zero",
+        "wrapper": ", ".join(project_wrappers) or "custom.env.games",
         "games": ", ".join(arguments),
         "frame_stack": values.frame_stack,
         "buffer_size": values.buffer_size,
     }
 
 
-def _command(run: Run, facts: dict[str, Any], recipe: str) -> str:
-    """The variables of `make train` that train this agent again."""
-    words = [f"GAME={run.game.env_id}", f"RECIPE={recipe}"]
-    words += [f"SEED={facts['seed']}"] if facts["seed"] >= 0 else []
-    defaults = {k: v for k, v in asdict(Engine()).items() if k not in ("threads", "workers")}
-    engine = {k: v for k, v in facts.get("engine", {}).items() if v != defaults.get(k, v)}
-    words += [f"{VARIABLES[key]}={value}" for key, value in engine.items() if key in VARIABLES]
-    flags = [f"--{key} {value}" for key, value in engine.items() if key not in VARIABLES]
-    return " ".join([*words, f'ARGS="{" ".join(flags)}"'] if flags else words)
-
-
-def _training(run: Run, facts: dict[str, Any], steps: int) -> list[tuple[str, str]]:
+def _training(facts: dict[str, Any], steps: int) -> list[tuple[str, str]]:
     """Rows of the table of the training; unknown values have none."""
-    machine, packages = facts.get("hardware"), facts.get("packages") or {}
-    pulled, seconds = run.facts.get("pulled"), facts.get("wall_clock_seconds")
+    machine, packages = facts.get("hardware"), versions_of(facts.get("packages") or {})
+    pulled, seconds = facts.get("pulled"), facts.get("wall_clock_seconds")
     rows = [
         ("pulled from", pulled and f"{pulled['repo']} at {pulled['revision']}"),
         ("seed", str(facts["seed"]) if facts["seed"] >= 0 else None),
         ("steps", f"{steps:,} of {facts['n_timesteps']:,}, each of {facts['frame_skip']} frames"),
         ("state", None if facts.get("state") in ("finished", "pulled") else "interrupted"),
+        ("engine", ", ".join(f"{key} {value}" for key, value in facts.get("engine", {}).items())),
         ("wall-clock", seconds and timedelta(seconds=round(seconds))),
         ("hardware", machine and f"{machine['cpus']} CPU cores, {machine['gpu'] or 'no GPU'}"),
         ("system", machine and machine["platform"]),

@@ -17,7 +17,7 @@ from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 from huggingface_hub.utils import logging
 
-from custom.system.errors import UserError
+from custom.system.errors import UserError, one_line
 
 CLIENT_ERRORS = (HTTPError, InvalidURL, OSError, RuntimeError, ValueError)
 LOG_IN = "run .venv/bin/hf auth login, or set HF_TOKEN; the token needs the role write"
@@ -64,17 +64,22 @@ def hub_errors(subject: str) -> Iterator[None]:
         yield
     except CLIENT_ERRORS as error:
         line = f"{constants.ENDPOINT}: {subject}: {_reason(error)}"
-        raise UserError(without_token(" ".join(line.split()))) from None
+        raise UserError(without_token(line)) from None
 
 
 def _reason(error: BaseException) -> str:
     """What went wrong, and what to do about it where that is known."""
     while error.__cause__ is not None and not isinstance(error, HTTPError):
         error = error.__cause__  # the client wraps the errors of a transfer
-    text = str(error) or type(error).__name__
+    text = one_line(error)
     if isinstance(error, HfHubHTTPError):
         missing = isinstance(error, RepositoryNotFoundError)  # which can have status 401
-        return _refusal(404 if missing else error.response.status_code, text)
+        status = 404 if missing else error.response.status_code
+        if status == 429 or status >= 500:
+            return f"the Hub answers {status}; run the same command again later"
+        if status == 403:
+            return f"the token may not do that ({text}): {LOG_IN}"
+        return REASONS.get(status, f"refused with {status} ({text})")
     if isinstance(error, HTTPError):
         return f"cannot be reached ({text})"
     if isinstance(error, HFValidationError):
@@ -82,14 +87,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, json.JSONDecodeError):
         return "the answer is not a Hub's; check HF_ENDPOINT"
     return text
-
-
-def _refusal(status: int, text: str) -> str:
-    if status == 403:
-        return f"the token may not do that ({text}): {LOG_IN}"
-    if status == 429 or status >= 500:
-        return f"the Hub answers {status}; run the same command again later"
-    return REASONS.get(status, f"refused with {status} ({text})")
 
 
 def without_token(text: str) -> str:

@@ -1,28 +1,63 @@
-"""`make push`: a run's agent, evaluated, filmed and described, in one commit on the Hub."""
+"""`make push`: a run's agent, evaluated, filmed and described, in one commit on the Hub.
+
+The agent has as few bytes as play needs, ``rl_zoo3.load_from_hub`` can read the folder, and the
+same run gives the same bytes, so that a second push changes nothing.
+"""
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import shutil
+import zipfile
+from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
+import torch as th
+import yaml
+from huggingface_hub import HfApi, ModelInfo
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from custom.evaluation import EPSILON
 from custom.evaluation.film import FILM_FACTS, record_run
+from custom.evaluation.plot import draw
 from custom.evaluation.protocol import Protocol
 from custom.evaluation.results import EVALUATION_FILE, digest, evaluate_run
-from custom.hub.bundle import CURVE, is_agent_file, write_bundle
-from custom.hub.card import TAG
-from custom.hub.client import hub_errors
+from custom.hub.card import TAG, model_card
+from custom.hub.client import hub_errors, without_token
+from custom.recipe.classes import PLAYERS
 from custom.runs.folder import Run
+from custom.runs.zoo_files import write_zoo_files
 from custom.system.console import say
 from custom.system.errors import UserError
 from custom.system.files import atomic_folder
 
+OF_THE_MACHINE = (  # in the zip's data: where and when it was trained, not what
+    "_last_episode_starts",
+    "_last_obs",
+    "_last_original_obs",
+    "_logger",
+    "ep_info_buffer",
+    "ep_success_buffer",
+    "start_time",
+    "tensorboard_log",
+)
+# rl_zoo3.load_from_hub stops where there is no file of this name. The zoo's other commands open it
+# only for recipes that normalize.
+VEC_NORMALIZE = "vec_normalize.pkl"
+NO_STATISTICS = (
+    "No pickle: nothing is normalized. rl_zoo3.load_from_hub asks for a file of this name.\n"
+)
+TEXTS = (".json", ".md", ".yml")
+COPIED = ("recipe.yml", EVALUATION_FILE, "replay.mp4")
+OPTIMIZER = "policy.optimizer.pth"
+METRICS = ("evaluations.npz", "training_games.csv")
 
-def check_repository(api: HfApi, repo: str, private: bool, agent: str) -> None:
-    """Check that a repository is new, or one of this project's for the same agent.
+
+def check_repository(api: HfApi, repo: str, private: bool, agent: str) -> ModelInfo | None:
+    """A repository, which is one of this project's for the same agent; None: it is new.
 
     :param agent: name of its file there
     :raises UserError: it holds something else, or is public and shall be private
@@ -31,20 +66,17 @@ def check_repository(api: HfApi, repo: str, private: bool, agent: str) -> None:
         try:
             info = api.model_info(repo)
         except RepositoryNotFoundError:
-            return
-    _check(info, private, agent)
-
-
-def _check(info: ModelInfo, private: bool, agent: str) -> None:
+            return None
     names = [file.rfilename for file in info.siblings or []]
     others = [name for name in names if is_agent_file(name) and name != agent]
     if private and not info.private:
         reason = "is public; make it private in its settings, or choose another REPO"
-        raise UserError(f"{info.id}: {reason}")
+        raise UserError(f"{repo}: {reason}")
     if others:
-        raise UserError(f"{info.id}: holds another agent, {others[0]}; choose another REPO")
+        raise UserError(f"{repo}: holds another agent, {others[0]}; choose another REPO")
     if "README.md" in names and TAG not in (info.tags or []):
-        raise UserError(f"{info.id}: holds a card of another project; choose another REPO")
+        raise UserError(f"{repo}: holds a card of another project; choose another REPO")
+    return info
 
 
 def prepare(run: Run, agent: Path, episodes: int, device: str = "auto") -> None:
@@ -65,23 +97,26 @@ def prepare(run: Run, agent: Path, episodes: int, device: str = "auto") -> None:
 
 def _is_evaluated(run: Run, agent: Path, episodes: int) -> bool:
     """Whether this very file was evaluated by the protocol, over enough games."""
-    try:
-        evaluation = json.loads((run.path / EVALUATION_FILE).read_text())
-        protocol = Protocol(episodes=evaluation["episodes"]).describe(run.game, run.hyperparams)
-        enough = evaluation["episodes"] >= episodes and evaluation["protocol"] == protocol
-        return bool(enough and evaluation["sha256"] == digest(agent.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError):
+    said = _said_of(agent, run.path / EVALUATION_FILE)
+    if said.get("episodes", 0) < episodes:
         return False
+    protocol = Protocol(episodes=said["episodes"]).describe(run.game, run.hyperparams)
+    return bool(said.get("protocol") == protocol)
 
 
 def _is_filmed(run: Run, agent: Path) -> bool:
     """Whether the film shows this very file at the protocol's epsilon."""
+    said = _said_of(agent, run.path / FILM_FACTS)
+    return said.get("epsilon") == EPSILON and (run.path / "replay.mp4").is_file()
+
+
+def _said_of(agent: Path, file: Path) -> dict[str, Any]:
+    """What a JSON file says of an agent as it is now; empty where it is of another one."""
     try:
-        film = json.loads((run.path / FILM_FACTS).read_text())
-        fresh = film["sha256"] == digest(agent.read_bytes()) and film["epsilon"] == EPSILON
-        return bool(fresh and (run.path / "replay.mp4").is_file())
+        said: dict[str, Any] = json.loads(file.read_text())
+        return said if said["sha256"] == digest(agent.read_bytes()) else {}
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return {}
 
 
 def build(run: Run, agent: Path, repo: str) -> Path:
@@ -96,6 +131,90 @@ def build(run: Run, agent: Path, repo: str) -> Path:
     except OSError as error:
         raise UserError(f"RUN {run.path}: cannot be written ({error.strerror})") from None
     return folder
+
+
+def write_bundle(folder: Path, run: Run, agent: Path, repo: str) -> None:
+    """Fill an empty folder with everything that is pushed.
+
+    :param agent: the run's agent that is published; it has been evaluated and filmed
+    :param repo: ``user/name``, for the commands on the card
+    :raises UserError: a text in it holds a token, or the agent is not the one that was evaluated
+    """
+    name, content = agent_name(run), agent.read_bytes()
+    evaluation = json.loads((run.path / EVALUATION_FILE).read_text())
+    if digest(content) != evaluation["sha256"]:
+        raise UserError(f"{agent}: has changed since it was evaluated; push it again")
+    (folder / name).write_bytes(agent_for_play(content))
+    write_zoo_files(run, folder)
+    (folder / "env_kwargs.yml").write_text(yaml.safe_dump(run.env_kwargs))
+    (folder / VEC_NORMALIZE).write_text(NO_STATISTICS)
+    metrics = {name: run.path / name for name in METRICS if (run.path / name).is_file()}
+    contents = {name: path.read_bytes() for name, path in metrics.items()}
+    (folder / "train_eval_metrics.zip").write_bytes(_zip(contents))
+    for copied in COPIED:
+        shutil.copyfile(run.path / copied, folder / copied)
+    curve = _draw(run, folder / "learning_curve.png")
+    model_card(run, evaluation, repo, name, curve).save(folder / "README.md")
+    for path in sorted(folder.iterdir()):
+        if path.suffix in TEXTS and without_token(path.read_text()) != path.read_text():
+            raise UserError(f"{path.name} of RUN {run.path} would publish a token; remove it there")
+
+
+def agent_name(run: Run) -> str:
+    """The name of the agent's file in a repository, as the zoo has it."""
+    return f"{run.facts['algo']}-{run.game.folder_name}.zip"
+
+
+def is_agent_file(name: str) -> bool:
+    """Whether a file of a repository is an agent, by its name."""
+    return re.fullmatch(rf"({'|'.join(PLAYERS)})-[\w.-]+\.zip", name) is not None
+
+
+def agent_for_play(content: bytes) -> bytes:
+    """An agent's zip without what only training needs.
+
+    Weights and hyperparameters stay. The target network becomes a copy of the online network, which
+    PyTorch writes once, and the optimizer has made no step. Only tensors are unpickled.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as source:
+        members = {name: source.read(name) for name in sorted(source.namelist())}
+    data = json.loads(members["data"])
+    kept = {key: data[key] for key in data if key not in OF_THE_MACHINE}
+    members["data"] = json.dumps(kept, indent=4).encode()
+    weights, optimizer = (_loaded(members[name]) for name in ("policy.pth", OPTIMIZER))
+    online = OrderedDict((name, weights[name.replace("_target.", ".")]) for name in weights)
+    members["policy.pth"] = _saved(online)
+    members[OPTIMIZER] = _saved({**optimizer, "state": {}})
+    return _zip(members)
+
+
+def _loaded(content: bytes) -> Any:
+    return th.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _saved(content: Any) -> bytes:
+    file = io.BytesIO()
+    th.save(content, file)
+    return file.getvalue()
+
+
+def _zip(members: dict[str, bytes]) -> bytes:
+    """An archive without the time of day, which would change its bytes at each push."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return file.getvalue()
+
+
+def _draw(run: Run, file: Path) -> bool:
+    """Draw the learning curve, if there is anything to draw; whether there was."""
+    try:
+        draw(run).savefig(file, format="png")
+    except UserError as error:
+        say(f"no learning curve: {error}")
+        return False
+    return True
 
 
 def title(run: Run) -> str:
@@ -113,17 +232,13 @@ def push(api: HfApi, repo: str, folder: Path, message: str, private: bool) -> bo
     :return: whether anything had changed
     :raises UserError: the Hub refuses, or does not answer
     """
-    names = sorted(path.name for path in folder.iterdir())
+    [agent] = (path.name for path in folder.iterdir() if is_agent_file(path.name))
     with hub_errors(repo):
         api.create_repo(repo, private=private, exist_ok=True)
-        head = api.model_info(repo)
-    _check(head, private, next(name for name in names if is_agent_file(name)))
-    operations: list[CommitOperationAdd | CommitOperationDelete] = [
-        CommitOperationAdd(name, folder / name) for name in names
-    ]
-    there = [file.rfilename for file in head.siblings or []]
-    if CURVE in there and CURVE not in names:
-        operations.append(CommitOperationDelete(CURVE))
+    head = check_repository(api, repo, private, agent)
+    assert head is not None
     with hub_errors(f"commit to {repo}"):
-        commit = api.create_commit(repo, operations, commit_message=message, parent_commit=head.sha)
+        commit = api.upload_folder(
+            repo_id=repo, folder_path=folder, commit_message=message, parent_commit=head.sha
+        )
     return commit.oid != head.sha

@@ -8,10 +8,7 @@ pickle of others stays on the disk. Scores, film and curve are made here, by oth
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,21 +16,18 @@ from huggingface_hub import HfApi
 
 from custom.env.games import frame_skip
 from custom.hub.client import hub_errors
-from custom.hub.zoo_files import recipe_of
 from custom.recipe.games import Game, find_game
 from custom.recipe.model import ALGORITHMS
 from custom.recipe.recipe import Recipe
+from custom.recipe.yaml_text import MAX_BYTES
 from custom.runs.agents import save_agent
 from custom.runs.folder import Run, claim_folder, open_run
 from custom.runs.safe_agents import MOST_BYTES, safe_agent
-from custom.runs.zoo_files import args_yml, config_yml
-from custom.system.errors import UserError
-from custom.system.files import try_lock
+from custom.runs.zoo_files import recipe_of, write_zoo_files
+from custom.system.errors import UserError, one_line
 
 RECIPE_FILES = ("args.yml", "config.yml", "env_kwargs.yml", "recipe.yml")
-MOST_RECIPE_BYTES = 2**16  # of each of them
 UNKNOWN_SEED = -1
-WORKPLACE = ".pull-"
 
 
 @dataclass(frozen=True)
@@ -41,7 +35,7 @@ class Source:
     """An agent in a repository, at one commit.
 
     :param agent: name of its file
-    :param sizes: bytes of each file that is fetched
+    :param files: what is fetched, the agent among it
     """
 
     repo: str
@@ -49,7 +43,7 @@ class Source:
     agent: str
     algo: str
     game: Game
-    sizes: dict[str, int]
+    files: tuple[str, ...]
 
     @property
     def recipe(self) -> str:
@@ -67,11 +61,14 @@ def pull(api: HfApi, repo: str, revision: str, logs: Path) -> Run:
     source = find_source(api, repo, revision)
     try:
         logs.mkdir(parents=True, exist_ok=True)
-        with _workplace(logs) as folder:
-            files = _download(api, source, folder)
+        with tempfile.TemporaryDirectory(prefix=".pull-", dir=logs) as workplace:
+            folder = Path(workplace)
+            for name in source.files:
+                with hub_errors(f"{name} of {repo}"):
+                    api.hf_hub_download(repo, name, revision=source.revision, local_dir=folder)
             partial = folder / "run"
             partial.mkdir()
-            _fill(partial, source, files, folder / source.agent)
+            _fill(partial, source, folder)
             claimed = claim_folder(logs / source.recipe / source.algo, source.game.folder_name)
             partial.rename(claimed)  # which is empty
         return open_run(claimed)
@@ -90,15 +87,15 @@ def find_source(api: HfApi, repo: str, revision: str) -> Source:
         raise UserError(f"REPO is {repo!r}; write REPO=user/name")
     with hub_errors(f"{repo}, revision {revision}" if revision else repo):
         info = api.model_info(repo, revision=revision or None, files_metadata=True)
-    listed = {file.rfilename: file.size for file in info.siblings or []}
-    agent, algo, game = _agent(repo, list(listed))
-    limits, sizes = {agent: MOST_BYTES, **dict.fromkeys(RECIPE_FILES, MOST_RECIPE_BYTES)}, {}
-    for name in sorted(limits.keys() & listed.keys()):
-        size = listed[name]
+    sizes = {file.rfilename: file.size for file in info.siblings or []}
+    agent, algo, game = _agent(repo, list(sizes))
+    limits = {agent: MOST_BYTES, **dict.fromkeys(RECIPE_FILES, MAX_BYTES)}
+    files = tuple(sorted(limits.keys() & sizes.keys()))
+    for name in files:
+        size = sizes[name]
         if size is None or size > limits[name]:
             raise UserError(f"{repo}: {name} is of {size} bytes; allowed: {limits[name]}")
-        sizes[name] = size
-    return Source(repo, str(info.sha), agent, algo, game, sizes)
+    return Source(repo, str(info.sha), agent, algo, game, files)
 
 
 def _agent(repo: str, names: list[str]) -> tuple[str, str, Game]:
@@ -111,7 +108,7 @@ def _agent(repo: str, names: list[str]) -> tuple[str, str, Game]:
         raise UserError(f"{repo}: needs one agent, {expected}; it has: {shown}")
     name, algo, environment = agents[0].group(0, 1, 2)
     try:
-        game = find_game(re.sub(r"^ALE-", "ALE/", environment))
+        game = find_game(environment)
     except UserError as error:
         raise UserError(f"{repo}: {name}: {error}") from None
     if game.folder_name != environment:
@@ -119,50 +116,20 @@ def _agent(repo: str, names: list[str]) -> tuple[str, str, Game]:
     return name, algo, game
 
 
-@contextmanager
-def _workplace(logs: Path) -> Iterator[Path]:
-    """A temporary folder for files that are not checked yet; killed pulls' folders are removed."""
-    for old in logs.glob(f"{WORKPLACE}*"):
-        with suppress(OSError), (old / "lock").open("r+") as lock:
-            if try_lock(lock):
-                shutil.rmtree(old)
-    temporary = tempfile.TemporaryDirectory(prefix=WORKPLACE, dir=logs)
-    with temporary as name, (Path(name) / "lock").open("w") as lock:
-        try_lock(lock)
-        yield Path(name)
-
-
-def _download(api: HfApi, source: Source, folder: Path) -> dict[str, bytes]:
-    """Fetch the agent and the recipe into a folder; the content of all files but the agent.
-
-    :raises UserError: the Hub does not send them, or not as it listed them
-    """
-    files = {}
-    for name, size in source.sizes.items():
-        with hub_errors(f"{name} of {source.repo}"):
-            api.hf_hub_download(source.repo, name, revision=source.revision, local_dir=folder)
-        if (folder / name).stat().st_size != size:
-            raise UserError(f"{source.repo}: {name} has not the size that was listed; pull again")
-        if name != source.agent:
-            files[name] = (folder / name).read_bytes()
-    return files
-
-
-def _fill(folder: Path, source: Source, files: dict[str, bytes], agent: Path) -> None:
-    """Write a run folder; ``run.json`` comes last, without which it is none."""
+def _fill(folder: Path, source: Source, fetched: Path) -> None:
+    """Write a run folder from what was fetched; ``run.json`` comes last, without it it is none."""
     game, algo = source.game, source.algo
     run = Run(folder, {"game": game.name, "env_id": game.env_id, "algo": algo})
+    files = {n: (fetched / n).read_bytes() for n in source.files if n != source.agent}
     try:
-        recipe_yml = recipe_of(files, algo, game, source.recipe)
-        (folder / "recipe.yml").write_bytes(recipe_yml)
-        model = safe_agent(run, agent, "cpu")
+        (folder / "recipe.yml").write_bytes(recipe_of(files, algo, game, source.recipe))
+        model = safe_agent(run, fetched / source.agent, "cpu")
     except OSError:
         raise
     except UserError as error:
         raise UserError(f"{source.repo}: {error}") from None
     except Exception as error:  # whatever a damaged archive makes SB3 and torch raise
-        reason = " ".join(str(error).split())
-        raise UserError(f"{source.repo}: {agent.name}: {reason}") from None
+        raise UserError(f"{source.repo}: {source.agent}: {one_line(error)}") from None
     save_agent(model, run.final_model)
     recipe = Recipe(source.recipe, algo, folder / "recipe.yml", run.hyperparams)
     run.facts.update(
@@ -175,8 +142,5 @@ def _fill(folder: Path, source: Source, files: dict[str, bytes], agent: Path) ->
         state="pulled",
         pulled={"repo": source.repo, "revision": source.revision},
     )
-    settings = folder / game.folder_name
-    settings.mkdir()
-    (settings / "config.yml").write_text(config_yml(run))
-    (settings / "args.yml").write_text(args_yml(run))
+    write_zoo_files(run, folder / game.folder_name)
     run.update()

@@ -13,9 +13,8 @@ from typing import IO, Protocol, TypeVar
 from custom.jobs.loop import run_all
 from custom.jobs.task import Launcher, Resources, Task
 from custom.learner.engine import Engine
-from custom.recipe.entries import sources
 from custom.recipe.games import Game
-from custom.recipe.recipe import Recipe
+from custom.recipe.recipe import Recipe, sources
 from custom.runs.folder import Run, open_run
 from custom.runs.listing import can_resume, state_of
 from custom.runs.metrics import evaluations

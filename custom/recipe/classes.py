@@ -7,22 +7,21 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 import torch as th
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from sb3_contrib import QRDQN
 from sb3_contrib.qrdqn.policies import QRDQNPolicy
 from stable_baselines3 import DQN
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 from stable_baselines3.dqn.policies import DQNPolicy
 
+from custom.recipe.check import unknown, wrong
 from custom.recipe.model import Hyperparams, QRDQNHyperparams, wrapper_items
-from custom.recipe.words import unknown
 
 PACKAGES = ("custom", "gymnasium", "sb3_contrib", "stable_baselines3", "torch")
 PLAYERS: dict[str, type[BaseAlgorithm]] = {"dqn": DQN, "qrdqn": QRDQN}  # as SB3 loads them
@@ -35,6 +34,13 @@ BASES: dict[str, type] = {
     "activation_fn": th.nn.Module,
     "features_extractor_class": BaseFeaturesExtractor,
     "optimizer_class": th.optim.Optimizer,
+}
+BOUNDS: dict[str, Any] = {  # of arguments of wrappers, whose signatures have types only
+    "actions": Annotated[list[str], Field(min_length=1)],
+    "frame_skip": Annotated[int, Field(ge=1, le=60)],
+    "noop_max": Annotated[int, Field(ge=0, le=1000)],
+    "screen_size": Annotated[int, Field(ge=36, le=210)],  # 36: the least for 3 convolutions
+    **dict.fromkeys(("bottom", "left", "right", "top"), Annotated[int, Field(ge=0, le=120)]),
 }
 
 
@@ -70,10 +76,10 @@ def arguments(key: str, cls: type, given: dict[str, Any]) -> dict[str, Any]:
         try:
             if name not in known:
                 raise ValueError(unknown(name, sorted(known)))
-            kind = TypeAdapter(known[name], config=CONFIG)
+            kind = TypeAdapter(BOUNDS.get(name, known[name]), config=CONFIG)
             checked[name] = kind.validate_python(value)
         except ValidationError as error:
-            problems.append(f"{key}.{name} is {value!r}; {error.errors()[0]['msg']}")
+            problems.append(wrong(f"{key}.{name}", value, error.errors()[0]["msg"]))
         except ValueError as error:
             problems.append(f"{key}.{name} {error}")
     if problems:
@@ -92,17 +98,6 @@ def parameters(cls: type) -> dict[str, Any]:
     return known | (parameters(cls.__mro__[1]) if "kwargs" in names else {})
 
 
-def policy_class(values: Hyperparams) -> type[BasePolicy]:
-    """The policy of a recipe.
-
-    :raises ValueError: there is no such class, or it is not for the algorithm
-    """
-    contrib = isinstance(values, QRDQNHyperparams)
-    if values.policy == "CnnPolicy":
-        return (QRDQN if contrib else DQN).policy_aliases["CnnPolicy"]
-    return class_named("policy", values.policy, QRDQNPolicy if contrib else DQNPolicy)
-
-
 def resolve(values: Hyperparams) -> dict[str, Any]:
     """What a recipe says, with classes in place of paths and arguments of the types that they take.
 
@@ -117,28 +112,28 @@ def resolve(values: Hyperparams) -> dict[str, Any]:
             problems.append(str(error))
             return None
 
-    kwargs = found.get("policy_kwargs", {})
+    contrib, kwargs = isinstance(values, QRDQNHyperparams), found.get("policy_kwargs", {})
+    policy: Any = (QRDQN if contrib else DQN).policy_aliases["CnnPolicy"]
+    if values.policy != "CnnPolicy":
+        base = QRDQNPolicy if contrib else DQNPolicy
+        policy = attempt(class_named, "policy", values.policy, base)
     for name in BASES.keys() & kwargs:
         kwargs[name] = attempt(class_named, f"policy_kwargs.{name}", kwargs[name], BASES[name])
     for owner, default in (("features_extractor", NatureCNN), ("optimizer", th.optim.Adam)):
         cls, key = kwargs.get(f"{owner}_class", default), f"{owner}_kwargs"
         if cls and key in kwargs:
             kwargs[key] = attempt(arguments, f"policy_kwargs.{key}", cls, kwargs[key])
-    policy = attempt(policy_class, values)
-    if policy and kwargs and not problems:
+    if kwargs and not problems:
         found["policy_kwargs"] = attempt(arguments, "policy_kwargs", policy, kwargs)
     buffer: Any = NStepReplayBuffer
-    if values.replay_buffer_class:
-        path = values.replay_buffer_class
+    if path := values.replay_buffer_class:
         buffer = attempt(class_named, "replay_buffer_class", path, ReplayBuffer)
         found["replay_buffer_class"] = buffer
-    if buffer and values.replay_buffer_kwargs:
-        given = values.replay_buffer_kwargs
+    if buffer and (given := values.replay_buffer_kwargs):
         found["replay_buffer_kwargs"] = attempt(arguments, "replay_buffer_kwargs", buffer, given)
     for path, given in wrapper_items(values.env_wrapper):
-        wrapper = attempt(class_named, "env_wrapper", path, gym.Wrapper)
-        if wrapper:
+        if wrapper := attempt(class_named, "env_wrapper", path, gym.Wrapper):
             attempt(arguments, f"env_wrapper.{wrapper.__name__}", wrapper, given)
     if problems:
         raise ValueError("\n".join(problems))
-    return found
+    return found | {"policy": policy}

@@ -75,28 +75,22 @@ def find_game(text: str) -> Game:
     """
     match = re.fullmatch(
         r"(?:ale_py:)?(?P<ale>ALE[/-])?(?P<name>.+?)"
-        r"(?P<kind>NoFrameskip|Deterministic|-ram|-ramNoFrameskip)?(?P<version>-v\d+)?",
+        r"(?P<version>(NoFrameskip|Deterministic|-ram|-ramNoFrameskip)?(-v\d+)?)",
         text.strip(),
     )
     name = _closest_name(match["name"] if match else text, text)
     assert match is not None
-    rom, asked = all_games()[name], (match["kind"], match["version"])
-    if match["ale"] and asked == (None, "-v5"):
-        kwargs: dict[str, Any] = {"frameskip": 1}
-        if rom in FULL_ACTION_ROMS:
-            kwargs["full_action_space"] = True
-        return Game(name, rom, f"ALE/{name}-v5", kwargs)
-    if match["ale"] or asked not in {(None, None), ("NoFrameskip", "-v4")}:
-        reason = "its frames would be skipped twice"
-        if "-ram" in str(asked[0]):
-            reason = "it shows the memory, not the screen"
-        elif asked[0] == "NoFrameskip":
-            reason = "its actions are sticky, as those of ALE/…-v5"
+    rom, sticky = all_games()[name], bool(match["ale"])
+    if match["version"] not in (("-v5",) if sticky else ("", V4_SUFFIX)):
         raise UserError(
-            f"GAME {text!r} is not a version that is trained here: {reason}; write {name},"
-            f" {name}{V4_SUFFIX} or ALE/{name}-v5"
+            f"GAME {text!r} is not a version that is trained here: others skip frames themselves,"
+            f" are sticky in another way or show the memory; write {name}, {name}{V4_SUFFIX} or"
+            f" ALE/{name}-v5"
         )
-    return Game(name, rom, f"{name}{V4_SUFFIX}")
+    if not sticky:
+        return Game(name, rom, f"{name}{V4_SUFFIX}")
+    full = {"full_action_space": True} if rom in FULL_ACTION_ROMS else {}
+    return Game(name, rom, f"ALE/{name}-v5", {"frameskip": 1, **full})
 
 
 def _closest_name(text: str, written: str) -> str:
@@ -106,10 +100,9 @@ def _closest_name(text: str, written: str) -> str:
         return names[plain]
     if plain in {_plain(rom) for rom in MULTIPLAYER_ROMS}:
         raise UserError(f"GAME {written!r} has no single-player mode; choose another game")
-    close = difflib.get_close_matches(plain, names, n=3, cutoff=0.5)
-    hint = "did you mean " + ", ".join(names[c] for c in close) + "?" if close else ""
-    example = hint or f"one of {len(names)}, e.g. SpaceInvaders, Pong, Breakout"
-    raise UserError(f"GAME {written!r} is unknown: {example}")
+    close = [names[each] for each in difflib.get_close_matches(plain, names, n=3, cutoff=0.5)]
+    hint = f"did you mean {', '.join(close)}?" if close else "write e.g. SpaceInvaders or Pong"
+    raise UserError(f"GAME {written!r} is unknown: {hint}")
 
 
 def _plain(text: str) -> str:

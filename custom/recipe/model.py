@@ -8,52 +8,37 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
-
-from custom.recipe.words import said
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr
 
 ZOO_WRAPPER = "stable_baselines3.common.atari_wrappers.AtariWrapper"
 PAPERS_WRAPPER = "custom.wrappers.DeepMindAtariWrapper"
 
 
 def _number(value: Any) -> Any:
-    if isinstance(value, str):
+    """Pydantic would take true for 1, and the text '1e-4', as which YAML reads 1e-4."""
+    if isinstance(value, bool):
+        raise ValueError(f"is {value}; write a number")
+    if isinstance(value, str) and not value.startswith("lin_"):
         try:
             problem = f"write !!float {float(value):g}"
         except ValueError:
             problem = "write a number"
         raise ValueError(f"is the text {value!r}; {problem}")
-    if isinstance(value, bool):
-        raise ValueError(f"is {value}; write a number")
     return value
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Norm = Annotated[float, Field(gt=0, allow_inf_nan=True)]
-Edge = Annotated[int, Field(ge=0, le=120)]  # rows or columns of the screen
-Count = Annotated[int, Field(ge=1, le=2**53)]
-LearningRate = (
+NUMBER = BeforeValidator(_number)
+Share = Annotated[float, Field(ge=0, le=1), NUMBER]
+Norm = Annotated[float, Field(gt=0, allow_inf_nan=True), NUMBER]
+Positive = Annotated[float, Field(gt=0, le=1e6), NUMBER]
+Count = Annotated[int, Field(ge=1, le=2**53), NUMBER]
+Small = Annotated[int, Field(ge=0, le=1000), NUMBER]
+LearningRate = Annotated[
     Annotated[float, Field(gt=0, le=1)]
-    | Annotated[str, Field(pattern=r"^lin_(0?\.\d+|\d(\.\d+)?e-\d+)$")]
-)
-TrainFreq = Count | tuple[Count, Literal["step", "episode"]]
-
-
-NUMBERS = ("learning_rate", "max_grad_norm", "train_freq")  # may also be something else
-SENSELESS = {
-    ("gradient_steps", 0): "it learns nothing; write 1, or -1 for as many as steps",
-    ("n_atoms", 1): "a distribution needs 2 atoms, and 0 means none",
-}
+    | Annotated[str, Field(pattern=r"^lin_(0?\.\d+|\d(\.\d+)?e-\d+)$")],
+    NUMBER,
+]
+TrainFreq = Annotated[Count | tuple[Count, Literal["step", "episode"]], NUMBER]
 
 
 class Values(BaseModel):
@@ -63,37 +48,10 @@ class Values(BaseModel):
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def refuse_text(cls, value: Any, info: ValidationInfo) -> Any:
-        """Pydantic would take true for 1, and the text '1e-4', as which YAML reads 1e-4."""
-        name = str(info.field_name)
-        if isinstance(value, int) and (name, value) in SENSELESS:
-            raise ValueError(f"is {value}; {SENSELESS[name, value]}")
-        kind = cls.model_fields[name].annotation
-        is_number = kind in (int, float, int | None, float | None) or name in NUMBERS
-        return value if str(value).startswith("lin_") or not is_number else _number(value)
-
     @property
     def given(self) -> dict[str, Any]:
         """What was written, without defaults; plain data, a copy."""
         return self.model_dump(exclude_unset=True)
-
-
-class WrapperArguments(Values):
-    """What wrappers of this project and SB3's AtariWrapper take; one of your own may take more."""
-
-    model_config = ConfigDict(extra="allow")
-    actions: Annotated[list[StrictStr], Field(min_length=1)] = []
-    bottom: Edge = 0
-    clip_reward: StrictBool = True
-    frame_skip: Annotated[int, Field(ge=1, le=60)] = 4
-    left: Edge = 0
-    noop_max: Annotated[int, Field(ge=0, le=1000)] = 30
-    right: Edge = 0
-    screen_size: Annotated[int, Field(ge=36, le=210)] = 84  # 36: the least for 3 convolutions
-    terminal_on_life_loss: StrictBool = True
-    top: Edge = 0
 
 
 def wrapper_items(value: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -113,15 +71,9 @@ def wrapper_items(value: Any) -> list[tuple[str, dict[str, Any]]]:
 
 def _env_wrapper(value: Any) -> Any:
     items = wrapper_items(value)
-    for place, (path, arguments) in enumerate(items):
+    for path, _ in items:
         if path != ZOO_WRAPPER and not path.startswith("custom."):
             raise ValueError(f"is {path!r}; write {ZOO_WRAPPER} or a custom. one")
-        try:
-            typed = WrapperArguments.model_validate(arguments).model_dump(exclude_unset=True)
-            items[place] = path, typed
-        except ValidationError as error:
-            text = "\n".join(said(one, str) for one in error.errors())
-            raise ValueError(f"{path.rpartition('.')[2]}: {text}") from None
     if sum(path.endswith("AtariWrapper") for path, _ in items) != 1:
         raise ValueError(f"needs one wrapper that skips and shrinks frames: {ZOO_WRAPPER}")
     return [{path: arguments} if arguments else path for path, arguments in items]
@@ -136,8 +88,8 @@ class EnvKwargs(Values):
     """Arguments of ale-py's environment."""
 
     full_action_space: StrictBool = False
-    mode: Annotated[int, Field(ge=0, le=1000)] | None = None
-    difficulty: Annotated[int, Field(ge=0, le=1000)] | None = None
+    mode: Small | None = None
+    difficulty: Small | None = None
     repeat_action_probability: Share | None = None
     """Sticky actions (Machado et al. 2018)."""
 
@@ -162,13 +114,13 @@ class PolicyKwargs(Values):
     """Wang et al. 2016; this and what follows is of custom.policies.AtariPolicy."""
     noisy: StrictBool = False
     """Fortunato et al. 2018."""
-    sigma: Annotated[float, Field(gt=0, le=100)] = 0.5
+    sigma: Positive = 0.5
     """Of the noise at the start."""
-    n_atoms: Annotated[int, Field(ge=0, le=1000)] = 0
+    n_atoms: Literal[0] | Annotated[int, Field(ge=2, le=1000), NUMBER] = 0
     """Of the return (C51, Bellemare et al. 2017); 0: none."""
-    v_max: Annotated[float, Field(gt=0, le=1e6)] = 10.0
+    v_max: Positive = 10.0
     """The atoms reach from -v_max to v_max."""
-    n_quantiles: Annotated[int, Field(ge=0, le=1000)] = 0
+    n_quantiles: Small = 0
     """Of the return (QR-DQN, Dabney et al. 2018); 0: none."""
 
 
@@ -184,12 +136,12 @@ class Hyperparams(Values):
 
     env_wrapper: EnvWrapper
     """Wrappers of one game, innermost first: class paths, or {path: arguments}."""
-    frame_stack: Annotated[int, Field(ge=1, le=64)]
+    frame_stack: Annotated[int, Field(ge=1, le=64), NUMBER]
     n_timesteps: Count
     """Budget of the run."""
     policy: StrictStr
     """CnnPolicy, or the dotted path of a policy class."""
-    batch_size: Annotated[int, Field(ge=1, le=100_000)] = 32
+    batch_size: Annotated[int, Field(ge=1, le=100_000), NUMBER] = 32
     buffer_size: Count = 1_000_000
     """Transitions of the replay."""
     env_kwargs: EnvKwargs = EnvKwargs()
@@ -200,16 +152,16 @@ class Hyperparams(Values):
     frame_stack_padding: Literal["zero", "first"] = "zero"
     """Before the first frame of an episode: blank frames, or that frame again."""
     gamma: Share = 0.99
-    gradient_steps: Annotated[int, Field(ge=-1, le=10**6)] = 1
+    gradient_steps: Literal[-1] | Annotated[int, Field(ge=1, le=10**6), NUMBER] = 1
     """Updates after each train_freq; -1: as many as steps were taken."""
     learning_rate: LearningRate = 1e-4
     """A number, or lin_NUMBER: falls to 0 over the run."""
-    learning_starts: Annotated[int, Field(ge=0, le=2**53)] = 100
+    learning_starts: Annotated[int, Field(ge=0, le=2**53), NUMBER] = 100
     """Steps at random before the first update."""
     max_grad_norm: Norm | None = 10.0
-    n_envs: Annotated[int, Field(ge=1, le=1024)] = 1
+    n_envs: Annotated[int, Field(ge=1, le=1024), NUMBER] = 1
     """Games at once."""
-    n_steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    n_steps: Annotated[int, Field(ge=1, le=1000), NUMBER] = 1
     """Steps of a return."""
     optimize_memory_usage: StrictBool = False
     policy_kwargs: PolicyKwargs = PolicyKwargs()
@@ -217,7 +169,7 @@ class Hyperparams(Values):
     replay_buffer_kwargs: dict[str, Any] = {}
     stats_window_size: Count = 100
     target_update_interval: Count = 10_000
-    tau: Annotated[float, Field(gt=0, le=1)] = 1.0
+    tau: Annotated[float, Field(gt=0, le=1), NUMBER] = 1.0
     train_freq: TrainFreq = 4
     """Steps of each game between updates, or [n, step] or [n, episode]."""
 
@@ -241,8 +193,8 @@ class DQNHyperparams(Hyperparams):
     loss: Literal["huber", "mse"] = "huber"
     munchausen_alpha: Share = 0.0
     """Vieillard et al. 2020, as the next two."""
-    munchausen_clip: Annotated[float, Field(le=0)] = -1.0
-    munchausen_temperature: Annotated[float, Field(gt=0, le=1e6)] = 0.03
+    munchausen_clip: Annotated[float, Field(le=0), NUMBER] = -1.0
+    munchausen_temperature: Positive = 0.03
     prioritized_replay: PrioritizedReplay | None = None
 
 

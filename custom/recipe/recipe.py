@@ -7,20 +7,27 @@ with ``extends: NAME`` holds differences to the recipe of that name; null remove
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import math
+import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from custom.recipe.check import check
-from custom.recipe.entries import find_recipe, read_entry, recipe_name
-from custom.recipe.games import Game
-from custom.recipe.model import DQNHyperparams, Hyperparams
+from custom.recipe.games import V4_SUFFIX, Game, find_game
+from custom.recipe.model import ALGORITHMS, DQNHyperparams, Hyperparams
+from custom.recipe.yaml_text import read_yaml
 from custom.system.errors import UserError
 
+FOLDER = Path(__file__).resolve().parents[2] / "hyperparams"
+OURS = " or ".join(ALGORITHMS)
+ZOOS = {"dqn", "qrdqn", "a2c", "ars", "crossq", "ddpg", "her", "ppo", "sac", "td3", "tqc", "trpo"}
 WARM_UP_SHARE = 10  # a budget of your own: the warm-up takes a tenth of it at most
 
 
@@ -72,32 +79,27 @@ class Recipe:
         """The recipe for a run of so many steps (None: the recipe's own).
 
         Another budget than the file's shortens a warm-up longer than a tenth of it, and lengthens
-        the decay of epsilon to twice the warm-up: it would be over before learning begins.
+        the decay of epsilon to twice the warm-up: it would be over before learning begins. A
+        period of updates longer than the budget becomes the budget.
         """
-        values = self.hyperparams
-        if n_timesteps in (None, self.n_timesteps):
-            return self._fitted(values, ())
-        assert n_timesteps is not None
-        values, notes = values.replace(n_timesteps=n_timesteps), []
-        asked, longest = values.learning_starts, n_timesteps // WARM_UP_SHARE
-        if asked > longest:
-            values = values.replace(learning_starts=longest)
-            share = f"a tenth of the budget of {n_timesteps:,} steps"
-            notes.append(f"learning_starts: {asked:,} shortened to {longest:,} steps, {share}")
-        before, least = replace(self, hyperparams=values).exploration_steps, 2 * min(asked, longest)
-        if 0 < before < least and not getattr(values, "exploration_decay", 0):
-            values = values.replace(exploration_fraction=least / n_timesteps)
-            notes.append(f"exploration: {before:,} lengthened to {least:,} steps, twice that")
-        return self._fitted(values, tuple(notes))
-
-    def _fitted(self, values: Hyperparams, notes: tuple[str, ...]) -> Recipe:
-        """With updates that the budget has room for."""
-        most = max(values.n_timesteps // values.n_envs, 1)
-        every, unit = values.period
+        values, notes, budget = self.hyperparams, [], n_timesteps or self.n_timesteps
+        if budget != self.n_timesteps:
+            values = values.replace(n_timesteps=budget)
+            asked, longest = values.learning_starts, budget // WARM_UP_SHARE
+            if asked > longest:
+                values = values.replace(learning_starts=longest)
+                share = f"a tenth of the budget of {budget:,} steps"
+                notes.append(f"learning_starts: {asked:,} shortened to {longest:,} steps, {share}")
+            before = replace(self, hyperparams=values).exploration_steps
+            least = 2 * min(asked, longest)
+            if 0 < before < least and not getattr(values, "exploration_decay", 0):
+                values = values.replace(exploration_fraction=least / budget)
+                notes.append(f"exploration: {before:,} lengthened to {least:,} steps, twice that")
+        (every, unit), most = values.period, max(budget // values.n_envs, 1)
         if every > most and unit == "step":
             values = values.replace(train_freq=most)
-            notes += (f"train_freq: {every:,} shortened to {most:,} steps, the whole budget",)
-        return replace(self, hyperparams=values, notes=notes)
+            notes.append(f"train_freq: {every:,} shortened to {most:,} steps, the whole budget")
+        return replace(self, hyperparams=values, notes=tuple(notes))
 
     def with_envs(self, n_envs: int) -> Recipe:
         """The recipe for other games at once, at as many updates per step, with a note.
@@ -131,36 +133,139 @@ class Recipe:
         return header + yaml.safe_dump({env_id: entry}, sort_keys=True)
 
 
-def read_recipe(text: str, game: Game) -> Recipe:
-    """Read and check the entry of a recipe that serves a game; its classes are not looked for.
+def recipe_names() -> list[str]:
+    """Names of the recipes of this project."""
+    return sorted(path.stem for path in FOLDER.glob("*.yml"))
+
+
+def recipe_name(text: str) -> str:
+    """The name under which runs of a recipe lie: its file's, without the ending."""
+    return re.sub(r"\.ya?ml$", "", Path(text).name)
+
+
+def find_recipe(text: str) -> Path:
+    """The file of a recipe.
+
+    :raises UserError: there is none
+    """
+    names, path = recipe_names(), Path(text)
+    if text in names:
+        return FOLDER / f"{text}.yml"
+    if path.suffix not in (".yml", ".yaml"):
+        close = difflib.get_close_matches(text, names, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]}? " if close else ""
+        known = f"write one of {', '.join(names)}, or the path of a .yml file"
+        raise UserError(f"RECIPE {text!r} is unknown: {hint}{known}")
+    if not path.is_file():
+        raise UserError(f"RECIPE {text!r}: there is no such file")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", path.stem):
+        raise UserError(f"RECIPE {text!r}: rename the file to letters, digits, '-', '_', '.'")
+    return path
+
+
+def read_entry(file: Path, game: Game) -> tuple[str, str, dict[str, Any]]:
+    """Key, algorithm and values of a game's entry, filled from the recipe that it extends.
+
+    :raises UserError: the file cannot be read
+    :raises ValueError: it has no such entry, or its algorithm is in doubt
+    """
+    *parents, file = reversed(sources(file))
+    entries, values = _read(file), dict[str, Any]()
+    entries.pop("extends", None)
+    algo = "qrdqn" if re.match(r"qrdqn(-|$)", file.stem) else "dqn"
+    keys = _keys(entries, game)
+    for parent in parents:
+        _, algo, values = read_entry(parent, game)
+    for key in keys if parents else keys[-1:]:  # without `extends` one entry is taken whole
+        if not isinstance(entries[key], dict):
+            raise ValueError(f"{key}: has no values; write 'key: value' lines below it")
+        values |= entries[key]
+    named = values.pop("algo", None)
+    if named is None:
+        words = {w.rstrip("0123456789") for w in re.split("[^a-z0-9]+", file.stem.lower())}
+        for other in words & ZOOS - {algo}:
+            asked = f"write algo: {OURS}, which are trained here"
+            raise ValueError(f"{key}: the file's name says {other}; {asked}")
+    elif named not in list(ALGORITHMS):
+        raise ValueError(f"{key}: algo is {named!r}; write {OURS}")
+    return key, named or algo, values
+
+
+def sources(file: Path) -> list[Path]:
+    """The files that make a recipe: its own, and the one that it extends.
+
+    That is the recipe of the name beside it, or else one of this project's.
+
+    :raises ValueError: there is none of the name, or it extends another one itself
+    """
+    entries = _read(file)
+    if "extends" not in entries:
+        return [file]
+    name = str(entries["extends"])
+    stem = name if re.fullmatch(r"[\w.-]{1,100}", name) else ""
+    beside = file.parent / f"{stem}.yml"
+    is_other = beside.is_file() and not beside.samefile(file)
+    parent = beside if is_other else FOLDER / f"{stem}.yml"
+    if not parent.is_file():
+        names = ", ".join(recipe_names())
+        raise ValueError(f"extends is {name!r}; write the name of a recipe, one of {names}")
+    if "extends" in _read(parent):
+        raise ValueError(f"extends {name}, which extends another recipe; extend that one")
+    return [file, parent]
+
+
+def _keys(entries: dict[str, Any], game: Game) -> list[str]:
+    """Keys of the entries that serve a game, the most special one last."""
+    named: dict[str, str] = {}
+    for key in entries:
+        with suppress(UserError):  # no game
+            named.setdefault(find_game(key).env_id, key)
+    v4 = f"{game.name}{V4_SUFFIX}"
+    special = [named[name] for name in dict.fromkeys((v4, game.env_id)) if name in named]
+    others = [] if special else entries.keys() - {"atari", *named.values()}
+    for key in difflib.get_close_matches(v4, others, n=1, cutoff=0.8):
+        # It would silently be played with the values of `atari`.
+        raise ValueError(f"{key} is no environment; did you mean {v4}?")
+    keys = ["atari", *special] if "atari" in entries else special
+    if not keys:
+        there = ", ".join(list(entries)[:5])
+        raise ValueError(f"no entry for {game.env_id}, but for {there}; write '{v4}:' or 'atari:'")
+    return keys
+
+
+def _read(file: Path) -> dict[str, Any]:
+    content = read_yaml(file.read_bytes(), str(file))
+    if not isinstance(content, dict) or not content:
+        raise ValueError("holds no games; write an 'atari:' entry, as hyperparams/dqn.yml")
+    if "policy" in content and "atari" not in content:
+        raise ValueError(
+            "holds the values of one run, not of games (a config.yml?); give the recipe.yml of the"
+            " run folder, or write 'atari:' above the values"
+        )
+    return content
+
+
+def load_recipe(text: str, game: Game, classes: bool = True) -> Recipe:
+    """Read and check the entry of a recipe that serves a game.
 
     :param text: a name in hyperparams/, or the path of a YAML file
+    :param classes: also those that it names and their arguments, which takes PyTorch's import
     :raises UserError: no such recipe, or all that is wrong in it, a line each
     """
     file = find_recipe(text)
     try:
-        key, algo, values = read_entry(file, game)
+        key, algo, entry = read_entry(file, game)
     except ValueError as error:
         raise UserError(f"{file}: {error}") from None
     try:
-        return Recipe(recipe_name(str(file)), algo, file, check(values, algo))
+        values = check(entry, algo)
+        if classes:
+            from custom.recipe.classes import resolve
+
+            resolve(values)
     except ValueError as error:
         raise refusal(file, key, error) from None
-
-
-def load_recipe(text: str, game: Game) -> Recipe:
-    """As `read_recipe`, with classes that are there and arguments that they take.
-
-    :raises UserError: no such recipe, or all that is wrong in it, a line each
-    """
-    recipe = read_recipe(text, game)
-    from custom.recipe.classes import resolve  # PyTorch, for which a mistyped name would wait
-
-    try:
-        resolve(recipe.hyperparams)
-    except ValueError as error:
-        raise refusal(recipe.file, read_entry(recipe.file, game)[0], error) from None
-    return recipe
+    return Recipe(recipe_name(str(file)), algo, file, values)
 
 
 def refusal(file: Path, key: str, error: ValueError) -> UserError:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from custom.recipe.entries import FOLDER
 from custom.recipe.model import ALGORITHMS, DQNHyperparams
+from custom.recipe.recipe import FOLDER
 
 
 def json_schema() -> dict[str, Any]:

@@ -5,7 +5,7 @@ Their layout is the zoo's, ``LOGS/<recipe>/<algo>/<env>_<n>/``::
     <env>.zip             the agent at the end of the run
     best_model.zip        the agent of the best evaluation
     rl_model_<n>_steps.zip  the last checkpoints
-    <env>/                config.yml, args.yml and command.txt, as the zoo writes them
+    <env>/                config.yml and args.yml, as the zoo writes them
     recipe.yml            the resolved recipe, usable as RECIPE
     run.json              game, seed, command, versions, state
     training_games.csv    every finished game of the training

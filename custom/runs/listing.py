@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from custom.runs.folder import Run, open_runs
 from custom.runs.metrics import evaluations, finished_games
 from custom.system.errors import UserError
@@ -56,12 +58,12 @@ def all_runs(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Line], 
     """
     runs, refused = open_runs(logs, game, recipe)
     lines, damaged = [], list(refused.values())
-    for run in runs:
+    for run in sorted(runs, key=lambda run: str(run.facts.get("started", ""))):
         try:
             lines.append(line_of(run))
         except UserError as error:
             damaged.append(str(error))
-    return sorted(lines, key=lambda line: str(line.run.facts.get("started", ""))), sorted(damaged)
+    return lines, sorted(damaged)
 
 
 def line_of(run: Run) -> Line:
@@ -69,19 +71,16 @@ def line_of(run: Run) -> Line:
 
     :raises UserError: a file in it is damaged
     """
-    games, evaluated = finished_games(run), evaluations(run)
-    try:
-        steps = int(run.facts.get("steps", 0))
-        if games["steps"].size:
-            steps = max(steps, int(games["steps"][-1]))
-        if evaluated is None or not evaluated["results"].size:
-            return Line(run, state_of(run), steps, None, None)
+    done, evaluated, last, best = finished_games(run)["steps"], evaluations(run), None, None
+    if evaluated is not None and evaluated["results"].size:
+        done = np.append(done, evaluated["timesteps"])
         means = evaluated["results"].mean(axis=1)
-        steps = max(steps, int(evaluated["timesteps"][-1]))
+        last, best = (float(means[-1]), float(evaluated["results"][-1].std())), float(means.max())
+    try:
+        steps = int(max([run.facts.get("steps", 0), *done]))
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"RUN {run.path}: its steps are damaged ({error})") from None
-    last = float(means[-1]), float(evaluated["results"][-1].std())
-    return Line(run, state_of(run), steps, last, float(means.max()))
+    return Line(run, state_of(run), steps, last, best)
 
 
 def can_resume(run: Run) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from custom.runs.folder import EVALUATIONS_FILE, GAMES_FILE, Run
-from custom.system.errors import UserError
+from custom.system.errors import UserError, one_line
 
 LARGEST = 2**24  # bytes of the evaluations of a run; 1,000 of 100 games have 0.8e6
 FloatArray = npt.NDArray[np.float64]
@@ -23,21 +23,16 @@ def finished_games(run: Run) -> dict[str, FloatArray]:
 
     :raises UserError: the file is damaged
     """
-    file, columns = run.path / GAMES_FILE, ("steps", "frames", "score")
+    file, columns = run.path / GAMES_FILE, ["steps", "frames", "score"]
+    if not file.is_file() or not file.stat().st_size:
+        return {name: np.empty(0) for name in columns}
     try:
-        rows = []
-        if file.is_file():
-            with file.open(newline="") as opened:
-                games = csv.DictReader(opened)
-                if missing := set(columns) - set(games.fieldnames or columns):
-                    raise ValueError(f"it has no {min(missing)}")
-                rows = [[float(game[name]) for name in columns] for game in games]
-        values = np.array(rows, dtype=float).reshape(-1, len(columns))
-        if not np.isfinite(values).all():
+        games = pd.read_csv(file, usecols=columns, dtype=float)
+        if not np.isfinite(games.to_numpy()).all():
             raise ValueError("a number is not finite")
-        return dict(zip(columns, values.T, strict=True))
-    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
-        raise UserError(f"{file}: cannot be read ({error})") from None
+        return {name: games[name].to_numpy() for name in columns}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read ({one_line(error)})") from None
 
 
 def evaluations(run: Run) -> dict[str, Any] | None:
@@ -64,6 +59,6 @@ def evaluations(run: Run) -> dict[str, Any] | None:
 def core_hours(facts: dict[str, Any]) -> float | None:
     """CPU hours of a training without its evaluations, from run.json; None: unknown."""
     spent, evaluating = facts.get("cpu_seconds"), facts.get("evaluation_cpu_seconds")
-    return (
-        None if spent is None or evaluating is None else (float(spent) - float(evaluating)) / 3600
-    )
+    if spent is None or evaluating is None:
+        return None
+    return (float(spent) - float(evaluating)) / 3600

@@ -58,13 +58,8 @@ def git_revision() -> str | None:
     """
     if not (ROOT / ".git").exists():
         return None
-    revision = _git("rev-parse", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no")
-    return f"{revision}+changes" if revision and changed else revision
-
-
-def _git(*arguments: str) -> str | None:
-    command = ["git", "-C", str(ROOT), *arguments]
+    form = ["--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]  # no tags
+    command = ["git", "-C", str(ROOT), "describe", *form]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):  # no git, or an unpacked archive

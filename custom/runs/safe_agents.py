@@ -16,23 +16,24 @@ import pickletools
 import re
 import zipfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch as th
-from gymnasium import spaces
 from pydantic import BaseModel, Field, ValidationError
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from custom.env.games import make_games
 from custom.learner.off_policy import TRAINING_ONLY
-from custom.recipe.classes import PLAYERS, policy_class, resolve
+from custom.recipe.classes import PLAYERS, resolve
 from custom.recipe.model import Share
 from custom.runs.folder import Run
-from custom.runs.safe_zip import Archive
 
 MOST_BYTES = 2**30  # of a file; the largest recipe's agent has 0.56e9 with its optimizer
 MOST_DATA = 2**26
 MOST_VALUES = 200_000  # of the JSON in it, each of which takes up to 100 bytes
+MEMBER = b"PK\x01\x02"  # in the directory at an archive's end
+MOST_MEMBERS = 1000
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 PROTOCOL = 2  # of pickles, in PyTorch's files
 MOST_PICKLE = 2**20  # names, shapes and strides of all tensors
 RECORD = re.compile(r"(?P<root>[^/]+)/(?P<name>data\.pkl|data/\d+|version|byteorder)")
@@ -43,6 +44,49 @@ CALLED = {  # by a pickle that holds tensors only
     "torch._utils _rebuild_tensor_v2",
 }
 Weights = dict[str, th.Tensor]
+
+
+class Archive:
+    """A zip archive in memory; its members are read by their exact names.
+
+    :param content: its bytes
+    :raises ValueError: not a zip, too many members, two of one name, or one outside its folder
+    """
+
+    def __init__(self, content: bytes) -> None:
+        if content.count(MEMBER) > MOST_MEMBERS:  # before zipfile makes an object of each
+            raise ValueError(f"has more than {MOST_MEMBERS} members")
+        try:
+            self._zip = zipfile.ZipFile(io.BytesIO(content))
+        except Exception as error:  # whatever a broken directory makes zipfile raise
+            raise ValueError(f"is no zip archive, or a damaged one ({error})") from None
+        self.members = {member.filename: member for member in self._zip.infolist()}
+        for name in self.members:
+            if name.startswith("/") or any(c in name for c in "\\:") or ".." in name.split("/"):
+                raise ValueError(f"has the member {name!r}, which leads out of its folder")
+        if len(self.members) < len(self._zip.infolist()):
+            raise ValueError("has two members of the same name")
+
+    def read(self, name: str, limit: int) -> bytes:
+        """A member's bytes; its size is checked, not believed.
+
+        :raises ValueError: not there, larger than `limit`, or damaged
+        """
+        member = self.members.get(name)
+        if member is None:
+            raise ValueError(f"has no {name}")
+        if member.file_size > limit:
+            raise ValueError(f"{name} in it has {member.file_size:,} bytes, of {limit:,} allowed")
+        if member.compress_type not in METHODS:
+            raise ValueError(f"{name} in it is compressed in an unusual way")
+        try:
+            with self._zip.open(member) as file:
+                content = file.read(member.file_size)  # and no more, whatever it unpacks to
+        except Exception as error:  # whatever damaged bytes make zipfile and zlib raise
+            raise ValueError(f"{name} in it is damaged ({error})") from None
+        if len(content) != member.file_size:
+            raise ValueError(f"{name} in it is not as large as the archive says")
+        return content
 
 
 class Numbers(BaseModel):
@@ -65,15 +109,14 @@ def safe_agent(run: Run, file: Path, device: str = "auto") -> BaseAlgorithm:
     numbers = _numbers(archive.read("data", MOST_DATA))
     model = _without_policy(run, device)
     expected = _expected(model)
-    size = _bytes(expected)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in expected.values())
     if size > MOST_BYTES:
         raise ValueError(f"the recipe's network has {size:,} bytes, of {MOST_BYTES:,} allowed")
     limit = 2 * size + MOST_PICKLE  # room for other layouts
     weights = _weights(archive.read("policy.pth", limit + MOST_PICKLE), expected, limit)
     _set_up(model)
     model.policy.load_state_dict(weights)
-    for name, value in numbers.items():
-        setattr(model, name, value)
+    vars(model).update(numbers)
     assert isinstance(model, BaseAlgorithm)
     return model
 
@@ -83,53 +126,36 @@ def _numbers(content: bytes) -> dict[str, Any]:
     if sum(map(content.count, (b"[", b"{", b","))) > MOST_VALUES:
         raise ValueError(f"data in it has more than {MOST_VALUES:,} values")
     try:
-        data = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"data in it is no JSON ({error})") from None
-    if not isinstance(data, dict):
-        raise ValueError("data in it is no agent's")
-    try:
-        numbers = Numbers.model_validate(data, strict=True)
+        numbers = Numbers.model_validate(json.loads(content), strict=True)
     except ValidationError as error:
         wrong = error.errors()[0]
-        raise ValueError(f"{wrong['loc'][0]} is {wrong['input']!r}; {wrong['msg']}") from None
+        place = "".join(map(str, wrong["loc"])) or "data in it"
+        raise ValueError(f"{place} is {wrong['input']!r:.80}; {wrong['msg']}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"data in it is no JSON ({error})") from None
     return numbers.model_dump(by_alias=True, exclude_unset=True)
 
 
 def _without_policy(run: Run, device: str) -> Any:
     """SB3's algorithm with the recipe's values and the game's spaces, not set up yet."""
-    values = resolve(run.hyperparams)
-    cls: Any = PLAYERS[run.facts["algo"]]
-    names = set(inspect.signature(cls).parameters)
-    names -= {"policy", "policy_kwargs", "replay_buffer_class"}
+    values, cls = resolve(run.hyperparams), cast(Any, PLAYERS[run.facts["algo"]])
+    names = set(inspect.signature(cls).parameters) - {"policy", "replay_buffer_class"}
     if run.hyperparams.replay_buffer_class:  # training's alone
         names -= {"replay_buffer_kwargs"}
     arguments = {name: values[name] for name in names & set(values)}
     rate = run.hyperparams.learning_rate
     if isinstance(rate, str):
         arguments["learning_rate"] = float(rate.removeprefix("lin_"))
-    if isinstance(run.hyperparams.train_freq, tuple):
-        arguments["train_freq"] = run.hyperparams.train_freq
-    arguments |= {"policy_kwargs": _policy_kwargs(values), "device": device}
-    model = cls(policy_class(run.hyperparams), None, _init_setup_model=False, **arguments)
-    model.observation_space, model.action_space = _spaces_of(run)
-    model.n_envs = 1
-    return model
-
-
-def _spaces_of(run: Run) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
-    """What a run's agent sees and does."""
+    network = arguments.get("policy_kwargs", {})
+    if str(getattr(network.get("optimizer_class"), "__module__", "")).startswith("custom."):
+        network = {name: network[name] for name in network if name not in TRAINING_ONLY}
+        arguments["policy_kwargs"] = network
+    model = cls(values["policy"], None, _init_setup_model=False, device=device, **arguments)
     env = make_games(run.game, run.hyperparams, n_envs=1, seed=0)
     env.close()
-    return env.observation_space, env.action_space
-
-
-def _policy_kwargs(values: dict[str, Any]) -> dict[str, Any]:
-    """The recipe's; an optimizer of this project is training's."""
-    kept = dict(values.get("policy_kwargs", {}))
-    if str(getattr(kept.get("optimizer_class"), "__module__", "")).startswith("custom."):
-        kept = {name: value for name, value in kept.items() if name not in TRAINING_ONLY}
-    return kept
+    model.observation_space, model.action_space = env.observation_space, env.action_space
+    model.n_envs = 1
+    return model
 
 
 def _expected(model: Any) -> Weights:
@@ -144,10 +170,6 @@ def _expected(model: Any) -> Weights:
         raise ValueError(f"the recipe's network cannot be built: {error}") from None
     weights: Weights = shapes.state_dict()
     return weights
-
-
-def _bytes(weights: Weights) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
 
 
 def _weights(content: bytes, expected: Weights, limit: int) -> Weights:
@@ -201,18 +223,14 @@ def _check(declared: Any, expected: Weights) -> None:
     if not isinstance(declared, dict):
         raise ValueError("policy.pth in it holds no weights")
     for name in [*expected, *declared]:
-        if name not in expected or name not in declared:
-            where = "the recipe's network" if name in expected else "the file"
-            raise ValueError(f"its weights do not fit the recipe: only {where} has {name!r}")
-    for name, tensor in expected.items():
-        found, wanted = _described(declared[name]), _described(tensor)
+        found, wanted = _described(declared.get(name)), _described(expected.get(name))
         if found != wanted:
             raise ValueError(f"{name} is {found} in it, and {wanted} in the recipe's network")
 
 
 def _described(value: Any) -> str:
     if type(value) is not th.Tensor:
-        return f"a {type(value).__name__}"
+        return "missing" if value is None else f"a {type(value).__name__}"
     return f"{'x'.join(map(str, value.shape)) or 'one number'} of {value.dtype}"
 
 

@@ -22,7 +22,7 @@ from custom.evaluation.protocol import Protocol
 from custom.learner.dqn import AtariDQN
 from custom.learner.off_policy import AtariOffPolicy
 from custom.learner.qrdqn import AtariQRDQN
-from custom.recipe.classes import policy_class, resolve
+from custom.recipe.classes import resolve
 from custom.recipe.games import Game
 from custom.recipe.recipe import Recipe, refusal
 from custom.replay.memory import check_replay
@@ -87,7 +87,7 @@ def prepare(
         run = Run(folder, facts | {"parent": parent.facts} if parent else facts)
         lock = run.lock()
         write_json(folder / "run.json", run.facts)
-        write_zoo_files(run)
+        write_zoo_files(run, folder / game.folder_name)
         model = make_model(recipe, run, settings)
         if parent:
             inherit(model, parent)
@@ -150,7 +150,7 @@ def make_learner(
 
 def _learner_arguments(recipe: Recipe) -> dict[str, Any]:
     """Arguments of the learner's constructor, from the recipe; without `buffer_size`."""
-    values = resolve(recipe.hyperparams) | {"policy": policy_class(recipe.hyperparams)}
+    values = resolve(recipe.hyperparams)
     rate = recipe.hyperparams.learning_rate
     if isinstance(rate, str):  # lin_RATE
         values["learning_rate"] = LinearSchedule(float(rate.removeprefix("lin_")), 0.0, 1.0)

@@ -47,7 +47,6 @@ def hub_xet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 def _serve(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     turn_client(hub, monkeypatch)
-    hub.start()
     close_session()  # connections to the servers of earlier tests
     yield hub
     close_session()

@@ -1,25 +1,42 @@
-"""A Hugging Face Hub on this machine, for its real client; it keeps everything in memory."""
+"""A Hugging Face Hub on this machine, as far as the client's push, pull and list ask.
+
+It keeps everything in memory; what goes wrong with it next is said by `fail` and `cut`.
+"""
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
+import re
 import threading
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
-from tests.servers.hub_answers import ROUTES
-from tests.servers.wire import Answer, Fault, RefusedError, Request, Server, refused, route
+import yaml
+
+from tests.servers.wire import Answer, Fault, Request, Server
 
 TOKEN = "hf_" + "LocalTestsOnly" + "x" * 20  # 34 letters, as a real one
+LFS = {".npz", ".pkl", ".pth", ".zip"}  # the real list has two dozen more
 Files = dict[str, bytes]
 
 
+class RefusedError(Exception):
+    """What the Hub answers instead of a result; ``code`` is its ``X-Error-Code``."""
+
+    def __init__(self, status: int, message: str, code: str = "") -> None:
+        super().__init__(message)
+        headers = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
+        self.answer = Answer({"error": message}, status, headers)
+
+
 class Hub:
-    """A running Hub, what it holds, and what goes wrong with it next.
+    """A running Hub.
 
     :ivar token: the only one that it takes; another one here: the client's has expired
     :ivar role: what the token may do: ``write`` or ``read``
-    :ivar page_size: the most that one page of a list holds
     :ivar requests: method, path and status of each request in the order they came; the status is
         None while there is no answer yet, and where there never was one
     :ivar uploads: large files that no commit names yet, by their SHA-256
@@ -27,7 +44,6 @@ class Hub:
 
     def __init__(self, root: Path, xet: bool = False) -> None:
         self.user, self.token, self.role = "tester", TOKEN, "write"
-        self.page_size = 1000
         self.requests: list[tuple[str, str, int | None]] = []
         self.repositories: dict[str, dict[str, Any]] = {}
         self.uploads: Files = {}
@@ -35,6 +51,7 @@ class Hub:
         self._faults: list[Fault] = []
         self._cuts: dict[int, bool] = {}  # number of the request -> whether the server acts on it
         self._server = Server(0, self.answer)
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self.env = {
             "HF_ENDPOINT": self.url,
@@ -47,10 +64,6 @@ class Hub:
             "NO_PROXY": "127.0.0.1",
         }
 
-    def start(self) -> None:
-        """Serve in a thread of its own."""
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-
     def stop(self) -> None:
         """Serve no longer."""
         self._server.shutdown()
@@ -59,22 +72,21 @@ class Hub:
     def add(self, repo_id: str, files: Files, private: bool = False) -> str:
         """Commit files, into a new repository where there is none; the commit's name."""
         with self._lock:
-            repo = self.repositories.get(repo_id) or self.create(repo_id, private)
-            return str(self.commit(repo, repo["commits"][-1]["files"] | files, "Added")["id"])
+            if repo_id not in self.repositories:
+                self.create(repo_id, private)
+            return self.commit(repo_id, self.files(repo_id) | files)
 
-    def create(self, repo_id: str, private: bool) -> dict[str, Any]:
+    def create(self, repo_id: str, private: bool) -> None:
         """A new repository with its first commit."""
-        repo = self.repositories[repo_id] = {"id": repo_id, "private": private, "commits": []}
-        self.commit(repo, {".gitattributes": b""}, "initial commit")
-        return repo
+        self.repositories[repo_id] = {"id": repo_id, "private": private, "commits": []}
+        self.commit(repo_id, {".gitattributes": b""})
 
-    def commit(self, repo: dict[str, Any], files: Files, title: str) -> dict[str, Any]:
-        """Add a commit that leaves exactly these files."""
-        number = len(repo["commits"])
-        name = hashlib.sha1(f"{repo['id']} {number} {sorted(files.items())}".encode()).hexdigest()
-        made = {"id": name, "title": title, "files": files}
-        repo["commits"].append(made)
-        return made
+    def commit(self, repo_id: str, files: Files) -> str:
+        """Add a commit that leaves exactly these files; its name."""
+        commits = self.repositories[repo_id]["commits"]
+        said = f"{repo_id} {len(commits)} {sorted(files.items())}"
+        commits.append({"id": hashlib.sha1(said.encode()).hexdigest(), "files": files})
+        return str(commits[-1]["id"])
 
     def files(self, repo_id: str) -> Files:
         """Every file of a repository."""
@@ -83,10 +95,6 @@ class Hub:
     def commits(self, repo_id: str) -> list[dict[str, Any]]:
         """A repository's commits, oldest first."""
         return list(self.repositories[repo_id]["commits"])
-
-    def private(self, repo_id: str) -> bool:
-        """Whether only its owner sees a repository."""
-        return bool(self.repositories[repo_id]["private"])
 
     def fail(
         self,
@@ -102,8 +110,7 @@ class Hub:
         :param pattern: found anywhere in the path
         :param body: what a proxy in between would say; default: what the Hub says
         """
-        expired = "Invalid credentials in Authorization header"
-        said = refused(RefusedError(status, expired if status == 401 else f"The Hub says {status}"))
+        said = RefusedError(status, f"The Hub says {status}").answer
         if body is not None:
             said = Answer(body, status, {"Content-Type": "text/html"})
         said.headers.update(headers or {})
@@ -130,11 +137,24 @@ class Hub:
             answer = next((fault.answer for fault in faults if fault.takes(request)), None)
             if self._cuts.get(number) is False:
                 return None
-            answer = answer or route(ROUTES, self, request)
+            answer = answer or self._route(request)
         if number in self._cuts:
             return None
         self.requests[number] = (request.method, request.path, answer.status)
         return answer
+
+    def _route(self, request: Request) -> Answer:
+        method = request.method.replace("HEAD", "GET")
+        try:
+            for allowed, pattern, act in ROUTES:
+                match = re.fullmatch(pattern, request.path)
+                if match and method == allowed:
+                    parts = (unquote(part or "") for part in match.groups())
+                    answer: Answer = act(self, request, *parts)
+                    return answer
+            raise RefusedError(404, f"there is no {request.method} {request.path} here")
+        except RefusedError as refusal:
+            return refusal.answer
 
     def asker(self, request: Request) -> str:
         """Who asks; "" without a token."""
@@ -153,10 +173,7 @@ class Hub:
 
     def writable(self, request: Request, repo_id: str) -> None:
         """Refuse who may not change a repository."""
-        user = self.asker(request)
-        if not user:
-            raise RefusedError(401, "Invalid username or password.")
-        if self.role == "read" or user != repo_id.split("/")[0]:
+        if self.asker(request) != repo_id.split("/")[0] or self.role == "read":
             raise RefusedError(403, f"You don't have the rights to write to {repo_id}")
 
     def at(self, repo: dict[str, Any], revision: str) -> dict[str, Any]:
@@ -167,3 +184,136 @@ class Hub:
             if commit["id"] == revision:
                 return dict(commit)
         raise RefusedError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+
+
+def names_of(name: str, data: bytes) -> tuple[bool, str]:
+    """Whether the Hub wants a file in the large-file storage, and its name there or in git."""
+    lfs = bool(data) and (PurePosixPath(name).suffix in LFS or b"\0" in data[:512])
+    git = hashlib.sha1(b"blob %d\0" % len(data) + data)
+    return lfs, (hashlib.sha256(data) if lfs else git).hexdigest()
+
+
+def whoami(hub: Hub, request: Request) -> Answer:
+    """The user whose token it is."""
+    if not hub.asker(request):
+        raise RefusedError(401, "Invalid username or password.")
+    token = {"displayName": "test", "role": hub.role, "createdAt": "2026-01-01T00:00:00.000Z"}
+    said = {"type": "user", "id": "1", "name": hub.user, "fullname": hub.user, "orgs": []}
+    return Answer({**said, "auth": {"type": "access_token", "accessToken": token}})
+
+
+def validate_card(hub: Hub, request: Request) -> Answer:
+    """Any card may be pushed."""
+    return Answer({"errors": [], "warnings": []})
+
+
+def description(repo: dict[str, Any], commit: dict[str, Any], sizes: bool) -> dict[str, Any]:
+    """A model as ``GET /api/models/...`` describes it."""
+    files = commit["files"]
+    head = re.match(r"---\n(.*?)\n---", files.get("README.md", b"").decode(), re.DOTALL)
+    data = yaml.safe_load(head[1]) if head else {}
+    siblings = [
+        {"rfilename": name} | ({"size": len(files[name])} if sizes else {}) for name in files
+    ]
+    said = {"_id": "1", "id": repo["id"], "modelId": repo["id"], "sha": commit["id"]}
+    said |= {"private": repo["private"], "tags": data.get("tags", []), "cardData": data}
+    said |= {"siblings": siblings}
+    return said | {key: data[key] for key in ("model-index",) if key in data}
+
+
+def models(hub: Hub, request: Request) -> Answer:
+    """The list of models."""
+    hub.asker(request)
+    wanted = set(request.query.get("filter", []))
+    said = [description(r, r["commits"][-1], False) for r in hub.repositories.values()]
+    return Answer([model for model in said if wanted <= set(model["tags"])])
+
+
+def model(hub: Hub, request: Request, repo_id: str, revision: str) -> Answer:
+    """One model, as it was at a revision."""
+    repo = hub.visible(request, repo_id)
+    return Answer(description(repo, hub.at(repo, revision), "blobs" in request.query))
+
+
+def resolve(hub: Hub, request: Request, repo_id: str, revision: str, name: str) -> Answer:
+    """A file's bytes."""
+    found = hub.at(hub.visible(request, repo_id), revision)
+    if name not in found["files"]:
+        raise RefusedError(404, "Entry not found", "EntryNotFound")
+    data = found["files"][name]
+    headers = {"X-Repo-Commit": found["id"], "ETag": f'"{names_of(name, data)[1]}"'}
+    return Answer(data, headers=headers)
+
+
+def create(hub: Hub, request: Request) -> Answer:
+    """Make a repository."""
+    asked = request.fields()
+    repo_id = f"{asked.get('organization') or hub.user}/{asked['name']}"
+    hub.writable(request, repo_id)
+    said = {"url": f"{request.base}/{repo_id}", "name": repo_id, "id": repo_id}
+    if repo_id in hub.repositories:
+        error = "You already created this model repo"
+        return Answer({**said, "error": error}, 409, {"X-Error-Message": error})
+    hub.create(repo_id, asked.get("visibility") == "private" or bool(asked.get("private")))
+    return Answer(said)
+
+
+def preupload(hub: Hub, request: Request, repo_id: str, revision: str) -> Answer:
+    """How each file is to come, and what is there under its name already."""
+    hub.writable(request, hub.visible(request, repo_id)["id"])
+    there, said = hub.files(repo_id), []
+    for asked in request.fields()["files"]:
+        name = asked["path"]
+        lfs, _ = names_of(name, base64.b64decode(asked["sample"]))
+        oid = names_of(name, there[name])[1] if name in there else None
+        mode = "lfs" if lfs else "regular"
+        said.append({"path": name, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+    return Answer({"files": said})
+
+
+def lfs_batch(hub: Hub, request: Request, repo_id: str) -> Answer:
+    """Where to put the large files that are not here yet."""
+    hub.writable(request, hub.visible(request, repo_id)["id"])
+    objects = [{"oid": each["oid"], "size": each["size"]} for each in request.fields()["objects"]]
+    for each in objects:
+        if each["oid"] not in hub.uploads:
+            each["actions"] = {"upload": {"href": f"{request.base}/lfs/{each['oid']}"}}
+    return Answer({"transfer": "basic", "objects": objects})
+
+
+def lfs_upload(hub: Hub, request: Request, oid: str) -> Answer:
+    """Take a large file; its address is permission enough."""
+    hub.uploads[oid] = request.body
+    return Answer()
+
+
+def commit(hub: Hub, request: Request, repo_id: str, revision: str) -> Answer:
+    """Put the named files into a new commit, all or none."""
+    repo = hub.visible(request, repo_id)
+    hub.writable(request, repo_id)
+    (_, header), *lines = [json.loads(line).values() for line in request.body.splitlines()]
+    if not repo["commits"][-1]["id"].startswith(header.get("parentCommit", "")):
+        raise RefusedError(412, "A commit has happened since. Please refresh and try again.")
+    files = hub.files(repo_id)
+    for key, value in lines:
+        lfs = key == "lfsFile"
+        content = hub.uploads[value["oid"]] if lfs else base64.b64decode(value["content"])
+        files[value["path"]] = content
+    made = hub.commit(repo_id, files)
+    url = f"{request.base}/{repo_id}/commit/{made}"
+    return Answer({"success": True, "commitOid": made, "commitUrl": url, "hookOutput": ""})
+
+
+MODEL = r"/api/models/([^/]+/[^/]+)"
+ROUTES = (
+    ("GET", "/api/whoami-v2", whoami),
+    ("POST", "/api/validate-yaml", validate_card),
+    ("POST", "/api/repos/create", create),
+    ("GET", "/api/models", models),
+    ("GET", MODEL + "(?:/revision/([^/]+))?", model),
+    ("POST", MODEL + "/preupload/([^/]+)", preupload),
+    ("POST", MODEL + "/commit/([^/]+)", commit),
+    ("POST", r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", lfs_batch),
+    ("PUT", "/lfs/([0-9a-f]{64})", lfs_upload),
+    ("GET", "/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", resolve),
+)

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
-
-
-class RefusedError(Exception):
-    """What the Hub answers instead of a result; ``code`` is its ``X-Error-Code``."""
-
-    def __init__(
-        self, status: int, message: str, code: str = "", headers: dict[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status, self.message, self.code = status, message, code
-        self.headers = headers or {}
+from urllib.parse import parse_qs, urlsplit
 
 
 @dataclass
@@ -34,9 +23,7 @@ class Request:
     base: str
 
     def fields(self) -> dict[str, Any]:
-        """The body, which is JSON or a form; every field of a form is a list."""
-        if "form" in self.headers.get("Content-Type", ""):
-            return parse_qs(self.body.decode())
+        """The body, which is JSON."""
         content: dict[str, Any] = json.loads(self.body)
         return content
 
@@ -68,30 +55,6 @@ class Fault:
         )
         self.times -= takes
         return takes
-
-
-def refused(refusal: RefusedError) -> Answer:
-    """A refusal as the Hub words it: in the body and again in the headers."""
-    headers = {"X-Error-Message": refusal.message, **refusal.headers}
-    if refusal.code:
-        headers["X-Error-Code"] = refusal.code
-    return Answer({"error": refusal.message}, refusal.status, headers)
-
-
-def route(routes: Iterable[tuple[str, str, Any]], server: Any, request: Request) -> Answer:
-    """The answer to a request by whatever its method and path stand for."""
-    try:
-        for method, pattern, act in routes:
-            match = re.fullmatch(pattern, request.path)
-            if match and method == request.method.replace("HEAD", "GET"):
-                parts = (unquote(part or "") for part in match.groups())
-                answer: Answer = act(server, request, *parts)
-                return answer
-        raise RefusedError(404, f"there is no {request.method} {request.path} here")
-    except RefusedError as refusal:
-        return refused(refusal)
-    except Exception as error:  # a fault of this server's own: seen in the client's message
-        return Answer({"error": f"the local Hub failed: {error!r}"}, 500)
 
 
 class Server(ThreadingHTTPServer):
