@@ -80,9 +80,6 @@ class AtariDQN(AtariOffPolicy, DQN):
         self._update = self._actor = None
         self._loss()  # refuses options that exclude each other, before any training
         self._is_noisy = bool(noisy_layers(self.q_net))
-        if self.engine.precision == "tf32":
-            th.set_float32_matmul_precision("high")
-            th.backends.cudnn.allow_tf32 = True
         if self.engine.update == "fast":
             speed_up(self.policy, self.device)
             captured = can_be_captured(self.policy, self.replay_buffer)

@@ -76,7 +76,7 @@ class AtariOffPolicy(OffPolicyAlgorithm):
             stack = unwrap_vec_wrapper(self.env, VecFrameStack)
             self.frame_stack = stack.stacked_obs.n_stack if stack is not None else 1
         size = self.buffer_size * bytes_per_step(space, self.frame_stack)
-        on_gpu = self.engine.storage == "auto" and gpu_has_room(size, self.device)
+        on_gpu = gpu_has_room(size, self.device)
         settings: dict[str, Any] = {
             "device": self.device,
             "n_envs": self.n_envs,

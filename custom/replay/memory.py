@@ -91,19 +91,17 @@ def check_replay(
     file: Path,
     frames: bool,
     device: th.device | str = "cpu",
-    storage: str = "auto",
 ) -> None:
     """Refuse a replay buffer that does not fit into memory.
 
     :param file: of the recipe, for the message
     :param frames: `FrameReplayBuffer`, unless the recipe names a `replay_buffer_class`
-    :param storage: as `Engine.storage`
     :raises UserError: it does not fit; the message has the largest `buffer_size` that does
     """
     size = replay_size(hyperparams)
     if frames and not hyperparams.replay_buffer_class:
         step_bytes = bytes_per_step(observation_space, hyperparams.frame_stack)
-        if storage == "auto" and gpu_has_room(size * step_bytes, get_device(device)):
+        if gpu_has_room(size * step_bytes, get_device(device)):
             return
     else:
         step_bytes = bytes_per_stacked_step(observation_space, hyperparams.optimize_memory_usage)
