@@ -75,9 +75,9 @@ def test_a_transition_never_joins_two_episodes(algorithm: type[DQN]) -> None:
         model.learn(41)
         np.random.seed(1)
         samples.append(model.replay_buffer.sample(200))
-    for ours, theirs in zip(*samples, strict=True):
-        if ours is not None:
-            assert th.equal(ours, theirs.to(ours.dtype))
+    for name, theirs in samples[1]._asdict().items():
+        ours = getattr(samples[0], name)
+        assert theirs is None or th.equal(ours, theirs.to(ours.dtype))
 
 
 @each
@@ -151,7 +151,7 @@ def test_a_file_for_sb3_says_that_it_has_no_averages(
     with (tmp_path / "agent.zip").open("wb") as file:
         model.save_for_sb3(file)
     algorithm.load(tmp_path / "agent.zip", env=games(), device="cpu")
-    assert "holds no optimizer state: Adam starts without its averages" in capsys.readouterr().out
+    assert "holds no state of Adam" in capsys.readouterr().out
 
 
 @each
@@ -271,27 +271,11 @@ def test_stacks_that_are_none_are_seen_at_once() -> None:
 
 
 @each
-def test_normalized_rewards_need_sb3s_replay(algorithm: type[DQN]) -> None:
-    def env() -> VecEnv:
-        return VecNormalize(VecTransposeImage(games()), norm_obs=False, norm_reward=True)
-
-    plain = model_of(algorithm)
-    plain.set_env(env())
-    for model in (model_of(algorithm, env()), plain):
-        with pytest.raises(ValueError, match="not for VecNormalize"):
-            model.learn(10)
-    model = model_of(algorithm, env(), engine=Engine(buffer="sb3"))
-    model.learn(60)
-    raw = model.replay_buffer.sample(50, env=None).rewards
-    assert set(raw.unique().tolist()) <= {-1.0, 0.0, 1.0}
-
-
-def test_normalized_rewards_are_learnt_as_sb3_learns_them() -> None:
-    learnt = []
-    for algorithm, more in ((DQN, {}), (AtariDQN, {"engine": Engine("sb3", update="sb3")})):
-        env = VecNormalize(VecTransposeImage(games()), norm_obs=False, norm_reward=True)
-        learnt.append(weights(model_of(algorithm, env, **more).learn(120)))
-    assert equal(*learnt)
+def test_normalized_rewards_are_refused(algorithm: type[DQN]) -> None:
+    model = model_of(algorithm)
+    model.set_env(VecNormalize(VecTransposeImage(games()), norm_obs=False))
+    with pytest.raises(ValueError, match="VecNormalize is not for screens"):
+        model.learn(10)
 
 
 def test_games_without_a_frame_stack_are_played() -> None:

@@ -69,12 +69,13 @@ def assert_same_samples(ours: FrameReplayBuffer, theirs: ReplayBuffer, batch: in
     mine = ours.sample(batch)
     np.random.seed(7)
     others = theirs.sample(batch)
-    for name, mine_, others_ in zip(mine._fields, mine, others, strict=True):
-        if others_ is None:
-            assert mine_ is None, name
+    for name, theirs_ in others._asdict().items():
+        ours_ = getattr(mine, name)
+        if theirs_ is None:
+            assert ours_ is None, name
             continue
-        assert mine_.dtype == others_.dtype, name
-        assert th.equal(mine_, others_), name
+        assert ours_.dtype == theirs_.dtype, name
+        assert th.equal(ours_, theirs_), name
 
 
 @pytest.mark.parametrize("game", ["Pong", "Breakout", "SpaceInvaders", "Freeway"])

@@ -10,13 +10,12 @@ import pytest
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 
-from custom.env.games import make_games
 from custom.learner.dqn import AtariDQN
 from custom.learner.qrdqn import AtariQRDQN
-from custom.recipe.games import find_game
+from custom.replay.buffer import REWARD
 from custom.runs.agents import save_agent
 from custom.system.errors import NonFiniteError
-from tests.conftest import SMALL, typed
+from tests.test_dqn import learner
 
 Spoil = Callable[[AtariDQN], None]
 
@@ -34,20 +33,6 @@ class SpoilOnce(BaseCallback):
         return True
 
 
-def learner(max_grad_norm: float = 10, algorithm: type[AtariDQN] = AtariDQN) -> AtariDQN:
-    env = make_games(find_game("Pong"), typed(SMALL), n_envs=1, seed=0)
-    return algorithm(
-        "CnnPolicy",
-        env,
-        buffer_size=200,
-        learning_starts=20,
-        max_grad_norm=max_grad_norm,
-        policy_kwargs={**SMALL["policy_kwargs"]},  # to which sb3-contrib adds
-        seed=0,
-        device="cpu",
-    )
-
-
 def in_q_net(model: AtariDQN) -> None:
     model.q_net.features_extractor.cnn[2].weight.data[3, 1, 0, 0] = float("nan")
 
@@ -57,11 +42,11 @@ def in_target_net(model: AtariDQN) -> None:
 
 
 def in_a_reward(model: AtariDQN) -> None:
-    model.replay_buffer.rewards[:] = np.nan
+    model.replay_buffer.facts[..., REWARD] = np.nan
 
 
 def infinite_reward(model: AtariDQN) -> None:
-    model.replay_buffer.rewards[:] = np.inf
+    model.replay_buffer.facts[..., REWARD] = np.inf
 
 
 def in_a_gradient(model: AtariDQN) -> None:
@@ -79,8 +64,8 @@ def in_the_q_values(model: AtariDQN) -> None:
     [
         (in_q_net, "the parameter q_net.features_extractor.cnn.2.weight"),
         (in_target_net, "the parameter q_net_target.q_net.0.bias"),
-        (in_a_reward, "the target (a reward or the discount)"),
-        (infinite_reward, "the target (a reward or the discount)"),
+        (in_a_reward, "the target (a reward, the discount or the output of q_net_target)"),
+        (infinite_reward, "the target (a reward, the discount or the output of q_net_target)"),
         (in_the_q_values, "the loss (the output of q_net)"),
     ],
 )
@@ -92,7 +77,7 @@ def test_the_first_tensor_is_named(spoil: Spoil, named: str) -> None:
 
 @pytest.mark.parametrize("max_grad_norm", [10, float("inf")])
 def test_a_single_gradient_is_named_though_clipping_spreads_it(max_grad_norm: float) -> None:
-    model = learner(max_grad_norm)
+    model = learner(max_grad_norm=max_grad_norm)
     with pytest.raises(NonFiniteError, match=r"the gradient of q_net\.features_extractor\.cnn\.0"):
         model.learn(200, callback=SpoilOnce(in_a_gradient))
 

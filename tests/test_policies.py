@@ -16,8 +16,7 @@ from stable_baselines3.dqn.policies import CnnPolicy
 from custom.env.games import make_games
 from custom.learner.dqn import AtariDQN
 from custom.networks import ConvNet, ImpalaCNN
-from custom.noisy import NoisyLinear, noisy_layers
-from custom.policies import AtariPolicy, DuelingHead
+from custom.policies import AtariPolicy, DuelingHead, NoisyLinear, noisy_layers
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
 from tests.conftest import SMALL, typed
