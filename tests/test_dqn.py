@@ -14,7 +14,8 @@ import pytest
 import torch as th
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import CheckpointCallback
+from stable_baselines3.common.vec_env import VecEnv
 
 from custom.env.games import make_games
 from custom.learner.dqn import AtariDQN
@@ -32,8 +33,13 @@ cuda = pytest.mark.skipif(not th.cuda.is_available(), reason="needs a GPU")
 
 
 def learner(
-    algorithm: type[DQN] = AtariDQN, n_envs: int = 1, game: str = "Pong", **changed: Any
+    algorithm: type[DQN] = AtariDQN,
+    n_envs: int = 1,
+    game: str = "Pong",
+    env: VecEnv | None = None,
+    **changed: Any,
 ) -> DQN:
+    """A learner of a small network, which learns at each step."""
     policy_kwargs = {**SMALL["policy_kwargs"], **changed.pop("policy_kwargs", {})}
     arguments = {
         "buffer_size": 250,
@@ -45,7 +51,7 @@ def learner(
         "device": "cpu",
         **changed,
     }
-    env = make_games(find_game(game), typed(SMALL), n_envs, seed=0)
+    env = env or make_games(find_game(game), typed(SMALL), n_envs, seed=0)
     return algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs, **arguments)
 
 
@@ -105,25 +111,14 @@ def test_bf16_learns_in_float32_weights() -> None:
     assert not th.equal(before[0], weights(model)[0])
 
 
-class Rates(BaseCallback):
-    """The optimizer's learning rate after each step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[float] = []
-
-    def _on_step(self) -> bool:
-        self.seen.append(float(self.model.policy.optimizer.param_groups[0]["lr"]))
-        return True
-
-
 @pytest.mark.parametrize("policy_kwargs", [{}, RMSPROP], ids=["Adam", "DeepMindRMSprop"])
 def test_schedules_of_the_learning_rate_work(policy_kwargs: dict[str, Any]) -> None:
     model = learner(learning_rate=lambda left: 1e-4 * left, policy_kwargs=policy_kwargs)
-    rates = Rates()
-    model.learn(100, callback=rates)
-    assert rates.seen[99] == pytest.approx(1e-4 * 0.01, rel=0.5)
-    assert rates.seen[50] == pytest.approx(1e-4 * 0.5, rel=0.05)
+    seen: list[float] = []
+    group = model.policy.optimizer.param_groups[0]
+    model.learn(100, callback=lambda *_: seen.append(group["lr"]) or True)
+    assert seen[99] == pytest.approx(1e-4 * 0.01, rel=0.5)
+    assert seen[50] == pytest.approx(1e-4 * 0.5, rel=0.05)
 
 
 def test_a_learning_rate_on_the_device_is_changed_in_place() -> None:
@@ -203,15 +198,8 @@ def test_parameters_can_be_taken_and_given_back(
 
 
 def test_saving_changes_nothing_in_a_run(tmp_path: Path) -> None:
-    class Save(BaseCallback):
-        def _on_step(self) -> bool:
-            if self.num_timesteps % 20 == 0:
-                self.model.save(tmp_path / "agent.zip")
-            return True
-
-    runs = [
-        learner(policy_kwargs=RMSPROP).learn(120, callback=callback) for callback in (None, Save())
-    ]
+    saving = CheckpointCallback(20, str(tmp_path))
+    runs = [learner(policy_kwargs=RMSPROP).learn(120, callback=more) for more in (None, saving)]
     assert equal(*runs)
 
 
@@ -229,6 +217,7 @@ class WithPolicy(AtariDQN):
 
 CAPTURED: dict[str, dict[str, Any]] = {
     "dqn": {},
+    "RMSProp": {"policy_kwargs": RMSPROP},
     "noise": {"algorithm": WithPolicy, "policy_kwargs": {"noisy": True}},
     "double, 3 steps": {"double_q": True, "n_steps": 3},
     "prioritized, munchausen, quantiles": {
