@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch as th
+from gymnasium import spaces
 
-from custom.env.games import make_games
-from custom.recipe.games import find_game
 from custom.replay.buffer import FrameReplayBuffer
 from custom.replay.files import load_steps, save_steps
 from custom.replay.prioritized import PrioritizedFrameReplayBuffer, SumTree
-from tests.conftest import SMALL, typed
+from tests.conftest import SMALL
+from tests.test_buffers import fill, recorded
 
 CPU = th.device("cpu")
+SPACES = (spaces.Box(0, 255, (4, 36, 36), np.uint8), spaces.Discrete(4))
 CHI_SQUARED_999 = 148.2  # 0.999 quantile for 99 degrees of freedom
 
 
@@ -64,22 +65,10 @@ def test_a_leaf_that_is_set_twice_leaves_the_sums_right() -> None:
 
 def played(n_envs: int, steps: int, **settings: Any) -> tuple[Any, Any]:
     """The same real play in a prioritized replay and in a uniform one."""
-    env = make_games(find_game("Breakout"), typed(SMALL), n_envs, seed=0)
-    spaces = env.observation_space, env.action_space
     size = settings.pop("buffer_size", 400)
-    first = PrioritizedFrameReplayBuffer(size, *spaces, device="cpu", n_envs=n_envs, **settings)
-    second = FrameReplayBuffer(size, *spaces, device="cpu", n_envs=n_envs)
-    rng, obs = np.random.default_rng(0), env.reset()
-    for _ in range(steps):
-        actions = rng.integers(4, size=n_envs)
-        following, rewards, dones, infos = env.step(actions)
-        last = following.copy()
-        for i in np.flatnonzero(dones):
-            last[i] = infos[i]["terminal_observation"]
-        for buffer in (first, second):
-            buffer.add(obs, last, actions, rewards, dones, infos)
-        obs = following
-    env.close()
+    first = PrioritizedFrameReplayBuffer(size, *SPACES, device="cpu", n_envs=n_envs, **settings)
+    second = FrameReplayBuffer(size, *SPACES, device="cpu", n_envs=n_envs)
+    fill(recorded("Breakout", steps, n_envs, SMALL["env_wrapper"]), first, second)
     return first, second
 
 
