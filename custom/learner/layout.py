@@ -73,20 +73,13 @@ def speed_up(policy: th.nn.Module, device: th.device) -> None:
             for layer in [*module.cnn, *module.linear]:
                 if isinstance(layer, th.nn.ReLU):
                     layer.inplace = True
+        if device.type != "cpu":
+            continue
         for name, layer in module.named_children():
-            if (
-                device.type == "cpu"
-                and type(layer) is th.nn.Linear
-                and layer.weight.numel() >= WIDE
-            ):
-                setattr(module, name, _wide(layer))
-
-
-def _wide(layer: th.nn.Linear) -> WideLinear:
-    """A `WideLinear` with the same parameters."""
-    wide = WideLinear(layer.in_features, layer.out_features, device="meta")  # draws no weights
-    wide.weight, wide.bias = layer.weight, layer.bias
-    return wide
+            if type(layer) is th.nn.Linear and layer.weight.numel() >= WIDE:
+                wide = WideLinear(layer.in_features, layer.out_features, device="meta")
+                wide.weight, wide.bias = layer.weight, layer.bias  # no new ones were drawn
+                setattr(module, name, wide)
 
 
 def set_up_optimizer(optimizer: Optimizer, device: th.device, captured: bool) -> None:

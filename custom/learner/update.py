@@ -137,11 +137,8 @@ class Update:
         """Make each step a CUDA graph from now on; call it where `can_be_captured`."""
         replay = self.replay
         assert isinstance(replay, FrameReplayBuffer)
-
-        def step() -> None:
-            self.step(replay.sample(self.batch_size, on_device=True))
-
-        self._graph = Captured(step, "update", replay.device)
+        sample = partial(replay.sample, self.batch_size, on_device=True)
+        self._graph = Captured(lambda: self.step(sample()), "update", replay.device)
 
     def _step_by_graph(self) -> bool:
         """Make one gradient step as a CUDA graph; False if there is no graph."""

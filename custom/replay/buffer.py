@@ -66,7 +66,7 @@ class FrameReplayBuffer(ReplayBuffer):
     :param buffer_size: steps of all environments together
     :param observation_space: (frame_stack * channels, height, width), uint8
     :param device: of the samples
-    :param optimize_memory_usage: has to be False
+    :param optimize_memory_usage: not used: each frame is kept once anyway
     :param frame_stack: frames in an observation
     :param n_steps: rewards in a return (Sutton 1988); above 1, samples have `discounts`
     :param gamma: discount per step, for `n_steps` above 1
@@ -91,11 +91,9 @@ class FrameReplayBuffer(ReplayBuffer):
     ) -> None:
         BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs)
         self.buffer_size = max(buffer_size // n_envs, 1)
-        self.optimize_memory_usage = optimize_memory_usage
+        self.optimize_memory_usage = False
         self.handle_timeout_termination = handle_timeout_termination
         self.frame_stack, self.n_steps, self.gamma = frame_stack, n_steps, gamma
-        if optimize_memory_usage:
-            raise ValueError("optimize_memory_usage has to be False: frames are kept once anyway")
         shape, dtype = self.obs_shape, observation_space.dtype
         if dtype != np.uint8 or len(shape) != 3 or shape[0] % frame_stack:
             raise ValueError(
