@@ -206,7 +206,7 @@ def readers(folder: Path) -> list[Reader]:
     def recipes(content: bytes) -> None:
         file = folder / "fuzzed.yml"
         file.write_bytes(content)
-        load_recipe(str(file), PONG)
+        load_recipe(str(file), PONG, classes=False)
 
     def agent(content: bytes) -> None:
         file = folder / "agent.zip"

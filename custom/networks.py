@@ -7,15 +7,42 @@ from __future__ import annotations
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
 from torch import nn
 
 NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 IMPALA = (16, 32, 32)
-Kernel = int | list[int]
+Kernel = int | tuple[int, int]  # the same in both directions, or (vertical, horizontal)
 
 
-class ConvNet(BaseFeaturesExtractor):
+class _Convolutions(BaseFeaturesExtractor):
+    """Convolutions of the frames, flattened together, and dense layers."""
+
+    def __init__(
+        self,
+        observation_space: spaces.Box,
+        convolutions: list[nn.Module],
+        hidden: list[int] | tuple[int, ...],
+        activation: type[nn.Module],
+        frames: int = 1,
+    ) -> None:
+        cnn = nn.Sequential(*convolutions, nn.Flatten())
+        channels, *size = observation_space.shape
+        with th.no_grad():
+            width = frames * cnn(th.zeros(1, channels // frames, *size)).shape[1]
+        super().__init__(observation_space, features_dim=[width, *hidden][-1])
+        self.frames = frames
+        self.cnn = cnn
+        self.linear = nn.Sequential(*create_mlp(width, -1, list(hidden), activation))
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        """(B, frames * channels, height, width) in [0, 1] to (B, features_dim)."""
+        apart = observations.reshape(len(observations) * self.frames, -1, *observations.shape[2:])
+        features: th.Tensor = self.linear(self.cnn(apart).reshape(len(observations), -1))
+        return features
+
+
+class ConvNet(_Convolutions):
     """Convolutions, flattened, and dense layers.
 
     :param observation_space: (frames * channels, height, width), uint8
@@ -35,7 +62,7 @@ class ConvNet(BaseFeaturesExtractor):
         activation: str = "ReLU",
         frames: int = 1,
     ) -> None:
-        channels, *size = observation_space.shape
+        channels = observation_space.shape[0]
         if channels % frames:
             raise ValueError(
                 f"frames is {frames}; it must divide the {channels} channels of a stack"
@@ -44,24 +71,12 @@ class ConvNet(BaseFeaturesExtractor):
         layers: list[nn.Module] = []
         last = channels // frames
         for width, kernel, stride in filters:
-            layers += [nn.Conv2d(last, width, _pair(kernel), _pair(stride)), activate()]
+            layers += [nn.Conv2d(last, width, kernel, stride), activate()]
             last = width
-        convolutions = nn.Sequential(*layers, nn.Flatten())
-        with th.no_grad():
-            dense = frames * convolutions(th.zeros(1, channels // frames, *size)).shape[1]
-        super().__init__(observation_space, features_dim=([dense, *hidden])[-1])
-        self.frames = frames
-        self.cnn = convolutions
-        self.linear = _dense(dense, hidden, activate)
-
-    def forward(self, observations: th.Tensor) -> th.Tensor:
-        """(B, frames * channels, height, width) in [0, 1] to (B, features_dim)."""
-        apart = observations.reshape(len(observations) * self.frames, -1, *observations.shape[2:])
-        features: th.Tensor = self.linear(self.cnn(apart).reshape(len(observations), -1))
-        return features
+        super().__init__(observation_space, layers, hidden, activate, frames)
 
 
-class ImpalaCNN(BaseFeaturesExtractor):
+class ImpalaCNN(_Convolutions):
     """The residual network of Espeholt et al. 2018 (figure 3, right): 15 convolutions.
 
     :param observation_space: (channels, height, width), uint8
@@ -85,17 +100,7 @@ class ImpalaCNN(BaseFeaturesExtractor):
                 Residual(channels),
             ]
             last = channels
-        convolutions = nn.Sequential(*layers, nn.ReLU(), nn.Flatten())
-        with th.no_grad():
-            dense = convolutions(th.zeros(1, *observation_space.shape)).shape[1]
-        super().__init__(observation_space, features_dim=([dense, *hidden])[-1])
-        self.cnn = convolutions
-        self.linear = _dense(dense, hidden, nn.ReLU)
-
-    def forward(self, observations: th.Tensor) -> th.Tensor:
-        """(B, channels, height, width) in [0, 1] to (B, features_dim)."""
-        features: th.Tensor = self.linear(self.cnn(observations))
-        return features
+        super().__init__(observation_space, [*layers, nn.ReLU()], hidden, nn.ReLU)
 
 
 class Residual(nn.Module):
@@ -110,18 +115,3 @@ class Residual(nn.Module):
         """(B, channels, height, width) to the same."""
         inner: th.Tensor = self.second(th.relu(self.first(th.relu(x))))
         return x + inner
-
-
-def _dense(
-    size: int, hidden: list[int] | tuple[int, ...], activate: type[nn.Module]
-) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for units in hidden:
-        layers += [nn.Linear(size, units), activate()]
-        size = units
-    return nn.Sequential(*layers)
-
-
-def _pair(value: Kernel) -> tuple[int, int]:
-    vertical, horizontal = (value, value) if isinstance(value, int) else value
-    return vertical, horizontal

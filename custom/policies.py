@@ -5,6 +5,9 @@ It is SB3's `CnnPolicy` where every option is off. All of them combine.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch as th
@@ -12,8 +15,79 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import create_mlp
 from stable_baselines3.dqn.policies import CnnPolicy, QNetwork
 from torch import nn
+from torch.nn import functional
 
-from custom.noisy import SIGMA, make_noisy
+SIGMA = 0.5  # of noisy layers: the paper's sigma_0
+
+
+class NoisyLinear(nn.Linear):
+    """A linear layer with factorised noise on weights and biases (Fortunato et al. 2018).
+
+    There is noise in training mode, none in evaluation mode. `weight` and `bias` are the
+    means; the noise itself is no state of the agent.
+
+    :param sigma: sigma_0: the noise starts at sigma_0 / sqrt(in_features)
+    """
+
+    noise_in: th.Tensor
+    noise_out: th.Tensor
+
+    def __init__(self, in_features: int, out_features: int, sigma: float = SIGMA) -> None:
+        super().__init__(in_features, out_features)
+        bound = 1 / math.sqrt(in_features)
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+        self.weight_sigma = nn.Parameter(th.full_like(self.weight, sigma * bound))
+        self.bias_sigma = nn.Parameter(th.full_like(self.bias, sigma * bound))
+        self.register_buffer("noise_in", th.zeros(in_features), persistent=False)
+        self.register_buffer("noise_out", th.zeros(out_features), persistent=False)
+
+    def draw(self) -> None:
+        """New noise: the outer product of two vectors of sgn(x) sqrt(|x|), x from N(0, 1)."""
+        for noise in (self.noise_in, self.noise_out):
+            noise.normal_()
+            noise.copy_(noise.sign() * noise.abs().sqrt())
+
+    def forward(self, features: th.Tensor) -> th.Tensor:
+        """(B, in_features) to (B, out_features)."""
+        means = functional.linear(features, self.weight, self.bias)
+        if not self.training:
+            return means
+        # (sigma * outer(out, in)) x is out * (sigma (in * x)): no noisy weights need to be made.
+        inner = functional.linear(features * self.noise_in, self.weight_sigma, self.bias_sigma)
+        return means + self.noise_out * inner
+
+
+def make_noisy(module: nn.Module, sigma: float) -> None:
+    """Replace every linear layer within a module."""
+    for name, child in module.named_children():
+        if type(child) is nn.Linear:
+            setattr(module, name, NoisyLinear(child.in_features, child.out_features, sigma))
+        else:
+            make_noisy(child, sigma)
+
+
+def noisy_layers(module: nn.Module) -> list[NoisyLinear]:
+    """Those within a module."""
+    return [layer for layer in module.modules() if isinstance(layer, NoisyLinear)]
+
+
+def draw_noise(layers: list[NoisyLinear]) -> None:
+    """New noise for each."""
+    for layer in layers:
+        layer.draw()
+
+
+@contextmanager
+def noise_in(layers: list[NoisyLinear]) -> Iterator[None]:
+    """Layers have noise in here and none behind it."""
+    for layer in layers:
+        layer.train()
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.eval()
 
 
 class DuelingHead(nn.Module):
@@ -46,69 +120,53 @@ class DuelingHead(nn.Module):
 
 
 class Distribution(nn.Module):
-    """Outputs of a head as distributions of the return, of which action values are made."""
+    """Outputs of a head as distributions of the return, of which it makes action values.
 
-    def __init__(self, n_actions: int) -> None:
+    :param atoms: (N,), the returns whose probabilities a head outputs; None: it outputs quantiles
+    """
+
+    atoms: th.Tensor | None
+
+    def __init__(self, n_actions: int, atoms: th.Tensor | None = None) -> None:
         super().__init__()
         self.n_actions = n_actions
+        self.register_buffer("atoms", atoms, persistent=False)
 
     def distributions(self, outputs: th.Tensor) -> th.Tensor:
-        """(B, N * A) to (B, N, A)."""
+        """(B, N * A) to (B, N, A): quantiles, or unnormalized log-probabilities of the atoms."""
         return outputs.reshape(len(outputs), -1, self.n_actions)
 
-
-class Quantiles(Distribution):
-    """Action values as means of quantiles: (B, N * A) to (B, A)."""
-
     def forward(self, outputs: th.Tensor) -> th.Tensor:
-        """Mean over the quantiles."""
-        return self.distributions(outputs).mean(dim=1)
-
-
-class Categorical(Distribution):
-    """Action values as expectations over fixed atoms: (B, N * A) to (B, A)."""
-
-    atoms: th.Tensor
-
-    def __init__(self, n_actions: int, n_atoms: int, v_max: float) -> None:
-        super().__init__(n_actions)
-        self.register_buffer("atoms", th.linspace(-v_max, v_max, n_atoms), persistent=False)
-
-    def forward(self, outputs: th.Tensor) -> th.Tensor:
-        """Sum of atoms times probabilities."""
-        probabilities = self.distributions(outputs).softmax(dim=1)
-        return (probabilities * self.atoms[:, None]).sum(dim=1)
+        """(B, N * A) to (B, A): the mean of the quantiles, or the expectation over the atoms."""
+        z = self.distributions(outputs)
+        if self.atoms is None:
+            return z.mean(dim=1)
+        return (z.softmax(dim=1) * self.atoms[:, None]).sum(dim=1)
 
 
 class AtariQNetwork(QNetwork):
     """SB3's network of action values, whose last layers are chosen.
 
     ``q_net`` is a sequence of two: the head, and what makes action values of its outputs.
+
+    :param head: the options of `AtariPolicy`
     """
 
     def __init__(self, *args: Any, head: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.head = head
-        n_actions = int(self.action_space.n)
-        outputs = head["n_quantiles"] or head["n_atoms"] or 1
-        sizes = self.features_dim, n_actions, outputs, self.net_arch, self.activation_fn
+        n_actions, n_atoms = int(self.action_space.n), head["n_atoms"]
+        is_distribution = bool(head["n_quantiles"] or n_atoms)
+        outputs = head["n_quantiles"] or n_atoms or 1
+        layers = self.net_arch, self.activation_fn
         if head["dueling"]:
-            first: nn.Module = DuelingHead(*sizes)
+            first: nn.Module = DuelingHead(self.features_dim, n_actions, outputs, *layers)
         else:
-            width = outputs * n_actions
-            layers = create_mlp(self.features_dim, width, self.net_arch, self.activation_fn)
-            first = nn.Sequential(*layers)
-        last: nn.Module = nn.Identity()
-        if head["n_quantiles"]:
-            last = Quantiles(n_actions)
-        elif head["n_atoms"]:
-            last = Categorical(n_actions, outputs, head["v_max"])
+            first = nn.Sequential(*create_mlp(self.features_dim, outputs * n_actions, *layers))
+        atoms = th.linspace(-head["v_max"], head["v_max"], n_atoms) if n_atoms else None
+        last = Distribution(n_actions, atoms) if is_distribution else nn.Identity()
         self.q_net = nn.Sequential(first, last)
         if head["noisy"]:
             make_noisy(self, head["sigma"])
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        return {**super()._get_constructor_parameters(), "head": self.head}
 
 
 class AtariPolicy(CnnPolicy):

@@ -62,8 +62,11 @@ class ActionSet(gym.ActionWrapper[np.ndarray, int, int]):
 
     def __init__(self, env: Screens, actions: list[str]) -> None:
         super().__init__(env)
-        self._names = list(actions)
-        self._numbers = action_numbers(env.unwrapped.get_action_meanings(), actions)  # type: ignore[attr-defined]
+        names: list[str] = env.unwrapped.get_action_meanings()  # type: ignore[attr-defined]
+        if unknown := [name for name in actions if name not in names]:
+            known = ", ".join(names)
+            raise UserError(f"env_wrapper: actions has {unknown[0]}; write some of {known}")
+        self._names, self._numbers = actions, [names.index(name) for name in actions]
         self.action_space = spaces.Discrete(len(actions))  # type: ignore[assignment]
 
     def action(self, action: int) -> int:
@@ -73,17 +76,6 @@ class ActionSet(gym.ActionWrapper[np.ndarray, int, int]):
     def get_action_meanings(self) -> list[str]:
         """As the emulator's."""
         return self._names
-
-
-def action_numbers(names: list[str], chosen: list[str]) -> list[int]:
-    """Numbers of chosen actions among all of a game's.
-
-    :raises UserError: the game has no such action
-    """
-    unknown = [name for name in chosen if name not in names]
-    if unknown:
-        raise UserError(f"env_wrapper: actions has {unknown[0]}; write some of {', '.join(names)}")
-    return [names.index(name) for name in chosen]
 
 
 class CropScreen(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):

@@ -25,7 +25,7 @@ from custom.system.console import make_streams_last, say
 from custom.system.errors import UserError
 
 MOST = 10**12  # more than anybody asks for
-PRECISIONS = ("float32", "tf32", "bf16")
+PRECISIONS = ("float32", "bf16")
 CLUSTERS = ("auto", "none", "ray", "slurm")
 Flag = str | tuple[str, dict[str, Any]]  # one of SHARED, or a flag of one command
 Command = Callable[[argparse.Namespace], int | None]

@@ -34,7 +34,6 @@ FLAGS = (
     # How fast it is computed: docs/performance.md.
     *("envs", "precision"),
     ("buffer", {"choices": ("frames", "sb3"), "default": "frames", "help": "replay"}),
-    ("storage", {"choices": ("auto", "cpu"), "default": "auto", "help": "where frames lie"}),
     ("update", {"choices": ("fast", "sb3"), "default": "fast", "help": "sb3: bit for bit"}),
     ("workers", {"type": whole(0, 1024), "default": 0, "help": "processes that play; 0: auto"}),
     ("threads", {"type": whole(0, 256), "default": 0, "help": "of PyTorch on the CPU; 0: auto"}),
@@ -62,7 +61,6 @@ def command(args: argparse.Namespace) -> int:
 
     engine = Engine(
         buffer=args.buffer,
-        storage=args.storage,
         update=args.update,
         precision=args.precision,
         n_envs=args.envs or 0,
@@ -127,8 +125,6 @@ def check_flags(args: argparse.Namespace) -> None:
     """
     if args.hours and args.steps:
         raise UserError("HOURS and STEPS are both budgets; give one")
-    if args.storage != "auto" and args.buffer != "frames":
-        raise UserError("--storage needs BUFFER=frames")
     if args.update == "sb3" and args.precision != "float32":
         raise UserError("--update sb3 is of float32")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,9 @@ from custom.learner.qrdqn import AtariQRDQN
 from custom.optimizers import DeepMindRMSprop
 from custom.recipe.games import find_game
 from tests.conftest import SMALL, typed
+from tests.test_dqn import RMSPROP, equal, learner, weights
 
-ALGORITHMS = [AtariDQN, AtariQRDQN]
-RMSPROP = {"optimizer_class": DeepMindRMSprop, "optimizer_kwargs": {"alpha": 0.9}}
-each = pytest.mark.parametrize("algorithm", ALGORITHMS)
+each = pytest.mark.parametrize("algorithm", [AtariDQN, AtariQRDQN])
 
 
 def games(n_envs: int = 1, n_stack: int = 4) -> VecEnv:
@@ -41,58 +41,71 @@ def games(n_envs: int = 1, n_stack: int = 4) -> VecEnv:
 
 
 def model_of(algorithm: type[DQN], env: VecEnv | None = None, **options: Any) -> DQN:
-    policy_kwargs = {**SMALL["policy_kwargs"], **options.pop("policy_kwargs", {})}
-    how = {"buffer_size": 300, "learning_starts": 20, "target_update_interval": 50, "seed": 0}
-    how |= {"policy_kwargs": policy_kwargs, "device": "cpu", **options}
-    return algorithm("CnnPolicy", env or games(), **how)
-
-
-def weights(model: DQN) -> list[th.Tensor]:
-    return [p.detach().clone() for p in model.policy.parameters()]
-
-
-def equal(first: list[th.Tensor], second: list[th.Tensor]) -> bool:
-    return all(th.equal(p, q) for p, q in zip(first, second, strict=True))
+    how = {"buffer_size": 300, "learning_starts": 20, "target_update_interval": 50, "train_freq": 4}
+    return learner(algorithm, env=env or games(), **how | options)
 
 
 @each
-def test_it_learns_twice(algorithm: type[DQN]) -> None:
+def test_it_learns_again_in_whatever_way_the_last_time_ended(algorithm: type[DQN]) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
     model = model_of(algorithm)
     model.learn(60)
     before = weights(model)
     assert model.learn(40).num_timesteps == 40
     assert model.learn(40, reset_num_timesteps=False).num_timesteps == 80
-    assert not equal(before, weights(model))
+    assert any(not th.equal(p, q) for p, q in zip(before, weights(model), strict=True))
+    model.learn(50, callback=lambda *_: model.num_timesteps < 30)
+    model.learn(40, reset_num_timesteps=False)
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(40, callback=interrupt, reset_num_timesteps=False)
+    model.learn(40, reset_num_timesteps=False)
+    evaluate_policy(model, model.get_env(), 1)  # in the games of the training
+    model.set_env(games())
+    steps = model.num_timesteps
+    assert model.learn(40, reset_num_timesteps=False).num_timesteps == steps + 40
+
+
+def assert_same_samples(algorithm: type[DQN], env: Callable[[], VecEnv], starts: list[int]) -> None:
+    """The replay of frames samples what SB3's own does, after learning so many steps each time."""
+    samples = []
+    for buffer in ("frames", "sb3"):
+        engine = Engine(buffer=buffer)
+        model = model_of(algorithm, env(), engine=engine, learning_starts=10**6)
+        for steps in starts:
+            model.learn(steps)
+        np.random.seed(1)
+        samples.append(model.replay_buffer.sample(200))
+    for name, theirs in samples[1]._asdict().items():
+        ours = getattr(samples[0], name)
+        assert theirs is None or th.equal(ours, theirs.to(ours.dtype))
 
 
 @each
 def test_a_transition_never_joins_two_episodes(algorithm: type[DQN]) -> None:
-    """Beside SB3's own buffer, for the same draws, after two starts."""
-    samples = []
-    for buffer in ("frames", "sb3"):
-        model = model_of(algorithm, engine=Engine(buffer=buffer), learning_starts=10**6)
-        model.learn(37)
-        model.learn(41)
-        np.random.seed(1)
-        samples.append(model.replay_buffer.sample(200))
-    for ours, theirs in zip(*samples, strict=True):
-        if ours is not None:
-            assert th.equal(ours, theirs.to(ours.dtype))
+    assert_same_samples(algorithm, games, [37, 41])
 
 
 @each
 def test_save_and_load(algorithm: type[DQN], tmp_path: Path) -> None:
-    model = model_of(algorithm).learn(60)
+    model, other = model_of(algorithm).learn(60), model_of(algorithm, seed=9)
     model.save(tmp_path / "agent")
     again = algorithm.load(tmp_path / "agent", env=games(), device="cpu")
-    assert equal(weights(model), weights(again))
+    assert equal(model, again)
+    for parameters in (model.get_parameters(), str(tmp_path / "agent")):
+        other.set_parameters(parameters)
+        assert equal(model, other)
     obs = model.env.reset()
     for deterministic in (True, False):
-        for one in (model, again):
+        for one in (model, again, other):
             one.exploration_rate = 0.0
-        actions = [m.predict(obs, deterministic=deterministic)[0] for m in (model, again)]
-        assert np.array_equal(*actions)
+        first, *more = (
+            m.predict(obs, deterministic=deterministic)[0] for m in (model, again, other)
+        )
+        assert all(np.array_equal(first, actions) for actions in more)
     again.learn(40)
+    other.learn(40)
 
 
 @each
@@ -108,10 +121,9 @@ def test_a_loaded_agent_learns_on_with_its_own_optimizer(
     assert optimizers[1].param_groups[0]["alpha"] == 0.9
     for one, other in zip(*(o.state.values() for o in optimizers), strict=True):
         assert th.equal(one["square_avg"], other["square_avg"])
-    before = weights(again)
     again.learn(40, reset_num_timesteps=False)
     assert type(again.policy.optimizer) is DeepMindRMSprop
-    assert not equal(before, weights(again))
+    assert not equal(model, again)
 
 
 def test_the_options_of_a_loaded_agent_are_its_own(tmp_path: Path) -> None:
@@ -128,22 +140,6 @@ def test_the_options_of_a_loaded_agent_are_its_own(tmp_path: Path) -> None:
 
 
 @each
-def test_it_learns_on_after_whatever_broke_it_off(algorithm: type[DQN]) -> None:
-    model = model_of(algorithm)
-    model.learn(50, callback=lambda *_: model.num_timesteps < 30)
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    model.learn(40, reset_num_timesteps=False)
-    with pytest.raises(KeyboardInterrupt):
-        model.learn(40, callback=interrupt, reset_num_timesteps=False)
-    model.learn(40, reset_num_timesteps=False)
-    evaluate_policy(model, model.get_env(), 1)  # in the games of the training
-    model.learn(40, reset_num_timesteps=False)
-
-
-@each
 def test_a_file_for_sb3_says_that_it_has_no_averages(
     algorithm: type[DQN], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,15 +147,7 @@ def test_a_file_for_sb3_says_that_it_has_no_averages(
     with (tmp_path / "agent.zip").open("wb") as file:
         model.save_for_sb3(file)
     algorithm.load(tmp_path / "agent.zip", env=games(), device="cpu")
-    assert "holds no optimizer state: Adam starts without its averages" in capsys.readouterr().out
-
-
-@each
-def test_set_env(algorithm: type[DQN]) -> None:
-    model = model_of(algorithm).learn(40)
-    model.set_env(games())
-    model.learn(40, reset_num_timesteps=False)
-    assert model.num_timesteps == 80
+    assert "holds no state of Adam" in capsys.readouterr().out
 
 
 @each
@@ -177,17 +165,6 @@ def test_the_replay_is_saved_and_loaded(algorithm: type[DQN], tmp_path: Path) ->
     fresh.learn(30, reset_num_timesteps=False)
     if isinstance(fresh, AtariDQN):
         assert fresh._update.replay is fresh.replay_buffer
-
-
-@each
-def test_set_parameters(algorithm: type[DQN], tmp_path: Path) -> None:
-    model, other = model_of(algorithm).learn(40), model_of(algorithm, seed=9)
-    other.set_parameters(model.get_parameters())
-    assert equal(weights(model), weights(other))
-    model.save(tmp_path / "agent")
-    other.set_parameters(str(tmp_path / "agent"))
-    assert equal(weights(model), weights(other))
-    other.learn(40)
 
 
 @each
@@ -249,14 +226,7 @@ def test_each_environment_explores_by_itself(algorithm: type[DQN]) -> None:
 def test_the_number_of_frames_is_that_of_the_environment(
     algorithm: type[DQN], n_stack: int
 ) -> None:
-    samples = []
-    for buffer in ("frames", "sb3"):
-        env, engine = games(n_stack=n_stack), Engine(buffer=buffer)
-        model = model_of(algorithm, env, engine=engine, learning_starts=10**6).learn(90)
-        np.random.seed(1)
-        samples.append(model.replay_buffer.sample(100))
-    assert th.equal(samples[0].observations, samples[1].observations)
-    assert th.equal(samples[0].next_observations, samples[1].next_observations)
+    assert_same_samples(algorithm, lambda: games(n_stack=n_stack), [90])
 
 
 def test_stacks_that_are_none_are_seen_at_once() -> None:
@@ -271,27 +241,11 @@ def test_stacks_that_are_none_are_seen_at_once() -> None:
 
 
 @each
-def test_normalized_rewards_need_sb3s_replay(algorithm: type[DQN]) -> None:
-    def env() -> VecEnv:
-        return VecNormalize(VecTransposeImage(games()), norm_obs=False, norm_reward=True)
-
-    plain = model_of(algorithm)
-    plain.set_env(env())
-    for model in (model_of(algorithm, env()), plain):
-        with pytest.raises(ValueError, match="not for VecNormalize"):
-            model.learn(10)
-    model = model_of(algorithm, env(), engine=Engine(buffer="sb3"))
-    model.learn(60)
-    raw = model.replay_buffer.sample(50, env=None).rewards
-    assert set(raw.unique().tolist()) <= {-1.0, 0.0, 1.0}
-
-
-def test_normalized_rewards_are_learnt_as_sb3_learns_them() -> None:
-    learnt = []
-    for algorithm, more in ((DQN, {}), (AtariDQN, {"engine": Engine("sb3", update="sb3")})):
-        env = VecNormalize(VecTransposeImage(games()), norm_obs=False, norm_reward=True)
-        learnt.append(weights(model_of(algorithm, env, **more).learn(120)))
-    assert equal(*learnt)
+def test_normalized_rewards_are_refused(algorithm: type[DQN]) -> None:
+    model = model_of(algorithm)
+    model.set_env(VecNormalize(VecTransposeImage(games()), norm_obs=False))
+    with pytest.raises(ValueError, match="VecNormalize is not for screens"):
+        model.learn(10)
 
 
 def test_games_without_a_frame_stack_are_played() -> None:

@@ -13,40 +13,35 @@ import torch as th
 import yaml
 
 from custom.env.workers import WorkerVecEnv
-from custom.learner.dqn import AtariDQN
 from custom.learner.engine import Engine
-from custom.recipe.games import find_game
+from custom.recipe.games import Game, find_game
 from custom.recipe.recipe import Recipe, load_recipe
 from custom.runs.agents import load_agent, save_agent
-from custom.runs.folder import Run
 from custom.system.errors import UserError
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings, fitted
 from tests.conftest import SMALL, WHOLE, content, typed
 
-INVADERS = find_game("SpaceInvaders")
+INVADERS, PONG = find_game("SpaceInvaders"), find_game("Pong")
 ZOO = WHOLE["env_wrapper"][0]
 
 
-def recipe(folder: Path, **changed: Any) -> Recipe:
+def recipe(folder: Path, game: Game = INVADERS, **changed: Any) -> Recipe:
     file = folder / "small.yml"
     file.write_text(yaml.safe_dump({"atari": {**SMALL, **changed}}))
-    return load_recipe(str(file), INVADERS)
+    return load_recipe(str(file), game)
 
 
-def experiment(folder: Path, engine: Engine, **changed: Any) -> tuple[Training, AtariDQN]:
+def prepared(folder: Path, engine: Engine, game: Game = INVADERS, **changed: Any) -> Training:
     settings = Settings(seed=3, logs=folder / "logs", eval_freq=10**9, engine=engine)
-    made = prepare(recipe(folder, **changed), INVADERS, settings)
-    model = made.model
-    assert isinstance(model, AtariDQN)
-    return made, model
+    return prepare(recipe(folder, game, **changed), game, settings)
 
 
 def test_more_processes_learn_the_same_to_the_bit(tmp_path: Path) -> None:
     models = []
     for workers in (1, 2, 3):
-        made, model = experiment(tmp_path, Engine(n_envs=8, workers=workers), n_timesteps=640)
-        made.model.learn(made.recipe.n_timesteps, list(made.callbacks))
+        made = prepared(tmp_path, Engine(n_envs=8, workers=workers), n_timesteps=640)
+        model = made.model.learn(made.recipe.n_timesteps, list(made.callbacks))
         assert isinstance(model.env.unwrapped, WorkerVecEnv) is (workers > 1)
         model.env.close()
         models.append(model)
@@ -81,8 +76,8 @@ def test_any_number_of_environments_makes_as_many_updates_a_step(
 
 
 def test_updates_are_counted_as_the_recipe_says(tmp_path: Path) -> None:
-    made, model = experiment(tmp_path, Engine(n_envs=8))
-    made.model.learn(made.recipe.n_timesteps, list(made.callbacks))
+    made = prepared(tmp_path, Engine(n_envs=8))
+    model = made.model.learn(made.recipe.n_timesteps, list(made.callbacks))
     assert model.n_envs == 8
     assert model._n_updates == pytest.approx((400 - 40) / 4, abs=3)
 
@@ -93,37 +88,16 @@ def test_episodes_have_no_ratio(tmp_path: Path) -> None:
         fitted(episodes, Engine(n_envs=2))
 
 
-@pytest.mark.parametrize(
-    ("name", "engine", "message"),
-    [
-        ("qrdqn", Engine(precision="bf16"), "are not for qrdqn, of sb3-contrib"),
-        ("qrdqn", Engine(update="sb3"), "are not for qrdqn, of sb3-contrib"),
-    ],
-)
-def test_what_an_engine_cannot_play_is_refused(name: str, engine: Engine, message: str) -> None:
-    with pytest.raises(UserError, match=f"hyperparams/{name}.yml: .*{message}"):
-        fitted(load_recipe(name, find_game("Pong")), engine)
+@pytest.mark.parametrize("engine", [Engine(precision="bf16"), Engine(update="sb3")])
+def test_what_an_engine_cannot_play_is_refused(engine: Engine) -> None:
+    with pytest.raises(UserError, match=r"hyperparams/qrdqn.yml: .*are not for qrdqn, of sb3-con"):
+        fitted(load_recipe("qrdqn", PONG), engine)
 
 
-def test_prioritized_replay_needs_the_replay_of_frames(tmp_path: Path) -> None:
-    found = find_game("Pong")
-    chosen = load_recipe("prioritized_dqn", found).with_budget(60)
-    with pytest.raises(UserError, match="prioritized_replay needs BUFFER=frames"):
-        prepare(chosen, found, Settings(0, tmp_path, engine=Engine(buffer="sb3")))
-    assert not any(tmp_path.iterdir())
-
-
-def test_options_that_exclude_each_other_leave_no_run_behind(tmp_path: Path) -> None:
-    file = tmp_path / "both.yml"
-    both = {**SMALL, "double_q": True, "munchausen_alpha": 0.9}
-    file.write_text(yaml.safe_dump({"atari": both}))
-    found = find_game("Pong")
-    with pytest.raises(UserError, match=r"both\.yml: PongNoFrameskip-v4: double_q: munchausen"):
-        prepare(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
-    assert not (tmp_path / "logs").exists()
-
-
+BUFFER_SB3 = ("optimize", "prioritized_replay")  # with these lines
 REFUSED = {
+    "prioritized_replay: {alpha: 0.6}": "prioritized_replay needs BUFFER=frames",
+    "double_q: true, munchausen_alpha: 0.9": "double_q: munchausen",
     "env_kwargs: {mode: 999}": "env_kwargs: Invalid game mode",
     "policy_kwargs: {net_arch: [64], activation_fn: torch.nn.Transformer}": "activation_fn: Transf",
     "policy_kwargs: {net_arch: [64], activation_fn: torch.nn.Module}": "activation_fn: ",
@@ -142,39 +116,27 @@ REFUSED = {
 
 @pytest.mark.parametrize("line", REFUSED)
 def test_what_fails_later_fails_before_a_folder_is_claimed(line: str, tmp_path: Path) -> None:
-    file = tmp_path / "wrong.yml"
     lines = yaml.safe_load("{" + line.replace("\n ", ",").replace("AtariWrapper]", f"{ZOO}]") + "}")
-    file.write_text(yaml.safe_dump({"atari": {**SMALL, **lines}}))
-    found, buffer = find_game("Pong"), "sb3" if "optimize" in line else "frames"
-    settings = Settings(0, tmp_path / "logs", engine=Engine(buffer=buffer))
-    with pytest.raises(UserError, match=rf"wrong\.yml: PongNoFrameskip-v4: .*{REFUSED[line]}"):
-        prepare(load_recipe(str(file), found), found, settings)
+    engine = Engine(buffer="sb3" if line.startswith(BUFFER_SB3) else "frames")
+    message = rf"small\.yml: PongNoFrameskip-v4: .*{REFUSED[line]}"
+    with pytest.raises(UserError, match=message):
+        prepared(tmp_path, engine, PONG, **lines)
     assert not (tmp_path / "logs").exists()
 
 
 def test_quantiles_without_number_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "qrdqn-none.yml"
     file.write_text(yaml.safe_dump({"atari": {**SMALL, "policy_kwargs": {"n_quantiles": 0}}}))
-    found = find_game("Pong")
     with pytest.raises(UserError, match=r"policy_kwargs\.n_quantiles: "):
-        prepare(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
+        prepare(load_recipe(str(file), PONG), PONG, Settings(0, tmp_path / "logs"))
 
 
 def test_all_actions_of_the_console_reach_agent_and_evaluation(tmp_path: Path) -> None:
-    file = tmp_path / "whole.yml"
-    file.write_text(yaml.safe_dump({"atari": {**SMALL, "env_kwargs": {"full_action_space": True}}}))
-    found = find_game("Pong")
-    made = prepare(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
-    model = made.model
-    assert model.action_space.n == 18
-    agent = load_agent(saved(made, model), made.run.final_model)
-    assert agent.action_space.n == 18
+    made = prepared(tmp_path, Engine(), PONG, env_kwargs={"full_action_space": True})
+    assert made.model.action_space.n == 18
+    save_agent(made.model, made.run.final_model)
+    assert load_agent(made.run, made.run.final_model).action_space.n == 18
     assert made.run.facts["eval_protocol"]["env_kwargs"] == {"full_action_space": True}
-
-
-def saved(made: Training, model: Any) -> Run:
-    save_agent(model, made.run.final_model)
-    return made.run
 
 
 MINE = """import gymnasium as gym
@@ -194,18 +156,13 @@ def test_a_wrapper_of_ones_own_takes_what_its_constructor_says(
     exec(MINE, module.__dict__)  # as a file custom/mine.py
     module.StepPenalty.__module__ = "custom.mine"
     monkeypatch.setitem(sys.modules, "custom.mine", module)
-    file = tmp_path / "mine.yml"
     wrapper = {"custom.mine.StepPenalty": {"penalty": 0.5}}
-    file.write_text(yaml.safe_dump({"atari": {**SMALL, "env_wrapper": [ZOO, wrapper]}}))
-    found = find_game("Pong")
-    _ = prepare(load_recipe(str(file), found), found, Settings(0, tmp_path / "logs"))
-    model = _.model
-    model.env.reset()
-    assert model.env.step([0])[1][0] == -0.5
+    env = prepared(tmp_path, Engine(), PONG, env_wrapper=[ZOO, wrapper]).model.env
+    env.reset()
+    assert env.step([0])[1][0] == -0.5
     wrapper["custom.mine.StepPenalty"] = {"penality": 0.5}
-    file.write_text(yaml.safe_dump({"atari": {**SMALL, "env_wrapper": [ZOO, wrapper]}}))
     with pytest.raises(UserError, match="penality is not a known key; did you mean penalty"):
-        load_recipe(str(file), found)
+        recipe(tmp_path, env_wrapper=[ZOO, wrapper])
 
 
 @pytest.mark.parametrize(

@@ -26,24 +26,11 @@ class Recording(Captured):
         return replay if self.works else None  # type: ignore[return-value]
 
 
-def test_eager_calls_come_before_the_one_capture() -> None:
+def test_eager_calls_come_before_a_capture_and_other_memory_is_captured_anew() -> None:
     function = Recording()
-    assert all(function() for _ in range(WARM_UPS + 2))
-    assert function.done == ["eager"] * WARM_UPS + ["capture", "replay", "replay"]
-
-
-def test_other_memory_is_captured_anew() -> None:
-    function = Recording()
-    for key in "aaaaabb":
-        assert function(key)
-    assert function.done[WARM_UPS:] == [
-        "capture",
-        "replay",
-        "replay",
-        "capture",
-        "replay",
-        "replay",
-    ]
+    assert all(function(key) for key in "aaa" + "aabb")
+    again = ["capture", "replay", "replay"]
+    assert function.done == ["eager"] * WARM_UPS + again + again
 
 
 def test_where_it_cannot_be_captured_nothing_is_computed_and_it_is_not_tried_again() -> None:

@@ -41,6 +41,7 @@ def checked(monkeypatch: pytest.MonkeyPatch, free: float, frames: bool, **values
 def test_a_replay_that_fits_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
     checked(monkeypatch, 10e9, frames=False, buffer_size=100_000)
     checked(monkeypatch, 10e9, frames=True)  # single frames fit where stacks do not
+    checked(monkeypatch, 10e9, frames=False, n_timesteps=20_000)  # as many steps as are played
 
 
 def test_one_that_does_not_is_refused_with_the_largest_that_does(
@@ -51,32 +52,22 @@ def test_one_that_does_not_is_refused_with_the_largest_that_does(
     ) as error:
         checked(monkeypatch, 10e9, frames=False)
     assert "buffer_size: 159000" in str(error.value)  # 9e9 / 56,468 bytes a step
+    named = "stable_baselines3.common.buffers.ReplayBuffer"
+    with pytest.raises(UserError, match=r"needs 56\.5 GB"):
+        checked(monkeypatch, 10e9, frames=True, replay_buffer_class=named)
     with pytest.raises(UserError, match=r"needs 7\.2 GB and 3\.0 GB are free.*417,000"):
         checked(monkeypatch, 4e9, frames=True)
 
 
-def test_a_short_run_is_asked_only_for_the_steps_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    checked(monkeypatch, 10e9, frames=False, n_timesteps=20_000)
-
-
-def test_a_replay_that_is_named_keeps_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    named = "stable_baselines3.common.buffers.ReplayBuffer"
-    with pytest.raises(UserError, match=r"needs 56\.5 GB"):
-        checked(monkeypatch, 10e9, frames=True, replay_buffer_class=named)
-
-
-def test_a_containers_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    limit, usage = tmp_path / "max", tmp_path / "current"
-    limit.write_text("3000\n")
-    usage.write_text("1000\n")
-    monkeypatch.setattr(memory, "CGROUP_FILES", ((str(limit), str(usage)),))
-    assert memory.available_memory() == 2000
-
-
-def test_a_container_without_a_limit_does_not(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("limit", "free"),
+    [("3000\n", range(2400, 2401)), ("max\n", range(10**6, 10**15))],
+    ids=["limited", "unlimited"],
+)
+def test_a_containers_limit_counts(
+    limit: str, free: range, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    limit = tmp_path / "max"
-    limit.write_text("max\n")
-    monkeypatch.setattr(memory, "CGROUP_FILES", ((str(limit), str(limit)),))
-    assert memory.available_memory() > 10**6
+    for name, text in {"max": limit, "now": "1000\n", "memory.stat": "inactive_file 400\n"}.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(memory, "CGROUPS", ((str(tmp_path), "max", "now"),))
+    assert memory.available_memory() in free

@@ -45,14 +45,11 @@ def parameters(dtype: th.dtype) -> list[th.nn.Parameter]:
     return [th.nn.Parameter(th.as_tensor(rng.normal(size=s), dtype=dtype)) for s in [(7, 5), (3,)]]
 
 
-@pytest.mark.parametrize("foreach", [True, False])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(th.float64, 1e-12), (th.float32, 1e-6)])
-def test_it_follows_the_formula_for_1000_steps(
-    foreach: bool, dtype: th.dtype, tolerance: float
-) -> None:
+def test_it_follows_the_formula_for_1000_steps(dtype: th.dtype, tolerance: float) -> None:
     params, gradients = parameters(dtype), random_gradients(1000)
     expected = formula([p.detach().double().numpy() for p in params], gradients)
-    run(DeepMindRMSprop(params, lr=LR, alpha=ALPHA, eps=EPS, foreach=foreach), params, gradients)
+    run(DeepMindRMSprop(params, lr=LR, alpha=ALPHA, eps=EPS), params, gradients)
     for p, w in zip(params, expected, strict=True):
         error = np.linalg.norm(p.detach().double().numpy() - w) / np.linalg.norm(w)
         assert error < tolerance
@@ -64,16 +61,6 @@ def test_the_first_step_is_the_hand_computed_one() -> None:
     DeepMindRMSprop([p], lr=0.1, alpha=0.5, eps=0.25).step()
     # m = 1, v = 2, root = sqrt(2 - 1 + 0.25) = 1.118…
     assert p.item() == pytest.approx(1.0 - 0.1 * 2.0 / 1.25**0.5)
-
-
-def test_it_differs_from_torchs_rmsprop_where_eps_matters() -> None:
-    ours, theirs = parameters(th.float64), parameters(th.float64)
-    gradients = [[g * 1e-3 for g in step] for step in random_gradients(10)]  # small beside eps
-    run(DeepMindRMSprop(ours, lr=LR, alpha=ALPHA, eps=EPS), ours, gradients)
-    torch = th.optim.RMSprop(theirs, lr=LR, alpha=ALPHA, eps=EPS, centered=True)
-    run(torch, theirs, gradients)
-    moved = [(p - q).abs().max().item() for p, q in zip(ours, theirs, strict=True)]
-    assert min(moved) > LR  # eps outside the root bounds the step far less
 
 
 def test_a_gradient_that_never_varies_gives_no_nan() -> None:
@@ -97,60 +84,20 @@ def test_a_saved_state_goes_on_as_if_never_saved() -> None:
     assert all(th.equal(p, q) for p, q in zip(params, copies, strict=True))
 
 
-def test_a_learning_rate_can_be_changed_as_a_number_and_as_a_tensor() -> None:
+def test_a_learning_rate_is_a_number_or_a_tensor_that_is_changed_in_place() -> None:
     moved = []
-    for lr in (0.5, th.tensor(0.5)):
+    for rate in (0.5, th.tensor(1.0)):
         p = th.nn.Parameter(th.zeros(1))
-        optimizer = DeepMindRMSprop([p], lr=1.0 if isinstance(lr, float) else th.tensor(1.0))
-        optimizer.param_groups[0]["lr"] = lr
+        optimizer = DeepMindRMSprop([p], lr=rate)
+        if isinstance(rate, th.Tensor):
+            rate.fill_(0.5)
         p.grad = th.ones(1)
         optimizer.step()
         moved.append(p.item())
     assert moved[0] == moved[1] != 0
 
 
-def test_complex_parameters_are_refused() -> None:
-    with pytest.raises(TypeError, match="complex"):
-        DeepMindRMSprop([th.nn.Parameter(th.zeros(1, dtype=th.complex64))])
-
-
-def test_sparse_gradients_are_refused() -> None:
-    table = th.nn.Embedding(4, 2, sparse=True)
-    table(th.tensor([1])).sum().backward()
-    with pytest.raises(RuntimeError, match="sparse"):
-        DeepMindRMSprop(table.parameters()).step()
-
-
 @pytest.mark.parametrize("wrong", [{"lr": -1.0}, {"alpha": 1.0}, {"eps": 0.0}])
 def test_values_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be"):
         DeepMindRMSprop([th.nn.Parameter(th.zeros(1))], **wrong)
-
-
-def test_a_capturable_learning_rate_is_a_tensor_to_be_changed_in_place() -> None:
-    p = th.nn.Parameter(th.zeros(1))
-    optimizer = DeepMindRMSprop([p], lr=1.0, capturable=True)
-    optimizer.param_groups[0]["lr"].fill_(0.0)
-    p.grad = th.ones(1)
-    optimizer.step()
-    assert p.item() == 0.0
-
-
-@pytest.mark.skipif(not th.cuda.is_available(), reason="needs a CUDA device")
-def test_a_captured_update_equals_an_eager_one() -> None:
-    start = th.randn(64, device="cuda")
-    eager, captured = (th.nn.Parameter(start.clone()) for _ in range(2))
-    optimizers = [DeepMindRMSprop([p], lr=LR, capturable=True) for p in (eager, captured)]
-    for p in (eager, captured):
-        p.grad = th.ones_like(p)
-    for optimizer in optimizers:
-        optimizer.step()  # creates the state before the capture
-    graph = th.cuda.CUDAGraph()
-    with th.cuda.graph(graph):
-        optimizers[1].step()
-    for i in range(10):
-        for optimizer in optimizers:
-            optimizer.param_groups[0]["lr"].fill_(LR / (i + 1))
-        optimizers[0].step()
-        graph.replay()
-    assert th.allclose(eager, captured)

@@ -13,14 +13,12 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.dqn.policies import CnnPolicy
 
-from custom.env.games import make_games
 from custom.learner.dqn import AtariDQN
 from custom.networks import ConvNet, ImpalaCNN
-from custom.noisy import NoisyLinear, noisy_layers
-from custom.policies import AtariPolicy, DuelingHead
+from custom.policies import AtariPolicy, DuelingHead, NoisyLinear, noisy_layers
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
-from tests.conftest import SMALL, typed
+from tests.test_dqn import WithPolicy, learner
 
 STACK = spaces.Box(0, 255, (4, 84, 84), np.uint8)
 SIX = spaces.Discrete(6)
@@ -152,14 +150,10 @@ def test_every_linear_layer_becomes_noisy_and_no_convolution() -> None:
     assert noisy_layers(network) == linear
 
 
-def noisy_agent(**changed: Any) -> AtariDQN:
-    env = make_games(find_game("Pong"), typed(SMALL), 1, seed=0)
-    settings = {"learning_starts": 40, "train_freq": 4, "buffer_size": 300, "device": "cpu"}
-    explore = {"exploration_initial_eps": 0.0, "exploration_final_eps": 0.0}
+def noisy_agent() -> AtariDQN:
+    greedy = {"exploration_initial_eps": 0.0, "exploration_final_eps": 0.0}
     options = {"noisy": True, "dueling": True, "n_quantiles": 5}
-    policy_kwargs = {"features_extractor_kwargs": {"features_dim": 32}, **options}
-    arguments = {**settings, **explore, **changed}
-    return AtariDQN(AtariPolicy, env, policy_kwargs=policy_kwargs, seed=2, **arguments)
+    return learner(WithPolicy, policy_kwargs=options, train_freq=4, **greedy)
 
 
 def test_noise_explores_in_training_and_not_in_evaluation() -> None:

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch as th
+from gymnasium import spaces
 
-from custom.env.games import make_games
-from custom.recipe.games import find_game
 from custom.replay.buffer import FrameReplayBuffer
 from custom.replay.files import load_steps, save_steps
 from custom.replay.prioritized import PrioritizedFrameReplayBuffer, SumTree
-from tests.conftest import SMALL, typed
+from tests.conftest import SMALL
+from tests.test_buffers import fill, recorded
 
 CPU = th.device("cpu")
+SPACES = (spaces.Box(0, 255, (4, 36, 36), np.uint8), spaces.Discrete(4))
 CHI_SQUARED_999 = 148.2  # 0.999 quantile for 99 degrees of freedom
 
 
@@ -44,11 +45,9 @@ def test_after_many_changes_the_sums_are_those_of_the_leaves() -> None:
         leaves, values = rng.choice(37, 8, replace=False), rng.random(8)
         tree.set(th.as_tensor(leaves), th.as_tensor(values))
         plain[leaves] = values
-    assert np.array_equal(tree.priorities().numpy(), plain)
+    assert np.array_equal(tree.get(th.arange(37)).numpy(), plain)
     assert tree.total.item() == pytest.approx(plain.sum())
-    sums = tree.nodes.clone()
-    tree.add_up()
-    assert th.equal(tree.nodes, sums)
+    assert th.equal(tree.nodes[1:64], tree.nodes[2::2] + tree.nodes[3::2])
 
 
 def test_what_has_no_priority_is_never_drawn() -> None:
@@ -66,22 +65,10 @@ def test_a_leaf_that_is_set_twice_leaves_the_sums_right() -> None:
 
 def played(n_envs: int, steps: int, **settings: Any) -> tuple[Any, Any]:
     """The same real play in a prioritized replay and in a uniform one."""
-    env = make_games(find_game("Breakout"), typed(SMALL), n_envs, seed=0)
-    spaces = env.observation_space, env.action_space
     size = settings.pop("buffer_size", 400)
-    first = PrioritizedFrameReplayBuffer(size, *spaces, device="cpu", n_envs=n_envs, **settings)
-    second = FrameReplayBuffer(size, *spaces, device="cpu", n_envs=n_envs)
-    rng, obs = np.random.default_rng(0), env.reset()
-    for _ in range(steps):
-        actions = rng.integers(4, size=n_envs)
-        following, rewards, dones, infos = env.step(actions)
-        last = following.copy()
-        for i in np.flatnonzero(dones):
-            last[i] = infos[i]["terminal_observation"]
-        for buffer in (first, second):
-            buffer.add(obs, last, actions, rewards, dones, infos)
-        obs = following
-    env.close()
+    first = PrioritizedFrameReplayBuffer(size, *SPACES, device="cpu", n_envs=n_envs, **settings)
+    second = FrameReplayBuffer(size, *SPACES, device="cpu", n_envs=n_envs)
+    fill(recorded("Breakout", steps, n_envs, SMALL["env_wrapper"]), first, second)
     return first, second
 
 
@@ -98,7 +85,7 @@ def test_new_transitions_have_the_largest_priority(steps: int) -> None:
     buffer, _ = played(2, steps)
     buffer.draw(4)
     held = min(steps, buffer.buffer_size) * 2
-    assert int((buffer.tree.priorities() > 0).sum()) == held
+    assert int((buffer.tree.nodes[buffer.tree.leaves :] > 0).sum()) == held
     buffer.update_priorities((th.tensor([5]), th.tensor([1])), th.tensor([3.0]))
     largest = (3 + 1e-6) ** 0.6
     assert buffer.largest.item() == pytest.approx(largest)

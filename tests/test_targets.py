@@ -3,54 +3,61 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch as th
 from sb3_contrib.common.utils import quantile_huber_loss
 
-from custom.learner.loss import Munchausen, NextValues, make_loss
 from custom.learner.targets import (
+    Loss,
+    bellman,
     categorical_loss,
-    double_q_target,
     munchausen_bonus,
     of_actions,
     project,
     quantile_loss,
-    soft_quantiles,
-    soft_target,
-    target_quantiles,
+    soft_value,
     td_loss,
 )
-from custom.policies import Categorical, Quantiles
+from custom.policies import Distribution
+from custom.replay.buffer import Batch
 
 REWARDS, GOING, OVER = th.tensor([[0.5]]), th.zeros(1, 1), th.ones(1, 1)
+ATOMS = Distribution(2, th.linspace(-10, 10, 51))
+
+
+def target(
+    dones: th.Tensor, online: list[float], valued: list[float], **options: Any
+) -> list[list[float]]:
+    """The target for networks that always output the same, for a discount of 0.5."""
+    anything = th.zeros(1, 1)
+    batch = Batch(anything, th.zeros(1, 1, dtype=th.int64), anything, dones, REWARDS)
+    outputs = (lambda _, q=q: th.tensor([q]) for q in (online, valued))
+    result: list[list[float]] = Loss(gamma=0.5, **options).target(batch, *outputs).tolist()
+    return result
 
 
 def test_the_target_is_the_reward_and_the_discounted_best_value() -> None:
-    q_t = th.tensor([[1.0, 3.0]])
-    assert double_q_target(REWARDS, GOING, q_t, q_t, 0.5).tolist() == [[2.0]]  # 0.5 + 0.5 * 3
-    assert double_q_target(REWARDS, OVER, q_t, q_t, 0.5).tolist() == [[0.5]]
-
-
-def test_a_discount_of_several_steps_is_taken_for_each_transition() -> None:
-    q_t, discounts = th.tensor([[2.0], [2.0]]), th.tensor([[0.5], [0.25]])
-    rewards, dones = REWARDS.expand(2, 1), GOING.expand(2, 1)
-    assert double_q_target(rewards, dones, q_t, q_t, discounts).tolist() == [[1.5], [1.0]]
+    assert target(GOING, [5.0, 0.0], [1.0, 3.0]) == [[2.0]]  # 0.5 + 0.5 * 3
+    assert target(OVER, [5.0, 0.0], [1.0, 3.0]) == [[0.5]]
 
 
 def test_the_online_net_picks_and_the_target_net_values() -> None:
-    picks, values = th.tensor([[1.0, 3.0]]), th.tensor([[9.0, 2.0]])
-    assert double_q_target(REWARDS, GOING, picks, values, 0.5).tolist() == [[1.5]]  # 0.5 + 0.5 * 2
-    assert double_q_target(REWARDS, OVER, picks, values, 0.5).tolist() == [[0.5]]
+    assert target(GOING, [1.0, 3.0], [9.0, 2.0], double_q=True) == [[1.5]]  # 0.5 + 0.5 * 2
+    assert target(OVER, [1.0, 3.0], [9.0, 2.0], double_q=True) == [[0.5]]
 
 
-def test_a_loss_asks_one_network_to_pick_and_the_other_one_for_the_value() -> None:
-    batch: Any = SimpleNamespace(rewards=REWARDS, dones=GOING)
-    q = NextValues(th.tensor([[9.0, 2.0]]), th.tensor([[1.0, 3.0]]), None)
-    loss = make_loss("huber", double_q=True, munchausen=None, distribution=None)
-    assert loss.target(batch, 0.5, q).tolist() == [[1.5]]
+def test_a_discount_of_several_steps_is_taken_for_each_transition() -> None:
+    z_t, discounts = th.tensor([[2.0], [2.0]]), th.tensor([[0.5], [0.25]])
+    rewards, dones = REWARDS.expand(2, 1), GOING.expand(2, 1)
+    assert bellman(rewards, dones, z_t, discounts).tolist() == [[1.5], [1.0]]
+
+
+def test_each_quantile_of_the_target_is_shifted_and_shrunk() -> None:
+    quantiles = th.tensor([[1.0, 3.0]])
+    assert bellman(REWARDS, GOING, quantiles, 0.5).tolist() == [[1.0, 2.0]]
+    assert bellman(REWARDS, OVER, quantiles, 0.5).tolist() == [[0.5, 0.5]]
 
 
 def test_the_munchausen_bonus_is_the_scaled_log_policy() -> None:
@@ -66,19 +73,19 @@ def test_the_munchausen_bonus_is_clipped_below() -> None:
     assert munchausen_bonus(q, th.tensor([[1]]), 0.9, 0.03, -1.0).item() == pytest.approx(0.0)
 
 
-def test_the_soft_target_is_the_expected_value_and_the_entropy() -> None:
+def test_the_soft_value_is_the_expected_value_and_the_entropy() -> None:
     q_t, temperature = th.tensor([[0.2, -0.1, 0.4]]), 0.3
     policy = (q_t / temperature).softmax(dim=1)
     value = (policy * (q_t - temperature * policy.log())).sum()  # eq. 1 of the paper
-    target = soft_target(REWARDS, GOING, q_t, 0.5, temperature)
-    assert target.item() == pytest.approx(0.5 + 0.5 * value.item())
+    assert soft_value(q_t[:, None], q_t, temperature).item() == pytest.approx(value.item())
+    assert soft_value(q_t[:, None], q_t, 1e-4).item() == pytest.approx(0.4)  # the best value
 
 
-def test_the_soft_target_becomes_the_target_without_temperature() -> None:
-    q_t = th.tensor([[0.2, -0.1, 0.4]])
-    soft = soft_target(REWARDS, GOING, q_t, 0.9, 1e-4)
-    hard = double_q_target(REWARDS, GOING, q_t, q_t, 0.9)
-    assert soft.item() == pytest.approx(hard.item())
+def test_soft_quantiles_have_the_soft_value_as_their_mean() -> None:
+    quantiles = th.randn(3, 7, 4)
+    q_t = quantiles.mean(dim=1)
+    soft = soft_value(quantiles, q_t, 0.3).mean(dim=1)
+    assert th.allclose(soft, 0.3 * th.logsumexp(q_t / 0.3, dim=1), atol=1e-6)
 
 
 def test_losses_of_a_small_and_of_a_large_error() -> None:
@@ -90,12 +97,6 @@ def test_losses_of_a_small_and_of_a_large_error() -> None:
 def test_the_distribution_of_an_action_is_taken() -> None:
     outputs = th.tensor([[[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]])
     assert of_actions(outputs, th.tensor([[1]])).tolist() == [[10.0, 20.0, 30.0]]
-
-
-def test_each_quantile_of_the_target_is_shifted_and_shrunk() -> None:
-    quantiles = th.tensor([[1.0, 3.0]])
-    assert target_quantiles(REWARDS, GOING, quantiles, 0.5).tolist() == [[1.0, 2.0]]
-    assert target_quantiles(REWARDS, OVER, quantiles, 0.5).tolist() == [[0.5, 0.5]]
 
 
 def test_the_quantile_loss_by_hand() -> None:
@@ -110,13 +111,6 @@ def test_the_quantile_loss_is_sb3_contribs() -> None:
     quantiles, targets = th.randn(6, 5), th.randn(6, 5)
     theirs = quantile_huber_loss(quantiles, targets, sum_over_quantiles=True)
     assert quantile_loss(quantiles, targets).mean().item() == pytest.approx(theirs.item(), rel=1e-5)
-
-
-def test_soft_quantiles_have_the_soft_value_as_their_mean() -> None:
-    quantiles = th.randn(3, 7, 4)
-    q_t = quantiles.mean(dim=1)
-    soft = soft_quantiles(quantiles, q_t, 0.3).mean(dim=1)
-    assert th.allclose(soft, 0.3 * th.logsumexp(q_t / 0.3, dim=1), atol=1e-6)
 
 
 def test_a_shifted_atom_is_shared_by_its_neighbours() -> None:
@@ -150,16 +144,13 @@ def test_a_target_without_probability_on_an_atom_has_a_finite_loss_and_gradient(
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("options", "message"),
     [
-        ({"double_q": True, "alpha": 0.9}, "delete double_q"),
-        ({"alpha": 0.9, "distribution": Categorical(2, 51, 10.0)}, "is not for n_atoms"),
-        ({"kind": "mse", "distribution": Quantiles(2)}, "not for distributions"),
+        ({"double_q": True, "munchausen_alpha": 0.9}, "delete double_q"),
+        ({"munchausen_alpha": 0.9, "distribution": ATOMS}, "is not for n_atoms"),
+        ({"kind": "mse", "distribution": Distribution(2)}, "not for distributions"),
     ],
 )
-def test_what_does_not_go_together_is_refused(changed: dict[str, Any], message: str) -> None:
-    options = {"kind": "huber", "double_q": False, "distribution": None, **changed}
-    alpha = options.pop("alpha", 0.0)
-    munchausen = Munchausen(alpha, 0.03, -1.0) if alpha else None
+def test_what_does_not_go_together_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make_loss(munchausen=munchausen, **options)
+        Loss(**options)

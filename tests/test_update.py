@@ -12,12 +12,10 @@ from stable_baselines3.dqn.policies import QNetwork
 from custom.learner.dqn import AtariDQN
 from custom.learner.layout import Inputs
 from custom.learner.update import Update
-from custom.noisy import NoisyLinear, noise_in, noisy_layers
+from custom.policies import NoisyLinear, noise_in, noisy_layers
 from custom.replay.buffer import Batch
 from custom.replay.prioritized import EPSILON
 from tests.test_dqn import WithPolicy, learner
-
-NOISY = {"noisy": True}
 
 
 def ready(**options: Any) -> tuple[AtariDQN, Update]:
@@ -32,23 +30,26 @@ def ready(**options: Any) -> tuple[AtariDQN, Update]:
 
 
 class Recorder:
-    """Stands for a loss and keeps what it was called with."""
+    """Stands for a loss and keeps what the networks output for it."""
 
-    def __init__(self, loss: Any) -> None:
-        self.loss = loss
-        self.targets: list[tuple[Any, ...]] = []
-        self.predictions: list[th.Tensor] = []
+    def __init__(self, update: Update) -> None:
+        self.loss, update.loss = update.loss, self
+        self.outputs: dict[str, list[th.Tensor]] = {"online": [], "target": [], "prediction": []}
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.loss, name)
+    def target(self, batch: Batch, online: Any, target: Any) -> th.Tensor:
+        self.batch = batch
 
-    def target(self, *arguments: Any) -> th.Tensor:
-        self.targets.append(arguments)
-        return self.loss.target(*arguments)
+        def kept(name: str, network: Any) -> Any:
+            return lambda obs: self.keep(name, network(obs))
 
-    def __call__(self, q_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Any:
-        self.predictions.append(q_tm1)
-        return self.loss(q_tm1, actions, target)
+        return self.loss.target(batch, kept("online", online), kept("target", target))
+
+    def keep(self, name: str, outputs: th.Tensor) -> th.Tensor:
+        self.outputs[name].append(outputs)
+        return outputs
+
+    def __call__(self, outputs: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Any:
+        return self.loss(self.keep("prediction", outputs), actions, target)
 
 
 def batch_of(model: AtariDQN) -> Batch:
@@ -59,15 +60,16 @@ def first_places(batch_size: int) -> tuple[th.Tensor, th.Tensor]:
     return th.arange(batch_size), th.zeros(batch_size, dtype=th.int64)
 
 
-@pytest.mark.parametrize("dtype", [th.float32, th.bfloat16])
-def test_inputs_are_the_pixels_divided_by_255(dtype: th.dtype) -> None:
-    model, _ = ready()
+def test_inputs_are_the_pixels_divided_by_255() -> None:
+    model, update = ready()
     batch = model.replay_buffer.gather(*first_places(16))
-    inputs = Inputs(model.q_net, 16, buffers=2, dtype=dtype)
+    inputs = Inputs(model.q_net, 16, buffers=2)
     now, following = inputs.scale(batch.observations, 0), inputs.scale(batch.next_observations, 1)
-    assert th.equal(now, (batch.observations / 255).to(dtype))
-    assert th.equal(following, (batch.next_observations / 255).to(dtype))
+    assert th.equal(now, batch.observations / 255)
+    assert th.equal(following, batch.next_observations / 255)
     assert now.is_contiguous(memory_format=th.channels_last)
+    q = update._outputs(model.q_net, now)
+    assert th.allclose(q, model.q_net(batch.observations), atol=1e-6)
 
 
 def test_losses_are_weighed() -> None:
@@ -128,28 +130,30 @@ def test_beta_rises_with_the_run() -> None:
 
 def test_double_q_asks_the_online_network_about_the_next_state() -> None:
     model, update = ready(double_q=True)
-    recorder = update.loss = Recorder(update.loss)
+    recorder = Recorder(update)
     for parameter in model.q_net_target.parameters():
         parameter.data.mul_(-1)
     batch = batch_of(model)
     online = model.q_net(batch.next_observations).detach()
     target = model.q_net_target(batch.next_observations).detach()
     update.step(batch)
-    [(_, _, q)] = recorder.targets
-    assert th.allclose(q.chooser_t, online, atol=1e-5)
-    assert th.allclose(q.target_t, target, atol=1e-5)
-    assert not th.allclose(q.target_t, q.chooser_t, atol=1e-3)
+    [chooser], [valued] = recorder.outputs["online"], recorder.outputs["target"]
+    assert th.allclose(chooser, online, atol=1e-5)
+    assert th.allclose(valued, target, atol=1e-5)
+    assert not th.allclose(valued, chooser, atol=1e-3)
 
 
-def test_munchausen_asks_the_target_network_about_the_state() -> None:
+def test_munchausen_asks_the_target_network_about_both_states() -> None:
     model, update = ready(munchausen_alpha=0.9)
-    recorder = update.loss = Recorder(update.loss)
+    recorder = Recorder(update)
     for parameter in model.q_net_target.parameters():
         parameter.data.mul_(-1)
     batch = batch_of(model)
-    target = model.q_net_target(batch.observations).detach()
+    q_t, q_tm1 = (model.q_net_target(obs).detach() for obs in (batch[2], batch[0]))
     update.step(batch)
-    assert th.allclose(recorder.targets[0][2].target_tm1, target, atol=1e-5)
+    assert not recorder.outputs["online"]
+    for found, expected in zip(recorder.outputs["target"], (q_t, q_tm1), strict=True):
+        assert th.allclose(found, expected, atol=1e-5)
 
 
 def test_a_forward_pass_of_ones_own_is_learnt_through() -> None:
@@ -160,41 +164,34 @@ def test_a_forward_pass_of_ones_own_is_learnt_through() -> None:
     model, _ = ready()
     model.q_net.__class__ = model.q_net_target.__class__ = Halved
     update, batch = model.make_update(16), batch_of(model)
-    recorder = update.loss = Recorder(update.loss)
+    recorder = Recorder(update)
     expected = model.q_net(batch.observations).detach()
     update.step(batch)
-    assert th.allclose(recorder.predictions[0], expected)
+    assert th.allclose(recorder.outputs["prediction"][0], expected)
 
 
 def test_returns_of_several_steps_bring_their_discounts() -> None:
     model, update = ready(n_steps=3)
-    recorder = update.loss = Recorder(update.loss)
+    recorder = Recorder(update)
     update.step(batch_of(model))
-    discounts = recorder.targets[0][1]
+    discounts = recorder.batch.discounts
     assert discounts.shape == (16, 1)
     assert th.allclose(discounts, th.full_like(discounts, 0.99**3))
 
 
-def test_each_update_has_new_noise_in_both_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, update = ready(policy_kwargs=NOISY, double_q=True, learning_rate=1e-12)
-    recorder = update.loss = Recorder(update.loss)
+def test_each_use_of_a_network_has_new_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, update = ready(policy_kwargs={"noisy": True}, double_q=True, learning_rate=1e-12)
+    recorder = Recorder(update)
     monkeypatch.setattr(model.replay_buffer, "draw", first_places)
     update(2)
-    calls = zip(recorder.targets, recorder.predictions, strict=True)
-    first, second = ((*target[2][:2], prediction) for target, prediction in calls)
-    for one, other in zip(first, second, strict=True):
-        assert not th.allclose(one, other, atol=1e-4)
+    for first, second in recorder.outputs.values():  # of two updates
+        assert not th.allclose(first, second, atol=1e-4)
     assert not any(layer.training for layer in noisy_layers(model.policy))
-
-
-def test_the_choice_and_the_prediction_have_noise_of_their_own() -> None:
-    model, update = ready(policy_kwargs=NOISY, double_q=True)
-    recorder = update.loss = Recorder(update.loss)
     batch = batch_of(model)
-    with noise_in([*update._noise, *update._target_noise]):
+    with noise_in(update._all_noise):
         update.step(batch._replace(next_observations=batch.observations))
-    [(_, _, q)] = recorder.targets
-    assert not th.allclose(q.chooser_t, recorder.predictions[0], atol=1e-4)
+    choice, prediction = (recorder.outputs[name][-1] for name in ("online", "prediction"))
+    assert not th.allclose(choice, prediction, atol=1e-4)
 
 
 def test_the_noise_on_a_weight_is_sigma_times_the_outer_product() -> None:

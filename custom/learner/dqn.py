@@ -16,12 +16,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.dqn.dqn import DQN
 
 from custom.learner.layout import set_up_optimizer, speed_up
-from custom.learner.loss import Loss, Munchausen, make_loss
 from custom.learner.nan_guard import NanGuard
 from custom.learner.off_policy import AtariOffPolicy
+from custom.learner.targets import Loss
 from custom.learner.update import Actor, Update, can_be_captured, takes_scaled
-from custom.noisy import noisy_layers
-from custom.policies import Distribution
+from custom.policies import Distribution, noisy_layers
 from custom.replay.prioritized import PrioritizedFrameReplayBuffer
 
 LOSS_EVERY = 100  # updates between readings of the loss on a GPU, each of which waits for it
@@ -63,7 +62,6 @@ class AtariDQN(AtariOffPolicy, DQN):
         self.munchausen_temperature = munchausen_temperature
         self.exploration_decay = exploration_decay
         self._update: Update | None = None
-        self._actor: Actor | None = None
         super().__init__(*args, **kwargs)
 
     def _setup_model(self) -> None:
@@ -77,23 +75,27 @@ class AtariDQN(AtariOffPolicy, DQN):
 
     def _speed_up(self) -> None:
         """Lay out networks and optimizer for speed; call it when either was replaced."""
-        self._update = self._actor = None
+        self._update = None
         self._loss()  # refuses options that exclude each other, before any training
-        self._is_noisy = bool(noisy_layers(self.q_net))
-        if self.engine.precision == "tf32":
-            th.set_float32_matmul_precision("high")
-            th.backends.cudnn.allow_tf32 = True
-        if self.engine.update == "fast":
+        is_fast = self.engine.update == "fast"
+        if is_fast:
             speed_up(self.policy, self.device)
             captured = can_be_captured(self.policy, self.replay_buffer)
             set_up_optimizer(self.policy.optimizer, self.device, captured)
+        acts = noisy_layers(self.q_net) or (is_fast and takes_scaled(self.q_net))
+        self._actor = Actor(self.q_net, self.n_envs) if acts else None
 
     def _loss(self) -> Loss:
         last_layer = list(self.q_net.q_net)[-1]
-        distribution = last_layer if isinstance(last_layer, Distribution) else None
-        constants = self.munchausen_alpha, self.munchausen_temperature, self.munchausen_clip
-        munchausen = Munchausen(*constants) if self.munchausen_alpha else None
-        return make_loss(self.loss, self.double_q, munchausen, distribution)
+        return Loss(
+            kind=self.loss,
+            gamma=self.gamma,
+            double_q=self.double_q,
+            munchausen_alpha=self.munchausen_alpha,
+            munchausen_temperature=self.munchausen_temperature,
+            munchausen_clip=self.munchausen_clip,
+            distribution=last_layer if isinstance(last_layer, Distribution) else None,
+        )
 
     def _on_step(self) -> None:
         super()._on_step()
@@ -105,12 +107,9 @@ class AtariDQN(AtariOffPolicy, DQN):
 
     def _greedy(self, observation: Array) -> Array:
         """As the policy's; faster and with noise for one observation per environment."""
-        fast = self.engine.update == "fast" and takes_scaled(self.q_net)
         shape = (self.n_envs, *(self.observation_space.shape or ()))
-        if not (fast or self._is_noisy) or np.shape(observation) != shape:
+        if self._actor is None or np.shape(observation) != shape:
             return super()._greedy(observation)
-        if self._actor is None:
-            self._actor = Actor(self.q_net, self.n_envs)
         return self._actor(observation)
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
@@ -140,23 +139,18 @@ class AtariDQN(AtariOffPolicy, DQN):
             self.replay_buffer,
             self._loss(),
             self.engine,
-            vec_normalize=self._vec_normalize_env,
-            batch_size=batch_size,
-            double_q=self.double_q,
-            gamma=self.gamma,
-            max_grad_norm=self.max_grad_norm,
-            guard=NanGuard(self.policy, lambda: self.num_timesteps),
+            NanGuard(self.policy, lambda: self.num_timesteps),
+            batch_size,
+            self.max_grad_norm,
         )
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         """As SB3's; a rate that is a tensor is set in place, because a CUDA graph reads it."""
-        rate = self.lr_schedule(self._current_progress_remaining)
-        self.logger.record("train/learning_rate", rate)
-        for group in optimizers.param_groups:
-            if isinstance(group["lr"], th.Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
+        before = [group["lr"] for group in optimizers.param_groups]
+        super()._update_learning_rate(optimizers)
+        for group, rate in zip(optimizers.param_groups, before, strict=True):
+            if isinstance(rate, th.Tensor):
+                group["lr"] = rate.fill_(group["lr"])
 
     def set_parameters(
         self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto"
@@ -166,4 +160,4 @@ class AtariDQN(AtariOffPolicy, DQN):
         self._speed_up()
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_update", "_actor", "_is_noisy"]
+        return [*super()._excluded_save_params(), "_update", "_actor"]

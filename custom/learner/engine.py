@@ -16,9 +16,8 @@ class Engine:
 
     :param buffer: replay buffer: ``frames`` is `FrameReplayBuffer` unless the recipe names a
         `replay_buffer_class`; ``sb3`` is the recipe's class or SB3's
-    :param storage: memory of a `FrameReplayBuffer`: ``auto`` (the GPU's if it fits), or ``cpu``
     :param update: ``fast``, or ``sb3`` for SB3's arithmetic bit for bit
-    :param precision: of the networks: ``float32``, ``tf32`` (needs a GPU), or ``bf16`` (autocast)
+    :param precision: of the networks: ``float32`` or ``bf16`` (autocast)
     :param n_envs: environments in training, with the recipe's ratio of gradient steps to steps; 0:
         the recipe's `n_envs`
     :param workers: processes that step them, including the main one; 0: `processes_for` decides
@@ -26,7 +25,6 @@ class Engine:
     """
 
     buffer: str = "frames"
-    storage: str = "auto"
     update: str = "fast"
     precision: str = "float32"
     n_envs: int = 0

@@ -22,12 +22,9 @@ class Inputs:
 
     :param batch_size: observations in a batch
     :param buffers: number of batches in use at once; each has a buffer
-    :param dtype: of the scaled observations
     """
 
-    def __init__(
-        self, network: QNetwork, batch_size: int, buffers: int, dtype: th.dtype = th.float32
-    ) -> None:
+    def __init__(self, network: QNetwork, batch_size: int, buffers: int) -> None:
         self._divisor = 255 if network.normalize_images else 1
         space, device = network.observation_space, network.device
         shape = (batch_size, *space.shape)  # type: ignore[misc]  # a Box has a shape
@@ -35,7 +32,7 @@ class Inputs:
         def empty(kind: th.dtype) -> th.Tensor:
             return th.empty(shape, dtype=kind, device=device, memory_format=th.channels_last)
 
-        self._buffers = [empty(dtype) for _ in range(buffers)]
+        self._buffers = [empty(th.float32) for _ in range(buffers)]
         # On a CPU, OpenCV interleaves channels faster than PyTorch.
         use_opencv = device.type == "cpu" and space.dtype == np.uint8
         self._bytes = empty(th.uint8) if use_opencv else None
@@ -76,20 +73,13 @@ def speed_up(policy: th.nn.Module, device: th.device) -> None:
             for layer in [*module.cnn, *module.linear]:
                 if isinstance(layer, th.nn.ReLU):
                     layer.inplace = True
+        if device.type != "cpu":
+            continue
         for name, layer in module.named_children():
-            if (
-                device.type == "cpu"
-                and type(layer) is th.nn.Linear
-                and layer.weight.numel() >= WIDE
-            ):
-                setattr(module, name, _wide(layer))
-
-
-def _wide(layer: th.nn.Linear) -> WideLinear:
-    """A `WideLinear` with the same parameters."""
-    wide = WideLinear(layer.in_features, layer.out_features, device="meta")  # draws no weights
-    wide.weight, wide.bias = layer.weight, layer.bias
-    return wide
+            if type(layer) is th.nn.Linear and layer.weight.numel() >= WIDE:
+                wide = WideLinear(layer.in_features, layer.out_features, device="meta")
+                wide.weight, wide.bias = layer.weight, layer.bias  # no new ones were drawn
+                setattr(module, name, wide)
 
 
 def set_up_optimizer(optimizer: Optimizer, device: th.device, captured: bool) -> None:
@@ -114,12 +104,6 @@ def set_up_optimizer(optimizer: Optimizer, device: th.device, captured: bool) ->
                 state[key] = th.empty_like(weight).copy_(value)
             elif isinstance(value, th.Tensor) and on_device:
                 state[key] = value.to(device)  # the number of steps
-
-
-def unused_adam(optimizer: Optimizer) -> dict[str, Any]:
-    """State dict of a new Adam for the same parameters."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    return th.optim.Adam(parameters, lr=float(optimizer.param_groups[0]["lr"])).state_dict()
 
 
 def plain_state(optimizer: Optimizer) -> dict[str, Any]:

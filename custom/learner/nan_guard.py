@@ -13,9 +13,10 @@ from collections.abc import Callable
 
 import torch as th
 from stable_baselines3.common.policies import BasePolicy
-from torch import nn
 
 from custom.system.errors import NonFiniteError
+
+TARGET = "the target (a reward, the discount or the output of q_net_target)"
 
 
 class NanGuard:
@@ -33,33 +34,31 @@ class NanGuard:
         """Check a loss after the optimizer's step, when all weights may be non-finite already."""
         if not math.isfinite(loss):
             bad = non_finite_parameter(self.policy)
-            self._stop(f"the parameter {bad}" if bad else "the target (a reward or the discount)")
+            self._stop(f"the parameter {bad}" if bad else TARGET)
 
     def check_update(
-        self, network: nn.Module, q_t: th.Tensor, q_tm1: th.Tensor, loss: th.Tensor, norm: th.Tensor
+        self, target: th.Tensor, outputs: th.Tensor, loss: th.Tensor, norm: th.Tensor
     ) -> None:
         """Check an update before the optimizer's step, its tensors in the order of computation.
 
-        :param network: the online network, with gradients
-        :param q_t: outputs of the target network for the next states
-        :param q_tm1: outputs of the online network for the states
+        :param outputs: of the online network
         :param norm: of all gradients together, a scalar
         """
         if th.isfinite(th.stack([loss.detach(), norm])).all():
             return
         if bad := non_finite_parameter(self.policy):
             self._stop(f"the parameter {bad}")
-        if not th.isfinite(q_t).all():
-            self._stop("the target (the output of q_net_target)")
-        if not th.isfinite(q_tm1).all():
+        if not th.isfinite(target).all():
+            self._stop(TARGET)
+        if not th.isfinite(outputs).all():
             self._stop("the loss (the output of q_net)")
-        gradients = {n: p.grad for n, p in network.named_parameters()}
-        bad_gradients = [n for n, g in gradients.items() if g is None or not th.isfinite(g).all()]
-        if len(bad_gradients) == len(gradients) or not th.isfinite(loss):
-            self._stop("the target (a reward or the discount)")
-        if bad_gradients:  # otherwise all are finite, and only their norm overflows
-            # The backward pass computes the last one first.
-            self._stop(f"the gradient of q_net.{bad_gradients[-1]}")
+        if not th.isfinite(loss):
+            self._stop("the loss (it is too large)")
+        # The backward pass computes the last one first.
+        for name, parameter in reversed(list(self.policy.named_parameters())):
+            if parameter.grad is not None and not th.isfinite(parameter.grad).all():
+                self._stop(f"the gradient of {name}")
+        # All are finite, and only their norm overflows: clipping makes zeros of them.
 
     def _stop(self, tensor: str) -> None:
         raise NonFiniteError(

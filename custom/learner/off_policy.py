@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch as th
-from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -18,9 +17,8 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecFrameStack, unwrap_vec_wrapper
 
 from custom.learner.engine import Engine
-from custom.learner.layout import plain_state, unused_adam
-from custom.replay.buffer import FrameReplayBuffer, bytes_per_step
-from custom.replay.memory import gpu_has_room
+from custom.learner.layout import plain_state
+from custom.replay.buffer import FrameReplayBuffer
 from custom.replay.prioritized import PrioritizedFrameReplayBuffer
 from custom.system.console import say
 
@@ -39,8 +37,8 @@ class AtariOffPolicy(OffPolicyAlgorithm):
     :param prioritized_replay: `alpha` and `beta` of `PrioritizedFrameReplayBuffer`; None: sample
         uniformly
     :param acts_in_warm_up: explore by epsilon before `learning_starts`, too, not at random
-    :raises ValueError: `prioritized_replay` without a `FrameReplayBuffer`; from `learn`:
-        `VecNormalize` with one
+    :raises ValueError: `prioritized_replay` without a `FrameReplayBuffer`; from `learn`: games in
+        `VecNormalize`
     """
 
     exploration_rate: float
@@ -72,51 +70,35 @@ class AtariOffPolicy(OffPolicyAlgorithm):
             self.replay_buffer_class = None  # SB3 has set its default, which would be saved
 
     def _make_frame_replay(self) -> FrameReplayBuffer:
-        """A replay buffer on the GPU if it fits there, else in main memory."""
-        space = self.observation_space
-        assert isinstance(space, spaces.Box)
         if self.env is not None:
             stack = unwrap_vec_wrapper(self.env, VecFrameStack)
             self.frame_stack = stack.stacked_obs.n_stack if stack is not None else 1
-        size = self.buffer_size * bytes_per_step(space, self.frame_stack)
-        on_gpu = self.engine.storage == "auto" and gpu_has_room(size, self.device)
+        uniform = self.prioritized_replay is None
+        kind = FrameReplayBuffer if uniform else PrioritizedFrameReplayBuffer
         settings: dict[str, Any] = {
+            **self.replay_buffer_kwargs,
+            **(self.prioritized_replay or {}),
             "device": self.device,
             "n_envs": self.n_envs,
-            "handle_timeout_termination": self.replay_buffer_kwargs.get(
-                "handle_timeout_termination", True
-            ),
             "frame_stack": self.frame_stack,
             "repeat_first": self._repeat_first,
             "n_steps": self.n_steps,
             "gamma": self.gamma,
-            "storage": "device" if on_gpu else "cpu",
         }
-        if self.prioritized_replay is None:
-            return FrameReplayBuffer(self.buffer_size, space, self.action_space, **settings)
-        settings |= self.prioritized_replay
-        return PrioritizedFrameReplayBuffer(self.buffer_size, space, self.action_space, **settings)
+        return kind(self.buffer_size, self.observation_space, self.action_space, **settings)
 
-    def _setup_learn(
-        self,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        reset_num_timesteps: bool = True,
-        tb_log_name: str = "run",
-        progress_bar: bool = False,
-    ) -> tuple[int, BaseCallback]:
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         """As SB3's, but each call of `learn` starts new episodes.
 
         SB3 continues from the last observation, which is wrong if the environments were stepped
         meanwhile, for example in an evaluation.
         """
+        if self._vec_normalize_env is not None:
+            raise ValueError("VecNormalize is not for screens; remove it")
         if not self._resumes and isinstance(self.replay_buffer, FrameReplayBuffer):
-            if self._vec_normalize_env is not None:
-                raise ValueError("the replay of frames is not for VecNormalize; remove it")
             self._last_obs = None
             self.replay_buffer.cut_off()
-        more = reset_num_timesteps, tb_log_name, progress_bar
-        return super()._setup_learn(total_timesteps, callback, *more)
+        return super()._setup_learn(*args, **kwargs)
 
     def continue_learning(self, total_timesteps: int, callback: MaybeCallback = None) -> None:
         """Resume a training in the middle of its episodes, with its counters and log.
@@ -175,14 +157,15 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         if not isinstance(params, dict):
             _, params, _ = load_from_zip_file(params, device=device, load_data=False)
         state, saved = self.policy.optimizer.state_dict(), params.get("policy.optimizer")
-        if saved is not None and not (saved.get("param_groups") and "state" in saved):
-            raise ValueError("policy.optimizer: state or param_groups is missing")
-        if saved is not None and not saved["state"] and self._n_updates:
-            kind = type(self.policy.optimizer).__name__
-            say(f"the file holds no optimizer state: {kind} starts without its averages")
-        if saved and saved["param_groups"][0].keys() != state["param_groups"][0].keys():
-            say("the saved optimizer is of another kind: the optimizer starts without its averages")
-            params = {**params, "policy.optimizer": state}
+        if saved is not None:
+            if not (saved.get("param_groups") and "state" in saved):
+                raise ValueError("policy.optimizer: state or param_groups is missing")
+            is_other = saved["param_groups"][0].keys() != state["param_groups"][0].keys()
+            if is_other or (not saved["state"] and self._n_updates):
+                kind = type(self.policy.optimizer).__name__
+                say(f"the file holds no state of {kind}: the optimizer starts without its averages")
+            if is_other:
+                params = {**params, "policy.optimizer": state}
         super().set_parameters(params, exact_match, device)
 
     def save_for_sb3(self, file: io.BufferedIOBase) -> None:
@@ -193,7 +176,9 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         """
         saved, parameters = copy.copy(self), self.get_parameters()
         if _is_of_this_project(type(self.policy.optimizer)):
-            parameters["policy.optimizer"] = unused_adam(self.policy.optimizer)
+            weights = [p for group in self.policy.optimizer.param_groups for p in group["params"]]
+            rate = self.lr_schedule(self._current_progress_remaining)
+            parameters["policy.optimizer"] = th.optim.Adam(weights, lr=rate).state_dict()
             policy_kwargs = self.policy_kwargs.items()
             saved.policy_kwargs = {k: v for k, v in policy_kwargs if k not in TRAINING_ONLY}
         if _is_of_this_project(self.replay_buffer_class):

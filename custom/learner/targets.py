@@ -1,39 +1,132 @@
-"""Targets and losses of Q-learning: pure functions of tensors, hand-checked in their tests.
+"""Targets and losses of DQN, of action values, quantiles and atoms: functions of tensors.
 
-Time as in rlax: ``tm1`` is the step that is learnt from, ``t`` the one after it. Shapes: B
-transitions, A actions, N quantiles or atoms. Losses are one number per transition, so that
-prioritized replay can weigh them. Call target functions without gradient.
+`Loss` puts the functions together as a learner's options say. To it an action value is a
+distribution of one number, so that an option works for all three.
 
-In all functions `rewards` are (B, 1), clipped, of one step or the discounted sum of n steps;
-`dones` are (B, 1), 1 where the episode ended; `discount` multiplies the next state's value: gamma,
-or gamma^n as (B, 1).
+Shapes: B transitions, A actions, N quantiles or atoms; `actions` are (B, 1), int64. Time as in
+rlax: ``tm1`` is the step that is learnt from, ``t`` the one after it (`n_steps` later). Losses are
+one number per transition, so that prioritized replay can weigh them. Call targets without gradient.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch as th
 from torch.nn import functional
 
-Discount = float | th.Tensor
+from custom.policies import Distribution
+from custom.replay.buffer import Batch
+
+Network = Callable[[th.Tensor], th.Tensor]  # observations to outputs: (B, A) or (B, N * A)
+Losses = tuple[th.Tensor, th.Tensor]  # losses (B, 1), and errors (B,) without gradient
 
 
-def double_q_target(
-    rewards: th.Tensor,
-    dones: th.Tensor,
-    q_online: th.Tensor,
-    q_target: th.Tensor,
-    discount: Discount,
-) -> th.Tensor:
-    """Double Q-learning target (van Hasselt et al. 2016, eq. 4).
+@dataclass(frozen=True)
+class Loss:
+    """What the online network should output, and how far from it its outputs are.
 
-    With `q_online` equal to `q_target` it is that of Q-learning (Mnih et al. 2015, eq. 2).
-
-    :param q_online: (B, A) next-state values that choose the action
-    :param q_target: (B, A) next-state values that evaluate it
-    :return: (B, 1)
+    :param kind: ``huber`` or ``mse`` of the TD error; distributions have their own losses
+    :param gamma: discount per step, for batches without `discounts`
+    :param double_q: the online network chooses the next action, else the target network
+    :param munchausen_alpha: as of `AtariDQN`, as are `munchausen_temperature` and `munchausen_clip`
+    :param distribution: the network's last layer; None: it outputs action values
+    :raises ValueError: options that exclude each other
     """
-    best = q_online.argmax(dim=1, keepdim=True)
-    return rewards + (1 - dones) * discount * q_target.gather(1, best)
+
+    kind: str = "huber"
+    gamma: float = 0.99
+    double_q: bool = False
+    munchausen_alpha: float = 0.0
+    munchausen_temperature: float = 0.03
+    munchausen_clip: float = -1.0
+    distribution: Distribution | None = None
+
+    def __post_init__(self) -> None:
+        if self.munchausen_alpha and self.double_q:
+            raise ValueError(
+                "munchausen_alpha has no argmax for double_q to change; delete double_q"
+            )
+        if self.munchausen_alpha and self._atoms is not None:
+            raise ValueError("munchausen_alpha is not for n_atoms; write n_quantiles instead")
+        if self.kind != "huber" and self.distribution is not None:
+            raise ValueError(
+                f"loss {self.kind} is for action values, not for distributions; delete it"
+            )
+
+    @property
+    def _atoms(self) -> th.Tensor | None:
+        return None if self.distribution is None else self.distribution.atoms
+
+    def _values(self, outputs: th.Tensor) -> th.Tensor:
+        """Action values, (B, A)."""
+        return outputs if self.distribution is None else self.distribution(outputs)
+
+    def _distributions(self, outputs: th.Tensor) -> th.Tensor:
+        """(B, N, A); of atoms, logarithms of probabilities; of action values, N is 1."""
+        return (
+            outputs[:, None]
+            if self.distribution is None
+            else self.distribution.distributions(outputs)
+        )
+
+    def target(self, batch: Batch, online: Network, target: Network) -> th.Tensor:
+        """What the online network should output for the actions taken: (B, N).
+
+        :param batch: its observations as the networks take them
+        """
+        outputs_t, atoms, rewards = target(batch.next_observations), self._atoms, batch.rewards
+        z_t = self._distributions(outputs_t)
+        if atoms is not None:
+            z_t = z_t.softmax(dim=1)
+        if self.munchausen_alpha:
+            q_tm1 = self._values(target(batch.observations))
+            constants = self.munchausen_alpha, self.munchausen_temperature, self.munchausen_clip
+            rewards = rewards + munchausen_bonus(q_tm1, batch.actions, *constants)
+            z_t = soft_value(z_t, self._values(outputs_t), self.munchausen_temperature)
+        else:
+            chooser = online(batch.next_observations) if self.double_q else outputs_t
+            z_t = of_actions(z_t, self._values(chooser).argmax(dim=1, keepdim=True))
+        discount = self.gamma if batch.discounts is None else batch.discounts
+        if atoms is None:
+            return bellman(rewards, batch.dones, z_t, discount)
+        return project(z_t, bellman(rewards, batch.dones, atoms[None], discount), atoms)
+
+    def __call__(self, outputs_tm1: th.Tensor, actions: th.Tensor, target: th.Tensor) -> Losses:
+        """Losses, and the errors that priorities are made of.
+
+        The error is the TD error of an action value (Schaul et al. 2016), else the loss: the KL
+        divergence for atoms (Hessel et al. 2018).
+        """
+        prediction = of_actions(self._distributions(outputs_tm1), actions)
+        if self.distribution is None:
+            errors = target - prediction.detach()
+            return td_loss(prediction, target, self.kind), errors.flatten()
+        loss = quantile_loss if self._atoms is None else categorical_loss
+        losses = loss(prediction, target)
+        return losses, losses.detach().flatten()
+
+
+def bellman(
+    rewards: th.Tensor, dones: th.Tensor, z_t: th.Tensor, discount: float | th.Tensor
+) -> th.Tensor:
+    """Target of Q-learning (Mnih et al. 2015, eq. 2), of each number of a distribution.
+
+    :param rewards: (B, 1), clipped, of one step or the discounted sum of n steps
+    :param dones: (B, 1), 1 where the episode ended
+    :param z_t: value or quantiles (Dabney et al. 2018, algorithm 1) of the next action, (B, N); or
+        atoms, (1, N)
+    :param discount: of the next state's value: gamma, or gamma^n as (B, 1)
+    :return: (B, N)
+    """
+    return rewards + (1 - dones) * discount * z_t
+
+
+def of_actions(distributions: th.Tensor, actions: th.Tensor) -> th.Tensor:
+    """Select the distribution of one action per transition: (B, N, A) to (B, N)."""
+    index = actions[:, None, :].expand(-1, distributions.shape[1], 1)
+    return distributions.gather(2, index).squeeze(2)
 
 
 def munchausen_bonus(
@@ -45,7 +138,6 @@ def munchausen_bonus(
     target network's values over the temperature tau.
 
     :param q_tm1: (B, A) of the target network
-    :param actions: (B, 1), int64
     :param clip: their l_0, at most 0
     :return: (B, 1), at most 0
     """
@@ -53,67 +145,27 @@ def munchausen_bonus(
     return alpha * (temperature * log_policy).clamp(clip, 0)
 
 
-def soft_target(
-    rewards: th.Tensor, dones: th.Tensor, q_t: th.Tensor, discount: Discount, temperature: float
-) -> th.Tensor:
-    """Target with the soft value of the next state (Vieillard et al. 2020, eq. 1).
+def soft_value(z_t: th.Tensor, q_t: th.Tensor, temperature: float) -> th.Tensor:
+    """The soft value of the next state, for Munchausen (Vieillard et al. 2020, eq. 1).
 
-    Their sum of ``pi (q - tau ln pi)`` over the actions is ``tau ln sum exp(q / tau)``.
+    The sum over actions of ``pi (z - tau ln pi)``; for quantiles that of Munchausen-IQN (eq. 5).
 
-    :param rewards: (B, 1), with `munchausen_bonus`
-    :param q_t: (B, A) next-state values of the target network
-    :return: (B, 1)
-    """
-    value = temperature * th.logsumexp(q_t / temperature, dim=1, keepdim=True)
-    return rewards + (1 - dones) * discount * value
-
-
-def td_loss(taken: th.Tensor, target: th.Tensor, loss: str) -> th.Tensor:
-    """Loss of the TD error, ``target - taken``.
-
-    :param taken: (B, 1) values of the actions taken
-    :param target: (B, 1)
-    :param loss: ``huber``, whose gradient is the TD error clipped to [-1, 1], or ``mse``
-    :return: (B, 1)
-    """
-    function = functional.smooth_l1_loss if loss == "huber" else functional.mse_loss
-    return function(taken, target, reduction="none")
-
-
-def of_actions(distributions: th.Tensor, actions: th.Tensor) -> th.Tensor:
-    """Select the distribution of one action per transition.
-
-    :param distributions: (B, N, A)
-    :param actions: (B, 1), int64
-    :return: (B, N)
-    """
-    index = actions[:, None, :].expand(-1, distributions.shape[1], 1)
-    return distributions.gather(2, index).squeeze(2)
-
-
-def target_quantiles(
-    rewards: th.Tensor, dones: th.Tensor, quantiles: th.Tensor, discount: Discount
-) -> th.Tensor:
-    """Bellman update of each quantile (Dabney et al. 2018, algorithm 1), or of each atom.
-
-    :param quantiles: (B, N) of the next action, or (1, N) for atoms
-    :return: (B, N)
-    """
-    return rewards + (1 - dones) * discount * quantiles
-
-
-def soft_quantiles(quantiles: th.Tensor, q_t: th.Tensor, temperature: float) -> th.Tensor:
-    """Quantiles of the soft value of the next state, for Munchausen.
-
-    Each is the sum over actions of ``pi (z - tau ln pi)``, as in Munchausen-IQN (Vieillard et al.
-    2020, eq. 5).
-
-    :param quantiles: (B, N, A), z
+    :param z_t: (B, N, A) of the target network
     :param q_t: (B, A), their means, whose softmax is the policy pi
     :return: (B, N)
     """
     log_policy = functional.log_softmax(q_t / temperature, dim=1)[:, None, :]
-    return (log_policy.exp() * (quantiles - temperature * log_policy)).sum(dim=2)
+    return (log_policy.exp() * (z_t - temperature * log_policy)).sum(dim=2)
+
+
+def td_loss(taken: th.Tensor, target: th.Tensor, kind: str) -> th.Tensor:
+    """Loss of the TD error, ``target - taken``, each (B, 1).
+
+    :param kind: ``huber``, whose gradient is the TD error clipped to [-1, 1], or ``mse``
+    :return: (B, 1)
+    """
+    function = functional.smooth_l1_loss if kind == "huber" else functional.mse_loss
+    return function(taken, target, reduction="none")
 
 
 def quantile_loss(quantiles: th.Tensor, targets: th.Tensor) -> th.Tensor:

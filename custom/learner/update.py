@@ -7,28 +7,24 @@ On a GPU each step is one CUDA graph.
 
 from __future__ import annotations
 
-import copy
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch as th
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.vec_env import VecNormalize
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from custom.learner.cuda_graph import WARM_UPS, Captured
+from custom.learner.cuda_graph import Captured
 from custom.learner.engine import Engine
 from custom.learner.layout import Inputs
-from custom.learner.loss import Loss, NextValues
 from custom.learner.nan_guard import NanGuard
-from custom.noisy import draw_noise, noise_in, noisy_layers
-from custom.policies import AtariQNetwork
+from custom.learner.targets import Loss
+from custom.policies import AtariQNetwork, draw_noise, noise_in, noisy_layers
 from custom.replay.buffer import Batch, FrameReplayBuffer
 from custom.replay.ring import write
-from custom.system.console import say
 
-LARGEST_DIFFERENCE = 0.01  # between captured and eager steps, as a share of the weights' change
 CLIP_EPSILON = 1e-6  # clip_grads_with_norm_ divides by norm + CLIP_EPSILON
 
 
@@ -51,12 +47,9 @@ def takes_scaled(network: QNetwork) -> bool:
 class Update:
     """Gradient steps of a policy's networks, with its optimizer.
 
-    :param vec_normalize: passed to an SB3 replay buffer when it samples
-    :param batch_size: transitions per gradient step
-    :param double_q: the online network chooses the next action, else the target network
-    :param gamma: discount per step, for batches without `discounts`
-    :param max_grad_norm: a larger gradient is scaled down to this norm
     :param guard: checks each step before the weights change; not on a GPU, where that would wait
+    :param batch_size: transitions per gradient step
+    :param max_grad_norm: a larger gradient is scaled down to this norm
     """
 
     def __init__(
@@ -65,24 +58,18 @@ class Update:
         replay: ReplayBuffer,
         loss: Loss,
         engine: Engine,
-        *,
-        vec_normalize: VecNormalize | None,
-        batch_size: int,
-        double_q: bool,
-        gamma: float,
-        max_grad_norm: float,
         guard: NanGuard,
+        batch_size: int,
+        max_grad_norm: float,
     ) -> None:
-        self.policy, self.replay, self.loss, self.engine = policy, replay, loss, engine
-        self.vec_normalize, self.batch_size, self.double_q = vec_normalize, batch_size, double_q
-        self.gamma, self.max_grad_norm, self.guard = gamma, max_grad_norm, guard
-        self.q_net, self.q_net_target = policy.q_net, policy.q_net_target
+        self.policy, self.replay, self.loss, self.guard = policy, replay, loss, guard
+        self.batch_size, self.max_grad_norm = batch_size, max_grad_norm
         self._bf16 = engine.precision == "bf16"
-        dtype = th.bfloat16 if self._bf16 else th.float32
-        fast = engine.update == "fast" and takes_scaled(policy.q_net)
-        self._inputs = Inputs(policy.q_net, batch_size, buffers=2, dtype=dtype) if fast else None
+        is_fast = engine.update == "fast" and takes_scaled(policy.q_net)
+        self._inputs = Inputs(policy.q_net, batch_size, buffers=2) if is_fast else None
         self._parameters = list(policy.q_net.parameters())
-        self._noise, self._target_noise = noisy_layers(self.q_net), noisy_layers(self.q_net_target)
+        self._noise = noisy_layers(policy.q_net)
+        self._all_noise = [*noisy_layers(policy.q_net_target), *self._noise]
         device = policy.q_net.device
         self._sums = th.zeros(2, device=device)  # of losses and of gradient norms
         self._steps = 0  # gradient steps in these sums
@@ -90,27 +77,22 @@ class Update:
 
     def step(self, batch: Batch) -> None:
         """One gradient step of DQN (Mnih et al. 2015, algorithm 1) and new priorities."""
-        obs, next_obs = self._scaled(batch)
+        batch = self._scaled(batch)
+        online = partial(self._outputs, self.policy.q_net)
         with th.no_grad():
-            draw_noise(self._target_noise)
-            q_t = self._values(self.q_net_target, next_obs)
-            soft = self.loss.munchausen is not None
-            q_target_tm1 = self._values(self.q_net_target, obs) if soft else None
-            draw_noise(self._noise)
-            q_chooser_t = self._values(self.q_net, next_obs) if self.double_q else q_t
-            discount = self.gamma if batch.discounts is None else batch.discounts
-            q = NextValues(q_t, q_chooser_t, q_target_tm1)
-            target = self.loss.target(batch, discount, q)
+            draw_noise(self._all_noise)
+            target_net = partial(self._outputs, self.policy.q_net_target)
+            target = self.loss.target(batch, online, target_net)
         draw_noise(self._noise)  # independent noise for each use (Fortunato et al. 2018, eq. 16)
-        q_tm1 = self._values(self.q_net, obs)
-        losses, errors = self.loss(q_tm1, batch.actions, target)
+        outputs = online(batch.observations)
+        losses, errors = self.loss(outputs, batch.actions, target)
         loss = (losses if batch.weights is None else batch.weights * losses).mean()
 
         self.policy.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
         norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         if not norm.is_cuda:
-            self.guard.check_update(self.q_net, q_t, q_tm1, loss, norm)
+            self.guard.check_update(target, outputs, loss, norm)
         # On a CPU the norm is read at no cost, to skip a clip that would change nothing.
         if norm.is_cuda or not norm + CLIP_EPSILON <= self.max_grad_norm:
             clip_grads_with_norm_(self._parameters, self.max_grad_norm, norm)
@@ -120,20 +102,15 @@ class Update:
             self.replay.update_priorities(batch.places, errors)
         self._sums += th.stack([loss.detach(), norm])
 
-    def _batch(self, on_device: bool = False) -> Batch:
-        """A batch from the replay buffer; `on_device` as in `FrameReplayBuffer.batch`."""
-        if isinstance(self.replay, FrameReplayBuffer):
-            return self.replay.batch(self.batch_size, on_device)
-        return Batch(*self.replay.sample(self.batch_size, env=self.vec_normalize))
-
-    def _scaled(self, batch: Batch) -> tuple[th.Tensor, th.Tensor]:
-        """Observations and next observations, scaled if `_values` expects that."""
+    def _scaled(self, batch: Batch) -> Batch:
+        """A batch whose observations are scaled, if `_outputs` expects that."""
         if self._inputs is None:
-            return batch.observations, batch.next_observations
+            return batch
         next_obs = self._inputs.scale(batch.next_observations, 1)
-        return self._inputs.scale(batch.observations, 0), next_obs
+        obs = self._inputs.scale(batch.observations, 0)
+        return batch._replace(observations=obs, next_observations=next_obs)
 
-    def _values(self, network: QNetwork, observations: th.Tensor) -> th.Tensor:
+    def _outputs(self, network: QNetwork, observations: th.Tensor) -> th.Tensor:
         """A network's outputs in float32: (B, A), or (B, N * A) before `Distribution`."""
         device = network.device.type
         with th.autocast(device, th.bfloat16, enabled=self._bf16, cache_enabled=False):
@@ -150,11 +127,18 @@ class Update:
 
     def __call__(self, gradient_steps: int) -> None:
         """Make gradient steps on batches from the replay buffer."""
-        with noise_in([*self._noise, *self._target_noise]):
+        with noise_in(self._all_noise):
             for _ in range(gradient_steps):
                 if not self._step_by_graph():
-                    self.step(self._batch())
+                    self.step(Batch(*self.replay.sample(self.batch_size)))
         self._steps += gradient_steps
+
+    def capture(self) -> None:
+        """Make each step a CUDA graph from now on; call it where `can_be_captured`."""
+        replay = self.replay
+        assert isinstance(replay, FrameReplayBuffer)
+        sample = partial(replay.sample, self.batch_size, on_device=True)
+        self._graph = Captured(lambda: self.step(sample()), "update", replay.device)
 
     def _step_by_graph(self) -> bool:
         """Make one gradient step as a CUDA graph; False if there is no graph."""
@@ -164,78 +148,12 @@ class Update:
         self.replay.prepare()
         return self._graph(key=self.replay.ring.ends.data_ptr())  # `ends` may grow
 
-    def capture(self, graph: type[Captured] = Captured) -> None:
-        """Make each step a CUDA graph from now on, if that changes weights as eager steps do.
-
-        :param graph: replaced in tests
-        """
-        difference = self.difference_of(graph)
-        if difference is None:
-            return
-        if difference <= LARGEST_DIFFERENCE:
-            device = self.q_net.device
-            self._graph = graph(lambda: self.step(self._batch(on_device=True)), "update", device)
-        else:
-            say(
-                f"captured updates differ from eager ones by {difference:.1%} of their size:"
-                " updates run eagerly, which is slower"
-            )
-
-    def difference_of(self, graph: type[Captured]) -> float | None:
-        """Mean difference of weights after captured and eager steps, over their mean change.
-
-        Both start from copies of the weights and the optimizer with the same seed, and learn from
-        the same batch. Means are compared, because Adam turns the rounding of a tiny gradient into
-        a whole step of one weight.
-
-        :return: None if steps cannot be captured, which has been printed
-        """
-        assert isinstance(self.replay, FrameReplayBuffer)
-        with th.random.fork_rng(range(th.cuda.device_count())):
-            self.replay.prepare()
-            batch = self.replay.batch(self.batch_size, on_device=True)._replace(places=None)
-            eager, captured = self._copy(), self._copy()
-            run = graph(lambda: captured.step(batch), "update", self.q_net.device)
-            for update, step in ((eager, lambda: eager.step(batch)), (captured, run)):
-                th.manual_seed(0)
-                with noise_in([*update._noise, *update._target_noise]):
-                    for _ in range(WARM_UPS + 2):
-                        step()
-        if run.failed:
-            return None
-        start, by_eager, by_graph = (_vector(u.q_net) for u in (self, eager, captured))
-        difference = float((by_eager - by_graph).abs().mean())
-        change = float((by_eager - start).abs().mean())
-        return difference / max(change, 1e-30)  # both are 0 with a learning rate of 0
-
-    def _copy(self) -> Update:
-        """The same update for a copy of the networks and the optimizer."""
-        policy = copy.deepcopy(self.policy)
-        policy.optimizer._warned_capturable_if_run_uncaptured = True  # lost by copying
-        return Update(
-            policy,
-            self.replay,
-            self.loss,
-            self.engine,
-            vec_normalize=None,
-            batch_size=self.batch_size,
-            double_q=self.double_q,
-            gamma=self.gamma,
-            max_grad_norm=self.max_grad_norm,
-            guard=self.guard,
-        )
-
     def mean_loss_and_norm(self) -> tuple[float, float]:
         """Mean loss and mean gradient norm since the last call; waits for the device."""
         loss, norm = (self._sums / max(self._steps, 1)).tolist()
         self._sums.zero_()
         self._steps = 0
         return loss, norm
-
-
-def _vector(network: th.nn.Module) -> th.Tensor:
-    """All parameters of a network, (P,)."""
-    return th.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
 
 class Actor:

@@ -19,13 +19,14 @@ from stable_baselines3.common.vec_env import VecNormalize
 from custom.replay.ring import STEPS_PER_END, FrameRing, write, zeros
 
 Array = npt.NDArray[Any]
+RESERVE = 10**9  # bytes for the program, the networks and the evaluation
 ACTION, REWARD, DONE, TIMEOUT = range(4)  # columns of `facts`; float32 holds each exactly
 FACTS = 4  # number of columns
 Places = tuple[th.Tensor, th.Tensor]  # (B,), int64: step modulo buffer_size, and environment
 
 
 class Batch(NamedTuple):
-    """A `ReplayBufferSamples`, with what prioritized replay adds.
+    """Transitions as SB3's `ReplayBufferSamples`, with what prioritized replay adds.
 
     :param discounts: (B, 1), of the next states' values; None: gamma
     :param weights: (B, 1), importance weights; None: all are 1
@@ -37,34 +38,38 @@ class Batch(NamedTuple):
     next_observations: th.Tensor
     dones: th.Tensor
     rewards: th.Tensor
-    discounts: th.Tensor | None
+    discounts: th.Tensor | None = None
     weights: th.Tensor | None = None
     places: Places | None = None
 
 
-def bytes_per_step(observation_space: spaces.Box, frame_stack: int) -> int:
+def bytes_per_step(observation_space: spaces.Space[Any], frame_stack: int) -> int:
     """Bytes that `FrameReplayBuffer` keeps for one step of one environment."""
-    assert observation_space.dtype is not None
-    stack = int(np.prod(observation_space.shape)) * observation_space.dtype.itemsize
-    frame = stack // frame_stack
+    assert isinstance(observation_space, spaces.Box)
+    frame = int(np.prod(observation_space.shape)) // frame_stack  # uint8
     index = 1 + 4  # `older` and `end_of` of `FrameRing`
     return frame + frame // STEPS_PER_END + 4 * FACTS + index
+
+
+def gpu_has_room(size: int, device: th.device) -> bool:
+    """Whether a device is a GPU with `size` bytes free besides `RESERVE`."""
+    return device.type == "cuda" and th.cuda.mem_get_info(device)[0] - RESERVE > size
 
 
 class FrameReplayBuffer(ReplayBuffer):
     """Returns the samples of SB3's `ReplayBuffer` or `NStepReplayBuffer` for equal random numbers.
 
     Observations are the stacks of `VecFrameStack`: the oldest frame first, blank frames before the
-    first frame of an episode. Arguments that are not listed are those of SB3's class.
+    first frame of an episode. Frames lie on the samples' device if they fit there, else in main
+    memory. Arguments that are not listed are those of SB3's class.
 
     :param buffer_size: steps of all environments together
     :param observation_space: (frame_stack * channels, height, width), uint8
     :param device: of the samples
-    :param optimize_memory_usage: has to be False
+    :param optimize_memory_usage: not used: each frame is kept once anyway
     :param frame_stack: frames in an observation
     :param n_steps: rewards in a return (Sutton 1988); above 1, samples have `discounts`
     :param gamma: discount per step, for `n_steps` above 1
-    :param storage: of the frames: ``cpu``, or ``device`` for that of the samples
     :param repeat_first: stacks repeat an episode's first frame before it, instead of blank frames
     :raises ValueError: `observation_space` is not one of stacked frames; from `add`: an observation
         does not continue the stack before it
@@ -82,23 +87,21 @@ class FrameReplayBuffer(ReplayBuffer):
         frame_stack: int = 4,
         n_steps: int = 1,
         gamma: float = 0.99,
-        storage: str = "cpu",
         repeat_first: bool = False,
     ) -> None:
         BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs)
         self.buffer_size = max(buffer_size // n_envs, 1)
-        self.optimize_memory_usage = optimize_memory_usage
+        self.optimize_memory_usage = False
         self.handle_timeout_termination = handle_timeout_termination
         self.frame_stack, self.n_steps, self.gamma = frame_stack, n_steps, gamma
-        if optimize_memory_usage:
-            raise ValueError("optimize_memory_usage has to be False: frames are kept once anyway")
         shape, dtype = self.obs_shape, observation_space.dtype
         if dtype != np.uint8 or len(shape) != 3 or shape[0] % frame_stack:
             raise ValueError(
                 f"observations {shape} of {dtype} are no {frame_stack} stacked frames"
                 " (channels first, uint8)"
             )
-        self.storage = self.device if storage == "device" else th.device("cpu")
+        size = self.buffer_size * n_envs * bytes_per_step(observation_space, frame_stack)
+        self.storage = self.device if gpu_has_room(size, self.device) else th.device("cpu")
         pixels = int(np.prod(self.obs_shape)) // frame_stack
         self.ring = FrameRing(
             self.buffer_size, n_envs, frame_stack, pixels, self.storage, repeat_first
@@ -106,16 +109,6 @@ class FrameReplayBuffer(ReplayBuffer):
         self.facts = zeros(self.storage, self.buffer_size, n_envs, FACTS, dtype=np.float32)
         powers = gamma ** np.arange(n_steps + 1, dtype=np.float32)
         self._powers = th.as_tensor(powers, device=self.storage)
-
-    @property
-    def rewards(self) -> th.Tensor:  # type: ignore[override]  # SB3: NumPy
-        """(buffer_size, n_envs), a view."""
-        return self.facts[..., REWARD]
-
-    @property
-    def dones(self) -> th.Tensor:  # type: ignore[override]
-        """(buffer_size, n_envs), a view; 1 where an episode ended."""
-        return self.facts[..., DONE]
 
     def extra(self) -> dict[str, th.Tensor]:
         """Content besides that of steps, by name."""
@@ -138,7 +131,7 @@ class FrameReplayBuffer(ReplayBuffer):
         """Set positions and counters after `tensors` were loaded."""
         added = int(self.ring.count)
         self.pos, self.full = added % self.buffer_size, added >= self.buffer_size
-        ended = self.dones[self.pos - 1].cpu().numpy() > 0
+        ended = self.facts[self.pos - 1, :, DONE].cpu().numpy() > 0
         self.ring.restart(ended if added else np.ones(self.n_envs, dtype=bool))
 
     def cut_off(self) -> None:
@@ -175,28 +168,18 @@ class FrameReplayBuffer(ReplayBuffer):
         if self.pos == self.buffer_size:
             self.full, self.pos = True, 0
 
-    def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
-        """A batch, drawn as `draw` does.
-
-        :param env: has to be None; frames are not normalized
-        """
-        if env is not None:
-            raise ValueError("frames are not normalized by VecNormalize")
-        return self._to_device(self.gather(*self.draw(batch_size)))
-
-    def _to_device(self, samples: ReplayBufferSamples) -> ReplayBufferSamples:
-        if self.storage == self.device:
-            return samples
-        moved = (None if x is None else x.to(self.device) for x in samples)
-        return ReplayBufferSamples(*moved)  # type: ignore[arg-type]  # discounts may be None
-
-    def batch(self, batch_size: int, on_device: bool = False) -> Batch:
+    def sample(  # type: ignore[override]  # more than SB3's samples
+        self, batch_size: int, env: VecNormalize | None = None, on_device: bool = False
+    ) -> Batch:
         """A batch for a gradient step, with importance weights.
 
-        :param on_device: use `draw_on_device`
+        :param env: not used: the learner refuses `VecNormalize`
+        :param on_device: use `draw_on_device` instead of `draw`
         """
         places = self.draw_on_device(batch_size) if on_device else self.draw(batch_size)
-        return Batch(*self._to_device(self.gather(*places)), self.weights(places), places)
+        samples = (None if x is None else x.to(self.device) for x in self.gather(*places))
+        moved = ReplayBufferSamples(*samples)  # type: ignore[arg-type]  # discounts may be None
+        return Batch(*moved, self.weights(places), places)
 
     def weights(self, places: Places) -> th.Tensor | None:
         """Importance weights, (B, 1); None: all are 1."""

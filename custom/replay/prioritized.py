@@ -35,16 +35,6 @@ class SumTree:
         """Priorities of the leaves with these indices, (B,)."""
         return self.nodes[self.leaves + leaves]
 
-    def priorities(self) -> th.Tensor:
-        """All priorities, (size,), a view; call `add_up` after writing to it."""
-        return self.nodes[self.leaves : self.leaves + self.size]
-
-    def add_up(self) -> None:
-        """Compute all sums from the leaves."""
-        for depth in reversed(range(self.depth)):
-            level = self.nodes[2 ** (depth + 1) : 2 ** (depth + 2)]
-            self.nodes[2**depth : 2 ** (depth + 1)] = level[::2] + level[1::2]
-
     def set(self, leaves: th.Tensor, priorities: th.Tensor) -> None:
         """Set the priorities of some leaves; a leaf that occurs twice gets one of its values.
 
@@ -102,10 +92,8 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         first = max(self._with_priority, self.ring.added - self.buffer_size)
         if first == self.ring.added:
             return
-        positions = th.arange(first, self.ring.added, device=self.storage) % self.buffer_size
-        envs = th.arange(self.n_envs, device=self.storage)
-        leaves = (positions[:, None] * self.n_envs + envs).flatten()
-        self.tree.set(leaves, self.largest.expand(len(leaves)))
+        new = th.arange(first * self.n_envs, self.ring.added * self.n_envs, device=self.storage)
+        self.tree.set(new % self.tree.size, self.largest.expand(len(new)))
         self._with_priority = self.ring.added
 
     def draw(self, batch_size: int) -> Places:
@@ -146,13 +134,13 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
     def extra(self) -> dict[str, th.Tensor]:
         """All priorities and the largest one so far."""
         self.prepare()
-        used = self.size() * self.n_envs
-        return {"priorities": self.tree.priorities()[:used].clone(), "largest": self.largest}
+        used = th.arange(self.size() * self.n_envs, device=self.storage)
+        return {"priorities": self.tree.get(used), "largest": self.largest}
 
     def set_extra(self, extra: dict[str, th.Tensor]) -> None:
         """Set the priorities of the steps that were loaded."""
-        self.tree.priorities()[: len(extra["priorities"])].copy_(extra["priorities"])
-        self.tree.add_up()
+        used = th.arange(len(extra["priorities"]), device=self.storage)
+        self.tree.set(used, extra["priorities"].to(self.storage))
         self.largest.copy_(extra["largest"])
 
     def settings(self) -> dict[str, float]:
@@ -160,8 +148,7 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         return {**super().settings(), "alpha": self.alpha}
 
     def restart(self) -> None:
-        """As `FrameReplayBuffer`'s; also compute the sums."""
+        """As `FrameReplayBuffer`'s; nothing has a priority until `set_extra`."""
         super().restart()
-        self.tree.priorities()[self.size() * self.n_envs :] = 0
-        self.tree.add_up()
+        self.tree.nodes.zero_()
         self._with_priority = self.ring.added

@@ -205,7 +205,7 @@ def _check_replay(recipe: Recipe, settings: Settings, env: VecEnv) -> None:
     space = env.observation_space
     assert isinstance(space, spaces.Box)
     frames = engine.buffer == "frames"
-    check_replay(space, values, recipe.file, frames, settings.device, engine.storage)
+    check_replay(space, values, recipe.file, frames, settings.device)
 
 
 def _one_game(recipe: Recipe, game: Game, settings: Settings) -> VecEnv:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch as th
-
 from custom.evaluation import EPSILON
 from custom.learner.engine import Engine
 from custom.recipe.recipe import Recipe
@@ -66,8 +64,6 @@ def fitted(recipe: Recipe, engine: Engine) -> Recipe:
             f"{recipe.file}: --precision and --update are not for {recipe.algo}, of sb3-contrib;"
             " leave them out"
         )
-    if engine.precision == "tf32" and not th.cuda.is_available():
-        raise UserError("--precision tf32 needs a GPU")
     try:
         return recipe.with_envs(engine.n_envs) if engine.n_envs else recipe
     except ValueError as error:
