@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from custom.jobs.task import Task, ThisMachine
+from custom.jobs.task import Process, Task
 from custom.recipe.entries import FOLDER
 from custom.runs import provenance
 from custom.runs.folder import open_run
@@ -211,7 +211,7 @@ def test_a_task_is_of_the_same_copy_and_runs_in_the_current_folder(
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('the wrong copy')")
     (tmp_path / "logs").mkdir()
     log = tmp_path / "log"
-    handle = ThisMachine().start(Task("a list", "scripts.compare", ("--recipes=dqm",), log=log))
+    handle = Process(Task("a list", "scripts.compare", ("--recipes=dqm",), log=log))
     handle.end(600)
     assert handle.status() == 2
     assert log.read_text().startswith("error: RECIPE 'dqm' is unknown: did you mean dqn?")

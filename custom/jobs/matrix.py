@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol, TypeVar
+from typing import IO
 
-from custom.jobs.loop import run_all
-from custom.jobs.task import Launcher, Resources, Task
+from custom.jobs.task import Launcher, Resources, Task, run_all
 from custom.learner.engine import Engine
 from custom.recipe.entries import sources
 from custom.recipe.games import Game
@@ -20,7 +18,7 @@ from custom.runs.folder import Run, open_run
 from custom.runs.listing import can_resume, state_of
 from custom.runs.metrics import evaluations
 from custom.system.console import say
-from custom.system.errors import StateError, UserError
+from custom.system.errors import UserError
 from custom.system.files import lock
 from custom.system.signals import SIGNAL_STATUS
 from custom.training.resume import is_run_of, saved_at
@@ -29,16 +27,6 @@ from custom.training.settings import Settings, fitted
 
 ATTEMPTS = 3  # of a run that makes no progress
 LOOK_AGAIN = 2.0  # seconds between two looks at the runs of other processes
-
-
-class Named(Protocol):
-    """A run of a comparison, with its folder as its name."""
-
-    @property
-    def name(self) -> str: ...
-
-
-SomeRun = TypeVar("SomeRun", bound=Named)
 
 
 @dataclass(frozen=True)
@@ -113,10 +101,9 @@ class Matrix:
         runs = [run for run in self.runs_of(cell) if can_resume(run)] if self.save_state else []
         return max(runs, key=saved_at, default=None)
 
-    def measured(self, runs: list[SomeRun]) -> list[SomeRun]:
-        """Those of some runs that belong to this matrix."""
-        paths = {run.path for cell in self.cells for run in self.runs_of(cell)}
-        return [run for run in runs if Path(run.name).resolve() in paths]
+    def paths(self) -> set[Path]:
+        """The folders of all its runs."""
+        return {run.path for cell in self.cells for run in self.runs_of(cell)}
 
     def log(self, cell: Cell) -> Path:
         """The file for the output of its processes."""
@@ -161,14 +148,14 @@ class Matrix:
     def _eval_freq(self, recipe: Recipe) -> int:
         return max(recipe.n_timesteps // self.evaluations, 1)
 
-    def train(self, launcher: Launcher, jobs: int) -> list[str]:
+    def train(self, launch: Launcher, jobs: int) -> list[str]:
         """Train what is not finished; several processes may share the work.
 
         :return: the names of runs that did not finish
         """
         (self.logs / "matrix").mkdir(parents=True, exist_ok=True)
         queue = Queue(self)
-        run_all(launcher, jobs, queue.next_task, queue.ended, lambda: not queue.waiting)
+        run_all(launch, jobs, queue.next_task, queue.ended, lambda: not queue.waiting)
         return [cell.name for cell in self.cells if not self.is_done(cell)]
 
 
@@ -177,13 +164,11 @@ class Attempt:
     """A run that this process has started.
 
     :param lock: which keeps other processes away from it
-    :param resumed: None: a new run
     :param began: in seconds since 1970
     """
 
     cell: Cell
     lock: IO[str]
-    resumed: Run | None
     began: float
 
 
@@ -218,7 +203,7 @@ class Queue:
 
     def _start(self, cell: Cell, file: IO[str]) -> Task:
         run = self.matrix.interrupted(cell)
-        self._running[cell.name] = Attempt(cell, file, run, time.time())
+        self._running[cell.name] = Attempt(cell, file, time.time())
         self._attempts[cell.name] += 1
         if run is not None:
             say(f"{cell.name}: resumes {run.path}")
@@ -230,27 +215,19 @@ class Queue:
         attempt.lock.close()
         if status == 0 and self.matrix.is_done(attempt.cell):
             self._report(attempt.cell, f"finished in {(time.time() - attempt.began) / 60:.1f} min")
-        elif self._may_succeed(attempt, status):
+        elif self._was_killed(attempt, status):
             self._look_at = 0.0
             self.waiting.append(attempt.cell)
             say(f"{task.name}: ended with status {status}; it is tried again ({task.log})")
         else:
             say(f"{task.name}: ended with status {status}; look into {task.log}")
 
-    def _may_succeed(self, attempt: Attempt, status: int) -> bool:
-        """Whether another attempt may: the process was killed, or its state was damaged.
-
-        A damaged state is removed, so that the run begins anew.
-        """
-        name = attempt.cell.name
-        is_damaged = attempt.resumed is not None and status == StateError.exit_status
-        if attempt.resumed is not None and is_damaged:
-            shutil.rmtree(attempt.resumed.saved_state, ignore_errors=True)
-        run = self.matrix.interrupted(attempt.cell)
+    def _was_killed(self, attempt: Attempt, status: int) -> bool:
+        """Whether another attempt may succeed: it was killed, and had not been too often."""
+        name, run = attempt.cell.name, self.matrix.interrupted(attempt.cell)
         if run is not None and saved_at(run) > attempt.began:
             self._attempts[name] = 0  # it made progress
-        was_killed = status < 0 or status > SIGNAL_STATUS
-        return (was_killed or is_damaged) and self._attempts[name] < ATTEMPTS
+        return (status < 0 or status > SIGNAL_STATUS) and self._attempts[name] < ATTEMPTS
 
     def _report(self, cell: Cell, what: str) -> None:
         self._done += 1

@@ -35,10 +35,6 @@ class OnRay:
         self._ray = ray
         self._mark = shared_mark(folder)
         self._is_told = False
-        if not ray.is_initialized():
-            self._connect()
-
-    def _connect(self) -> None:
         where: dict[str, Any] = {"include_dashboard": False}
         is_checkout = (ROOT / "pyproject.toml").is_file()
         if os.environ.get("RAY_ADDRESS") and is_checkout:  # its machines get a copy of it
@@ -47,7 +43,12 @@ class OnRay:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
-                self._ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
+                ray.init(
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    ignore_reinit_error=True,
+                    **where,
+                )
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"RAY_ADDRESS: no Ray cluster answers ({reason[:200]})") from None

@@ -13,11 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from custom.jobs.task import PATIENCE, Process, Task
+from custom.jobs.task import PATIENCE, POLL, Process, Task
 from custom.runs.folder import claim_folder
 from custom.system.console import say
 
-POLL = 0.2  # seconds
 KILLED = -9  # status of a task whose worker died
 NOT_SENT = ("tensorboard", "videos", "wandb")  # of a run folder
 
