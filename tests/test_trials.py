@@ -60,6 +60,6 @@ def test_a_killed_trial_is_trained_anew(tmp_path: Path) -> None:
     assert sorted(trial.intermediate_values) == [1, 2]
     runs = [open_run(Path(each.user_attrs["run"])) for each in (killed, trial)]
     assert runs[0].path != runs[1].path
-    assert [run.facts["seed"] for run in runs] == [PLAN.trial_seed(0)] * 2
+    assert [run.facts["seed"] for run in runs] == [PLAN.seed_of(0)] * 2
     assert runs[1].facts["state"] == "finished"
     assert runs[1].facts["steps"] == STEPS

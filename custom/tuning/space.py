@@ -52,11 +52,9 @@ class Space:
     """Dimensions around a recipe.
 
     :param hyperparams: of the recipe, with the budget of a trial
-    :param explicit: the same training, with the values written out that follow from others
     """
 
     hyperparams: Values
-    explicit: Values
     dimensions: tuple[Dimension, ...]
 
     def recipe_point(self) -> Values:
@@ -76,10 +74,11 @@ class Space:
 
     def resolve(self, chosen: Values) -> Values:
         """The recipe's hyperparameters with chosen values."""
-        changed = [d for d in self.dimensions if chosen.get(d.name, d.default) != d.default]
-        values = copy.deepcopy(self.explicit if changed else self.hyperparams)
-        for dimension in changed:
-            dimension.change(values, chosen[dimension.name])
+        values = copy.deepcopy(self.hyperparams)
+        for dimension in self.dimensions:
+            value = chosen.get(dimension.name, dimension.default)
+            if value != dimension.default:
+                dimension.change(values, value)
         return values
 
 
@@ -101,35 +100,24 @@ def space_of(hyperparams: Values, algo: str, largest_buffer: int, names: list[st
     :param names: dimensions that are searched; empty: all
     :raises UserError: an unknown name, or one that the recipe's optimizer does not have
     """
-    explicit = _explicit(hyperparams, algo)
-    dimensions = _dimensions(explicit, largest_buffer)
+    dimensions = _dimensions(hyperparams, algo, largest_buffer)
     known = [dimension.name for dimension in dimensions]
     for name in names:
         if name not in known:
             raise UserError(f"SEARCH: {name} is none of this recipe's: {', '.join(known)}")
     searched = tuple(d for d in dimensions if not names or d.name in names)
-    space = Space(hyperparams, explicit, searched)
+    space = Space(hyperparams, searched)
     never = set(names) - space.recipe_point().keys()
     if never and "optimizer" not in names:
         raise UserError(f"SEARCH: {min(never)} is not of the recipe's optimizer; add optimizer")
     return space
 
 
-def _explicit(values: Values, algo: str) -> Values:
-    """sb3-contrib's QR-DQN without an optimizer takes Adam, its epsilon from the batch size."""
-    kwargs = values.get("policy_kwargs") or {}
-    if algo != "qrdqn" or "optimizer_class" in kwargs:
-        return values
-    eps = 0.01 / values.get("batch_size", 32)
-    adam = {"optimizer_class": ADAM, "optimizer_kwargs": {"eps": eps}}
-    return {**values, "policy_kwargs": {**kwargs, **adam}}
-
-
-def _dimensions(values: Values, largest_buffer: int) -> list[Dimension]:
+def _dimensions(values: Values, algo: str, largest_buffer: int) -> list[Dimension]:
     period, batch_size = values.get("target_update_interval", 10_000), values.get("batch_size", 32)
     return [
         _learning_rate(values),
-        *_optimizer(values),
+        *_optimizer(values, algo),
         _choice("batch_size", batch_size, 16, 32, 64, 128),
         _log("target_update_interval", max(period // 10, 1), 10 * period, period),
         *_train_freq(values),
@@ -181,11 +169,15 @@ def _learning_rate(values: Values) -> Dimension:
     return _log("learning_rate", rate / 10, min(10 * rate, LARGEST_RATE), rate, change)
 
 
-def _optimizer(values: Values) -> list[Dimension]:
-    """Adam or DeepMind's RMSProp, each with its own epsilon; another optimizer stays."""
+def _optimizer(values: Values, algo: str) -> list[Dimension]:
+    """Adam or DeepMind's RMSProp, each with its own epsilon; another optimizer stays.
+
+    So does the one that sb3-contrib chooses for QR-DQN: its epsilon follows from the batch size.
+    """
     kwargs = values.get("policy_kwargs") or {}
     classes = {"adam": ADAM, "rmsprop": RMSPROP}
-    default = {ADAM: "adam", RMSPROP: "rmsprop"}.get(kwargs.get("optimizer_class", ADAM))
+    usual = ADAM if algo == "dqn" else ""
+    default = {ADAM: "adam", RMSPROP: "rmsprop"}.get(kwargs.get("optimizer_class", usual))
     if default is None:
         return []
     eps = {"adam": 1e-8, "rmsprop": RMSPROP_EPS}

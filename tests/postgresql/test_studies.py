@@ -71,7 +71,7 @@ def test_a_search_survives_a_killed_trial_and_its_winner_trains(
     url = address(server, Path())
     victim = _a_running_trial(url)
     os.kill(victim.user_attrs["process"][2], signal.SIGKILL)
-    silence(url, victim.number)
+    silence(url, str(victim.number))
     output, _ = process.communicate()
     assert process.returncode == 0, output
     assert "was killed (signal 9); the trial will be retried" in output
