@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from custom.jobs.task import Resources, launcher
+from custom.jobs.task import Resources
 from custom.learner.engine import Engine
 from custom.recipe.entries import find_recipe, recipe_name
 from custom.recipe.recipe import load_recipe
@@ -43,6 +43,7 @@ def command(args: argparse.Namespace) -> int:
     from custom.compare.output import write_report
     from custom.compare.tables import show
     from custom.env.workers import usable_cores
+    from custom.jobs.cluster import launcher
     from custom.jobs.matrix import Cell, Matrix
 
     cells = tuple(  # whole rounds first

@@ -17,7 +17,7 @@ FLAGS = ("game", "recipe", *options.STUDY, ("out", OUT))
 def command(args: argparse.Namespace) -> None:
     """Write the winner's file, and say how to train with it."""
     study, _ = options.load_study(args)
-    from custom.tuning.best import write_best
+    from custom.tuning.finalists import write_best
     from custom.tuning.study import plan_of
 
     plan = plan_of(study)

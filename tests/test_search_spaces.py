@@ -19,9 +19,9 @@ RECIPES = sorted(path.stem for path in FOLDER.glob("*.yml"))
 STEPS = 20_000
 
 
-def space(name: str, *search: str, largest: int = 10**6) -> tuple[Space, dict[str, Any], str]:
+def space(name: str, *search: str) -> tuple[Space, dict[str, Any], str]:
     recipe = load_recipe(name, PONG).with_budget(STEPS)
-    made = space_of(recipe.hyperparams.given, recipe.algo, largest, list(search))
+    made = space_of(recipe.hyperparams.given, recipe.algo, 10**6, list(search))
     return made, recipe.hyperparams.given, recipe.algo
 
 
@@ -98,8 +98,9 @@ def test_exponents_are_searched_where_there_are_priorities() -> None:
 def test_a_replay_is_searched_within_the_budget_and_the_memory() -> None:
     [whole] = space("dqn", "buffer_size")[0].dimensions
     assert (whole.distribution.low, whole.distribution.high) == (2000, STEPS)
-    [less] = space("dqn", "buffer_size", largest=5000)[0].dimensions
-    assert (less.distribution.high, less.default) == (5000, 5000)
+    values = load_recipe("dqn", PONG).with_budget(STEPS).hyperparams.given | {"buffer_size": 4000}
+    [less] = space_of(values, "dqn", 5000, ["buffer_size"]).dimensions
+    assert (less.distribution.low, less.distribution.high, less.default) == (1000, 5000, 4000)
 
 
 def test_noisy_networks_keep_their_exploration() -> None:

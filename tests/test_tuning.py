@@ -29,9 +29,8 @@ from custom.recipe.recipe import load_recipe
 from custom.runs.folder import claim_folder
 from custom.system.errors import UserError
 from custom.system.files import write_json
-from custom.tuning.best import write_best
 from custom.tuning.files import write_files
-from custom.tuning.finalists import RECIPE, finalists, matrix_of, rank
+from custom.tuning.finalists import RECIPE, finalists, matrix_of, rank, write_best
 from custom.tuning.plan import Plan
 from custom.tuning.storage import RETRIES, address, shown
 from custom.tuning.study import (

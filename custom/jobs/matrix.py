@@ -22,7 +22,6 @@ from custom.system.errors import UserError
 from custom.system.files import lock
 from custom.system.signals import SIGNAL_STATUS
 from custom.training.resume import is_run_of, saved_at
-from custom.training.saved_state import can_be_saved
 from custom.training.settings import Settings, fitted
 
 ATTEMPTS = 3  # of a run that makes no progress
@@ -98,7 +97,7 @@ class Matrix:
 
     def interrupted(self, cell: Cell) -> Run | None:
         """Its interrupted run with the newest saved state."""
-        runs = [run for run in self.runs_of(cell) if can_resume(run)] if self.save_state else []
+        runs = (run for run in self.runs_of(cell) if can_resume(run))
         return max(runs, key=saved_at, default=None)
 
     def paths(self) -> set[Path]:
@@ -140,9 +139,8 @@ class Matrix:
         }
         if self.engine.n_envs:
             flags["envs"] = self.engine.n_envs
-        if self.save_state:
-            buffer = cell.recipe.hyperparams.replay_buffer_class
-            flags["save-state"] = int(can_be_saved(self.engine, buffer))
+        if not self.save_state:
+            flags["save-state"] = 0
         return [f"--{name}={value}" for name, value in flags.items()]
 
     def _eval_freq(self, recipe: Recipe) -> int:

@@ -113,25 +113,6 @@ class Process:
             self._process.wait()
 
 
-def launcher(cluster: str, folder: Path) -> Launcher:
-    """Where tasks run.
-
-    :param cluster: ``auto``: Ray if ``RAY_ADDRESS`` is set
-    :param folder: for the launcher's files
-    :raises UserError: the cluster's package is not installed, or the cluster does not answer
-    """
-    # Each imports its package, which may not be installed.
-    if cluster == "ray" or (cluster == "auto" and os.environ.get("RAY_ADDRESS")):
-        from custom.jobs.on_ray import OnRay
-
-        return OnRay(folder).start
-    if cluster == "slurm":
-        from custom.jobs.on_slurm import OnSlurm
-
-        return OnSlurm(folder).start
-    return Process
-
-
 def run_all(
     launch: Launcher,
     slots: int,

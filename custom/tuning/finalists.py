@@ -1,4 +1,4 @@
-"""The end of a search: its best trials and the recipe itself, trained anew on fresh seeds.
+"""The end of a search: its best trials and the recipe itself on fresh seeds; the winner's recipe.
 
 The best of many noisy scores is too good to be true. A trial is better only if it beats the recipe
 over seeds that no trial had.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -19,9 +20,10 @@ from custom.jobs.matrix import Cell, Matrix
 from custom.jobs.task import Resources
 from custom.learner.engine import Engine
 from custom.recipe.recipe import Recipe
+from custom.system.errors import UserError
 from custom.system.files import atomic_file
 from custom.tuning.plan import FINALISTS, Plan
-from custom.tuning.study import best_first
+from custom.tuning.study import RANKING, best_first
 
 RECIPE = "recipe-itself"
 Finalists = dict[int | None, Recipe]  # by number of the trial; None: the recipe itself
@@ -95,3 +97,59 @@ def rank(chosen: Finalists, plan: Plan, matrix: Matrix) -> tuple[Data, list[Data
     # A tie is the recipe's: nothing is better for being new.
     ranking.sort(key=lambda row: (-row["mean"], row["trial"] is not None))
     return compare(list(runs.values()), left_out), ranking
+
+
+def write_best(study: optuna.Study, plan: Plan, out: Path) -> str:
+    """Write the winner: what is better than the recipe on fresh seeds, or else the recipe itself.
+
+    :return: what was written, in words
+    :raises UserError: no trial is complete yet, or `out` exists
+    """
+    if out.suffix not in (".yml", ".yaml"):
+        raise UserError(f"OUT {out}: a recipe's name ends in .yml")
+    if out.exists():
+        raise UserError(f"OUT {out}: exists already; name another file, or remove it")
+    about, chosen = _winner(study, plan)
+    envs = f" with ENVS={plan.n_envs}" if plan.n_envs else ""
+    head = [
+        f"# make tune-best of study {study.study_name}: {plan.recipe}, {plan.env_id}.",
+        f"# {about}",
+        f"# Objective: final score of {plan.steps:,} steps{envs}. For longer trainings look"
+        " at learning_starts and exploration_fraction, which are of this budget.",
+        plan.recipe_of(out.stem, chosen).to_yaml(plan.env_id),
+    ]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(out, "w") as file:
+        file.write("\n".join(head))
+    return about
+
+
+def _winner(study: optuna.Study, plan: Plan) -> tuple[str, dict[str, Any]]:
+    """The winner in words, and its point."""
+    rows = study.user_attrs.get(RANKING)
+    if rows is None:
+        complete = best_first(study.get_trials(deepcopy=False))
+        if not complete:
+            name = study.study_name
+            raise UserError(f"STUDY {name}: no trial is complete yet; go on with make tune")
+        best = complete[0]
+        return f"Trial {best.number}, {best.value:.1f} in the search, on one seed.", best.params
+    for row in rows:
+        if row["verdict"] == "better":
+            trial = study.trials[row["trial"]]
+            search = f"Trial {trial.number}, {trial.value:.1f} in the search"
+            better = f"{search}; trained anew: {_scores(row)}, better than the recipe itself."
+            return better, trial.params
+    recipe = next(row for row in rows if row["name"] == RECIPE)
+    verdicts = "; ".join(f"{row['name']}: {row['verdict']}" for row in rows if row != recipe)
+    return (
+        "Nothing better than the recipe was found: these are its own values for this budget;"
+        f" trained anew: {_scores(recipe)}. {verdicts}",
+        plan.space.recipe_point(),
+    )
+
+
+def _scores(row: Data) -> str:
+    ends = row["iqm_95"]
+    interval = f" [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else ""
+    return f"mean {row['mean']:.1f}, IQM {row['iqm']:.1f}{interval} over {row['seeds']} fresh seeds"

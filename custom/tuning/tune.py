@@ -16,7 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 from custom.compare.output import write_report
 from custom.env.games import make_games
 from custom.env.workers import usable_cores
-from custom.jobs.task import Launcher, Resources, Task, launcher, run_all
+from custom.jobs.cluster import launcher
+from custom.jobs.task import Launcher, Resources, Task, run_all
 from custom.recipe.games import Game
 from custom.recipe.recipe import Recipe
 from custom.replay.memory import largest_replay

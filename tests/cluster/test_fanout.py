@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from custom.jobs.on_slurm import OnSlurm
-from custom.jobs.remote import run_task, unpack
+from custom.jobs.cluster import on_slurm, run_task, unpack
 from custom.jobs.task import Resources, Task
 from custom.runs.listing import all_runs
 from custom.system.errors import UserError
@@ -122,9 +121,9 @@ def test_runs_come_back_from_machines_with_disks_of_their_own(tmp_path: Path) ->
 
 
 def test_submitit_runs_a_task_and_says_how_it_ended(tmp_path: Path) -> None:
-    launcher = OnSlurm(tmp_path, cluster="local")
+    start_task = on_slurm(tmp_path, "local")
     handles = [
-        launcher.start(Task(name, name, stdin="secret", log=tmp_path / name, resources=Resources()))
+        start_task(Task(name, name, stdin="secret", log=tmp_path / name, resources=Resources()))
         for name in ("this", "nonsense")
     ]
     pickles = list((tmp_path / "slurm").rglob("*.pkl"))
@@ -136,4 +135,4 @@ def test_submitit_runs_a_task_and_says_how_it_ended(tmp_path: Path) -> None:
     assert handles[1].status() not in (0, None)
     assert not list(tmp_path.glob("*.stdin"))
     with pytest.raises(UserError, match="SLURM gives whole ones"):
-        launcher.start(Task("this", "this", resources=Resources(gpus=0.5)))
+        start_task(Task("this", "this", resources=Resources(gpus=0.5)))
