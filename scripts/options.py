@@ -103,7 +103,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "cpus": {"type": whole(1, 1024), "help": "cores of each training; default: those here / jobs"},
     "gpus": {"type": SHARE, "default": 0.0, "help": "share of a GPU of each, on a cluster"},
     "memory": {"type": POSITIVE, "default": 0.0, "help": "gigabytes of each, on a cluster"},
-    "save-state": switch("interrupted trainings resume, for the room of their replay", True),
+    "save-state": switch("what make resume needs; default: up to 10 GB", None),
 }
 STUDY: tuple[Flag, ...] = ("storage", "study")
 FAN_OUT: tuple[Flag, ...] = ("jobs", "cluster", "cpus", "gpus", "memory")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,8 +23,7 @@ from custom.system.signals import SIGNAL_STATUS
 from custom.training.resume import is_run_of, saved_at
 from custom.training.settings import Settings, fitted
 
-ATTEMPTS = 3  # of a run that makes no progress
-LOOK_AGAIN = 2.0  # seconds between two looks at the runs of other processes
+ATTEMPTS = 3  # of a run from one saved state
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Matrix:
     :param logs: where their folders are
     :param evaluations: during each run, the last one at its end
     :param episodes: full games of each evaluation
-    :param save_state: so that interrupted runs resume
+    :param save_state: so that interrupted runs resume; None: as `Settings.save_state`
     """
 
     cells: tuple[Cell, ...]
@@ -62,7 +60,7 @@ class Matrix:
     engine: Engine = field(default_factory=Engine)
     device: str = "auto"
     resources: Resources = field(default_factory=Resources)
-    save_state: bool = True
+    save_state: bool | None = None
 
     def runs_of(self, cell: Cell) -> list[Run]:
         """The runs in `logs` with the values, seed, engine and evaluations of a cell."""
@@ -139,8 +137,8 @@ class Matrix:
         }
         if self.engine.n_envs:
             flags["envs"] = self.engine.n_envs
-        if not self.save_state:
-            flags["save-state"] = 0
+        if self.save_state is not None:
+            flags["save-state"] = int(self.save_state)
         return [f"--{name}={value}" for name, value in flags.items()]
 
     def _eval_freq(self, recipe: Recipe) -> int:
@@ -157,35 +155,19 @@ class Matrix:
         return [cell.name for cell in self.cells if not self.is_done(cell)]
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """A run that this process has started.
-
-    :param lock: which keeps other processes away from it
-    :param began: in seconds since 1970
-    """
-
-    cell: Cell
-    lock: IO[str]
-    began: float
-
-
 class Queue:
     """The unfinished runs of a matrix; a lock gives each to one process at a time."""
 
     def __init__(self, matrix: Matrix) -> None:
         self.matrix = matrix
         self.waiting = [cell for cell in matrix.cells if not matrix.is_done(cell)]
-        self._running: dict[str, Attempt] = {}
-        self._attempts: Counter[str] = Counter()
-        self._look_at = 0.0
+        self._running: dict[str, tuple[Cell, IO[str]]] = {}  # and their locks
+        self._attempts: Counter[tuple[str, float]] = Counter()  # by run and time of its state
         self._done = len(matrix.cells) - len(self.waiting)
         say(f"{len(matrix.cells)} runs, {self._done} of them finished before")
 
     def next_task(self) -> Task | None:
         """A run that no process trains, if there is one."""
-        if time.monotonic() < self._look_at:
-            return None
         for cell in list(self.waiting):
             file = lock(self.matrix.log(cell).with_suffix(".lock"), seconds=0)
             if file is None:
@@ -196,36 +178,33 @@ class Queue:
                     return self._start(cell, file)
                 self._report(cell, "finished by another process")
             file.close()
-        self._look_at = time.monotonic() + LOOK_AGAIN
         return None
 
     def _start(self, cell: Cell, file: IO[str]) -> Task:
         run = self.matrix.interrupted(cell)
-        self._running[cell.name] = Attempt(cell, file, time.time())
-        self._attempts[cell.name] += 1
+        self._running[cell.name] = cell, file
+        self._attempts[self._state(cell)] += 1
         if run is not None:
             say(f"{cell.name}: resumes {run.path}")
         return self.matrix.task(cell, run)
 
+    def _state(self, cell: Cell) -> tuple[str, float]:
+        """How far a run has come: another state is progress."""
+        run = self.matrix.interrupted(cell)
+        return cell.name, saved_at(run) if run else 0.0
+
     def ended(self, task: Task, status: int) -> None:
-        """Report how a run ended, and queue it again if another attempt may succeed."""
-        attempt = self._running.pop(task.name)
-        attempt.lock.close()
-        if status == 0 and self.matrix.is_done(attempt.cell):
-            self._report(attempt.cell, f"finished in {(time.time() - attempt.began) / 60:.1f} min")
-        elif self._was_killed(attempt, status):
-            self._look_at = 0.0
-            self.waiting.append(attempt.cell)
+        """Report how a run ended; queue it again if it was killed, but not too often."""
+        cell, file = self._running.pop(task.name)
+        file.close()
+        was_killed = status < 0 or status > SIGNAL_STATUS
+        if status == 0 and self.matrix.is_done(cell):
+            self._report(cell, "finished")
+        elif was_killed and self._attempts[self._state(cell)] < ATTEMPTS:
+            self.waiting.append(cell)
             say(f"{task.name}: ended with status {status}; it is tried again ({task.log})")
         else:
             say(f"{task.name}: ended with status {status}; look into {task.log}")
-
-    def _was_killed(self, attempt: Attempt, status: int) -> bool:
-        """Whether another attempt may succeed: it was killed, and had not been too often."""
-        name, run = attempt.cell.name, self.matrix.interrupted(attempt.cell)
-        if run is not None and saved_at(run) > attempt.began:
-            self._attempts[name] = 0  # it made progress
-        return (status < 0 or status > SIGNAL_STATUS) and self._attempts[name] < ATTEMPTS
 
     def _report(self, cell: Cell, what: str) -> None:
         self._done += 1

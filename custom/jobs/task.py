@@ -14,7 +14,7 @@ from typing import Protocol
 
 CHILD = Path(__file__).with_name("child.py")
 PATIENCE = 300.0  # seconds in which stopped tasks save their state
-POLL = 0.2  # seconds
+POLL = 1.0  # seconds between two looks at what runs
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 from itertools import count
 from pathlib import Path
 
@@ -40,7 +39,6 @@ from custom.tuning.study import (
 
 CRASHES = 3  # of each job, in a row, end a search: something other than a trial is wrong
 RESUMES = "the same command resumes the search"
-LOOK_AGAIN = 2.0  # seconds between two looks into the storage
 
 
 def tune(args: argparse.Namespace, game: Game, recipe: Recipe, name: str, folder: Path) -> None:
@@ -166,7 +164,6 @@ class Search:
         self._asked = json.dumps(asked)
         self._numbers = count(1)  # of processes
         self._crashes = 0  # in a row
-        self._look_at = 0.0
         self._trials = study.get_trials(deepcopy=False)
         self._reported = {trial.number for trial in self._trials if trial.state.is_finished()}
 
@@ -184,13 +181,10 @@ class Search:
         run_all(launch, jobs, self._next, ended, self._is_over)
 
     def _look(self) -> None:
-        """Every few seconds: retry what was killed, report what has ended anywhere."""
-        if time.monotonic() < self._look_at:
-            return
+        """Retry what was killed, report what has ended anywhere."""
         with one_line_errors(self.url), storage_lock(self.url):
             retry_killed(self.study)
             self._trials = self.study.get_trials(deepcopy=False)
-        self._look_at = time.monotonic() + LOOK_AGAIN
         for trial in self._trials:
             if trial.state.is_finished() and trial.number not in self._reported:
                 self._reported.add(trial.number)
@@ -210,14 +204,12 @@ class Search:
         )
 
     def _ended(self, task: Task, status: int) -> None:
-        self._look_at = 0.0
         self._crashes = self._crashes + 1 if status else 0
         if status < 0:
             signal = f"the process of a trial was killed (signal {-status})"
             say(f"{signal}; the trial will be retried {GRACE} seconds after its last heartbeat")
         elif status:
             say(f"the process of a trial ended with status {status}: {last_line(task.log)}")
-        self._look()
 
     def _is_over(self) -> bool:
         self._look()
