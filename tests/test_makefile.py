@@ -79,8 +79,9 @@ def make(root: Path, *words: str, **environment: str) -> subprocess.CompletedPro
 
 
 def arguments(root: Path) -> list[str]:
-    """What the stub interpreter was started with."""
-    return (root / "arguments").read_text().split("\0")[:-1]
+    """What the stub interpreter was last started with, if it was."""
+    file = root / "arguments"
+    return file.read_text().split("\0")[:-1] if file.exists() else []
 
 
 def a_stub_pip(root: Path, then: str) -> None:

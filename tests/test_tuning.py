@@ -43,7 +43,6 @@ from custom.tuning.study import (
     retry_killed,
     run_trial,
 )
-from scripts import options, tune
 from tests.compared import PROTOCOL
 from tests.conftest import SMALL
 
@@ -243,19 +242,13 @@ def test_no_password_is_shown(text: str) -> None:
 
 
 def test_ctrl_c_says_how_to_resume(
-    tmp_path: Path,
-    small_recipe: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, small_recipe: Path, main: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("custom.tuning.tune.Search.run", interrupted)
-    flags = [f"--recipe={small_recipe}", f"--logs={tmp_path}", "--steps=1000"]
-    with pytest.raises(KeyboardInterrupt):
-        tune.command(options.parser_of(tune).parse_args(flags))
-    assert capsys.readouterr().out.endswith("the same command resumes the search\n")
+    monkeypatch.setattr("custom.tuning.tune.Search.run", lambda *_: signal.raise_signal(2))
+    flags = (f"--recipe={small_recipe}", f"--logs={tmp_path}", "--steps=1000")
+    status, output, _ = main("scripts.tune", *flags)
+    assert status == 130
+    assert output.endswith("the same command resumes the search\n")
 
 
 def test_two_processes_share_a_study_without_a_trial_too_many(url: str) -> None:
