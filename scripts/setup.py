@@ -4,7 +4,6 @@ Needs only the standard library, and starts on Python 3.6, to say there that thi
 """
 
 import fcntl
-import importlib.util
 import os
 import signal
 import subprocess
@@ -35,11 +34,6 @@ def python_error(name: str, version: Sequence[int]) -> Optional[str]:
     if not OLDEST <= tuple(version[:2]) <= NEWEST:
         return "{} is {}; sb3-atari-dqn needs 3.10 to 3.13: make PYTHON=python3.12 setup".format(
             name, ".".join(map(str, version[:3]))
-        )
-    if not all(map(importlib.util.find_spec, ("venv", "ensurepip"))):
-        return (
-            "{} lacks its module venv or ensurepip: install it (Debian, Ubuntu: "
-            "apt install python{}.{}-venv)".format(name, version[0], version[1])
         )
     return None
 

@@ -212,11 +212,6 @@ def test_only_a_supported_python_is_taken(version: tuple[int, int, int]) -> None
     assert setup.python_error("python3", version) == (None if is_supported else error)
 
 
-def test_a_python_without_venv_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "apt install python3.11-venv" in (setup.python_error("python3", (3, 11, 2)) or "")
-
-
 @pytest.mark.parametrize("missing", ["", "stamp", "interpreter", *setup.INPUTS])
 def test_a_venv_is_stale_without_stamp_or_interpreter_or_before_its_inputs(
     checkout: Path, missing: str

@@ -216,15 +216,12 @@ class Search:
         return len(results(self._trials)) >= self.n_trials
 
     def _outcome(self, trial: FrozenTrial) -> str:
-        if trial.state is TrialState.FAIL:
-            reason = trial.user_attrs.get(REASON)
-            return f"failed: {reason}" if reason else "stopped or killed; it does not count"
-        if trial.state is TrialState.PRUNED:
-            return f"pruned after evaluation {trial.last_step}, at {trial.value:.1f}"
-        done = f"{len(results(self._trials))} of {self.n_trials} done"
-        best = best_first(self._trials)[0]
-        where = "the best so far" if best.number == trial.number else f"best: {best.value:.1f}"
-        return f"{trial.value:.1f} ({where}); {done}"
+        if trial.state is TrialState.FAIL and REASON not in trial.user_attrs:
+            return "stopped or killed; it does not count"
+        reason = trial.user_attrs.get(REASON)
+        end = f"failed: {reason}" if reason else f"{trial.state.name.lower()}, {trial.value:.1f}"
+        best = ", ".join(f"best: {each.value:.1f}" for each in best_first(self._trials)[:1])
+        return f"{end}; {len(results(self._trials))} of {self.n_trials} done; {best}"
 
 
 def last_line(log: Path | None) -> str:
