@@ -283,12 +283,6 @@ def test_a_bad_flag_is_refused_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_logs_that_cannot_be_written_are_refused(tmp_path: Path, refused: Refused) -> None:
-    (tmp_path / "file").write_text("")
-    error = refused("scripts.train", "--steps", 10, "--logs", tmp_path / "file")
-    assert "cannot be written" in error
-
-
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

@@ -360,12 +360,6 @@ class Double:
     def status(self) -> int:
         return 0
 
-    def stop(self) -> None:
-        pass
-
-    def end(self, seconds: float) -> None:
-        pass
-
 
 def ranked(
     study: optuna.Study, folder: Path, number: int, n_seeds: int, threads: int = 1
