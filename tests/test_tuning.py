@@ -300,6 +300,7 @@ def test_a_study_whose_replays_do_not_fit_is_refused(
     flags = (f"--recipe={small_recipe}", f"--logs={tmp_path}", "--steps=1000", "--jobs=2")
     error = refused("scripts.tune", *flags)
     assert "replays of this study have up to 400 steps, of which 350 fit 2 times" in error
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_plan_comes_back_from_json_as_it_was() -> None:

@@ -51,14 +51,11 @@ def tune(args: argparse.Namespace, game: Game, recipe: Recipe, name: str, folder
     fits = replay_that_fits(game, recipe, args.jobs)
     url = address(args.storage, folder / "study.db")
     where = launcher(args.cluster, folder)
-    study = begin(url, name, plan_from(args, game, recipe, fits))
+    asked = plan_from(args, game, recipe, fits)
+    check_memory(asked, fits, args.jobs)
+    study = begin(url, name, asked)
     plan = plan_of(study)  # another machine may have begun it
-    if fits < 0.9 * plan.largest_replay:  # what is free changes from minute to minute
-        raise UserError(
-            f"replays of this study have up to {plan.largest_replay:,} steps, of which {fits:,} fit"
-            f" {args.jobs} times into the memory; give a smaller JOBS, or STEPS, or buffer_size in"
-            " a copy of the recipe"
-        )
+    check_memory(plan, fits, args.jobs)
     say(describe(plan, name, url, args.trials))
     resources = Resources(args.cpus or max(usable_cores() // args.jobs, 1), args.gpus, args.memory)
     try:
@@ -103,6 +100,21 @@ def replay_that_fits(game: Game, recipe: Recipe, jobs: int) -> int:
     env.close()
     assert isinstance(space, spaces.Box)
     return largest_replay(space, recipe.hyperparams) // jobs
+
+
+def check_memory(plan: Plan, fits: int, jobs: int) -> None:
+    """Make sure that trials have the memory for their replays.
+
+    :param fits: steps of the replay that fits `jobs` times
+    :raises UserError: they have not
+    """
+    largest = plan.largest_replay
+    if fits < 0.9 * largest:  # what is free changes from minute to minute
+        raise UserError(
+            f"replays of this study have up to {largest:,} steps, of which {fits:,} fit {jobs}"
+            " times into the memory; give a smaller JOBS, or STEPS, or buffer_size in a copy of the"
+            " recipe"
+        )
 
 
 def describe(plan: Plan, name: str, url: str, n_trials: int) -> str:
