@@ -15,14 +15,10 @@ FLAGS = ("game", "recipe", *options.STUDY, ("port", PORT))
 
 def command(args: argparse.Namespace) -> None:
     """Find the study, serve until stopped."""
-    name, folder = options.study_of(args)
+    study, url = options.load_study(args)
     from optuna_dashboard import run_server
 
-    from custom.tuning import storage, study
-
-    url = storage.address(args.storage, folder / "study.db")
-    study.load(url, name)
-    say(f"http://{HOST}:{args.port} shows {name}; Ctrl-C ends it")
+    say(f"http://{HOST}:{args.port} shows {study.study_name}; Ctrl-C ends it")
     try:
         run_server(url, host=HOST, port=args.port)
     except OSError as error:

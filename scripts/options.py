@@ -13,8 +13,9 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from custom.evaluation import EPSILON
 from custom.recipe.games import Game, find_game
@@ -23,6 +24,9 @@ from custom.runs.folder import Run, latest_run, open_run
 from custom.system import signals
 from custom.system.console import make_streams_last, say
 from custom.system.errors import UserError
+
+if TYPE_CHECKING:  # slow to import
+    from optuna import Study
 
 MOST = 10**12  # more than anybody asks for
 PRECISIONS = ("float32", "bf16")
@@ -40,42 +44,30 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {line}; {self.prog} --help lists the flags\n")
 
 
-def whole(low: int, high: int = MOST) -> Callable[[str], int]:
-    """A type for `argparse`: a whole number in [low, high]; 1e6 and 1_000_000 are fine."""
-
-    def read(text: str) -> int:
-        try:
-            value = float(text.replace("_", ""))
-            if value == int(value) and low <= value <= high:
-                return int(value)
-        except (ValueError, OverflowError):
-            pass
-        limit = f"from {low} to {high}" if high < MOST else f"of at least {low}"
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {limit}")
-
-    return read
-
-
-def number(low: float, high: float, what: str) -> Callable[[str], float]:
-    """A type for `argparse`: a number in [low, high]."""
+def number(low: float, high: float = MOST, kind: type[float] = float) -> Callable[[str], Any]:
+    """A type for `argparse`: a number in [low, high]; 1e6 and 1_000_000 are fine."""
+    what = "a whole number" if kind is int else "a number"
+    limit = f"from {low} to {high}" if high < MOST else f"of at least {low}"
 
     def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number {what}")
-        return value
+        with suppress(ValueError, OverflowError):
+            value = float(text.replace("_", ""))
+            if value == kind(value) and low <= value <= high:
+                return kind(value)
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what} {limit}")
 
     return read
+
+
+def whole(low: int, high: int = MOST) -> Callable[[str], Any]:
+    """A type for `argparse`: a whole number in [low, high]."""
+    return number(low, high, int)
 
 
 def _switch(text: str) -> bool:
-    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-    if text.lower() not in known:
+    if text not in ("0", "1"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither 1 nor 0")
-    return known[text.lower()]
+    return text == "1"
 
 
 def switch(explanation: str, default: bool | None = False) -> dict[str, Any]:
@@ -84,7 +76,7 @@ def switch(explanation: str, default: bool | None = False) -> dict[str, Any]:
     return {"type": _switch, "nargs": "?", "const": True, "default": default, **shown}
 
 
-SHARE, POSITIVE = number(0, 1, "from 0 to 1"), number(1e-12, MOST, "above 0")
+SHARE, POSITIVE = number(0, 1), number(1e-6)
 SHARED: dict[str, dict[str, Any]] = {
     "game": {"default": "SpaceInvaders", "help": "name or environment id of the game"},
     "recipe": {"default": "dqn", "help": "name in hyperparams/, or path of a YAML file"},
@@ -110,7 +102,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "cpus": {"type": whole(1, 1024), "help": "cores of each training; default: those here / jobs"},
     "gpus": {"type": SHARE, "default": 0.0, "help": "share of a GPU of each, on a cluster"},
     "memory": {"type": POSITIVE, "default": 0.0, "help": "gigabytes of each, on a cluster"},
-    "save-state": switch("interrupted trainings resume, for the room of their replay", True),
+    "save-state": switch("what make resume needs; default: up to 10 GB", None),
 }
 STUDY: tuple[Flag, ...] = ("storage", "study")
 FAN_OUT: tuple[Flag, ...] = ("jobs", "cluster", "cpus", "gpus", "memory")
@@ -139,6 +131,19 @@ def study_of(args: argparse.Namespace) -> tuple[str, Path]:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UserError(f"STUDY {name!r}: use letters, digits, '-', '_' and '.'")
     return name, args.logs / "tune" / name
+
+
+def load_study(args: argparse.Namespace) -> tuple[Study, str]:
+    """The study that a command is about, and the address of its storage.
+
+    :raises UserError: there is none
+    """
+    name, folder = study_of(args)
+    from custom.tuning.storage import address
+    from custom.tuning.study import load
+
+    url = address(args.storage, folder / "study.db")
+    return load(url, name), url
 
 
 def check_device(text: str) -> str:

@@ -4,7 +4,6 @@ Needs only the standard library, and starts on Python 3.6, to say there that thi
 """
 
 import fcntl
-import importlib.util
 import os
 import signal
 import subprocess
@@ -36,11 +35,6 @@ def python_error(name: str, version: Sequence[int]) -> Optional[str]:
         return "{} is {}; sb3-atari-dqn needs 3.10 to 3.13: make PYTHON=python3.12 setup".format(
             name, ".".join(map(str, version[:3]))
         )
-    if not all(map(importlib.util.find_spec, ("venv", "ensurepip"))):
-        return (
-            "{} lacks its module venv or ensurepip: install it (Debian, Ubuntu: "
-            "apt install python{}.{}-venv)".format(name, version[0], version[1])
-        )
     return None
 
 
@@ -71,39 +65,14 @@ def fail(message: str, status: int) -> None:
     sys.exit(status)
 
 
-def run(root: Path, what: str, command: Sequence[str]) -> None:
+def run(root: Path, what: str, *command: str) -> None:
     """Run a command in silence; if it fails, show its last lines and end."""
-    done = subprocess.run(
-        command,
-        cwd=str(root),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    pipe, null, out = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
+    done = subprocess.run(command, cwd=str(root), stdin=null, stdout=pipe, stderr=out)
     if done.returncode != 0:
         lines = done.stdout.decode(errors="replace").rstrip().splitlines()
         print("\n".join(lines[-12:]), file=sys.stderr)
         fail("{} failed, for the reason above; .venv is not ready".format(what), 1)
-
-
-def make_venv(root: Path) -> None:
-    """Make .venv anew with the Python that runs this."""
-    error = python_error(os.environ.get("PYTHON") or sys.executable, sys.version_info[:3])
-    if error:
-        fail(error, 2)
-    run(root, "python -m venv", [sys.executable, "-m", "venv", "--clear", ".venv"])
-
-
-def install(root: Path) -> None:
-    """Install, and write the stamp if that succeeds."""
-    stamp, started = root / STAMP, root / ".venv" / ".started"
-    if stamp.exists():
-        stamp.unlink()
-    # Made now and renamed at the end: what is edited meanwhile is then newer than the stamp.
-    started.write_text("")
-    pip = [str(root / PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    run(root, "pip install", [*pip, "install", "-c", "constraints.txt", "-e", ".[dev]"])
-    started.replace(stamp)
 
 
 def setup(root: Path) -> None:
@@ -112,9 +81,19 @@ def setup(root: Path) -> None:
         if is_ready(root):
             return
         if not is_usable(root):
-            make_venv(root)
+            error = python_error(os.environ.get("PYTHON") or sys.executable, sys.version_info[:3])
+            if error:
+                fail(error, 2)
+            run(root, "python -m venv", sys.executable, "-m", "venv", "--clear", ".venv")
         print("installing the packages into .venv; this may take some minutes", flush=True)
-        install(root)
+        stamp, started = root / STAMP, root / ".venv" / ".started"
+        if stamp.exists():
+            stamp.unlink()
+        # Made now and renamed at the end: what is edited meanwhile is then newer than the stamp.
+        started.write_text("")
+        pip = [str(root / PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+        run(root, "pip install", *pip, "install", "-c", "constraints.txt", "-e", ".[dev]")
+        started.replace(stamp)
 
 
 if __name__ == "__main__":

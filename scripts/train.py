@@ -30,7 +30,7 @@ FLAGS = (
     ("eval-epsilon", {"type": SHARE, "default": EPSILON, "help": "of the evaluations"}),
     ("save-freq", {"type": whole(0), "default": 0, "help": "steps between checkpoints"}),
     ("keep-checkpoints", {"type": whole(1), "default": 3, "help": "how many stay"}),
-    ("save-state", switch("what make resume needs; default: up to 10 GB", None)),
+    "save-state",
     # How fast it is computed: docs/performance.md.
     *("envs", "precision"),
     ("buffer", {"choices": ("frames", "sb3"), "default": "frames", "help": "replay"}),

@@ -9,16 +9,14 @@ from custom.recipe.recipe import load_recipe
 from scripts import options
 from scripts.options import whole
 
-OBJECTIVES, PRUNERS = ("final", "area"), ("median", "hyperband", "none")
 FLAGS = (
-    *("game", "recipe", "seed", "device", "eval-episodes", "envs", "precision", "save-state"),
+    *("game", "recipe", "seed", "device", "eval-episodes", "envs"),
     *(*options.STUDY, *options.FAN_OUT),
     ("trials", {"type": whole(1), "default": 50, "help": "of the study, all machines together"}),
     ("steps", {"type": whole(1), "default": 1_000_000, "help": "of each trial"}),
     ("search", {"default": "", "help": "what is searched, e.g. 'learning_rate batch_size'"}),
-    ("objective", {"choices": OBJECTIVES, "default": "final", "help": "last evaluation, or area"}),
     ("evaluations", {"type": whole(1), "default": 5, "help": "of each trial"}),
-    ("pruner", {"choices": PRUNERS, "default": "median", "help": "what ends trials early"}),
+    ("pruner", {"choices": ("median", "none"), "default": "median", "help": "ends trials early"}),
     ("finalists", {"type": whole(0), "default": 3, "help": "best trials that are trained anew"}),
     ("seeds", {"type": whole(1), "default": 5, "help": "fresh seeds of each of them"}),
 )

@@ -16,18 +16,20 @@ FLAGS = ("game", "recipe", *options.STUDY, ("out", OUT))
 
 def command(args: argparse.Namespace) -> None:
     """Write the winner's file, and say how to train with it."""
-    name, folder = options.study_of(args)
-    from custom.tuning import storage, study
-    from custom.tuning.best import engine_flags, write_best
+    study, _ = options.load_study(args)
+    from custom.tuning.finalists import write_best
+    from custom.tuning.study import plan_of
 
-    begun = study.load(storage.address(args.storage, folder / "study.db"), name)
-    plan = study.plan_of(begun)
+    plan = plan_of(study)
     of = f"-{args.study}" if args.study else ""
     out = args.out or Path("hyperparams") / f"{plan.recipe}-tuned-{plan.game.name}{of}.yml"
-    say(write_best(begun, plan, out))
+    say(write_best(study, plan, out))
     recipe = out.stem if out.parent.resolve() == FOLDER else shlex.quote(str(out))
-    flags = " ".join([f"GAME={plan.game.name}", f"RECIPE={recipe}", *engine_flags(plan.engine)])
-    say(f"Recipe: {out}, of {plan.steps:,} steps unless STEPS says more: make train {flags}")
+    envs = f" ENVS={plan.n_envs}" if plan.n_envs else ""
+    say(
+        f"Recipe: {out}, of {plan.steps:,} steps unless STEPS says more:"
+        f" make train GAME={plan.game.name} RECIPE={recipe}{envs}"
+    )
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import torch as th
 import yaml
 
 from custom.compare import statistics
+from custom.jobs import task
 from custom.recipe.check import REQUIRED, check
 from custom.recipe.model import Hyperparams
 from custom.replay.buffer import FrameReplayBuffer
@@ -143,11 +144,12 @@ def run_process(module: str, *arguments: object) -> str:
 
 @pytest.fixture(autouse=True, scope="session")
 def _less_of_the_same() -> Iterator[None]:
-    """States of one game where an evaluation in a training values those of 8; fewer bootstraps."""
+    """Fewer bootstraps, shorter waits, states of one game where an evaluation values those of 8."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(statistics, "REPS", 200)
         patch.setattr(evaluation, "HELD_OUT_STATES", 128)
         patch.setattr(evaluation, "N_ENVS", 1)
+        patch.setattr(task, "POLL", 0.05)
         yield
 
 

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
@@ -62,32 +63,24 @@ def test_the_last_line_names_the_folder_with_everything_in_it(finished: Run) -> 
     assert not any(name.startswith(".") for name in names)  # nothing half-made
 
 
-def test_the_last_three_checkpoints_are_kept(finished: Run) -> None:
-    steps = [int(path.name.split("_")[2]) for path in finished.checkpoints()]
-    assert steps == [200, 300, 400]
-
-
 def test_the_run_says_what_it_resolved(output: str, finished: Run) -> None:
     assert "no sticky actions" in output
     assert "epsilon goes from 1 to 0.05 in the first 200 steps" in output
-    assert finished.facts["exploration_steps"] == 200
-    assert finished.facts["seed"] == 3
-    assert finished.facts["state"] == "finished"
-    assert finished.facts["steps"] == 400
+    facts = {"exploration_steps": 200, "seed": 3, "state": "finished", "steps": 400}
+    assert {name: finished.facts[name] for name in facts} == facts
     assert finished.facts["packages"]["torch"] == th.__version__
     assert "scripts.train" in finished.facts["command"]
 
 
-def test_the_zoos_evaluations_file_has_the_evaluations(finished: Run) -> None:
+def test_the_run_keeps_evaluations_games_and_the_last_three_checkpoints(finished: Run) -> None:
     with np.load(finished.path / "evaluations.npz") as content:
         assert list(content["timesteps"]) == [200, 400]
         assert content["results"].shape == content["ep_lengths"].shape == (2, 1)
         assert np.isfinite(content["mean_max_q"]).all()
-
-
-def test_training_scores_are_of_full_games(small_recipe: Path, finished: Run) -> None:
     games = pd.read_csv(finished.path / "training_games.csv")
     assert list(games.columns) == ["steps", "frames", "score", "game_frames"]
+    steps = [int(path.name.split("_")[2]) for path in finished.checkpoints()]
+    assert steps == [200, 300, 400]
 
 
 def test_an_evaluation_writes_its_protocol_and_shows_references(finished: Run) -> None:
@@ -98,17 +91,9 @@ def test_an_evaluation_writes_its_protocol_and_shows_references(finished: Run) -
     assert result["mean"] == np.mean(result["scores"])
     assert result["mean_minus_std"] == pytest.approx(result["mean"] - result["std"])
     assert result["human_normalised"] == pytest.approx((result["mean"] - 11.5) / 7833.5)
-    assert result["protocol"] == {
-        "episodes": 2,
-        "epsilon": 0.05,
-        "seed": 5,
-        "n_envs": 2,
-        "noop_max": 30,
-        "max_frames": 108_000,
-        "full_games": True,
-        "frame_skip": 4,
-        "repeat_action_probability": 0.0,
-    }
+    protocol = {"episodes": 2, "epsilon": 0.05, "seed": 5, "n_envs": 2, "noop_max": 30}
+    protocol |= {"max_frames": 108_000, "full_games": True, "frame_skip": 4}
+    assert result["protocol"] == protocol | {"repeat_action_probability": 0.0}
 
 
 def test_the_film_is_h264_and_the_gif_moves(finished: Run) -> None:
@@ -284,6 +269,8 @@ BAD_FLAGS = {
     ("--device", "gpu"): "'gpu' is not a device",
     ("--device", "cuda:77"): "'cuda:77' is not a device",
     ("--eval-epsilon", "2"): "'2' is not a number from 0 to 1",
+    ("--hours", "0"): "'0' is not a number of at least",
+    ("--save-state", "yes"): "'yes' is neither 1 nor 0",
     ("--setps", "100"): "unrecognized arguments",
 }
 
@@ -296,28 +283,21 @@ def test_a_bad_flag_is_refused_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_logs_that_cannot_be_written_are_refused(tmp_path: Path, refused: Refused) -> None:
-    (tmp_path / "file").write_text("")
-    error = refused("scripts.train", "--steps", 10, "--logs", tmp_path / "file")
-    assert "cannot be written" in error
-
-
-def test_a_replay_larger_than_the_memory_is_refused(tmp_path: Path, refused: Refused) -> None:
-    entry = yaml.safe_load((ROOT / "hyperparams/dqn.yml").read_text())["atari"]
-    recipe = tmp_path / "huge.yml"
-    recipe.write_text(yaml.safe_dump({"atari": {**entry, "buffer_size": 10**9}}))
-    flags = ("--recipe", recipe, "--steps", 10**9, "--logs", tmp_path / "logs")
-    assert "the largest that fits is" in refused("scripts.train", *flags)
-    assert not (tmp_path / "logs").exists()
-
-
-def test_values_that_sb3_refuses_leave_nothing_behind(tmp_path: Path, refused: Refused) -> None:
-    entry = {**SMALL, "policy_kwargs": {"optimizer_kwargs": {"eps": -1.0}}}
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"buffer_size": 10**9, "n_timesteps": 10**9}, "the largest that fits is"),
+        ({"policy_kwargs": {"optimizer_kwargs": {"eps": -1.0}}}, "Invalid epsilon value: -1.0"),
+    ],
+)
+def test_a_recipe_that_cannot_be_trained_leaves_nothing_behind(
+    tmp_path: Path, refused: Refused, changed: dict[str, Any], said: str
+) -> None:
     recipe = tmp_path / "bad.yml"
-    recipe.write_text(yaml.safe_dump({"atari": entry}))
+    recipe.write_text(yaml.safe_dump({"atari": {**SMALL, **changed}}))
     flags = ("--recipe", recipe, "--game", "Pong", "--logs", tmp_path / "logs")
-    assert "Invalid epsilon value: -1.0" in refused("scripts.train", *flags)
-    assert not list((tmp_path / "logs").rglob("Pong*"))
+    assert said in refused("scripts.train", *flags)
+    assert not list(tmp_path.rglob("Pong*"))
 
 
 @pytest.mark.parametrize("module", ["evaluate", "record", "plot"])
@@ -327,29 +307,19 @@ def test_a_run_that_is_none_is_refused(tmp_path: Path, refused: Refused, module:
     assert "no run of" in refused(f"scripts.{module}", "--logs", tmp_path)
 
 
-def a_copy(finished: Run, folder: Path) -> Path:
-    """A run folder with nothing in it but what makes it one."""
-    folder.mkdir()
+def test_a_run_without_a_whole_model_is_refused(
+    finished: Run, tmp_path: Path, refused: Refused
+) -> None:
     for name in ("run.json", "recipe.yml"):
-        (folder / name).write_text((finished.path / name).read_text())
-    return folder
-
-
-def test_a_run_without_a_model_is_refused(finished: Run, tmp_path: Path, refused: Refused) -> None:
-    folder = a_copy(finished, tmp_path / "run")
-    assert "holds no final model" in refused("scripts.evaluate", "--run", folder)
-    assert "holds no best model" in refused("scripts.record", "--run", folder, "--model", "best")
-    assert sorted(path.name for path in folder.iterdir()) == ["recipe.yml", "run.json"]
-
-
-def test_a_model_cut_in_half_is_refused(finished: Run, tmp_path: Path, refused: Refused) -> None:
-    folder = a_copy(finished, tmp_path / "run")
+        shutil.copy(finished.path / name, tmp_path)
+    assert "holds no final model" in refused("scripts.evaluate", "--run", tmp_path)
+    assert "holds no best model" in refused("scripts.record", "--run", tmp_path, "--model", "best")
     whole = finished.final_model.read_bytes()
-    (folder / finished.final_model.name).write_bytes(whole[: len(whole) // 2])
-    assert "cannot be loaded" in refused("scripts.evaluate", "--run", folder)
-    assert "cannot be loaded" in refused("scripts.record", "--run", folder)
-    assert not (folder / "evaluation.json").exists()
-    assert not (folder / "replay.mp4").exists()
+    (tmp_path / finished.final_model.name).write_bytes(whole[: len(whole) // 2])
+    assert "cannot be loaded" in refused("scripts.evaluate", "--run", tmp_path)
+    assert "cannot be loaded" in refused("scripts.record", "--run", tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"recipe.yml", "run.json", finished.final_model.name}
 
 
 def test_a_window_without_a_display_says_what_to_do(

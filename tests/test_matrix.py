@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,13 +13,13 @@ import pytest
 import yaml
 
 from custom.jobs.matrix import ATTEMPTS, Cell, Matrix, Queue
-from custom.jobs.task import Task, ThisMachine
+from custom.jobs.task import Process, Task
 from custom.learner.engine import Engine
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
 from custom.runs.folder import open_run
 from custom.runs.listing import all_runs
-from custom.system.errors import StateError, UserError
+from custom.system.errors import UserError
 from custom.system.files import try_lock
 from custom.training.resume import resume
 from custom.training.saved_state import StateSaver
@@ -82,37 +83,19 @@ def test_a_killed_run_resumes_and_a_finished_one_is_left_alone(
     one, folder = with_copy(matrix, killed)
     with open_run(folder).lock():  # as if it were not yet over
         assert _queue(one).next_task() is None
-    assert one.train(ThisMachine(), 1) == []
+    assert one.train(Process, 1) == []
     [line], _ = all_runs(one.logs)
     assert line.state == "finished"
     assert [entry["steps"] for entry in line.run.facts["resumed"]] == [STEPS // 2]
-    assert one.train(ThisMachine(), 1) == []
+    assert one.train(Process, 1) == []
     assert len(all_runs(one.logs)[0]) == 1
     assert "1 runs, 1 of them finished before" in capfd.readouterr().out
 
 
-def test_a_run_whose_state_is_damaged_begins_anew(matrix: Matrix, killed: Path) -> None:
-    one, folder = with_copy(matrix, killed)
-    for name in ("manifest.json", "manifest-before.json"):
-        (folder / "state" / name).write_text("damaged")
-    queue = _queue(one)
-    task = queue.next_task()
-    assert task is not None
-    assert (task.module, task.arguments[0]) == ("scripts.resume", f"--run={folder}")
-    status, _ = ended(task.module, *task.arguments)
-    assert status == StateError.exit_status
-    queue.ended(task, status)
-    assert not (folder / "state").exists()
-    anew = queue.next_task()
-    assert anew is not None
-    assert anew.module == "scripts.train"
-    assert "--save-state=1" in anew.arguments
-
-
 @pytest.mark.parametrize(
-    "error", [OSError(errno.ENOSPC, "No space left on device"), MemoryError(), UserError("died")]
+    "error", [OSError(errno.ENOSPC, "No space left on device"), MemoryError(), RuntimeError("torn")]
 )
-def test_an_error_of_the_machine_keeps_the_state(
+def test_what_cannot_be_resumed_keeps_its_state_and_is_not_tried_again(
     matrix: Matrix, killed: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*_: object) -> None:
@@ -122,15 +105,15 @@ def test_an_error_of_the_machine_keeps_the_state(
     queue = _queue(one)
     task = queue.next_task()
     assert task is not None
-    assert task.module == "scripts.resume"
+    assert (task.module, task.arguments[0]) == ("scripts.resume", f"--run={folder}")
     monkeypatch.setattr("custom.training.resume.load_state", fail)
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(UserError, match="cannot be resumed") as refusal:
         resume(open_run(folder), "cpu")
-    assert refusal.value.exit_status == 2
     queue.ended(task, refusal.value.exit_status)
-    assert (folder / "state" / "manifest.json").is_file()
     assert not list(_all(queue))
-    assert one.interrupted(one.cells[0]) is not None  # for the next time
+    run = one.interrupted(one.cells[0])
+    assert run is not None
+    assert run.path == folder  # for the next time
 
 
 def test_what_another_process_is_at_is_left_to_it(matrix: Matrix) -> None:
@@ -139,7 +122,6 @@ def test_what_another_process_is_at_is_left_to_it(matrix: Matrix) -> None:
         assert try_lock(other)
         assert [task.name[-1] for task in _all(queue)] == ["1", "3"]
         assert len(queue.waiting) == 1
-    queue._look_at = 0.0
     assert [task.name[-1] for task in _all(queue)] == ["2"]
     assert not queue.waiting
     assert not list(_all(_queue(matrix)))  # the first queue has locked all of them
@@ -150,8 +132,21 @@ def test_what_was_killed_is_tried_again(matrix: Matrix, status: int, tried: int)
     queue, count = _queue(only(matrix, 1)), 0
     while (task := queue.next_task()) is not None:
         count += 1
+        assert task.module == "scripts.train"
+        assert not any("save-state" in flag for flag in task.arguments)  # as make train does
         queue.ended(task, status)
     assert count == tried
+
+
+def test_a_run_that_comes_further_has_all_its_attempts_again(matrix: Matrix, killed: Path) -> None:
+    one, folder = with_copy(matrix, killed)
+    queue, count = _queue(one), 0
+    while (task := queue.next_task()) is not None:
+        count += 1
+        if count == ATTEMPTS:
+            os.utime(folder / "state" / "manifest.json", (2**31, 2**31))  # as if it had saved anew
+        queue.ended(task, -9)
+    assert count == 2 * ATTEMPTS
 
 
 def _queue(matrix: Matrix) -> Queue:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
-import subprocess
 from importlib import import_module
 from pathlib import Path
 
@@ -15,7 +13,9 @@ from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
 from scripts import cli
 from scripts.options import parser_of
-from tests.conftest import ROOT
+from tests.test_makefile import ROOT, arguments, checkout, make
+
+__all__ = ["checkout"]  # a fixture
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCRIPTS = {module.rpartition(".")[2] for module in cli.commands().values()}
@@ -37,43 +37,18 @@ def documented(name: str, folder: Path) -> str:
     return str(folder / name)
 
 
-def argv_of(line: str, folder: Path) -> list[list[str]]:
-    """What make hands to Python for a line, with a Python that only writes it down."""
-    shutil.copy(ROOT / "Makefile", folder)
-    for name in ("pyproject.toml", "constraints.txt"):
-        (folder / name).touch()
-    python = folder / ".venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text(
-        '#!/bin/sh\nfor a in "$@"; do printf "%s\\0" "$a"; done >> argv\necho >> argv\n'
-    )
-    python.chmod(0o755)
-    (folder / ".venv" / ".ready").touch()
-    done = subprocess.run(
-        shlex.split(line, comments=True), cwd=folder, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert "is ignored" not in done.stderr
-    recorded = folder / "argv"
-    calls = recorded.read_text().splitlines() if recorded.exists() else []
-    return [call.split("\0")[:-1] for call in calls]
-
-
-def test_there_are_commands_to_check() -> None:
-    assert len(commands()) > 10
-
-
 @pytest.mark.parametrize("line", [line for line in commands() if line.startswith("make")])
-def test_a_documented_make_command_parses(line: str, tmp_path: Path) -> None:
-    for call in argv_of(line, tmp_path):
-        module = call[1]
-        if module.removeprefix("scripts.") in SCRIPTS:
-            args = parser_of(import_module(module)).parse_args(call[2:])
-            game = find_game(args.game) if getattr(args, "game", "") else None
-            if game and getattr(args, "recipe", ""):
-                recipe = documented(args.recipe, tmp_path)
-                file = ROOT / recipe
-                load_recipe(str(file) if file.is_file() else recipe, game)
+def test_a_documented_make_command_parses(line: str, checkout: Path) -> None:
+    done = make(checkout, *shlex.split(line, comments=True)[1:])
+    assert (done.returncode, "is ignored" in done.stderr) == (0, False), done.stderr
+    call = arguments(checkout)
+    if call and call[1].removeprefix("scripts.") in SCRIPTS:
+        args = parser_of(import_module(call[1])).parse_args(call[2:])
+        game = find_game(args.game) if getattr(args, "game", "") else None
+        if game and getattr(args, "recipe", ""):
+            recipe = documented(args.recipe, checkout)
+            file = ROOT / recipe
+            load_recipe(str(file) if file.is_file() else recipe, game)
 
 
 @pytest.mark.parametrize("line", [line for line in commands() if line.startswith(".venv")])

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol, TypeVar
+from typing import IO
 
-from custom.jobs.loop import run_all
-from custom.jobs.task import Launcher, Resources, Task
+from custom.jobs.task import Launcher, Resources, Task, run_all
 from custom.learner.engine import Engine
 from custom.recipe.games import Game
 from custom.recipe.recipe import Recipe, sources
@@ -19,25 +16,13 @@ from custom.runs.folder import Run, open_run
 from custom.runs.listing import can_resume, state_of
 from custom.runs.metrics import evaluations
 from custom.system.console import say
-from custom.system.errors import StateError, UserError
+from custom.system.errors import UserError
 from custom.system.files import lock
 from custom.system.signals import SIGNAL_STATUS
 from custom.training.resume import is_run_of, saved_at
-from custom.training.saved_state import can_be_saved
 from custom.training.settings import Settings, fitted
 
-ATTEMPTS = 3  # of a run that makes no progress
-LOOK_AGAIN = 2.0  # seconds between two looks at the runs of other processes
-
-
-class Named(Protocol):
-    """A run of a comparison, with its folder as its name."""
-
-    @property
-    def name(self) -> str: ...
-
-
-SomeRun = TypeVar("SomeRun", bound=Named)
+ATTEMPTS = 3  # of a run from one saved state
 
 
 @dataclass(frozen=True)
@@ -64,7 +49,7 @@ class Matrix:
     :param logs: where their folders are
     :param evaluations: during each run, the last one at its end
     :param episodes: full games of each evaluation
-    :param save_state: so that interrupted runs resume
+    :param save_state: so that interrupted runs resume; None: as `Settings.save_state`
     """
 
     cells: tuple[Cell, ...]
@@ -74,7 +59,7 @@ class Matrix:
     engine: Engine = field(default_factory=Engine)
     device: str = "auto"
     resources: Resources = field(default_factory=Resources)
-    save_state: bool = True
+    save_state: bool | None = None
 
     def runs_of(self, cell: Cell) -> list[Run]:
         """The runs in `logs` with the values, seed, engine and evaluations of a cell."""
@@ -109,13 +94,12 @@ class Matrix:
 
     def interrupted(self, cell: Cell) -> Run | None:
         """Its interrupted run with the newest saved state."""
-        runs = [run for run in self.runs_of(cell) if can_resume(run)] if self.save_state else []
+        runs = (run for run in self.runs_of(cell) if can_resume(run))
         return max(runs, key=saved_at, default=None)
 
-    def measured(self, runs: list[SomeRun]) -> list[SomeRun]:
-        """Those of some runs that belong to this matrix."""
-        paths = {run.path for cell in self.cells for run in self.runs_of(cell)}
-        return [run for run in runs if Path(run.name).resolve() in paths]
+    def paths(self) -> set[Path]:
+        """The folders of all its runs."""
+        return {run.path for cell in self.cells for run in self.runs_of(cell)}
 
     def log(self, cell: Cell) -> Path:
         """The file for the output of its processes."""
@@ -152,38 +136,22 @@ class Matrix:
         }
         if self.engine.n_envs:
             flags["envs"] = self.engine.n_envs
-        if self.save_state:
-            buffer = cell.recipe.hyperparams.replay_buffer_class
-            flags["save-state"] = int(can_be_saved(self.engine, buffer))
+        if self.save_state is not None:
+            flags["save-state"] = int(self.save_state)
         return [f"--{name}={value}" for name, value in flags.items()]
 
     def _eval_freq(self, recipe: Recipe) -> int:
         return max(recipe.n_timesteps // self.evaluations, 1)
 
-    def train(self, launcher: Launcher, jobs: int) -> list[str]:
+    def train(self, launch: Launcher, jobs: int) -> list[str]:
         """Train what is not finished; several processes may share the work.
 
         :return: the names of runs that did not finish
         """
         (self.logs / "matrix").mkdir(parents=True, exist_ok=True)
         queue = Queue(self)
-        run_all(launcher, jobs, queue.next_task, queue.ended, lambda: not queue.waiting)
+        run_all(launch, jobs, queue.next_task, queue.ended, lambda: not queue.waiting)
         return [cell.name for cell in self.cells if not self.is_done(cell)]
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A run that this process has started.
-
-    :param lock: which keeps other processes away from it
-    :param resumed: None: a new run
-    :param began: in seconds since 1970
-    """
-
-    cell: Cell
-    lock: IO[str]
-    resumed: Run | None
-    began: float
 
 
 class Queue:
@@ -192,16 +160,13 @@ class Queue:
     def __init__(self, matrix: Matrix) -> None:
         self.matrix = matrix
         self.waiting = [cell for cell in matrix.cells if not matrix.is_done(cell)]
-        self._running: dict[str, Attempt] = {}
-        self._attempts: Counter[str] = Counter()
-        self._look_at = 0.0
+        self._running: dict[str, tuple[Cell, IO[str]]] = {}  # and their locks
+        self._attempts: Counter[tuple[str, float]] = Counter()  # by run and time of its state
         self._done = len(matrix.cells) - len(self.waiting)
         say(f"{len(matrix.cells)} runs, {self._done} of them finished before")
 
     def next_task(self) -> Task | None:
         """A run that no process trains, if there is one."""
-        if time.monotonic() < self._look_at:
-            return None
         for cell in list(self.waiting):
             file = lock(self.matrix.log(cell).with_suffix(".lock"), seconds=0)
             if file is None:
@@ -212,44 +177,33 @@ class Queue:
                     return self._start(cell, file)
                 self._report(cell, "finished by another process")
             file.close()
-        self._look_at = time.monotonic() + LOOK_AGAIN
         return None
 
     def _start(self, cell: Cell, file: IO[str]) -> Task:
         run = self.matrix.interrupted(cell)
-        self._running[cell.name] = Attempt(cell, file, run, time.time())
-        self._attempts[cell.name] += 1
+        self._running[cell.name] = cell, file
+        self._attempts[self._state(cell)] += 1
         if run is not None:
             say(f"{cell.name}: resumes {run.path}")
         return self.matrix.task(cell, run)
 
+    def _state(self, cell: Cell) -> tuple[str, float]:
+        """How far a run has come: another state is progress."""
+        run = self.matrix.interrupted(cell)
+        return cell.name, saved_at(run) if run else 0.0
+
     def ended(self, task: Task, status: int) -> None:
-        """Report how a run ended, and queue it again if another attempt may succeed."""
-        attempt = self._running.pop(task.name)
-        attempt.lock.close()
-        if status == 0 and self.matrix.is_done(attempt.cell):
-            self._report(attempt.cell, f"finished in {(time.time() - attempt.began) / 60:.1f} min")
-        elif self._may_succeed(attempt, status):
-            self._look_at = 0.0
-            self.waiting.append(attempt.cell)
+        """Report how a run ended; queue it again if it was killed, but not too often."""
+        cell, file = self._running.pop(task.name)
+        file.close()
+        was_killed = status < 0 or status > SIGNAL_STATUS
+        if status == 0 and self.matrix.is_done(cell):
+            self._report(cell, "finished")
+        elif was_killed and self._attempts[self._state(cell)] < ATTEMPTS:
+            self.waiting.append(cell)
             say(f"{task.name}: ended with status {status}; it is tried again ({task.log})")
         else:
             say(f"{task.name}: ended with status {status}; look into {task.log}")
-
-    def _may_succeed(self, attempt: Attempt, status: int) -> bool:
-        """Whether another attempt may: the process was killed, or its state was damaged.
-
-        A damaged state is removed, so that the run begins anew.
-        """
-        name = attempt.cell.name
-        is_damaged = attempt.resumed is not None and status == StateError.exit_status
-        if attempt.resumed is not None and is_damaged:
-            shutil.rmtree(attempt.resumed.saved_state, ignore_errors=True)
-        run = self.matrix.interrupted(attempt.cell)
-        if run is not None and saved_at(run) > attempt.began:
-            self._attempts[name] = 0  # it made progress
-        was_killed = status < 0 or status > SIGNAL_STATUS
-        return (was_killed or is_damaged) and self._attempts[name] < ATTEMPTS
 
     def _report(self, cell: Cell, what: str) -> None:
         self._done += 1

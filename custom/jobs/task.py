@@ -1,4 +1,4 @@
-"""A command with the resources that it needs, and its process on this machine."""
+"""A command with the resources that it needs, its process, and as many as there are slots."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 CHILD = Path(__file__).with_name("child.py")
 PATIENCE = 300.0  # seconds in which stopped tasks save their state
+POLL = 1.0  # seconds between two looks at what runs
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,7 @@ class Handle(Protocol):
         """Wait so long for its end, then kill it."""
 
 
-class Launcher(Protocol):
-    """Where tasks run."""
-
-    def start(self, task: Task) -> Handle:
-        """Start a task, or queue it."""
+Launcher = Callable[[Task], Handle]  # starts a task, or queues it
 
 
 class Process:
@@ -114,9 +113,37 @@ class Process:
             self._process.wait()
 
 
-class ThisMachine:
-    """Tasks as processes of this machine."""
+def run_all(
+    launch: Launcher,
+    slots: int,
+    next_task: Callable[[], Task | None],
+    ended: Callable[[Task, int], None],
+    is_over: Callable[[], bool],
+) -> None:
+    """Start a task whenever a slot is free, until nothing is left.
 
-    def start(self, task: Task) -> Handle:
-        """Start it now."""
-        return Process(task)
+    An exception, Ctrl-C for one, stops the tasks after they have saved their state.
+
+    :param next_task: the next to start; None: none at this moment
+    :param ended: called with each task that ended and its exit status
+    :param is_over: whether nothing will be left to start once no task runs
+    """
+    running: list[tuple[Task, Handle]] = []
+    try:
+        while True:
+            for pair in list(running):
+                task, handle = pair
+                if (status := handle.status()) is not None:
+                    running.remove(pair)
+                    ended(task, status)
+            while len(running) < slots and (task_now := next_task()) is not None:
+                running.append((task_now, launch(task_now)))
+            if not running and is_over():
+                return
+            time.sleep(POLL)
+    finally:
+        for _, handle in running:
+            handle.stop()
+        end = time.monotonic() + PATIENCE
+        for _, handle in running:
+            handle.end(max(end - time.monotonic(), 0.0))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from custom.learner.engine import Engine
 from custom.recipe.check import check
 from custom.recipe.games import Game, find_game
 from custom.recipe.recipe import Recipe
@@ -23,17 +21,17 @@ FINALISTS = 10**6  # numbers of their runs begin here: no trial has one of their
 
 @dataclass(frozen=True)
 class Plan:
-    """A study.
+    """A study. A trial's value is the mean score of its last evaluation.
 
     :param recipe: its name
     :param hyperparams: of the recipe, checked, with the budget of a trial
     :param seed: the seeds of all trials and finalists follow from it
-    :param objective: ``final``: mean score of the last evaluation; ``area``: under the curve of
-        mean scores over steps, as the mean of all evaluations, which are equally far apart
     :param evaluations: in each trial, the last one at its end
     :param episodes: full games in each evaluation
+    :param pruner: ``median`` or ``none``
     :param search: names of the dimensions that are searched; empty: all that the recipe has
-    :param largest_buffer: steps of replay that a trial may have at most
+    :param largest_buffer: steps of replay that the search may choose at most
+    :param n_envs: games at once; 0: the recipe's number
     """
 
     env_id: str
@@ -41,13 +39,12 @@ class Plan:
     algo: str
     hyperparams: dict[str, Any]
     seed: int = 0
-    objective: str = "final"
     evaluations: int = 5
     episodes: int = 10
     pruner: str = "median"
     search: tuple[str, ...] = ()
     largest_buffer: int = 1_000_000
-    engine: Engine = field(default_factory=Engine)
+    n_envs: int = 0
 
     @property
     def game(self) -> Game:
@@ -60,18 +57,16 @@ class Plan:
         return int(self.hyperparams["n_timesteps"])
 
     @property
-    def is_cut(self) -> bool:
-        """Whether the recipe's replay does not fit into the memory."""
-        size = min(self.hyperparams.get("buffer_size", 1_000_000), self.steps)
-        return bool(size > self.largest_buffer)
-
-    @property
     def space(self) -> Space:
         """What is searched."""
-        values = dict(self.hyperparams)
-        if self.is_cut:
-            values["buffer_size"] = self.largest_buffer
-        return space_of(values, self.algo, self.largest_buffer, list(self.search))
+        return space_of(self.hyperparams, self.algo, self.largest_buffer, list(self.search))
+
+    @property
+    def largest_replay(self) -> int:
+        """Steps of the largest replay that a trial may have."""
+        own = int(min(self.hyperparams.get("buffer_size", 1_000_000), self.steps))
+        is_searched = not self.search or "buffer_size" in self.search
+        return max(own, min(self.largest_buffer, self.steps)) if is_searched else own
 
     def recipe_of(self, name: str, chosen: dict[str, Any]) -> Recipe:
         """The recipe at a point of the space."""
@@ -79,13 +74,9 @@ class Plan:
         recipe = Recipe(name, self.algo, Path(f"{name}.yml"), values)
         return recipe.with_budget(self.steps)  # as make train reads it from a file
 
-    def trial_seed(self, number: int) -> int:
+    def seed_of(self, number: int) -> int:
         """The seed of a trial, or of a finalist's run, which are numbered from `FINALISTS` on."""
         return int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0] >> 1)
-
-    def value(self, means: list[float]) -> float:
-        """The objective, given the mean scores of the evaluations so far."""
-        return means[-1] if self.objective == "final" else float(np.mean(means))
 
     def to_json(self) -> str:
         """As it is stored."""
@@ -95,32 +86,17 @@ class Plan:
     def from_json(cls, text: str) -> Plan:
         """What `to_json` wrote."""
         content = json.loads(text)
-        content["engine"] = Engine.recorded(content["engine"])
-        content["search"] = tuple(content["search"])
-        return cls(**content)
+        return cls(**{**content, "search": tuple(content["search"])})
 
-    def check_same(self, other: Plan, study: str) -> None:
+    def check_same(self, begun: Plan, study: str) -> None:
         """Make sure that a command is about the same as the study of that name.
 
-        :param other: the study's plan
-        :raises UserError: it is not
+        :raises UserError: it is not; the memory of a machine makes no other study
         """
-        asked, begun = self._compared(), other._compared()
-        for name in {**asked, **begun}:
-            if asked.get(name) != begun.get(name):
+        asked, was = ({**vars(plan), **plan.hyperparams} for plan in (self, begun))
+        for name in sorted({*asked, *was} - {"largest_buffer", "hyperparams"}):
+            if asked.get(name) != was.get(name):
                 raise UserError(
-                    f"STUDY {study} was begun with {name} {_short(begun.get(name))}, now it is"
-                    f" {_short(asked.get(name))}; name another one with STUDY="
+                    f"STUDY {study} was begun with {name} {was.get(name)}, now it is"
+                    f" {asked.get(name)}; name another one with STUDY="
                 )
-
-    def _compared(self) -> dict[str, Any]:
-        """What makes another study, by name; the memory of a machine does not."""
-        fields = dataclasses.asdict(self)
-        del fields["largest_buffer"]
-        hyperparams, engine = fields.pop("hyperparams"), fields.pop("engine")
-        return {**fields, **hyperparams, **engine}
-
-
-def _short(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**6).strip().removesuffix("...")
-    return text.strip() if len(text) < 60 else "other values"

@@ -19,6 +19,8 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial
 
+from custom.recipe.check import check
+from custom.recipe.model import Hyperparams, QRDQNHyperparams
 from custom.system.errors import UserError
 
 Values = dict[str, Any]
@@ -52,11 +54,9 @@ class Space:
     """Dimensions around a recipe.
 
     :param hyperparams: of the recipe, with the budget of a trial
-    :param explicit: the same training, with the values written out that follow from others
     """
 
     hyperparams: Values
-    explicit: Values
     dimensions: tuple[Dimension, ...]
 
     def recipe_point(self) -> Values:
@@ -76,70 +76,48 @@ class Space:
 
     def resolve(self, chosen: Values) -> Values:
         """The recipe's hyperparameters with chosen values."""
-        changed = [d for d in self.dimensions if chosen.get(d.name, d.default) != d.default]
-        values = copy.deepcopy(self.explicit if changed else self.hyperparams)
-        for dimension in changed:
-            dimension.change(values, chosen[dimension.name])
+        values = copy.deepcopy(self.hyperparams)
+        for dimension in self.dimensions:
+            value = chosen.get(dimension.name, dimension.default)
+            if value != dimension.default:
+                dimension.change(values, value)
         return values
 
 
 def _suggest(trial: BaseTrial, dimension: Dimension) -> Any:
     name, range_ = dimension.name, dimension.distribution
-    if isinstance(range_, FloatDistribution):
-        return trial.suggest_float(name, range_.low, range_.high, log=range_.log)
-    if isinstance(range_, IntDistribution):
-        return trial.suggest_int(name, range_.low, range_.high, log=range_.log)
-    assert isinstance(range_, CategoricalDistribution)
-    return trial.suggest_categorical(name, range_.choices)
+    if isinstance(range_, CategoricalDistribution):
+        return trial.suggest_categorical(name, range_.choices)
+    assert isinstance(range_, (FloatDistribution, IntDistribution))
+    suggest = trial.suggest_int if isinstance(range_, IntDistribution) else trial.suggest_float
+    return suggest(name, range_.low, range_.high, log=range_.log)  # type: ignore[arg-type]
 
 
-def space_of(hyperparams: Values, algo: str, largest_buffer: int, names: list[str]) -> Space:
+def space_of(values: Values, algo: str, largest_buffer: int, names: list[str]) -> Space:
     """The search space of a recipe.
 
-    :param hyperparams: with the budget of a trial
+    :param values: its hyperparameters, with the budget of a trial
     :param largest_buffer: steps of replay that fit into the memory of one trial
     :param names: dimensions that are searched; empty: all
     :raises UserError: an unknown name, or one that the recipe's optimizer does not have
     """
-    explicit = _explicit(hyperparams, algo)
-    dimensions = _dimensions(explicit, largest_buffer)
+    recipe = check(values, algo)
+    dimensions = [
+        *_optimizer(recipe),
+        *_updates(recipe),
+        *_exploration(recipe),
+        *_replay(recipe, largest_buffer),
+        *_width(recipe),
+    ]
     known = [dimension.name for dimension in dimensions]
     for name in names:
         if name not in known:
             raise UserError(f"SEARCH: {name} is none of this recipe's: {', '.join(known)}")
-    searched = tuple(d for d in dimensions if not names or d.name in names)
-    space = Space(hyperparams, explicit, searched)
+    space = Space(values, tuple(d for d in dimensions if not names or d.name in names))
     never = set(names) - space.recipe_point().keys()
     if never and "optimizer" not in names:
         raise UserError(f"SEARCH: {min(never)} is not of the recipe's optimizer; add optimizer")
     return space
-
-
-def _explicit(values: Values, algo: str) -> Values:
-    """sb3-contrib's QR-DQN without an optimizer takes Adam, its epsilon from the batch size."""
-    kwargs = values.get("policy_kwargs") or {}
-    if algo != "qrdqn" or "optimizer_class" in kwargs:
-        return values
-    eps = 0.01 / values.get("batch_size", 32)
-    adam = {"optimizer_class": ADAM, "optimizer_kwargs": {"eps": eps}}
-    return {**values, "policy_kwargs": {**kwargs, **adam}}
-
-
-def _dimensions(values: Values, largest_buffer: int) -> list[Dimension]:
-    period, batch_size = values.get("target_update_interval", 10_000), values.get("batch_size", 32)
-    return [
-        _learning_rate(values),
-        *_optimizer(values),
-        _choice("batch_size", batch_size, 16, 32, 64, 128),
-        _log("target_update_interval", max(period // 10, 1), 10 * period, period),
-        *_train_freq(values),
-        *_exploration(values),
-        *_discount(values),
-        *_returns(values),
-        *_replay(values, largest_buffer),
-        *_width(values),
-        *_priorities(values),
-    ]
 
 
 def _at(*path: str, convert: Callable[[Any], Any] = lambda value: value) -> Change:
@@ -170,32 +148,29 @@ def _choice(name: str, default: Any, *usual: Any, change: Change | None = None) 
     return Dimension(name, choices, default, change or _at(name))
 
 
-def _learning_rate(values: Values) -> Dimension:
-    """Ten times less to ten times more; a schedule stays one."""
-    recipes = values.get("learning_rate", 1e-4)
-    change = None
-    if isinstance(recipes, str):
-        recipes = recipes.removeprefix("lin_")
-        change = _at("learning_rate", convert=lambda rate: f"lin_{rate}")
-    rate = float(recipes)
-    return _log("learning_rate", rate / 10, min(10 * rate, LARGEST_RATE), rate, change)
+def _optimizer(recipe: Hyperparams) -> list[Dimension]:
+    """Learning rate, whose schedule stays; Adam or DeepMind's RMSProp, each with its own epsilon.
 
-
-def _optimizer(values: Values) -> list[Dimension]:
-    """Adam or DeepMind's RMSProp, each with its own epsilon; another optimizer stays."""
-    kwargs = values.get("policy_kwargs") or {}
-    classes = {"adam": ADAM, "rmsprop": RMSPROP}
-    default = {ADAM: "adam", RMSPROP: "rmsprop"}.get(kwargs.get("optimizer_class", ADAM))
+    Another optimizer stays. So does the one that sb3-contrib chooses for QR-DQN: its epsilon
+    follows from the batch size.
+    """
+    text, kwargs = str(recipe.learning_rate), recipe.policy_kwargs
+    schedule = "lin_" if text.startswith("lin_") else ""
+    rate = float(text.removeprefix(schedule))
+    to_rate = _at("learning_rate", convert=lambda value: f"lin_{value}" if schedule else value)
+    learning_rate = _log("learning_rate", rate / 10, min(10 * rate, LARGEST_RATE), rate, to_rate)
+    usual = "" if isinstance(recipe, QRDQNHyperparams) else ADAM
+    default = {ADAM: "adam", RMSPROP: "rmsprop"}.get(kwargs.optimizer_class or usual)
     if default is None:
-        return []
+        return [learning_rate]
     eps = {"adam": 1e-8, "rmsprop": RMSPROP_EPS}
-    eps[default] = float(kwargs.get("optimizer_kwargs", {}).get("eps", eps[default]))
+    eps[default] = float(kwargs.optimizer_kwargs.get("eps", eps[default]))
 
     def change(into: Values, name: str) -> None:
-        settings = {"alpha": 0.95} if name == "rmsprop" else {}
-        kwargs = into["policy_kwargs"] = into.get("policy_kwargs") or {}
-        kwargs["optimizer_class"] = classes[name]
-        kwargs["optimizer_kwargs"] = {**settings, "eps": eps[name]}
+        alpha = {"alpha": 0.95} if name == "rmsprop" else {}
+        path = ADAM if name == "adam" else RMSPROP
+        chosen = {"optimizer_class": path, "optimizer_kwargs": {**alpha, "eps": eps[name]}}
+        into["policy_kwargs"] = {**(into.get("policy_kwargs") or {}), **chosen}
 
     def epsilon(name: str, low: float) -> Dimension:
         place = _at("policy_kwargs", "optimizer_kwargs", "eps")
@@ -203,30 +178,39 @@ def _optimizer(values: Values) -> list[Dimension]:
         return replace(dimension, when=lambda chosen: chosen.get("optimizer", default) == name)
 
     return [
-        _choice("optimizer", default, *classes, change=change),
+        learning_rate,
+        _choice("optimizer", default, "adam", "rmsprop", change=change),
         epsilon("adam", 1e-8),
         epsilon("rmsprop", 1e-7),
     ]
 
 
-def _train_freq(values: Values) -> list[Dimension]:
-    """How many steps an update comes after; with several games, how many updates come at once."""
-    freq, updates = values.get("train_freq", 4), values.get("gradient_steps", 1)
-    if not isinstance(freq, int) or updates < 0:
-        return []
-    if values.get("n_envs", 1) > 1:
-        return [_choice("gradient_steps", updates, 1, 2, 4, 8)]
-    return [_choice("train_freq", freq, 1, 2, 4, 8)]
+def _updates(recipe: Hyperparams) -> list[Dimension]:
+    """From how much, towards what, and how often the network learns."""
+    period, rest = recipe.target_update_interval, 1 - recipe.gamma
+    dimensions = [
+        _choice("batch_size", recipe.batch_size, 16, 32, 64, 128),
+        _log("target_update_interval", max(period // 10, 1), 10 * period, period),
+    ]
+    if isinstance(recipe.train_freq, int) and recipe.gradient_steps >= 0:
+        name = "gradient_steps" if recipe.n_envs > 1 else "train_freq"
+        dimensions.append(_choice(name, getattr(recipe, name), 1, 2, 4, 8))
+    if rest > 0:  # looking 10 to 1,000 steps ahead
+        change = _at("gamma", convert=lambda value: 1 - value)
+        dimensions.append(_log("one_minus_gamma", 0.001, 0.1, rest, change))
+    if not recipe.replay_buffer_class and not recipe.optimize_memory_usage:
+        range_ = IntDistribution(1, max(recipe.n_steps, 10))
+        dimensions.append(Dimension("n_steps", range_, recipe.n_steps, _at("n_steps")))
+    return dimensions
 
 
-def _exploration(values: Values) -> list[Dimension]:
+def _exploration(recipe: Hyperparams) -> list[Dimension]:
     """Length and floor; noisy networks and an exponential decay keep their own."""
-    final = float(values.get("exploration_final_eps", 0.05))
-    dimensions = []
-    if values.get("exploration_initial_eps", 1.0) > final and not values.get("exploration_decay"):
-        fraction = float(values.get("exploration_fraction", 0.1))
+    first, final = recipe.exploration_initial_eps, recipe.exploration_final_eps
+    fraction, dimensions = recipe.exploration_fraction, []
+    if first > final and not getattr(recipe, "exploration_decay", 0):
         # Below twice the warm-up `Recipe.with_budget` lengthens it: there all would be one point.
-        warm_up = values.get("learning_starts", 100) / values["n_timesteps"]
+        warm_up = recipe.learning_starts / recipe.n_timesteps
         low, high = max(fraction / 4, 2 * warm_up), min(4 * fraction, 1.0)
         dimensions.append(_log("exploration_fraction", low, high, fraction))
     if final > 0:
@@ -234,55 +218,28 @@ def _exploration(values: Values) -> list[Dimension]:
     return dimensions
 
 
-def _discount(values: Values) -> list[Dimension]:
-    """How far ahead: 10 to 1,000 steps, as 1 - gamma."""
-    rest = 1 - values.get("gamma", 0.99)
-    change = _at("gamma", convert=lambda value: 1 - value)
-    return [_log("one_minus_gamma", 0.001, 0.1, rest, change)] if rest > 0 else []
+def _replay(recipe: Hyperparams, largest_buffer: int) -> list[Dimension]:
+    """A tenth of what a trial can fill up to all of it, within the memory; priorities."""
+    high = min(recipe.n_timesteps, largest_buffer)
+    low, size = max(high // 10, SMALLEST_REPLAY), min(recipe.buffer_size, recipe.n_timesteps)
+    dimensions = [_log("buffer_size", low, high, size)] if min(low, size) < high else []
+    if priorities := getattr(recipe, "prioritized_replay", None):
+        for name, own in (("alpha", priorities.alpha), ("beta", priorities.beta)):
+            range_, place = FloatDistribution(0.0, 1.0), _at("prioritized_replay", name)
+            dimensions.append(Dimension(f"prioritized_{name}", range_, own, place))
+    return dimensions
 
 
-def _returns(values: Values) -> list[Dimension]:
-    """Steps of n-step returns, where the replay is this project's."""
-    steps = values.get("n_steps", 1)
-    if "replay_buffer_class" in values or values.get("optimize_memory_usage"):
-        return []
-    return [Dimension("n_steps", IntDistribution(1, max(steps, 10)), steps, _at("n_steps"))]
-
-
-def _replay(values: Values, largest_buffer: int) -> list[Dimension]:
-    """A tenth of what a trial can fill up to all of it, within the memory."""
-    high = min(int(values["n_timesteps"]), largest_buffer)
-    size = min(values.get("buffer_size", 1_000_000), high)
-    low = max(high // 10, SMALLEST_REPLAY)
-    return [_log("buffer_size", low, high, size)] if min(low, size) < high else []
-
-
-def _priorities(values: Values) -> list[Dimension]:
-    """The exponents of a recipe that has them."""
-    if (priorities := values.get("prioritized_replay")) is None:
-        return []
-    return [
-        Dimension(
-            f"prioritized_{name}",
-            FloatDistribution(0.0, 1.0),
-            priorities.get(name, usual),
-            _at("prioritized_replay", name),
-        )
-        for name, usual in (("alpha", 0.6), ("beta", 0.4))  # Schaul et al. 2016
-    ]
-
-
-def _width(values: Values) -> list[Dimension]:
+def _width(recipe: Hyperparams) -> list[Dimension]:
     """Units of the last dense layer before the values."""
-    kwargs = values.get("policy_kwargs") or {}
-    extractor = kwargs.get("features_extractor_kwargs") or {}
+    kwargs, extractor = recipe.policy_kwargs, recipe.policy_kwargs.features_extractor_kwargs
     path, before = ["features_extractor_kwargs", "hidden"], list(extractor.get("hidden") or [])
-    if kwargs.get("net_arch"):
-        path, before = ["net_arch"], list(kwargs["net_arch"])
+    if kwargs.net_arch:
+        path, before = ["net_arch"], list(kwargs.net_arch)
     if before:
         width = before.pop()
         change = _at("policy_kwargs", *path, convert=lambda units: [*before, units])
-    elif "features_extractor_class" in kwargs or values["policy"] not in WITH_NATURE_CNN:
+    elif kwargs.features_extractor_class or recipe.policy not in WITH_NATURE_CNN:
         return []
     else:
         width = extractor.get("features_dim", 512)

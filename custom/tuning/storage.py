@@ -18,34 +18,27 @@ HEARTBEAT, GRACE = 10, 60  # seconds between heartbeats of a trial; without one 
 RETRIES = 2  # of a trial whose process was killed
 WAIT = 60.0  # seconds for a write of another process to an SQLite file
 LOCK = 0x54554E45  # of PostgreSQL's advisory locks, which are numbers
-MARK = "studies"  # a table of Optuna's
+POSTGRESQL = re.compile(
+    r"postgres(?:ql)?(?:\+psycopg)?://"
+    r"((?:[^@/]*@)?(?:[^@/:]*|\[[^@/]*\])(?::\d+)?/[^@/?]+(?:\?.*)?)"
+)
 
 
 def address(text: str, default: Path) -> str:
     """SQLAlchemy's address of a storage.
 
-    :param text: empty, a file, ``sqlite:///FILE`` or ``postgresql://USER@HOST/DATABASE``
+    :param text: empty, a file, or ``postgresql://USER@HOST/DATABASE``
     :param default: file where `text` is empty
     :raises UserError: something else
     """
-    text = text or str(default)
-    kind, _, rest = text.partition("://") if "://" in text else ("", "", text)
-    if re.fullmatch(r"postgres(ql)?(\+psycopg)?", kind, re.IGNORECASE):
-        try:
-            if not re.fullmatch(r"([^@/]*@)?[^@/]*/[^@/?]+(\?.*)?", rest):
-                raise ValueError(rest)
-            sqlalchemy.make_url(f"postgresql+psycopg://{rest}")
-        except (ValueError, sqlalchemy.exc.ArgumentError):
-            raise UserError(
-                "STORAGE: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, in the password"
-                " %40 for @ and %2F for /"
-            ) from None
-        return f"postgresql+psycopg://{rest}"
-    if kind not in ("", "sqlite"):
+    if match := POSTGRESQL.fullmatch(text):
+        return f"postgresql+psycopg://{match[1]}"
+    if "://" in text:  # not shown: it may hold a password
         raise UserError(
-            f"STORAGE: {kind} is not known; give a file or postgresql://USER@HOST/DATABASE"
+            "STORAGE: give a file, or postgresql://USER:PASSWORD@HOST:PORT/DATABASE, in the"
+            " password %40 for @ and %2F for /"
         )
-    file = Path(rest.removeprefix("/") if kind else rest).absolute()
+    file = Path(text or default).absolute()
     if odd := re.search("[?{}]", str(file)):
         raise UserError(f"STORAGE {file}: a study cannot be kept in a path with {odd[0]}")
     return f"sqlite:///{file}"
@@ -60,28 +53,6 @@ def file_of(url: str) -> Path | None:
 def shown(url: str) -> str:
     """An address without its password, which may also stand behind a question mark."""
     return sqlalchemy.make_url(url).set(query={}).render_as_string(hide_password=True)
-
-
-def check(url: str, create: bool) -> None:
-    """Make sure that a storage can be used; its file's folder is made if needed.
-
-    :param create: whether it may be new
-    :raises UserError: it is another program's database, or holds no study and must
-    """
-    file = file_of(url)
-    if file and not file.exists():
-        if not create:
-            raise UserError(f"STORAGE {file}: there is no such file; make tune begins a study")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
-    tables = sqlalchemy.inspect(engine).get_table_names()
-    if MARK in tables:
-        return
-    if file and tables:
-        raise UserError(f"STORAGE {file}: is of another program (a table {min(tables)})")
-    if not create:
-        raise UserError(f"STORAGE {shown(url)}: holds no study; make tune begins one")
 
 
 def connect(url: str) -> RDBStorage:
@@ -123,6 +94,7 @@ def storage_lock(url: str) -> Iterator[None]:
     the same one, or both make the tables.
     """
     if file := file_of(url):
+        file.parent.mkdir(parents=True, exist_ok=True)
         with file.with_name(f"{file.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

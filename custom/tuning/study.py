@@ -1,7 +1,7 @@
 """A study: begun once, its trials claimed one by one by processes of any machine.
 
-Optuna's heartbeats tell which trials were killed, and its retry callback queues their values again.
-A trial's random numbers follow from its place in the study, which retries share.
+Optuna's heartbeats tell which trials were killed, and its retry callback queues their values and
+seed again.
 """
 
 from __future__ import annotations
@@ -12,23 +12,20 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 
-import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from custom.runs.provenance import now
 from custom.system.errors import UserError
 from custom.tuning.plan import Plan
-from custom.tuning.storage import check, connect, one_line_errors, storage_lock
+from custom.tuning.storage import connect, file_of, one_line_errors, shown, storage_lock
 
-# Attributes of a study: what it is about; when it was begun; how its finalists did.
-PLAN, BEGUN, RANKING = "plan", "begun", "ranking"
-# Attributes of a trial: its number, with the machine and process that claimed it; why it could not
-# be trained; its run folder.
-PROCESS, REASON, RUN = "process", "reason", "run"
+# Attributes of a study: what it is about; how its finalists did.
+PLAN, RANKING = "plan", "ranking"
+# Attributes of a trial: its number, with the machine and process that claimed it; the seed of its
+# training; its run folder; why it could not be trained.
+PROCESS, SEED, RUN, REASON = "process", "seed", "run", "reason"
 
 
 class TrialFailedError(Exception):
@@ -41,19 +38,13 @@ def begin(url: str, name: str, plan: Plan) -> optuna.Study:
     :raises UserError: there is another one of that name, or the storage cannot be used
     """
     _quiet()
-    with one_line_errors(url):
-        check(url, create=True)
-        with storage_lock(url):
-            study = optuna.create_study(
-                storage=connect(url), study_name=name, direction="maximize", load_if_exists=True
-            )
-            if PLAN not in study.user_attrs:
-                if study.trials or study.direction is not StudyDirection.MAXIMIZE:
-                    raise UserError(f"STUDY {name}: is not of make tune; name another with STUDY=")
-                study.set_user_attr(PLAN, plan.to_json())
-                study.set_user_attr(BEGUN, now())
-            if not study.trials:
-                study.enqueue_trial(plan.space.recipe_point())
+    with one_line_errors(url), storage_lock(url):
+        study = optuna.create_study(
+            storage=connect(url), study_name=name, direction="maximize", load_if_exists=True
+        )
+        if not study.trials:
+            study.set_user_attr(PLAN, plan.to_json())
+            study.enqueue_trial(plan.space.recipe_point())
     plan.check_same(plan_of(study), name)
     return study
 
@@ -64,15 +55,14 @@ def load(url: str, name: str) -> optuna.Study:
     :raises UserError: there is none of that name, or the storage cannot be used
     """
     _quiet()
+    none = UserError(f"STUDY {name}: there is none in {shown(url)}; make tune begins one")
+    if (file := file_of(url)) and not file.exists():
+        raise none
     with one_line_errors(url):
-        check(url, create=False)
         try:
-            study = optuna.load_study(study_name=name, storage=connect(url))
+            return optuna.load_study(study_name=name, storage=connect(url))
         except KeyError:
-            raise UserError(f"STUDY {name}: there is none; make tune begins one") from None
-    if PLAN not in study.user_attrs:
-        raise UserError(f"STUDY {name}: is not of make tune")
-    return study
+            raise none from None
 
 
 def _quiet() -> None:
@@ -82,7 +72,12 @@ def _quiet() -> None:
 
 
 def plan_of(study: optuna.Study) -> Plan:
-    """What a study is about."""
+    """What a study is about.
+
+    :raises UserError: it is another program's
+    """
+    if PLAN not in study.user_attrs:
+        raise UserError(f"STUDY {study.study_name}: is not of make tune; name another one")
     return Plan.from_json(study.user_attrs[PLAN])
 
 
@@ -113,12 +108,12 @@ def is_full(trials: list[FrozenTrial], n_trials: int) -> bool:
 
 
 def run_trial(
-    study: optuna.Study, url: str, n_trials: int, train: Callable[[Trial, int], float]
+    study: optuna.Study, url: str, n_trials: int, train: Callable[[Trial], float]
 ) -> None:
     """Claim a trial and train it, unless the study is full.
 
     :param n_trials: results of the study, from all machines together
-    :param train: returns the value of a trial, given it and its place
+    :param train: returns the value of a trial, whose attribute `SEED` is the training's
     :raises: what `train` raises and is neither `TrialPruned` nor `TrialFailedError`; the trial is
         queued again
     """
@@ -129,15 +124,18 @@ def run_trial(
         trials = study.get_trials(deepcopy=False)
         if is_full(trials, n_trials):
             return
-        plan, place = plan_of(study), next_place(trials)
-        study.sampler, study.pruner = sampler(plan, place), pruner(plan)
+        plan, place = plan_of(study), _place(trials)
+        seed = plan.seed_of(place)
+        study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
+        study.pruner = pruner(plan)
 
         def objective(trial: Trial) -> float:
             claimed.append(trial)
             trial.set_user_attr(PROCESS, [trial.number, socket.gethostname(), os.getpid()])
+            trial.set_user_attr(SEED, trial.user_attrs.get(SEED, seed))  # a retry has its own
             lock.close()
             try:
-                return train(trial, place)
+                return train(trial)
             except TrialFailedError as error:
                 trial.set_user_attr(REASON, str(error))
                 raise
@@ -167,28 +165,15 @@ def _retry(study: optuna.Study, number: int) -> None:
         RetryHeartbeatStaleTrialCallback()(study, study.trials[number])
 
 
-def next_place(trials: list[FrozenTrial]) -> int:
-    """The place of the trial that is claimed next."""
-    waiting = (trial for trial in trials if trial.state is TrialState.WAITING)
-    first = next((_first_attempt(trial) for trial in waiting), len(trials))
-    return sum(_first_attempt(trial) == trial.number for trial in trials[:first])
-
-
-def _first_attempt(trial: FrozenTrial) -> int:
-    number = RetryHeartbeatStaleTrialCallback.retried_trial_number(trial)
-    return trial.number if number is None else number
-
-
-def sampler(plan: Plan, place: int) -> optuna.samplers.BaseSampler:
-    """TPE; each trial has its own seed, whichever process samples it, and however often."""
-    seed = int(np.random.SeedSequence([plan.seed, place]).generate_state(1)[0])
-    return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
+def _place(trials: list[FrozenTrial]) -> int:
+    """Trials that were claimed before, retries not counted: the same however often one stopped."""
+    original = RetryHeartbeatStaleTrialCallback.retried_trial_number
+    claimed = (trial for trial in trials if trial.state is not TrialState.WAITING)
+    return sum(original(trial) is None for trial in claimed)
 
 
 def pruner(plan: Plan) -> optuna.pruners.BasePruner:
-    """What ends a trial early, by the objective after each evaluation."""
-    if plan.pruner == "hyperband":
-        return optuna.pruners.HyperbandPruner(max_resource=plan.evaluations)
+    """What ends a trial early, by the mean score of each evaluation."""
     if plan.pruner == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=5, n_min_trials=3)
     return optuna.pruners.NopPruner()

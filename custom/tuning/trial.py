@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -21,13 +22,14 @@ import torch as th
 from optuna.trial import Trial
 from stable_baselines3.common.callbacks import BaseCallback
 
+from custom.learner.engine import Engine
 from custom.system import signals
 from custom.system.errors import NonFiniteError, UserError, one_line
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings
 from custom.training.train import train
 from custom.tuning.plan import Plan
-from custom.tuning.study import RUN, TrialFailedError, load, plan_of, run_trial
+from custom.tuning.study import RUN, SEED, TrialFailedError, load, plan_of, run_trial
 
 RUNS = "trials"  # the recipe's name in their run folders
 NO_MEMORY = (MemoryError, th.OutOfMemoryError)
@@ -41,30 +43,40 @@ class Report(BaseCallback):
         self.trial = trial
         self.plan = plan
         self.training = training
-        self.means: list[float] = []
+        self.reported = 0
         self.pruned = False
 
     def _on_step(self) -> bool:
         means = self.training.evaluation.means
-        while len(self.means) < len(means) and not self.pruned:
-            self.means.append(means[len(self.means)])
-            self.trial.report(self.plan.value(self.means), len(self.means))
-            is_last = len(self.means) == self.plan.evaluations
+        if len(means) > self.reported:
+            self.reported = len(means)
+            self.trial.report(means[-1], self.reported)
+            is_last = self.reported >= self.plan.evaluations
             if not is_last and self.trial.should_prune():
                 self.pruned = True
                 self.training.status.request_stop()
         return not self.pruned
 
 
-def train_trial(trial: Trial, plan: Plan, settings: Settings) -> float:
-    """Train at a trial's point; return the value of the objective.
+def train_trial(plan: Plan, asked: dict[str, Any], trial: Trial) -> float:
+    """Train at a trial's point; return the mean score of the last evaluation.
 
+    :param asked: what the process was told
     :raises optuna.TrialPruned: it was ended early
     :raises TrialFailedError: values are refused, numbers not finite, or memory does not suffice
     :raises KeyboardInterrupt: it was stopped
     """
+    settings = Settings(
+        seed=trial.user_attrs[SEED],
+        logs=Path(asked["logs"]),
+        device=asked["device"],
+        eval_freq=plan.steps // plan.evaluations,
+        eval_episodes=plan.episodes,
+        keep_checkpoints=1,
+        save_state=False,
+        engine=Engine(n_envs=plan.n_envs, threads=asked["threads"]),
+    )
     chosen = plan.space.suggest(trial)
-    trial.set_user_attr("seed", settings.seed)
     with _failed_by(UserError, ValueError, *NO_MEMORY):
         recipe = replace(plan.recipe_of(RUNS, chosen), file=Path(f"trial {trial.number}"))
         training = prepare(recipe, plan.game, settings)
@@ -77,9 +89,10 @@ def train_trial(trial: Trial, plan: Plan, settings: Settings) -> float:
         raise KeyboardInterrupt
     if report.pruned:
         raise optuna.TrialPruned
-    if len(report.means) < plan.evaluations:
-        raise RuntimeError(f"{len(report.means)} of {plan.evaluations} evaluations were made")
-    return plan.value(report.means)
+    means = training.evaluation.means
+    if len(means) < plan.evaluations:
+        raise RuntimeError(f"{len(means)} of {plan.evaluations} evaluations were made")
+    return means[-1]
 
 
 @contextmanager
@@ -91,38 +104,14 @@ def _failed_by(*errors: type[Exception]) -> Iterator[None]:
         raise TrialFailedError(one_line(error)) from None
 
 
-def settings_of(plan: Plan, asked: dict[str, Any], place: int) -> Settings:
-    """How a trial is trained.
-
-    :param asked: what the process was told
-    :param place: of the trial in the study; its seeds follow from it
-    """
-    return Settings(
-        seed=plan.trial_seed(place),
-        logs=Path(asked["logs"]),
-        device=asked["device"],
-        eval_freq=plan.steps // plan.evaluations,
-        eval_episodes=plan.episodes,
-        keep_checkpoints=1,
-        save_state=False,
-        engine=replace(plan.engine, threads=asked["threads"]),
-    )
-
-
 def main(text: str) -> None:
     """Claim a trial and train it."""
     asked = json.loads(text)
     study = load(asked["url"], asked["study"])
-    plan, logs = plan_of(study), Path(asked["logs"])
-    logs.mkdir(parents=True, exist_ok=True)
-    with TemporaryFile(dir=logs):  # a full disk is no trial's fault
+    with TemporaryFile(dir=asked["logs"]):  # a full disk is no trial's fault
         pass
-    run_trial(
-        study,
-        asked["url"],
-        asked["n_trials"],
-        lambda trial, place: train_trial(trial, plan, settings_of(plan, asked, place)),
-    )
+    train_this = partial(train_trial, plan_of(study), asked)
+    run_trial(study, asked["url"], asked["n_trials"], train_this)
 
 
 if __name__ == "__main__":

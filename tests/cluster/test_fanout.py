@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from custom.jobs.on_slurm import OnSlurm
-from custom.jobs.remote import run_task, unpack
+from custom.jobs.cluster import launcher, on_slurm, run_task, unpack
 from custom.jobs.task import Resources, Task
 from custom.runs.listing import all_runs
 from custom.system.errors import UserError
@@ -57,12 +56,10 @@ def test_all_runs_finish_though_a_worker_of_ray_is_killed(
     assert "8 runs, 8 of them finished before" in output
 
 
-def test_what_no_machine_has_is_refused(flags: list[object], tmp_path: Path) -> None:
-    process = start("scripts.benchmark", *flags, "--cluster", "ray", "--cpus", 10**3)
-    output, _ = process.communicate()
-    assert process.returncode == 2, output
-    assert "error: --cpus 1000" in output
-    assert "no machine of Ray has that; they have up to" in output
+def test_what_no_machine_has_is_refused(tmp_path: Path) -> None:
+    start_task = launcher("ray", tmp_path)
+    with pytest.raises(UserError, match=r"--cpus 1000 .*: no machine of Ray has that; they have"):
+        start_task(Task("one", "one", resources=Resources(1000)))
 
 
 def test_sigterm_ends_a_benchmark_on_ray_in_one_line(flags: list[object], tmp_path: Path) -> None:
@@ -95,18 +92,12 @@ def _a_busy_worker(logs: Path) -> int:
 def test_runs_come_back_from_machines_with_disks_of_their_own(tmp_path: Path) -> None:
     text = yaml.safe_dump({"atari": SMALL})
     there, here = tmp_path / "there", tmp_path / "here"
+    recipe = there / "small.yml"
+    more = (f"--recipe={recipe}", "--steps=40", f"--logs={here}", "--eval-freq=1000000")
     for seed in (1, 2):
-        recipe = there / "small.yml"
-        flags = (
-            "--game=Pong",
-            f"--recipe={recipe}",
-            "--steps=40",
-            f"--logs={here}",
-            f"--seed={seed}",
-        )
-        more = ("--eval-freq=1000000", "--no-report")
+        flags = ("--game=Pong", f"--seed={seed}", *more, "--no-report")
         log = tmp_path / f"{seed}.log"
-        task = Task("one", "scripts.train", (*flags, *more), files=((str(recipe), text),), log=log)
+        task = Task("one", "scripts.train", flags, files=((str(recipe), text),), log=log)
         outcome = run_task(task, str(tmp_path / "no such mark"))
         assert outcome.status == 0
         shutil.move(outcome.run, tmp_path / "elsewhere")  # as if it had never been here
@@ -122,9 +113,9 @@ def test_runs_come_back_from_machines_with_disks_of_their_own(tmp_path: Path) ->
 
 
 def test_submitit_runs_a_task_and_says_how_it_ended(tmp_path: Path) -> None:
-    launcher = OnSlurm(tmp_path, cluster="local")
+    start_task = on_slurm(tmp_path, "local")
     handles = [
-        launcher.start(Task(name, name, stdin="secret", log=tmp_path / name, resources=Resources()))
+        start_task(Task(name, name, stdin="secret", log=tmp_path / name, resources=Resources()))
         for name in ("this", "nonsense")
     ]
     pickles = list((tmp_path / "slurm").rglob("*.pkl"))
@@ -136,4 +127,4 @@ def test_submitit_runs_a_task_and_says_how_it_ended(tmp_path: Path) -> None:
     assert handles[1].status() not in (0, None)
     assert not list(tmp_path.glob("*.stdin"))
     with pytest.raises(UserError, match="SLURM gives whole ones"):
-        launcher.start(Task("this", "this", resources=Resources(gpus=0.5)))
+        start_task(Task("this", "this", resources=Resources(gpus=0.5)))
