@@ -24,7 +24,7 @@ from typing import Any
 
 import torch as th
 
-from benchmarks.throughput import hardware, run, values
+from benchmarks.throughput import run, values, write
 from custom.runs.folder import open_run
 from custom.runs.metrics import evaluations
 
@@ -84,8 +84,7 @@ def throughput(n_envs: int) -> Part:
 
 
 def _speed(plan: Plan, n_envs: int, side: str = "ours", **environment: str) -> dict[str, Any]:
-    arguments = {"game": "SpaceInvaders", "values": values(plan.steps), "seed": 0}
-    return run(side, {**arguments, "profile": False, "engine": {"n_envs": n_envs}}, **environment)
+    return run(side, "SpaceInvaders", values(plan.steps), 0, {"n_envs": n_envs}, **environment)
 
 
 def train(plan: Plan, folder: Path) -> dict[str, Any] | None:
@@ -140,7 +139,7 @@ def main() -> None:
             continue
         result = part(plan, args.out)
         if result is not None:
-            file.write_text(json.dumps({"hardware": hardware(), **result}, indent=1) + "\n")
+            write(result, file)
         print(f"{name}: {'not finished yet' if result is None else json.dumps(result)[:300]}")
 
 
