@@ -34,8 +34,8 @@ def command(args: argparse.Namespace) -> int:
     """Train what is missing, then compare all of it."""
     matrix = matrix_of(args)
     from custom.compare.comparison import compare
-    from custom.compare.from_logs import from_logs
-    from custom.compare.output import write_report
+    from custom.compare.report import write_report
+    from custom.compare.sources import from_logs
     from custom.compare.tables import show
 
     failed = matrix.train(launcher(args.cluster, args.logs / "matrix"), args.jobs)

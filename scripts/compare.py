@@ -33,9 +33,8 @@ def command(args: argparse.Namespace) -> None:
         check_logs(args.logs, recipes)
     # Statistics take seconds to import: no mistyped name waits for them.
     from custom.compare.comparison import compare
-    from custom.compare.from_logs import from_logs
-    from custom.compare.from_wandb import from_wandb
-    from custom.compare.output import write_report
+    from custom.compare.report import write_report
+    from custom.compare.sources import from_logs, from_wandb
     from custom.compare.tables import show
 
     if args.source == "wandb":

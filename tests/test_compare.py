@@ -13,14 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from plotly.offline import get_plotlyjs
 
-from custom.compare import output
+from custom.compare import report as files
 from custom.compare.comparison import compare
-from custom.compare.from_logs import from_logs
-from custom.compare.output import write_report
-from custom.compare.page import page
 from custom.compare.pictures import beyond, score_range
+from custom.compare.report import page, write_report
+from custom.compare.sources import from_logs
 from custom.compare.tables import markdown
 from custom.recipe.games import find_game
 from custom.system.errors import UserError
@@ -59,10 +57,10 @@ def test_all_seeds_of_trained_runs_are_compared(report: Path) -> None:
         ("small-fast", [1, 2]),
     ]
     assert all(c["curve"]["frames"] == [800.0, 1600.0] for c in game["columns"])
-    assert all(c["clock"]["seconds"] > 0 for c in game["columns"])
+    assert all(c["seconds"] > 0 for c in game["columns"])
     [pair] = game["pairs"]
     assert pair["verdict"].startswith("with 3 and 2 seeds, two equal recipes look this different")
-    different = [row["name"] for row in game["settings"] if row["differs"]]
+    different = [name for name, values in game["settings"].items() if values[0] != values[1]]
     assert different == ["learning_rate", "target_update_interval"]
     # Whoever edits a file while this trains has runs of different revisions.
     assert [note for note in data["notes"] if "git_revision" not in note] == []
@@ -73,10 +71,10 @@ def test_every_evaluation_of_trained_runs_is_a_line_of_the_csv(report: Path, tra
         rows = list(csv.DictReader(file))
     assert len(rows) == 10
     for row in rows:
-        with np.load(Path(row["run"]) / "evaluations.npz") as found:
+        with np.load(Path(row["name"]) / "evaluations.npz") as found:
             at = list(found["timesteps"]).index(int(row["steps"]))
             assert float(row["mean"]) == found["results"][at].mean()
-    assert [row["last"] for row in rows] == ["0", "1"] * 5
+    assert [row["frames"] for row in rows] == ["800", "1600"] * 5
 
 
 def test_the_pictures_are_png_and_svg(report: Path) -> None:
@@ -87,8 +85,9 @@ def test_the_pictures_are_png_and_svg(report: Path) -> None:
 
 
 def test_the_page_is_whole_in_itself(report: Path) -> None:
-    text = (report / "report.html").read_text().replace(get_plotlyjs(), "")
+    text = (report / "report.html").read_text()
     assert text.count("data:video/mp4;base64,") == 2
+    assert text.count("data:image/svg+xml;base64,") == 3
     assert re.findall(r"(?:src|href)=\"(?!data:)", text) == []
     assert re.findall(r"https?://", text) == []
 
@@ -115,7 +114,7 @@ def test_one_recipe_alone_has_no_pairs(written: Write, tmp_path: Path) -> None:
     written()
     data = compared(tmp_path / "logs", "dqn")
     assert data["games"][0]["pairs"] == []
-    assert "No pair to compare." in page(data)
+    assert "No pair to compare." in page(data, {})
 
 
 def test_other_budgets_stand_beside_and_are_not_compared(written: Write, tmp_path: Path) -> None:
@@ -189,16 +188,6 @@ def test_games_of_different_engines_are_not_one_column(written: Write, tmp_path:
     assert data["notes"] == ["over games, dqn: left out, its games differ in precision"]
 
 
-def test_recipes_of_different_wrappers_are_compared_with_a_remark(
-    written: Write, tmp_path: Path
-) -> None:
-    written()
-    written(recipe="other", values={"env_wrapper": [{"custom.wrappers.DeepMindAtariWrapper": {}}]})
-    [game] = compared(tmp_path / "logs", "dqn", "other")["games"]
-    assert len(game["pairs"]) == 1
-    assert game["remarks"] == ["dqn and other are evaluated in different wrappers"]
-
-
 def test_many_games_have_a_folder_with_a_short_name() -> None:
     games = [find_game(name) for name in ("Pong", "Breakout", "Seaquest", "Qbert")]
     assert len(folder_of(games)) < 30
@@ -230,7 +219,7 @@ def test_markdown_cells_cannot_break_the_table(written: Write, tmp_path: Path) -
 
 def test_a_film_that_is_too_large_is_not_in_the_page(written: Write, tmp_path: Path) -> None:
     (written() / "replay.mp4").write_bytes(bytes(6_000_001))
-    text = page(compared(tmp_path / "logs", "dqn"))
+    text = page(compared(tmp_path / "logs", "dqn"), {})
     assert "<video" not in text
     assert "No film among these runs; make record films one." in text
 
@@ -248,14 +237,14 @@ def test_an_earlier_comparison_is_replaced_whole(written: Write, tmp_path: Path)
 def test_a_failure_leaves_the_earlier_comparison(
     written: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(data: dict[str, Any]) -> str:
+    def interrupted(*_: object) -> str:
         raise KeyboardInterrupt
 
     written()
     out = tmp_path / "out"
     out.mkdir()
     (out / "table.md").write_text("first")
-    monkeypatch.setattr(output, "page", interrupted)  # the last file
+    monkeypatch.setattr(files, "page", interrupted)  # the last file
     with pytest.raises(KeyboardInterrupt):
         write_report(compared(tmp_path / "logs", "dqn"), out)
     assert [path.name for path in out.iterdir()] == ["table.md"]
@@ -271,8 +260,8 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_levels_outside_the_scores_are_named_at_the_edge() -> None:
-    column = {"curve": {"iqm": [100.0, 200.0], "low": [90.0, 180.0], "high": [110.0, 210.0]}}
-    low, high = score_range([column])
+    curve = {"iqm": [100.0, 200.0], "low": [90.0, 180.0], "high": [110.0, 210.0]}
+    low, high = score_range([curve])
     assert (low, high) == (84.0, 216.0)  # 5 % of 90 to 210 at each end
     levels = [{"label": "human", "score": 1669.0}, {"label": "random play", "score": 148.0}]
     assert beyond(levels, low, high) == ("↑ human 1669", "")

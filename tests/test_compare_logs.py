@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from custom.compare.columns import Column, columns_of, differing, why_not
-from custom.compare.comparison import compare
-from custom.compare.from_logs import from_logs
-from custom.compare.levels import clock, levels_of, reached
+from custom.compare.comparison import compare, levels_of, reached
 from custom.compare.measured import Measured
-from custom.evaluation.baselines import baselines_file, write_baselines
+from custom.compare.sources import from_logs
+from custom.evaluation.baselines import baselines_file
+from custom.evaluation.scores import Level
 from custom.recipe.games import find_game
 from custom.system.errors import UserError
+from custom.system.files import write_json
 from tests.compared import PROTOCOL, Write
 
 PONG = find_game("Pong")
@@ -67,18 +67,6 @@ def test_a_damaged_run_is_left_out_by_name(written: Write, tmp_path: Path, name:
     assert "PongNoFrameskip-v4_2" in reason
 
 
-def test_a_run_of_which_nobody_knows_the_protocol_is_left_out(
-    written: Write, tmp_path: Path
-) -> None:
-    written(seed=1)
-    folder = written(seed=2)
-    facts = json.loads((folder / "run.json").read_text())
-    del facts["eval_protocol"]
-    (folder / "run.json").write_text(json.dumps(facts))
-    _, [reason] = collected(tmp_path / "logs")
-    assert reason == f"{folder}: the protocol of its evaluations is unknown"
-
-
 def test_scores_that_are_not_finite_are_left_out(written: Write, tmp_path: Path) -> None:
     written(seed=1)
     written(seed=2, scores=[[0, 1], [np.nan, 1]])
@@ -87,20 +75,23 @@ def test_scores_that_are_not_finite_are_left_out(written: Write, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "where"),
     [
-        {"n_timesteps": None},
-        {"n_timesteps": 0},
-        {"wall_clock_seconds": float("nan")},
-        {"eval_protocol": {"epsilon": 0.05}},
-        {"hardware": 1},
+        ({"n_timesteps": None}, "n_timesteps"),
+        ({"n_timesteps": 0}, "n_timesteps"),
+        ({"wall_clock_seconds": float("nan")}, "wall_clock_seconds"),
+        ({"eval_protocol": {"epsilon": 0.05}}, "eval_protocol.episodes"),
+        ({"eval_protocol": None}, "eval_protocol"),
+        ({"hardware": 1}, "hardware"),
     ],
 )
-def test_facts_that_make_no_sense_are_left_out(written: Write, tmp_path: Path, wrong: dict) -> None:
+def test_facts_that_make_no_sense_are_left_out(
+    written: Write, tmp_path: Path, wrong: dict, where: str
+) -> None:
     written(seed=1)
     written(seed=2, **wrong)
     _, [reason] = collected(tmp_path / "logs")
-    assert "is damaged" in reason
+    assert f"is damaged: {where}: " in reason
 
 
 def test_a_seed_twice_counts_once_and_that_is_said(written: Write, tmp_path: Path) -> None:
@@ -195,7 +186,9 @@ def test_what_a_recipe_does_not_set_is_shown_as_its_default(written: Write, tmp_
     written(seed=1)
     written(recipe="double_dqn", seed=1, values={"double_q": True, "gamma": 0.99})
     runs, _ = collected(tmp_path / "logs", "dqn", "double_dqn")
-    assert differing(runs) == {"double_q": ["false", "true"]}  # 0.99 is SB3's gamma
+    assert differing(runs).T.to_dict("list") == {
+        "double_q": ["false", "true"]
+    }  # 0.99 is SB3's gamma
 
 
 def test_sticky_actions_are_another_game(written: Write, tmp_path: Path) -> None:
@@ -246,29 +239,37 @@ def test_levels_are_measured_where_they_can_be(written: Write, tmp_path: Path) -
     results = {"random": {"mean": -20.0}, "FIRE": {"mean": -19.0}}
     content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 9}}
     runs, _ = collected(tmp_path / "logs")
-    published = {level["label"]: level["score"] for level in levels_of(runs)}
+    published = {level.label: level.score for level in levels_of(runs)}
     assert published["random play"] == -20.7
     assert not any(label.startswith("only") for label in published)
-    write_baselines(baselines_file(tmp_path / "logs", "dqn", PONG), lambda: content)
-    levels = {level["label"]: level for level in levels_of(collected(tmp_path / "logs")[0])}
-    assert levels["random play"]["score"] == -20.0
-    assert levels["only FIRE"]["score"] == -19.0
-    assert levels["random play"]["source"] == "measured here, 9 games (dqn)"
-    assert levels["human"]["score"] == 14.6
+    file = baselines_file(tmp_path / "logs", "dqn", PONG)
+    file.parent.mkdir()
+    write_json(file, content)
+    levels = {level.label: level for level in levels_of(collected(tmp_path / "logs")[0])}
+    assert levels["random play"].score == -20.0
+    assert levels["only FIRE"].score == -19.0
+    assert levels["random play"].source == "measured here, 9 games"
+    assert levels["human"].score == 14.6
+
+
+def cpu(hours: float) -> dict[str, float]:
+    """Of a training with evaluations of an hour."""
+    return {"cpu_seconds": 3600 * (hours + 1), "evaluation_cpu_seconds": 3600.0}
 
 
 def test_a_level_is_reached_at_the_first_evaluation_there(written: Write, tmp_path: Path) -> None:
-    written(seed=1, scores=[[1, 1], [5, 5]], wall_clock_seconds=60.0)
-    written(seed=2, scores=[[5, 7], [0, 0]], wall_clock_seconds=80.0)
-    written(seed=3, scores=[[1, 1], [2, 2]], wall_clock_seconds=100.0)
+    written(seed=1, scores=[[1, 1], [5, 5]], wall_clock_seconds=60.0, **cpu(1))
+    written(seed=2, scores=[[5, 7], [0, 0]], wall_clock_seconds=80.0, **cpu(1.5))
+    written(seed=3, scores=[[1, 1], [2, 2]], wall_clock_seconds=100.0, **cpu(2))
     [column] = columns(tmp_path)
-    found = reached(column, {"label": "x", "score": 5.0})
-    assert found["frames"] == [8000, 4000, None]
+    found = reached(column, Level("x", 5.0, ""))
+    assert found["runs"] == 2
     assert found["median_frames"] == 8000  # of 4000, 8000 and never
     assert found["median_seconds"] == 60.0  # of half of 80, 60 and never
-    assert reached(column, {"label": "x", "score": 5.5})["median_frames"] is None
-    assert clock(column)["frames_per_second"] == 100  # 8000 frames in 80 s
-    assert clock(column)["hardware"] == ["2 CPUs"]
+    assert reached(column, Level("x", 5.5, ""))["median_frames"] is None
+    [shown] = compare(list(column.runs), [])["games"][0]["columns"]
+    assert (shown["seconds"], shown["core_hours"]) == (80.0, 1.5)  # the median of 1, 1.5 and 2
+    assert shown["machines"] == ["2 CPUs"]
 
 
 def test_a_run_that_lacks_its_last_evaluation_has_a_column_of_its_own(

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from custom.compare.comparison import Data
+from custom.compare.tables import ALL_GAMES
 
 # Okabe and Ito's palette for the colour-blind, with grey and brown for its black and yellow.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#a6761d")
@@ -19,26 +20,32 @@ DASHES = ("-", "--", "-.", ":")  # or equal curves would hide each other
 GREY = "#808080"
 
 
-def draw_all(data: Data, folder: Path) -> None:
-    """Draw every picture as PNG and SVG."""
-    figures: dict[str, Figure] = {}
+def draw_all(data: Data, folder: Path) -> dict[str, list[Path]]:
+    """Draw every picture as PNG and SVG.
+
+    :return: the SVG files of each game and of ``All games``
+    """
+    figures = {}
     for game in data["games"]:
-        name = re.sub(r"[^\w-]+", "-", game["env_id"])
-        figures[f"curves-{name}"] = _curves(game)
-        figures[f"scores-{name}"] = _scores(game)
+        figures[game["env_id"]] = {"curves": _curves(game), "scores": _scores(game)}
         if game["pairs"]:
-            figures[f"pairs-{name}"] = _pairs(game["pairs"], game["env_id"])
+            figures[game["env_id"]]["pairs"] = _pairs(game["pairs"], game["env_id"])
     if data["over_games"]:
-        figures["profiles"] = _profiles(data["over_games"])
+        figures[ALL_GAMES] = {"profiles": _profiles(data["over_games"])}
+    files: dict[str, list[Path]] = {}
     with mpl.rc_context({"svg.hashsalt": "compare", "svg.fonttype": "none"}):
-        for name, figure in figures.items():
-            figure.savefig(folder / f"{name}.png")
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+        for title, pictures in figures.items():
+            for name, figure in pictures.items():
+                suffix = "" if title == ALL_GAMES else "-" + re.sub(r"[^\w-]+", "-", title)
+                file = folder / f"{name}{suffix}.svg"
+                figure.savefig(file, metadata={"Date": None})
+                figure.savefig(file.with_suffix(".png"))
+                files.setdefault(title, []).append(file)
+    return files
 
 
-def score_range(columns: list[Data]) -> tuple[float, float]:
+def score_range(curves: list[Data]) -> tuple[float, float]:
     """Lowest and highest score of all curves and bands, with a margin."""
-    curves = [column["curve"] for column in columns]
     scores = [y for curve in curves for name in ("iqm", "low", "high") for y in curve[name] or []]
     margin = 0.05 * (max(scores) - min(scores)) or 1.0
     return min(scores) - margin, max(scores) + margin
@@ -63,7 +70,7 @@ def _curves(game: Data) -> Figure:
         frames = [frame / 1e6 for frame in column["curve"]["frames"]]
         label = f"{_wrapped(column['label'])}, {_seeds(column)}"
         _line(axes, i, frames, column["curve"], "iqm", label)
-    low, high = score_range(game["columns"])
+    low, high = score_range([column["curve"] for column in game["columns"]])
     for i, level in enumerate(game["levels"]):
         if low <= level["score"] <= high:
             label = f"{level['label']}: {level['score']:.4g}"

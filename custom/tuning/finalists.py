@@ -15,7 +15,7 @@ import optuna
 
 from custom.compare import statistics
 from custom.compare.comparison import Data, compare
-from custom.compare.from_logs import from_logs
+from custom.compare.sources import from_logs
 from custom.jobs.matrix import Cell, Matrix
 from custom.recipe.recipe import Recipe
 from custom.system.files import atomic_file

@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 from gymnasium import spaces
 
-from custom.compare.output import write_report
+from custom.compare.report import write_report
 from custom.env.games import make_games
 from custom.env.workers import usable_cores
 from custom.jobs.choose import launcher
