@@ -16,9 +16,8 @@ from custom.compare.sources import from_logs, from_wandb
 from custom.recipe.games import find_game
 from tests.compared import GAME
 from tests.conftest import run
-from tests.servers.wandb_fixtures import a_wandb
-from tests.servers.wandb_runs import RunStore
-from tests.servers.wandb_server import WandbServer
+from tests.servers.wandb_server import WandbServer, a_wandb
+from tests.servers.wandb_store import RunStore
 
 Refused = Callable[..., str]
 RECIPES = ["small", "small-fast"]
@@ -156,7 +155,7 @@ def test_runs_of_other_games_and_recipes_are_not_asked_for(
     ("fault", "said"),
     [
         ("dead", "does not answer"),
-        ("key", "refuses the API key"),
+        ("key", "user is not logged in; for the key run"),
         ("no project", "no run of RoadRunnerNoFrameskip-v4 with small in tester/other on W&B"),
         ("no name", "PROJECT: 'a/b/c' is not entity/name"),
         ("storm", "PROJECT tester/sb3-atari-dqn: cannot be read"),

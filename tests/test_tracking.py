@@ -11,8 +11,8 @@ import torch as th
 import yaml
 
 from custom.system.errors import UserError
-from custom.tracking.session import Session, unsent
-from custom.tracking.wish import Tracking, tracking
+from custom.tracking.session import unsent
+from custom.tracking.wish import tracking
 from tests.conftest import SMALL, run, run_process
 from tests.servers.wandb_server import WandbServer
 from tests.tracked import (
@@ -64,21 +64,6 @@ def test_an_offline_run_is_the_same_once_it_is_uploaded_and_is_uploaded_once(
     assert has_all(rows, dumps)
     assert (found.state, found.group) == ("finished", "Pong/small")
     assert "nothing to upload" in run("scripts.sync", "--logs", tmp_path / "logs")
-
-
-def test_a_training_that_goes_on_adds_to_the_same_run(
-    wandb_server: WandbServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run_folder, _ = trained(tmp_path, "online")
-    session = Session(run_folder, Tracking("online"), {})
-    session.start()
-    session.log({"train/loss": 0.5, "steps": 150})
-    session.finish(0)
-    assert len(wandb_server.store.runs) == 1
-    steps = [row["steps"] for row in read_back(run_folder)[1]]
-    assert steps == [30, 60, 90, 120, 150]
-    assert unsent(run_folder) == []
-    assert warnings(capsys.readouterr().out) == []
 
 
 def test_games_evaluations_films_and_the_model_arrive_through_the_command(

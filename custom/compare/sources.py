@@ -55,10 +55,7 @@ def from_wandb(project: str, games: list[Game], recipes: list[str], logs: Path) 
             yield partial(_of_wandb, run, game, file)
 
     with _one_line(f"PROJECT {project}"):
-        try:
-            client.log_in()
-        except client.RefusedError as error:
-            raise UserError(f"W&B: {error}") from None
+        client.log_in()
         return gather(games, recipes, f"{project} on W&B", readers)
 
 

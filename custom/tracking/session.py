@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from custom.runs.folder import Run
 from custom.system.console import say
+from custom.system.errors import UserError
 from custom.tracking import client
 from custom.tracking.wish import Tracking
 
@@ -23,7 +25,7 @@ UPLOADED = ".synced"  # beside a file of the client; wandb sync makes and reads 
 class Session:
     """What W&B is told of a training.
 
-    :param run: its folder keeps the client's files, its ``run.json`` the id of the run on W&B
+    :param run: its folder keeps the client's files
     :param config: how it is trained
     """
 
@@ -40,20 +42,18 @@ class Session:
 
     def start(self) -> None:
         """Start online, or offline where the server fails; that takes a few seconds at most."""
+        offline = f"the run is tracked offline in {self.run.path / 'wandb'}; {LATER}"
         try:
             run, problem = self._init()
             for axis in ("steps", "frames"):
                 run.define_metric(axis)
             run.define_metric("*", step_metric="steps")
-            facts = {"id": run.id, "project": run.project, "entity": run.entity or None}
-            self.run.update(wandb=facts)
-            self._run = run
         except Exception as error:
             self._give_up(error)
             return
-        offline = f"the run is tracked offline in {self.run.path / 'wandb'}; {LATER}"
+        self._run = run
         if problem:
-            say(f"warning: W&B: {problem}; {offline}")
+            say(f"warning: {problem}; {offline}")
         else:
             say(f"W&B: {offline if run.offline else run.url}")
 
@@ -64,8 +64,10 @@ class Session:
             try:
                 client.log_in()
                 return self._init_wandb("online"), problem
+            except UserError as error:
+                problem = str(error)
             except Exception as error:
-                problem = client.reason(error)
+                problem = f"W&B: {client.reason(error)}"
         return self._init_wandb("offline"), problem
 
     def _init_wandb(self, mode: Literal["online", "offline"]) -> wandb.Run:
@@ -77,8 +79,6 @@ class Session:
         return wandb.init(
             entity=entity or None,
             project=project,
-            id=facts.get("wandb", {}).get("id") or secrets.token_hex(4),
-            resume="allow",  # a run that has this id takes more rows
             name=f"{recipe} {game} seed {facts['seed']}",
             group=f"{game}/{recipe}"[:128],
             job_type="train",
@@ -90,25 +90,8 @@ class Session:
             settings=client.settings(),
         )
 
-    def log(self, row: dict[str, Any]) -> None:
-        """Hand over a row; it is not waited for."""
-        self._tell(lambda run: run.log(row))
-
-    def log_video(self, film: Path, row: dict[str, Any]) -> None:
-        """Hand over a film, with a row's other values."""
-        import wandb
-
-        self._tell(lambda run: run.log({**row, "eval/video": wandb.Video(str(film))}))
-
-    def save_model(self, file: Path) -> None:
-        """Upload an agent as an artifact."""
-        self._tell(lambda run: run.log_artifact(file, f"model-{run.id}", "model"))
-
-    def summarize(self, **values: Any) -> None:
-        """Set values of the whole run."""
-        self._tell(lambda run: run.summary.update(values))
-
-    def _tell(self, action: Callable[[wandb.Run], object]) -> None:
+    def tell(self, action: Callable[[wandb.Run], object]) -> None:
+        """Hand something over, e.g. a row; it is not waited for."""
         if self._run is not None:
             try:
                 action(self._run)
@@ -145,3 +128,19 @@ def unsent(run: Run) -> list[Path]:
     """
     files = sorted((run.path / "wandb").glob("*run-*/run-*.wandb"))
     return [file for file in files if not Path(f"{file}{UPLOADED}").exists()]
+
+
+def upload(run: Run) -> list[Path]:
+    """Upload a run's files by W&B's own ``wandb sync``, which shows how far it is.
+
+    Rows that had arrived are sent again, with the same ``_step``.
+
+    :return: the folders of files that were not uploaded as a whole
+    """
+    with run.lock():
+        paths = [str(file.resolve()) for file in unsent(run)]
+        options = ["--include-online", "--yes"]
+        command = [sys.executable, "-m", "wandb", "sync", *options, *paths]
+        # It logs into the folder where it runs. Its status is always 0.
+        subprocess.run(command, cwd=run.path, stdin=subprocess.DEVNULL, check=False)
+        return [file.parent for file in unsent(run)]
