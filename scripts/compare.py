@@ -6,15 +6,12 @@ import argparse
 from pathlib import Path
 
 from custom.recipe.entries import find_recipe, recipe_name
-from custom.recipe.games import Game
 from custom.system.console import say
 from custom.system.errors import UserError
 from custom.tracking.wish import project_named
 from scripts import options
 
-MANY = 3  # games, whose names together would be too long for a folder
-
-
+LONGEST = 100  # letters of the names of games that are a folder's
 FLAGS = (
     *("game", "project"),
     ("games", {"default": "", "help": "more games, for scores over all of them"}),
@@ -43,7 +40,8 @@ def command(args: argparse.Namespace) -> None:
         runs, left_out = from_logs(args.logs, games, recipes)
     say(f"comparing {len(runs)} runs; each pair of recipes takes some seconds")
     data = compare(runs, left_out)
-    out = args.out or args.logs / "compare" / folder_of(games)
+    folder = "-".join(game.folder_name for game in games)[:LONGEST]
+    out = args.out or args.logs / "compare" / folder
     write_report(data, out)
     show(data)
     print(f"Report: {out / 'report.html'}")
@@ -59,13 +57,6 @@ def check_logs(logs: Path, recipes: list[str]) -> None:
     for recipe in recipes:
         if not (logs / recipe_name(recipe)).is_dir():
             find_recipe(recipe)
-
-
-def folder_of(games: list[Game]) -> str:
-    """The name of a comparison's folder."""
-    if len(games) > MANY:
-        return f"{games[0].folder_name}-and-{len(games) - 1}-more"
-    return "-".join(game.folder_name for game in games)
 
 
 if __name__ == "__main__":

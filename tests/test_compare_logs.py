@@ -19,6 +19,7 @@ from custom.system.files import write_json
 from tests.compared import PROTOCOL, Write
 
 PONG = find_game("Pong")
+STATES = ("interrupted", "failed", "pulled")
 
 
 def collected(logs: Path, *recipes: str) -> tuple[list[Measured], list[str]]:
@@ -41,57 +42,41 @@ def test_runs_that_differ_in_their_seed_share_a_column(written: Write, tmp_path:
     assert column.first.frames.tolist() == [4000, 8000]  # 4 a step
 
 
-@pytest.mark.parametrize("state", ["running", "interrupted", "failed", "pulled"])
-def test_a_run_that_is_not_finished_is_left_out(written: Write, tmp_path: Path, state: str) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"state": "running"}, ": failed, not finished"),  # its process has gone
+        *(({"state": state}, f": {state}, not finished") for state in STATES),
+        ({"evaluated": ()}, ": has no evaluation during its training"),
+        ({"scores": [[0, 1], [np.nan, 1]]}, "its evaluations are not finite"),
+        ({"scores": [[1e308, 0], [0, 0]]}, "its evaluations are not finite"),
+        ({"evaluated": (2000, 1000)}, "their steps do not increase"),
+        ({"n_timesteps": None}, "is damaged: n_timesteps: "),
+        ({"n_timesteps": 0}, "is damaged: n_timesteps: "),
+        ({"n_timesteps": 10**400}, "_2"),
+        ({"wall_clock_seconds": float("nan")}, "is damaged: wall_clock_seconds: "),
+        ({"eval_protocol": {"epsilon": 0.05}}, "is damaged: eval_protocol.episodes: "),
+        ({"eval_protocol": None}, "is damaged: eval_protocol: "),
+        ({"hardware": 1}, "is damaged: hardware: "),
+    ],
+)
+def test_a_run_that_cannot_be_compared_is_left_out_with_the_reason(
+    written: Write, tmp_path: Path, wrong: dict, reason: str
+) -> None:
     written(seed=1)
-    folder = written(seed=2, state=state)
-    runs, left_out = collected(tmp_path / "logs")
-    assert [run.seed for run in runs] == [1]
-    shown = "failed" if state == "running" else state  # its process has gone
-    assert left_out == [f"{folder}: {shown}, not finished"]
-
-
-def test_a_run_without_an_evaluation_is_left_out(written: Write, tmp_path: Path) -> None:
-    written(seed=1)
-    folder = written(seed=2, evaluated=())
-    _, left_out = collected(tmp_path / "logs")
-    assert left_out == [f"{folder}: has no evaluation during its training"]
+    folder = written(**{"seed": 2, **wrong})
+    [run], [line] = collected(tmp_path / "logs")
+    assert run.seed == 1
+    assert str(folder) in line
+    assert reason in line
 
 
 @pytest.mark.parametrize("name", ["run.json", "recipe.yml", "evaluations.npz"])
 def test_a_damaged_run_is_left_out_by_name(written: Write, tmp_path: Path, name: str) -> None:
     written(seed=1)
     (written(seed=2) / name).write_bytes(b"\0")
-    runs, [reason] = collected(tmp_path / "logs")
-    assert len(runs) == 1
+    [_], [reason] = collected(tmp_path / "logs")
     assert "PongNoFrameskip-v4_2" in reason
-
-
-def test_scores_that_are_not_finite_are_left_out(written: Write, tmp_path: Path) -> None:
-    written(seed=1)
-    written(seed=2, scores=[[0, 1], [np.nan, 1]])
-    _, [reason] = collected(tmp_path / "logs")
-    assert "not finite" in reason
-
-
-@pytest.mark.parametrize(
-    ("wrong", "where"),
-    [
-        ({"n_timesteps": None}, "n_timesteps"),
-        ({"n_timesteps": 0}, "n_timesteps"),
-        ({"wall_clock_seconds": float("nan")}, "wall_clock_seconds"),
-        ({"eval_protocol": {"epsilon": 0.05}}, "eval_protocol.episodes"),
-        ({"eval_protocol": None}, "eval_protocol"),
-        ({"hardware": 1}, "hardware"),
-    ],
-)
-def test_facts_that_make_no_sense_are_left_out(
-    written: Write, tmp_path: Path, wrong: dict, where: str
-) -> None:
-    written(seed=1)
-    written(seed=2, **wrong)
-    _, [reason] = collected(tmp_path / "logs")
-    assert f"is damaged: {where}: " in reason
 
 
 def test_a_seed_twice_counts_once_and_that_is_said(written: Write, tmp_path: Path) -> None:
@@ -139,6 +124,10 @@ def test_runs_of_different_code_share_a_column_and_that_is_said(
         ({"values": {"double_q": True}}, "dqn (double_q true)"),
         ({"values": {"policy_kwargs": {"features_extractor_kwargs": {"features_dim": 9}}}}, None),
         ({"engine": {"env": "native"}}, "dqn (env native)"),
+        (
+            {"evaluated": (1000,), "scores": [[1, 3]]},
+            "dqn (evaluated every 1,000 steps to 1,000)",
+        ),
     ],
 )
 def test_what_differs_in_more_than_its_seed_has_a_column_of_its_own(
@@ -210,28 +199,18 @@ def test_another_mode_is_another_game_without_published_scores(
     assert other["columns"][0]["human_normalised"] is None
 
 
-def test_no_run_of_a_recipe_says_how_to_get_one(written: Write, tmp_path: Path) -> None:
-    written()
-    with pytest.raises(UserError, match=r"no run of PongNoFrameskip-v4 with rainbow .* make train"):
-        collected(tmp_path / "logs", "dqn", "rainbow")
-
-
 def test_a_recipe_whose_runs_are_all_left_out_says_why(written: Write, tmp_path: Path) -> None:
     written(state="interrupted")
     with pytest.raises(UserError, match=r"can be compared: .*interrupted, not finished"):
         collected(tmp_path / "logs")
+    with pytest.raises(UserError, match=r"no run of PongNoFrameskip-v4 with rainbow .* make train"):
+        collected(tmp_path / "logs", "rainbow")
 
 
 def test_a_recipe_named_twice_counts_once(written: Write, tmp_path: Path) -> None:
     written()
     runs, left_out = collected(tmp_path / "logs", "dqn", "hyperparams/dqn.yml", "dqn")
     assert (len(runs), left_out) == (1, [])
-
-
-def test_a_recipe_without_runs_is_refused(written: Write, tmp_path: Path) -> None:
-    written()
-    with pytest.raises(UserError, match="no run of PongNoFrameskip-v4 with dqm in"):
-        collected(tmp_path / "logs", "dqn", "dqm")
 
 
 def test_levels_are_measured_where_they_can_be(written: Write, tmp_path: Path) -> None:
@@ -270,15 +249,3 @@ def test_a_level_is_reached_at_the_first_evaluation_there(written: Write, tmp_pa
     [shown] = compare(list(column.runs), [])["games"][0]["columns"]
     assert (shown["seconds"], shown["core_hours"]) == (80.0, 1.5)  # the median of 1, 1.5 and 2
     assert shown["machines"] == ["2 CPUs"]
-
-
-def test_a_run_that_lacks_its_last_evaluation_has_a_column_of_its_own(
-    written: Write, tmp_path: Path
-) -> None:
-    written(seed=1)
-    written(seed=2, evaluated=(1000,), scores=[[1, 3]])
-    labels = [column.label for column in columns(tmp_path)]
-    assert labels == [
-        "dqn (evaluated every 1,000 steps to 2,000)",
-        "dqn (evaluated every 1,000 steps to 1,000)",
-    ]

@@ -16,14 +16,14 @@ from jinja2 import Environment
 
 from custom.compare.comparison import Data
 from custom.compare.pictures import draw_all
-from custom.compare.tables import READING, markdown, sections, write_csv
+from custom.compare.tables import READING, sections, write_csv
 from custom.system.errors import UserError
 from custom.system.files import atomic_folder
 
 LARGEST_FILM = 6_000_000  # bytes; in the page it takes a third more
-OUR_FILES = re.compile(
-    r"scores\.csv|compare\.json|table\.md|report\.html|"
-    r"((curves|scores|pairs)-[\w-]+|profiles)\.(png|svg)"
+OUR_FILES = re.compile(  # table.md, scores-* and pairs-*: of earlier versions
+    r"scores\.csv|compare\.json|report\.html|table\.md|"
+    r"(curves|profiles|scores|pairs)[\w-]*\.(png|svg)"
 )
 
 
@@ -42,13 +42,12 @@ def write_report(data: Data, out: Path) -> None:
             write_csv(data, folder / "scores.csv")
             text = json.dumps(data, indent=1, allow_nan=False)
             (folder / "compare.json").write_text(text + "\n", encoding="utf-8")
-            (folder / "table.md").write_text(markdown(data), encoding="utf-8")
             (folder / "report.html").write_text(page(data, pictures), encoding="utf-8")
     except OSError as error:
         raise UserError(f"OUT {out}: cannot be written ({error.strerror})") from None
 
 
-def page(data: Data, pictures: dict[str, list[Path]]) -> str:
+def page(data: Data, pictures: dict[str, Path]) -> str:
     """The whole page.
 
     :param pictures: what `draw_all` drew
@@ -57,7 +56,7 @@ def page(data: Data, pictures: dict[str, list[Path]]) -> str:
     parts = [
         {
             "title": title,
-            "pictures": [_uri(file, "image/svg+xml") for file in pictures.get(title, [])],
+            "picture": _uri(pictures[title], "image/svg+xml") if title in pictures else "",
             "tables": tables,
             "films": films.get(title),
         }

@@ -1,8 +1,7 @@
-"""The tables of a comparison as text, for the terminal, Markdown and the page; and a CSV file."""
+"""The tables of a comparison as text, for the terminal and the page; and a CSV file."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,19 +39,6 @@ def sections(data: Data) -> list[tuple[str, list[Table]]]:
         pairs = _pairs(data["over_games"]["pairs"], [], "{:.3f}")
         parts.append((ALL_GAMES, [_over_games(data["over_games"]), pairs]))
     return parts
-
-
-def markdown(data: Data) -> str:
-    """Everything as ``table.md``."""
-    parts = []
-    for title, tables in sections(data):
-        parts += [f"# {_escaped(title)}", *map(_markdown_table, tables)]
-    if data["notes"]:
-        parts += [
-            "# Left out, or to be aware of",
-            "\n".join(f"- {_escaped(n)}" for n in data["notes"]),
-        ]
-    return "\n\n".join([*parts, READING]) + "\n"
 
 
 def show(data: Data) -> None:
@@ -209,13 +195,3 @@ def _interval(ends: list[float] | None, form: str = "{:,.1f}") -> str:
 
 def _probability(p: float | None) -> str:
     return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _markdown_table(table: Table) -> str:
-    lines = [table.head, ["---"] * len(table.head), *table.rows] if table.rows else []
-    body = "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines)
-    return "\n\n".join(part for part in (f"## {table.title}", body, _escaped(table.note)) if part)
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", " ".join(text.split()))

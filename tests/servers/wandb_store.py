@@ -187,7 +187,7 @@ def manifest(store: RunStore, variables: Data) -> Data:
 
 def artifact_files(store: RunStore, variables: Data) -> Data:
     """Where an artifact's files go."""
-    rest = {"uploadHeaders": [], "uploadMultipartUrls": None, "artifact": {"id": "artifact"}}
+    rest: Data = {"uploadHeaders": [], "uploadMultipartUrls": None, "artifact": {"id": "artifact"}}
     names = [file["name"] for file in variables["input"]["artifactFiles"]]
     nodes = [{"storagePath": name, **rest, **store.place("artifact", name)} for name in names]
     return {"createArtifactFiles": {"files": {"edges": [{"node": node} for node in nodes]}}}
