@@ -1,7 +1,7 @@
 """What a GPU has to show, in parts that can be run one after another, each within its minutes.
 
     python -m benchmarks.gpu --minutes 9
-    python -m benchmarks.gpu --steps 400 --pairs 1 --out /tmp    # tries every part, also without a GPU
+    python -m benchmarks.gpu --steps 400 --pairs 1 --out /tmp    # tries it, also without a GPU
 
 Each part writes ``gpu-PART.json`` and is not repeated where that file exists.
 """

@@ -80,7 +80,8 @@ def same(run: Run, expected: list[th.Tensor]) -> bool:
 
 def read_back(run: Run) -> tuple[Any, list[dict[str, Any]]]:
     """A run and its rows as the API gives them, without what W&B adds."""
-    [file] = (run.path / "wandb").glob("*run-*/run-*.wandb")
+    files = (run.path / "wandb").glob("*run-*/run-*.wandb")  # an empty one, too, where it failed
+    file = max(files, key=lambda file: file.stat().st_size)
     found = wandb.Api(timeout=10).run(f"tester/sb3-atari-dqn/{file.stem.removeprefix('run-')}")
     return found, [plain(row) for row in found.scan_history()]
 

@@ -72,7 +72,6 @@ def _column(column: Column, levels: list[Level]) -> Data:
         "label": column.label,
         "recipe": run.recipe,
         "algo": run.algo,
-        "budget_frames": run.budget,
         "protocol": run.eval_protocol.model_dump(),
         "seeds": [r.seed for r in column.runs],
         "final_frames": float(run.frames[-1]),

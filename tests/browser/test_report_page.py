@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,16 +24,25 @@ from tests.conftest import run
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "chromium"
 
 
-@dataclass
-class Seen:
-    """A page, and what it said and asked for."""
+@contextmanager
+def opened(report: Path) -> Iterator[Page]:
+    """A page; nothing may be said on the console, nor asked of a network."""
+    messages: list[str] = []
+    requests: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1300, "height": 900})
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(report.as_uri())
+        yield page
+        browser.close()
+    assert messages == []
+    assert [url for url in requests if not url.startswith("data:")] == [report.as_uri()]
 
-    page: Page
-    messages: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
 
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def report(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the trained runs."""
     out = tmp_path_factory.mktemp("browser") / "report"
@@ -43,43 +52,26 @@ def report(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def seen(report: Path) -> Iterator[Seen]:
-    """The report of the trained runs, opened."""
-    yield from opened(report)
+def page(report: Path) -> Iterator[Page]:
+    """That report, opened."""
+    with opened(report) as shown:
+        yield shown
 
 
-def opened(report: Path) -> Iterator[Seen]:
-    """A page; nothing may be said on the console, nor asked of a network."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        found = Seen(browser.new_page(viewport={"width": 1200, "height": 900}))
-        found.page.on("console", lambda message: found.messages.append(message.text))
-        found.page.on("pageerror", lambda error: found.messages.append(str(error)))
-        found.page.on("request", lambda request: found.requests.append(request.url))
-        found.page.goto(report.as_uri())
-        yield found
-        browser.close()
-    assert found.messages == []
-    asked = [url for url in found.requests if not url.startswith("data:")]
-    assert asked == [report.as_uri()]
-
-
-def test_it_says_what_is_compared_and_shows_its_pictures(seen: Seen) -> None:
-    assert "RoadRunnerNoFrameskip-v4" in seen.page.title()
-    assert "small" in seen.page.locator("table").first.inner_text()
-    widths = seen.page.locator("img").evaluate_all("all => all.map(e => e.naturalWidth)")
-    assert len(widths) == 1
-    assert widths[0] > 500
-
-
-def test_no_table_is_wider_than_the_page(seen: Seen) -> None:
-    seen.page.set_viewport_size({"width": 1300, "height": 900})
-    for box in seen.page.locator(".wide").all():
+def test_it_says_what_is_compared_and_shows_curves_and_what_differs(page: Page) -> None:
+    assert "RoadRunnerNoFrameskip-v4" in page.title()
+    assert "small" in page.locator("table").first.inner_text()
+    [width] = page.locator("img").evaluate_all("all => all.map(e => e.naturalWidth)")
+    assert width > 500
+    table = page.locator("h3:text('Settings that differ') + .wide")
+    names = table.locator("tbody td:first-child").all_inner_texts()
+    assert names == ["learning_rate", "target_update_interval"]
+    for box in page.locator(".wide").all():  # no table is wider than the page
         assert box.evaluate("e => e.scrollWidth <= e.clientWidth")
 
 
-def test_a_table_is_sorted_by_the_numbers_of_a_column(seen: Seen) -> None:
-    table = seen.page.locator("table").first
+def test_a_table_is_sorted_by_the_numbers_of_a_column(page: Page) -> None:
+    table = page.locator("table").first
     cells = table.locator("tbody tr td:nth-child(2)")
     head = table.get_by_role("button", name="seeds", exact=True)
     head.click()
@@ -89,18 +81,12 @@ def test_a_table_is_sorted_by_the_numbers_of_a_column(seen: Seen) -> None:
     assert table.locator("th[aria-sort='descending']").count() == 1
 
 
-def test_a_video_of_each_recipe_plays(seen: Seen) -> None:
-    videos = seen.page.locator("video")
+def test_a_video_of_each_recipe_plays(page: Page) -> None:
+    videos = page.locator("video")
     assert videos.count() == 2
     for video in videos.all():
         video.evaluate("v => v.play()")
-        seen.page.wait_for_function("v => v.currentTime > 0", arg=video.element_handle())
-
-
-def test_what_differs_is_shown(seen: Seen) -> None:
-    table = seen.page.locator("h3:text('Settings that differ') + .wide")
-    names = table.locator("tbody td:first-child").all_inner_texts()
-    assert names == ["learning_rate", "target_update_interval"]
+        page.wait_for_function("v => v.currentTime > 0", arg=video.element_handle())
 
 
 def test_what_files_hold_is_text_in_the_page(written: Write, tmp_path: Path) -> None:
@@ -110,8 +96,8 @@ def test_what_files_hold_is_text_in_the_page(written: Write, tmp_path: Path) -> 
         written(recipe="dqn", seed=seed)
     data = compare(*from_logs(tmp_path / "logs", [find_game("Pong")], [nasty, "dqn"]))
     write_report(data, tmp_path / "report")
-    for seen in opened(tmp_path / "report" / "report.html"):
-        assert seen.page.locator("img").count() == 1  # the curves
-        assert seen.page.locator("script").count() == 1  # sorting
-        assert nasty in seen.page.locator("table").first.inner_text()
-        assert seen.page.get_by_text(end).is_visible()
+    with opened(tmp_path / "report" / "report.html") as page:
+        assert page.locator("img").count() == 1  # the curves
+        assert page.locator("script").count() == 1  # sorting
+        assert nasty in page.locator("table").first.inner_text()
+        assert page.get_by_text(end).is_visible()
