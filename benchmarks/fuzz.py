@@ -31,7 +31,7 @@ from typing import Any
 import torch as th
 import yaml
 
-from custom.compare.from_logs import from_logs
+from custom.compare.sources import from_logs
 from custom.hub.leaderboard import entry_of, local_entries
 from custom.learner.engine import Engine
 from custom.recipe.games import find_game

@@ -17,7 +17,7 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 
-from benchmarks.throughput import hardware
+from benchmarks.throughput import write
 from custom.replay.buffer import FrameReplayBuffer
 from custom.replay.files import load_steps, save_steps
 
@@ -67,7 +67,7 @@ def main() -> None:
     args = flags.parse_args()
     before = resident()
     buffer = FrameReplayBuffer(args.steps, *SPACES, device="cpu", n_envs=args.envs)
-    found: dict[str, Any] = {"steps": args.steps, "n_envs": args.envs, "hardware": hardware()}
+    found: dict[str, Any] = {"steps": args.steps, "n_envs": args.envs}
     filling = seconds(lambda: fill(buffer, args.steps, args.envs))
     found["add_us_per_step"] = filling / args.steps * 1e6
     assert buffer.full
@@ -86,8 +86,7 @@ def main() -> None:
         assert buffer.full
         assert th.isfinite(buffer.sample(32).rewards).all()
     print(json.dumps(found, indent=1))
-    if args.out:
-        args.out.write_text(json.dumps(found, indent=1) + "\n")
+    write(found, args.out)
 
 
 if __name__ == "__main__":

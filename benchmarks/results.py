@@ -131,7 +131,7 @@ def table(found: list[dict[str, Any]]) -> str:
             f"{score}, {final['episodes']}",
             f"{final['mean_minus_std']:.1f}",
         ]
-        cells += [known.random, known.human, str(run["git_revision"])[:7]]
+        cells += [known.get("random"), known.get("human"), str(run["git_revision"])[:7]]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 

@@ -46,9 +46,17 @@ def values(steps: int, **more: Any) -> dict[str, Any]:
     return {**RECIPE, **more, **decay, "n_timesteps": steps}
 
 
-def run(side: str, arguments: dict[str, Any], **environment: str) -> dict[str, Any]:
+def run(
+    side: str,
+    game: str,
+    values: dict[str, Any],
+    seed: int,
+    engine: dict[str, Any],
+    **environment: str,
+) -> dict[str, Any]:
     """Train once in a process of its own; what its clock says."""
-    command = [sys.executable, "-m", "benchmarks.side", side, json.dumps(arguments)]
+    arguments = json.dumps([side, game, values, seed, engine])
+    command = [sys.executable, "-m", "benchmarks.side", arguments]
     variables = {**os.environ, **environment}
     done = subprocess.run(command, capture_output=True, text=True, env=variables)
     lines = [line for line in done.stdout.splitlines() if line.startswith(OUTPUT)]
@@ -88,15 +96,20 @@ def report(found: list[dict[str, Any]]) -> None:
         speed = [run["steps_per_second"] for run in runs]
         frames, memory = [4 * x for x in speed], max(run["peak_rss_gb"] for run in runs)
         print(f"{side:6}  {spread(speed):24} {spread(frames, 0):24} {memory:<8.2f}")
-        for name, spent in runs[0].get("ms_per_step", {}).items():
-            print(f"        {spent:8.3f} ms a step: {name}")
     if len(sides) == 2:
         zoo, ours = ([r["steps_per_second"] for r in found if r["side"] == s] for s in sides)
         print(f"ratio   {spread([b / a for a, b in zip(zoo, ours, strict=True)], 2)}")
 
 
-def parse() -> argparse.Namespace:
-    """Flags of the command."""
+def write(facts: dict[str, Any], out: Path | None) -> None:
+    """Write the raw figures, if there is a file for them."""
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps({"hardware": hardware(), **facts}, indent=1) + "\n")
+
+
+def main() -> None:
+    """Run the two in turn, A B A B ..., and print the table."""
     flags = argparse.ArgumentParser(prog="benchmarks.throughput", description=__doc__)
     add = flags.add_argument
     add("--game", default="SpaceInvaders")
@@ -105,48 +118,23 @@ def parse() -> argparse.Namespace:
     add("--batch-size", type=int, default=32)
     add("--buffer-size", type=int, default=100_000)
     add("--alone", action="store_true", help="without the zoo, e.g. to vary one setting")
-    add("--profile", action="store_true", help="where a step's time goes; slower by the timing")
     add("--envs", type=int, default=1, help="of this project; the zoo takes one")
     add("--workers", type=int, default=0, help="processes that play; 0: by the rule")
     add("--precision", default="float32", choices=PRECISIONS)
     add("--threads", type=int, default=0)
     add("--out", type=Path, help="JSON file of the raw figures")
-    return flags.parse_args()
-
-
-def main() -> None:
-    """Run the two in turn, A B A B ..., and print the table."""
-    args = parse()
-    engine = {
-        "n_envs": args.envs,
-        "workers": args.workers,
-        "precision": args.precision,
-        "threads": args.threads,
-    }
-    sizes = {"batch_size": args.batch_size, "buffer_size": args.buffer_size}
+    args = flags.parse_args()
+    settings = {"workers": args.workers, "precision": args.precision, "threads": args.threads}
+    engine = {"n_envs": args.envs, **settings}
+    recipe = values(args.steps, batch_size=args.batch_size, buffer_size=args.buffer_size)
     found = []
     for pair in range(args.pairs):
         for side in ["ours"] if args.alone else ["zoo", "ours"]:
-            more = {"engine": engine, "profile": args.profile}
-            found.append(
-                run(
-                    side,
-                    {
-                        "game": args.game,
-                        "values": values(args.steps, **sizes),
-                        "seed": pair,
-                        **more,
-                    },
-                )
-            )
+            found.append(run(side, args.game, recipe, pair, engine))
             print(f"{side:6} {found[-1]['steps_per_second']:8.1f} steps/s", flush=True)
-    facts = {"command": sys.argv[1:], "hardware": hardware(), "engine": engine, "runs": found}
     print(f"\n{args.game}, {args.steps:,} steps a run, {json.dumps(engine)}")
-    print(json.dumps(facts["hardware"]))
     report(found)
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(facts, indent=1) + "\n")
+    write({"command": sys.argv[1:], "engine": engine, "runs": found}, args.out)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
-from benchmarks.throughput import hardware, spread
+from benchmarks.throughput import spread, write
 from tests.servers.wandb_server import WandbServer
 
 SIDES = ("off", "live", "dies", "dead", "silent")
@@ -79,23 +79,17 @@ def _of_folder(folder: Path) -> dict[str, Any]:
 def report(found: list[dict[str, Any]]) -> None:
     """Print the table."""
     off = [run for run in found if run["side"] == "off"]
-    print(
-        f"\n{'':6} {'steps/s':24} {'ratio to off':20} {'whole process s':24} {'warnings':9} weights"
-    )
+    print(f"\n{'':6} {'steps/s':24} {'ratio to off':20} {'whole process s':24} {'warnings':9}")
     for side in SIDES:
-        runs = [run for run in found if run["side"] == side]
-        speeds = [run["steps_per_second"] for run in runs]
-        ratios = [
-            a["steps_per_second"] / b["steps_per_second"] for a, b in zip(runs, off, strict=True)
-        ]
-        whole = [run["whole_seconds"] for run in runs]
-        pairs = zip(runs, off, strict=True)
-        same = all(a["weights_sha256"] == b["weights_sha256"] for a, b in pairs)
-        warned = "-".join(map(str, sorted({run["warnings"] for run in runs})))
-        print(
-            f"{side:6} {spread(speeds):24} {spread(ratios, 3):20} {spread(whole):24} {warned:9}"
-            f" {'equal' if same else 'DIFFERENT'}"
-        )
+        pairs = list(zip((run for run in found if run["side"] == side), off, strict=True))
+        speeds = [run["steps_per_second"] for run, _ in pairs]
+        ratios = [run["steps_per_second"] / plain["steps_per_second"] for run, plain in pairs]
+        whole = [run["whole_seconds"] for run, _ in pairs]
+        same = all(run["weights_sha256"] == plain["weights_sha256"] for run, plain in pairs)
+        warned = "-".join(map(str, sorted({run["warnings"] for run, _ in pairs})))
+        print(f"{side:6} {spread(speeds):24} {spread(ratios, 3):20} {spread(whole):24} {warned:9}")
+        if not same:
+            print(f"{side}: DIFFERENT weights")
 
 
 def main() -> None:
@@ -113,10 +107,7 @@ def main() -> None:
             found.append(run(side, args, seed))
             print(f"{side:6} {found[-1]['steps_per_second']:8.1f} steps/s", flush=True)
     report(found)
-    if args.out:
-        facts = {"command": sys.argv[1:], "hardware": hardware(), "runs": found}
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(facts, indent=1) + "\n")
+    write({"command": sys.argv[1:], "runs": found}, args.out)
 
 
 if __name__ == "__main__":

@@ -16,16 +16,14 @@ def command(args: argparse.Namespace) -> None:
     """Play, keep the result for tables and plots."""
     game = find_game(args.game)
     recipe = load_recipe(args.recipe, game)
-    from custom.evaluation.baselines import baselines_file, measure_baselines, write_baselines
+    from custom.evaluation.baselines import baselines_file, measure_baselines
     from custom.evaluation.protocol import Protocol
 
     protocol = Protocol(episodes=args.episodes, seed=args.seed or 0)
     print(f"{game.explain()}; {args.episodes} full games each")
     file = baselines_file(args.logs, recipe.name, game)
-    content = write_baselines(
-        file, lambda: measure_baselines(game, recipe.hyperparams, protocol, _tell)
-    )
-    print(f"best single action: {content['best_action']}")
+    best = measure_baselines(file, game, recipe.hyperparams, protocol, _tell)
+    print(f"best single action: {best}")
     print(f"Baselines: {file}")
 
 

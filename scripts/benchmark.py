@@ -38,8 +38,8 @@ def command(args: argparse.Namespace) -> int:
     for recipe in recipes:  # a mistyped name does not wait for PyTorch
         find_recipe(recipe)
     from custom.compare.comparison import compare
-    from custom.compare.from_logs import from_logs
-    from custom.compare.output import write_report
+    from custom.compare.report import write_report
+    from custom.compare.sources import from_logs
     from custom.compare.tables import show
     from custom.env.workers import usable_cores
     from custom.jobs.cluster import launcher

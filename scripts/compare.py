@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from custom.recipe.games import Game
 from custom.recipe.recipe import find_recipe, recipe_name
 from custom.system.console import say
 from custom.system.errors import UserError
 from custom.tracking.wish import project_named
 from scripts import options
 
-MANY = 3  # games, whose names together would be too long for a folder
-
-
+LONGEST = 100  # letters of the names of games that are a folder's
 FLAGS = (
     *("game", "project"),
     ("games", {"default": "", "help": "more games, for scores over all of them"}),
@@ -33,9 +30,8 @@ def command(args: argparse.Namespace) -> None:
         check_logs(args.logs, recipes)
     # Statistics take seconds to import: no mistyped name waits for them.
     from custom.compare.comparison import compare
-    from custom.compare.from_logs import from_logs
-    from custom.compare.from_wandb import from_wandb
-    from custom.compare.output import write_report
+    from custom.compare.report import write_report
+    from custom.compare.sources import from_logs, from_wandb
     from custom.compare.tables import show
 
     if args.source == "wandb":
@@ -44,7 +40,8 @@ def command(args: argparse.Namespace) -> None:
         runs, left_out = from_logs(args.logs, games, recipes)
     say(f"comparing {len(runs)} runs; each pair of recipes takes some seconds")
     data = compare(runs, left_out)
-    out = args.out or args.logs / "compare" / folder_of(games)
+    folder = "-".join(game.folder_name for game in games)[:LONGEST]
+    out = args.out or args.logs / "compare" / folder
     write_report(data, out)
     show(data)
     print(f"Report: {out / 'report.html'}")
@@ -60,13 +57,6 @@ def check_logs(logs: Path, recipes: list[str]) -> None:
     for recipe in recipes:
         if not (logs / recipe_name(recipe)).is_dir():
             find_recipe(recipe)
-
-
-def folder_of(games: list[Game]) -> str:
-    """The name of a comparison's folder."""
-    if len(games) > MANY:
-        return f"{games[0].folder_name}-and-{len(games) - 1}-more"
-    return "-".join(game.folder_name for game in games)
 
 
 if __name__ == "__main__":

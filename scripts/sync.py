@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from custom.runs.folder import Run, open_run, open_runs
+from custom.runs.folder import open_run, open_runs
 from custom.system.console import say
 from scripts import options
 
@@ -14,28 +14,27 @@ FLAGS = (("run", {"type": Path, "help": "run folder; default: all in LOGS"}),)
 
 def command(args: argparse.Namespace) -> int:
     """Find what is not uploaded yet, check the login, upload."""
-    from custom.tracking import sync
-    from custom.tracking.session import unsent
+    from custom.tracking.client import log_in
+    from custom.tracking.session import unsent, upload
 
     runs, damaged = ([open_run(args.run)], {}) if args.run else open_runs(args.logs)
     failed = [text for folder, text in damaged.items() if (folder / "wandb").is_dir()]
-    for text in failed:
-        say(text)
-    waiting: list[Run] = []
-    for run in filter(unsent, runs):
-        if run.is_locked():
-            say(f"{run.path}: is still being written; left for later")
-        else:
-            waiting.append(run)
+    waiting = list(filter(unsent, runs))
     if waiting:
-        sync.check()
+        log_in()
     else:
         say("nothing to upload")
     for run in waiting:
+        if run.is_locked():
+            say(f"{run.path}: is still being written; left for later")
+            continue
         say(f"{run.path}: uploading")
-        for folder in sync.upload(run):
-            failed.append(folder)
-            say(f"{folder}: not all was uploaded; repeat make sync, or delete the folder")
+        failed += [
+            f"{folder}: not all was uploaded; repeat make sync, or delete the folder"
+            for folder in upload(run)
+        ]
+    for text in failed:
+        say(text)
     return 1 if failed else 0
 
 

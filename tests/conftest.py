@@ -32,7 +32,7 @@ from scripts import options
 from tests.compared import trained, written
 from tests.foreign import zoo_agents
 from tests.servers.fixtures import hub, hub_xet
-from tests.servers.wandb_fixtures import wandb_server
+from tests.servers.wandb_server import wandb_server
 from tests.tracked import untracked
 
 __all__ = [

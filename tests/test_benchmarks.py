@@ -11,11 +11,10 @@ from tests.conftest import run_process
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("more", [(), ("--profile",)], ids=["plain", "profile"])
-def test_the_zoo_and_this_project_are_timed_in_turn(more: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_zoo_and_this_project_are_timed_in_turn(tmp_path: Path) -> None:
     out = tmp_path / "raw" / "figures.json"
     flags = ("--pairs", 1, "--steps", 120, "--buffer-size", 200, "--batch-size", 4, "--out", out)
-    shown = run_process("benchmarks.throughput", *flags, *more)
+    shown = run_process("benchmarks.throughput", *flags)
     facts = json.loads(out.read_text())
     zoo, ours = facts["runs"]
     assert (zoo["side"], ours["side"]) == ("zoo", "ours")
@@ -23,10 +22,6 @@ def test_the_zoo_and_this_project_are_timed_in_turn(more: tuple[str, ...], tmp_p
     assert facts["hardware"]["cores"]
     for one in (zoo, ours):
         assert 80 < one["steps"] < 90  # what came after the warm-up of 30
-        if more:
-            parts = one["ms_per_step"]
-            assert parts["update, sampling included"] >= parts["sample"] > 0
-            assert parts["everything"] > parts["play"] > 0
 
 
 @pytest.mark.long

@@ -13,18 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from plotly.offline import get_plotlyjs
 
-from custom.compare import output
+from custom.compare import report as files
 from custom.compare.comparison import compare
-from custom.compare.from_logs import from_logs
-from custom.compare.output import write_report
-from custom.compare.page import page
 from custom.compare.pictures import beyond, score_range
-from custom.compare.tables import markdown
+from custom.compare.report import page, write_report
+from custom.compare.sources import from_logs
 from custom.recipe.games import find_game
 from custom.system.errors import UserError
-from scripts.compare import folder_of
 from tests.compared import GAME, Write
 from tests.conftest import run
 
@@ -47,7 +43,7 @@ def report(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert f"Report: {out / 'report.html'}" in output
     assert "small and small-fast" in output
-    assert "min" in (out / "table.md").read_text()
+    assert " min" in (out / "report.html").read_text()
     return out
 
 
@@ -59,10 +55,10 @@ def test_all_seeds_of_trained_runs_are_compared(report: Path) -> None:
         ("small-fast", [1, 2]),
     ]
     assert all(c["curve"]["frames"] == [800.0, 1600.0] for c in game["columns"])
-    assert all(c["clock"]["seconds"] > 0 for c in game["columns"])
+    assert all(c["seconds"] > 0 for c in game["columns"])
     [pair] = game["pairs"]
     assert pair["verdict"].startswith("with 3 and 2 seeds, two equal recipes look this different")
-    different = [row["name"] for row in game["settings"] if row["differs"]]
+    different = [name for name, values in game["settings"].items() if values[0] != values[1]]
     assert different == ["learning_rate", "target_update_interval"]
     # Whoever edits a file while this trains has runs of different revisions.
     assert [note for note in data["notes"] if "git_revision" not in note] == []
@@ -73,30 +69,23 @@ def test_every_evaluation_of_trained_runs_is_a_line_of_the_csv(report: Path, tra
         rows = list(csv.DictReader(file))
     assert len(rows) == 10
     for row in rows:
-        with np.load(Path(row["run"]) / "evaluations.npz") as found:
+        with np.load(Path(row["name"]) / "evaluations.npz") as found:
             at = list(found["timesteps"]).index(int(row["steps"]))
             assert float(row["mean"]) == found["results"][at].mean()
-    assert [row["last"] for row in rows] == ["0", "1"] * 5
+    assert [row["frames"] for row in rows] == ["800", "1600"] * 5
 
 
-def test_the_pictures_are_png_and_svg(report: Path) -> None:
-    for name in ("curves", "scores", "pairs"):
-        with Image.open(report / f"{name}-{ENV}.png") as picture:
-            assert picture.format == "PNG"
-        assert ET.parse(report / f"{name}-{ENV}.svg").getroot().tag.endswith("svg")
-
-
-def test_the_page_is_whole_in_itself(report: Path) -> None:
-    text = (report / "report.html").read_text().replace(get_plotlyjs(), "")
+def test_the_page_is_whole_in_itself_and_the_pictures_are_files_too(report: Path) -> None:
+    text = (report / "report.html").read_text()
+    assert "epsilon 0.05, 1-30 no-ops, sticky actions 0" in text
+    assert "<td>small</td><td>3</td><td>3</td><td>0.0016M</td>" in text
     assert text.count("data:video/mp4;base64,") == 2
+    assert text.count("data:image/svg+xml;base64,") == 1
     assert re.findall(r"(?:src|href)=\"(?!data:)", text) == []
     assert re.findall(r"https?://", text) == []
-
-
-def test_the_table_names_the_protocol_the_seeds_and_the_games(report: Path) -> None:
-    text = (report / "table.md").read_text()
-    assert "epsilon 0.05, 1-30 no-ops, sticky actions 0" in text
-    assert re.search(r"^\| small \| 3 \| 3 \| 0.0016M \|", text, re.M)
+    with Image.open(report / f"curves-{ENV}.png") as picture:
+        assert picture.format == "PNG"
+    assert ET.parse(report / f"curves-{ENV}.svg").getroot().tag.endswith("svg")
 
 
 def test_the_same_runs_make_the_same_files(written: Write, tmp_path: Path) -> None:
@@ -115,7 +104,7 @@ def test_one_recipe_alone_has_no_pairs(written: Write, tmp_path: Path) -> None:
     written()
     data = compared(tmp_path / "logs", "dqn")
     assert data["games"][0]["pairs"] == []
-    assert "No pair to compare." in page(data)
+    assert "No pair to compare." in page(data, {})
 
 
 def test_other_budgets_stand_beside_and_are_not_compared(written: Write, tmp_path: Path) -> None:
@@ -129,7 +118,7 @@ def test_other_budgets_stand_beside_and_are_not_compared(written: Write, tmp_pat
         "dqn (budget 0.016M frames)",
     ]
     assert game["pairs"] == []
-    assert "are not compared: budget 0.008M frames and 0.016M frames" in markdown(data)
+    assert "are not compared: budget 0.008M frames and 0.016M frames" in page(data, {})
 
 
 def test_over_games_scores_are_human_normalised(written: Write, tmp_path: Path) -> None:
@@ -143,9 +132,9 @@ def test_over_games_scores_are_human_normalised(written: Write, tmp_path: Path) 
     assert (best["mean"], worst["mean"]) == (pytest.approx(1), pytest.approx(0))
     assert best["profile"]["share"][0] == 1.0  # above 0 everywhere
     assert worst["profile"]["share"][0] == 0.0
-    assert "# All games" in markdown(data)
+    assert "<h2>All games</h2>" in page(data, {})
     write_report(data, tmp_path / "out")
-    assert (tmp_path / "out" / "profiles.svg").is_file()
+    assert (tmp_path / "out" / "profiles-All-games.svg").is_file()
 
 
 def test_variants_are_not_mixed_over_games(written: Write, tmp_path: Path) -> None:
@@ -159,50 +148,21 @@ def test_variants_are_not_mixed_over_games(written: Write, tmp_path: Path) -> No
     assert any("dqn (variant 1): left out, which variants" in note for note in data["notes"])
 
 
-def test_a_game_without_a_run_is_named(written: Write, tmp_path: Path) -> None:
-    written()
-    data = compared(tmp_path / "logs", "dqn", games=("Pong", "Freeway"))
-    assert data["notes"] == ["FreewayNoFrameskip-v4, dqn: no run"]
-
-
-def test_large_numbers_leave_a_run_out(written: Write, tmp_path: Path) -> None:
-    written()
-    written(n_timesteps=10**400)
-    written(scores=[[1e308, 0], [0, 0]])
-    data = compared(tmp_path / "logs", "dqn")
-    assert len(data["notes"]) == 2
-    assert [len(column["runs"]) for column in data["games"][0]["columns"]] == [1]
-
-
-def test_what_differs_between_games_is_said(written: Write, tmp_path: Path) -> None:
-    written()
-    written(game="Breakout", n_timesteps=3000)
-    data = compared(tmp_path / "logs", "dqn", games=("Pong", "Breakout"))
-    assert data["notes"] == ["over games, dqn: its games differ in budget"]
-
-
-def test_games_of_different_engines_are_not_one_column(written: Write, tmp_path: Path) -> None:
-    written(engine={"precision": "bf16"})
+@pytest.mark.parametrize(
+    ("facts", "note"),
+    [
+        ({"n_timesteps": 3000}, "its games differ in budget"),
+        ({"engine": {"precision": "bf16"}}, "left out, its games differ in precision"),
+    ],
+)
+def test_what_differs_between_games_is_said(
+    written: Write, tmp_path: Path, facts: dict[str, Any], note: str
+) -> None:
+    written(**facts)
     written(game="Breakout")
     data = compared(tmp_path / "logs", "dqn", games=("Pong", "Breakout"))
-    assert data["over_games"] is None
-    assert data["notes"] == ["over games, dqn: left out, its games differ in precision"]
-
-
-def test_recipes_of_different_wrappers_are_compared_with_a_remark(
-    written: Write, tmp_path: Path
-) -> None:
-    written()
-    written(recipe="other", values={"env_wrapper": [{"custom.wrappers.DeepMindAtariWrapper": {}}]})
-    [game] = compared(tmp_path / "logs", "dqn", "other")["games"]
-    assert len(game["pairs"]) == 1
-    assert game["remarks"] == ["dqn and other are evaluated in different wrappers"]
-
-
-def test_many_games_have_a_folder_with_a_short_name() -> None:
-    games = [find_game(name) for name in ("Pong", "Breakout", "Seaquest", "Qbert")]
-    assert len(folder_of(games)) < 30
-    assert folder_of(games) != folder_of(games[::-1])
+    assert data["notes"] == [f"over games, dqn: {note}"]
+    assert (data["over_games"] is None) == note.startswith("left out")
 
 
 def test_a_recipe_without_one_of_the_games_is_not_in_the_aggregate(
@@ -222,15 +182,9 @@ def test_a_recipe_without_one_of_the_games_is_not_in_the_aggregate(
     ]
 
 
-def test_markdown_cells_cannot_break_the_table(written: Write, tmp_path: Path) -> None:
-    written(recipe="a|b`<i>")
-    text = markdown(compared(tmp_path / "logs", "a|b`<i>"))
-    assert r"| a\|b\`\<i\> | 1 |" in text
-
-
 def test_a_film_that_is_too_large_is_not_in_the_page(written: Write, tmp_path: Path) -> None:
     (written() / "replay.mp4").write_bytes(bytes(6_000_001))
-    text = page(compared(tmp_path / "logs", "dqn"))
+    text = page(compared(tmp_path / "logs", "dqn"), {})
     assert "<video" not in text
     assert "No film among these runs; make record films one." in text
 
@@ -239,27 +193,27 @@ def test_an_earlier_comparison_is_replaced_whole(written: Write, tmp_path: Path)
     written()
     out = tmp_path / "out"
     out.mkdir()
-    (out / "pairs-Pong.png").write_text("of two recipes")
+    (out / "profiles-All-games.png").write_text("of two recipes")
     write_report(compared(tmp_path / "logs", "dqn"), out)
-    assert not (out / "pairs-Pong.png").exists()
+    assert not (out / "profiles-All-games.png").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "out"]
 
 
 def test_a_failure_leaves_the_earlier_comparison(
     written: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(data: dict[str, Any]) -> str:
+    def interrupted(*_: object) -> str:
         raise KeyboardInterrupt
 
     written()
     out = tmp_path / "out"
     out.mkdir()
-    (out / "table.md").write_text("first")
-    monkeypatch.setattr(output, "page", interrupted)  # the last file
+    (out / "compare.json").write_text("first")
+    monkeypatch.setattr(files, "page", interrupted)  # the last file
     with pytest.raises(KeyboardInterrupt):
         write_report(compared(tmp_path / "logs", "dqn"), out)
-    assert [path.name for path in out.iterdir()] == ["table.md"]
-    assert (out / "table.md").read_text() == "first"
+    assert [path.name for path in out.iterdir()] == ["compare.json"]
+    assert (out / "compare.json").read_text() == "first"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "out"]
 
 
@@ -271,8 +225,8 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_levels_outside_the_scores_are_named_at_the_edge() -> None:
-    column = {"curve": {"iqm": [100.0, 200.0], "low": [90.0, 180.0], "high": [110.0, 210.0]}}
-    low, high = score_range([column])
+    curve = {"iqm": [100.0, 200.0], "low": [90.0, 180.0], "high": [110.0, 210.0]}
+    low, high = score_range([curve])
     assert (low, high) == (84.0, 216.0)  # 5 % of 90 to 210 at each end
     levels = [{"label": "human", "score": 1669.0}, {"label": "random play", "score": 148.0}]
     assert beyond(levels, low, high) == ("↑ human 1669", "")

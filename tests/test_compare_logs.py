@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from custom.compare.columns import Column, columns_of, differing, why_not
-from custom.compare.comparison import compare
-from custom.compare.from_logs import from_logs
-from custom.compare.levels import clock, levels_of, reached
+from custom.compare.comparison import compare, levels_of, reached
 from custom.compare.measured import Measured
-from custom.evaluation.baselines import baselines_file, write_baselines
+from custom.compare.sources import from_logs
+from custom.evaluation.baselines import baselines_file
+from custom.evaluation.scores import Level
 from custom.recipe.games import find_game
 from custom.system.errors import UserError
+from custom.system.files import write_json
 from tests.compared import PROTOCOL, Write
 
 PONG = find_game("Pong")
+STATES = ("interrupted", "failed", "pulled")
 
 
 def collected(logs: Path, *recipes: str) -> tuple[list[Measured], list[str]]:
@@ -41,66 +42,41 @@ def test_runs_that_differ_in_their_seed_share_a_column(written: Write, tmp_path:
     assert column.first.frames.tolist() == [4000, 8000]  # 4 a step
 
 
-@pytest.mark.parametrize("state", ["running", "interrupted", "failed", "pulled"])
-def test_a_run_that_is_not_finished_is_left_out(written: Write, tmp_path: Path, state: str) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"state": "running"}, ": failed, not finished"),  # its process has gone
+        *(({"state": state}, f": {state}, not finished") for state in STATES),
+        ({"evaluated": ()}, ": has no evaluation during its training"),
+        ({"scores": [[0, 1], [np.nan, 1]]}, "its evaluations are not finite"),
+        ({"scores": [[1e308, 0], [0, 0]]}, "its evaluations are not finite"),
+        ({"evaluated": (2000, 1000)}, "their steps do not increase"),
+        ({"n_timesteps": None}, "is damaged: n_timesteps: "),
+        ({"n_timesteps": 0}, "is damaged: n_timesteps: "),
+        ({"n_timesteps": 10**400}, "_2"),
+        ({"wall_clock_seconds": float("nan")}, "is damaged: wall_clock_seconds: "),
+        ({"eval_protocol": {"epsilon": 0.05}}, "is damaged: eval_protocol.episodes: "),
+        ({"eval_protocol": None}, "is damaged: eval_protocol: "),
+        ({"hardware": 1}, "is damaged: hardware: "),
+    ],
+)
+def test_a_run_that_cannot_be_compared_is_left_out_with_the_reason(
+    written: Write, tmp_path: Path, wrong: dict, reason: str
+) -> None:
     written(seed=1)
-    folder = written(seed=2, state=state)
-    runs, left_out = collected(tmp_path / "logs")
-    assert [run.seed for run in runs] == [1]
-    shown = "failed" if state == "running" else state  # its process has gone
-    assert left_out == [f"{folder}: {shown}, not finished"]
-
-
-def test_a_run_without_an_evaluation_is_left_out(written: Write, tmp_path: Path) -> None:
-    written(seed=1)
-    folder = written(seed=2, evaluated=())
-    _, left_out = collected(tmp_path / "logs")
-    assert left_out == [f"{folder}: has no evaluation during its training"]
+    folder = written(**{"seed": 2, **wrong})
+    [run], [line] = collected(tmp_path / "logs")
+    assert run.seed == 1
+    assert str(folder) in line
+    assert reason in line
 
 
 @pytest.mark.parametrize("name", ["run.json", "recipe.yml", "evaluations.npz"])
 def test_a_damaged_run_is_left_out_by_name(written: Write, tmp_path: Path, name: str) -> None:
     written(seed=1)
     (written(seed=2) / name).write_bytes(b"\0")
-    runs, [reason] = collected(tmp_path / "logs")
-    assert len(runs) == 1
+    [_], [reason] = collected(tmp_path / "logs")
     assert "PongNoFrameskip-v4_2" in reason
-
-
-def test_a_run_of_which_nobody_knows_the_protocol_is_left_out(
-    written: Write, tmp_path: Path
-) -> None:
-    written(seed=1)
-    folder = written(seed=2)
-    facts = json.loads((folder / "run.json").read_text())
-    del facts["eval_protocol"]
-    (folder / "run.json").write_text(json.dumps(facts))
-    _, [reason] = collected(tmp_path / "logs")
-    assert reason == f"{folder}: the protocol of its evaluations is unknown"
-
-
-def test_scores_that_are_not_finite_are_left_out(written: Write, tmp_path: Path) -> None:
-    written(seed=1)
-    written(seed=2, scores=[[0, 1], [np.nan, 1]])
-    _, [reason] = collected(tmp_path / "logs")
-    assert "not finite" in reason
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"n_timesteps": None},
-        {"n_timesteps": 0},
-        {"wall_clock_seconds": float("nan")},
-        {"eval_protocol": {"epsilon": 0.05}},
-        {"hardware": 1},
-    ],
-)
-def test_facts_that_make_no_sense_are_left_out(written: Write, tmp_path: Path, wrong: dict) -> None:
-    written(seed=1)
-    written(seed=2, **wrong)
-    _, [reason] = collected(tmp_path / "logs")
-    assert "is damaged" in reason
 
 
 def test_a_seed_twice_counts_once_and_that_is_said(written: Write, tmp_path: Path) -> None:
@@ -148,6 +124,10 @@ def test_runs_of_different_code_share_a_column_and_that_is_said(
         ({"values": {"double_q": True}}, "dqn (double_q true)"),
         ({"values": {"policy_kwargs": {"features_extractor_kwargs": {"features_dim": 9}}}}, None),
         ({"engine": {"env": "native"}}, "dqn (env native)"),
+        (
+            {"evaluated": (1000,), "scores": [[1, 3]]},
+            "dqn (evaluated every 1,000 steps to 1,000)",
+        ),
     ],
 )
 def test_what_differs_in_more_than_its_seed_has_a_column_of_its_own(
@@ -195,7 +175,9 @@ def test_what_a_recipe_does_not_set_is_shown_as_its_default(written: Write, tmp_
     written(seed=1)
     written(recipe="double_dqn", seed=1, values={"double_q": True, "gamma": 0.99})
     runs, _ = collected(tmp_path / "logs", "dqn", "double_dqn")
-    assert differing(runs) == {"double_q": ["false", "true"]}  # 0.99 is SB3's gamma
+    assert differing(runs).T.to_dict("list") == {
+        "double_q": ["false", "true"]
+    }  # 0.99 is SB3's gamma
 
 
 def test_sticky_actions_are_another_game(written: Write, tmp_path: Path) -> None:
@@ -217,16 +199,12 @@ def test_another_mode_is_another_game_without_published_scores(
     assert other["columns"][0]["human_normalised"] is None
 
 
-def test_no_run_of_a_recipe_says_how_to_get_one(written: Write, tmp_path: Path) -> None:
-    written()
-    with pytest.raises(UserError, match=r"no run of PongNoFrameskip-v4 with rainbow .* make train"):
-        collected(tmp_path / "logs", "dqn", "rainbow")
-
-
 def test_a_recipe_whose_runs_are_all_left_out_says_why(written: Write, tmp_path: Path) -> None:
     written(state="interrupted")
     with pytest.raises(UserError, match=r"can be compared: .*interrupted, not finished"):
         collected(tmp_path / "logs")
+    with pytest.raises(UserError, match=r"no run of PongNoFrameskip-v4 with rainbow .* make train"):
+        collected(tmp_path / "logs", "rainbow")
 
 
 def test_a_recipe_named_twice_counts_once(written: Write, tmp_path: Path) -> None:
@@ -235,49 +213,39 @@ def test_a_recipe_named_twice_counts_once(written: Write, tmp_path: Path) -> Non
     assert (len(runs), left_out) == (1, [])
 
 
-def test_a_recipe_without_runs_is_refused(written: Write, tmp_path: Path) -> None:
-    written()
-    with pytest.raises(UserError, match="no run of PongNoFrameskip-v4 with dqm in"):
-        collected(tmp_path / "logs", "dqn", "dqm")
-
-
 def test_levels_are_measured_where_they_can_be(written: Write, tmp_path: Path) -> None:
     written()
     results = {"random": {"mean": -20.0}, "FIRE": {"mean": -19.0}}
     content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 9}}
     runs, _ = collected(tmp_path / "logs")
-    published = {level["label"]: level["score"] for level in levels_of(runs)}
+    published = {level.label: level.score for level in levels_of(runs)}
     assert published["random play"] == -20.7
     assert not any(label.startswith("only") for label in published)
-    write_baselines(baselines_file(tmp_path / "logs", "dqn", PONG), lambda: content)
-    levels = {level["label"]: level for level in levels_of(collected(tmp_path / "logs")[0])}
-    assert levels["random play"]["score"] == -20.0
-    assert levels["only FIRE"]["score"] == -19.0
-    assert levels["random play"]["source"] == "measured here, 9 games (dqn)"
-    assert levels["human"]["score"] == 14.6
+    file = baselines_file(tmp_path / "logs", "dqn", PONG)
+    file.parent.mkdir()
+    write_json(file, content)
+    levels = {level.label: level for level in levels_of(collected(tmp_path / "logs")[0])}
+    assert levels["random play"].score == -20.0
+    assert levels["only FIRE"].score == -19.0
+    assert levels["random play"].source == "measured here, 9 games"
+    assert levels["human"].score == 14.6
+
+
+def cpu(hours: float) -> dict[str, float]:
+    """Of a training with evaluations of an hour."""
+    return {"cpu_seconds": 3600 * (hours + 1), "evaluation_cpu_seconds": 3600.0}
 
 
 def test_a_level_is_reached_at_the_first_evaluation_there(written: Write, tmp_path: Path) -> None:
-    written(seed=1, scores=[[1, 1], [5, 5]], wall_clock_seconds=60.0)
-    written(seed=2, scores=[[5, 7], [0, 0]], wall_clock_seconds=80.0)
-    written(seed=3, scores=[[1, 1], [2, 2]], wall_clock_seconds=100.0)
+    written(seed=1, scores=[[1, 1], [5, 5]], wall_clock_seconds=60.0, **cpu(1))
+    written(seed=2, scores=[[5, 7], [0, 0]], wall_clock_seconds=80.0, **cpu(1.5))
+    written(seed=3, scores=[[1, 1], [2, 2]], wall_clock_seconds=100.0, **cpu(2))
     [column] = columns(tmp_path)
-    found = reached(column, {"label": "x", "score": 5.0})
-    assert found["frames"] == [8000, 4000, None]
+    found = reached(column, Level("x", 5.0, ""))
+    assert found["runs"] == 2
     assert found["median_frames"] == 8000  # of 4000, 8000 and never
     assert found["median_seconds"] == 60.0  # of half of 80, 60 and never
-    assert reached(column, {"label": "x", "score": 5.5})["median_frames"] is None
-    assert clock(column)["frames_per_second"] == 100  # 8000 frames in 80 s
-    assert clock(column)["hardware"] == ["2 CPUs"]
-
-
-def test_a_run_that_lacks_its_last_evaluation_has_a_column_of_its_own(
-    written: Write, tmp_path: Path
-) -> None:
-    written(seed=1)
-    written(seed=2, evaluated=(1000,), scores=[[1, 3]])
-    labels = [column.label for column in columns(tmp_path)]
-    assert labels == [
-        "dqn (evaluated every 1,000 steps to 2,000)",
-        "dqn (evaluated every 1,000 steps to 1,000)",
-    ]
+    assert reached(column, Level("x", 5.5, ""))["median_frames"] is None
+    [shown] = compare(list(column.runs), [])["games"][0]["columns"]
+    assert (shown["seconds"], shown["core_hours"]) == (80.0, 1.5)  # the median of 1, 1.5 and 2
+    assert shown["machines"] == ["2 CPUs"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -11,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from custom.env.games import make_games
 from custom.evaluation.baselines import (
     action_names,
+    baselines,
     constant_action,
     measure_baselines,
     random_actions,
@@ -168,16 +172,21 @@ def test_full_action_space_alone_makes_no_other_game() -> None:
     assert all_of_them.env_kwargs.variant == other
 
 
-def test_baselines_name_the_best_single_action() -> None:
-    told: list[str] = []
+def test_baselines_name_the_best_single_action(tmp_path: Path) -> None:
+    told: dict[str, Any] = {}
     freeway = find_game("Freeway")  # two minutes a game, whatever is done
-    content = measure_baselines(
-        freeway, RECIPE, Protocol(episodes=1), lambda name, _: told.append(name)
-    )
-    assert told == ["random", *action_names(freeway, RECIPE)] == ["random", "NOOP", "UP", "DOWN"]
-    assert content["best_action"] == "UP"
-    assert content["results"]["UP"]["mean"] > 15
-    assert content["results"]["NOOP"]["mean"] == 0
+    file = tmp_path / "new" / "file.json"
+    best = measure_baselines(file, freeway, RECIPE, Protocol(episodes=1), told.__setitem__)
+    assert list(told) == ["random", *action_names(freeway, RECIPE)]
+    assert list(told) == ["random", "NOOP", "UP", "DOWN"]
+    assert best == "UP"
+    assert told["UP"]["mean"] > 15
+    assert told["NOOP"]["mean"] == 0
+    [random, up] = baselines(file, RECIPE)
+    assert (random.label, random.score) == ("random play", told["random"]["mean"])
+    assert (up.label, up.score) == ("only UP", told["UP"]["mean"])
+    assert up.source == "best single action, measured here, 1 games"
+    assert baselines(file, typed({"env_kwargs": {"mode": 1}})) == []
 
 
 def test_a_constant_action_is_constant() -> None:

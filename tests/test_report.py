@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from custom.evaluation.baselines import baselines_file, baselines_of, write_baselines
+from custom.evaluation.baselines import baselines_file, baselines_of
 from custom.evaluation.plot import draw, plot_run
 from custom.evaluation.protocol import Protocol, Scores
 from custom.evaluation.results import score_rows, score_table
@@ -60,14 +60,8 @@ def test_evaluations_stand_at_their_frames_with_their_spread(run: Run) -> None:
 
 
 def test_without_measured_baselines_random_is_as_published(run: Run) -> None:
-    assert "random (published): -21" in labels(run)
-
-
-def test_measured_baselines_are_lines(run: Run, tmp_path: Path) -> None:
-    results = {"random": {"mean": -20.0}, "FIRE": {"mean": -19.0}}
-    content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 1}}
-    write_baselines(baselines_file(tmp_path, "dqn", PONG), lambda: content)
-    assert {"random: -20", "only FIRE: -19"} <= set(labels(run))
+    assert "random play: -21" in labels(run)
+    assert not any(label.startswith("only") for label in labels(run))
 
 
 def another_mode(run: Run) -> Run:
@@ -85,25 +79,37 @@ def test_another_mode_of_a_game_has_no_published_scores(run: Run) -> None:
         "protocol": Protocol().describe(PONG, run.hyperparams),
         "human_normalised": None,
     }
-    assert "human" in [label for label, _, _ in score_rows(run, result)]
+    assert "human" in [row.label for row in score_rows(run, result)]
     other = another_mode(run)
-    assert "random (published): -21" not in labels(other)
-    assert [label for label, _, _ in score_rows(other, result)] == ["this agent (0.00M frames)"]
+    assert not any(label.startswith("random") for label in labels(other))
+    assert [row.label for row in score_rows(other, result)] == ["this agent (0.00M frames)"]
     assert f"{PONG.env_id}, mode 1, raw points of 2 full games" in score_table(other, result)
 
 
-def test_baselines_of_the_plain_game_are_not_those_of_another_mode(
-    run: Run, tmp_path: Path
-) -> None:
+def test_measured_baselines_are_lines_for_their_own_mode_alone(run: Run, tmp_path: Path) -> None:
     results = {"random": {"mean": -20.0}, "FIRE": {"mean": -19.0}}
     content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 1}}
     file = baselines_file(tmp_path, "dqn", PONG)
-    write_baselines(file, lambda: content)
-    assert baselines_of(run) is not None
-    assert baselines_of(another_mode(run)) is None
-    write_baselines(file, lambda: {**content, "variant": {"mode": 1}})
-    assert baselines_of(run) is None
-    assert "random: -20" in labels(another_mode(run))
+    file.parent.mkdir()
+    write_json(file, content)
+    assert {"random play: -20", "only FIRE: -19"} <= set(labels(run))
+    assert "random play: -21" not in labels(run)
+    assert baselines_of(another_mode(run)) == []
+    write_json(file, {**content, "variant": {"mode": 1}})
+    assert "random play: -20" in labels(open_run(run.path))
+    (run.path / "recipe.yml").write_text(f"{PONG.env_id}: {ENTRY}\n")
+    assert baselines_of(open_run(run.path)) == []
+
+
+@pytest.mark.parametrize("mean", [float("nan"), "x", None])
+def test_damaged_baselines_are_named(run: Run, tmp_path: Path, mean: object) -> None:
+    results = {"random": {"mean": -20.0}, "FIRE": {"mean": mean}}
+    content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 1}}
+    file = baselines_file(tmp_path, "dqn", PONG)
+    file.parent.mkdir()
+    write_json(file, content)
+    with pytest.raises(UserError, match=r"NoFrameskip-v4.json: is damaged .* make baselines"):
+        baselines_of(run)
 
 
 def test_the_picture_is_a_png(run: Run) -> None:

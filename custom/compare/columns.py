@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from custom.compare.measured import PROTOCOL, Measured
+from custom.compare.measured import EvalProtocol, Measured
 from custom.runs.metrics import FloatArray
 
-COMPARABLE = ("budget", *PROTOCOL)  # settings that must be equal for scores to be compared
+COMPARABLE = ("budget", *EvalProtocol.model_fields)  # equal, or scores are not compared
 SAME_END = 0.01  # of the budget, between last evaluations that are compared
 LONGEST = 60  # letters of a label's settings
-Value = TypeVar("Value")
 VARIANT = "variant "  # in a label whose settings are longer
 
 
@@ -59,40 +59,51 @@ def columns_of(runs: list[Measured]) -> tuple[list[Column], list[str]]:
     for (played, recipe), groups in recipes.items():
         labels = _labels(recipe, [group[0] for group in groups.values()])
         for label, group in zip(labels, groups.values(), strict=True):
-            kept, doubles = _one_per_seed(group)
-            columns.append(Column(label, tuple(kept)))
-            notes += doubles
-            origins = _unequal(_table([run.made_with for run in kept]))
-            if origins:
-                notes.append(f"{played}, {label}: runs of different {', '.join(origins)}")
+            latest = {run.seed: run for run in group}  # once more is no independent measurement
+            notes += [
+                f"{run.name}: left out, {latest[run.seed].name} has the same seed {run.seed}"
+                for run in group
+                if latest[run.seed] is not run
+            ]
+            columns.append(Column(label, tuple(latest[seed] for seed in sorted(latest))))
+            origins = [
+                {"git_revision": str(run.git_revision), **run.versions, "machine": run.machine}
+                for run in latest.values()
+            ]
+            if names := list(_differing(table(origins)).index):
+                notes.append(f"{played}, {label}: runs of different {', '.join(names)}")
     return columns, notes
 
 
 def settings(run: Measured) -> dict[str, str]:
     """All that is the same within a column, as text; hyperparameters with dotted names."""
-    values = {name: value for name, value in run.hyperparams.items() if name != "n_timesteps"}
-    return {
+    hyperparams = run.hyperparams.model_dump(exclude={"n_timesteps"})
+    values: dict[str, Any] = {
         "algo": run.algo,
         "budget": f"{run.budget / 1e6:g}M frames",
-        **{name: f"{value:g}" for name, value in run.protocol.items()},
-        **run.engine,
-        "frame_skip": str(run.frame_skip),
+        **run.eval_protocol.model_dump(),
+        **run.engine.model_dump(),
+        "frame_skip": run.frame_skip,
+        "began with": f"{run.parent.taken} of {run.parent.recipe}" if run.parent else "nothing",
         "evaluated": _when(run.steps),
-        **_flat(values),
     }
+    [flat] = pd.json_normalize(hyperparams).to_dict("records")
+    values |= {str(name): value for name, value in flat.items()}
+    return {name: _text(value) for name, value in values.items()}
 
 
-def settings_table(runs: Sequence[Measured]) -> dict[str, list[str]]:
-    """Each setting of any of the runs with its value in all of them."""
-    return {
-        name: [value or "-" for value in values]
-        for name, values in _table([settings(run) for run in runs]).items()
-    }
+def table(rows: Sequence[dict[str, str]]) -> pd.DataFrame:
+    """A line for each key of any row, with its values in all of them; ``-`` where there is none."""
+    return pd.DataFrame(rows).T.sort_index().fillna("-")
 
 
-def differing(runs: Sequence[Measured]) -> dict[str, list[str]]:
-    """Those of `settings_table` that are not the same in all runs."""
-    return _unequal(settings_table(runs))
+def differing(runs: Sequence[Measured]) -> pd.DataFrame:
+    """The settings that are not the same in all runs."""
+    return _differing(table([settings(run) for run in runs]))
+
+
+def _differing(values: pd.DataFrame) -> pd.DataFrame:
+    return values[values.nunique(axis=1) > 1]
 
 
 def why_not(x: Column, y: Column) -> str:
@@ -112,32 +123,11 @@ def _labels(recipe: str, runs: list[Measured]) -> list[str]:
     """
     if len(runs) == 1:
         return [recipe]
-    rows = differing(runs).items()
-    texts = [", ".join(f"{name} {values[i]}" for name, values in rows) for i in range(len(runs))]
+    values = differing(runs)
+    texts = [", ".join(f"{name} {text}" for name, text in values[i].items()) for i in values]
     if max(map(len, texts)) > LONGEST or len(set(texts)) < len(texts):
         texts = [f"{VARIANT}{i + 1}" for i in range(len(runs))]
     return [f"{recipe} ({text})" for text in texts]
-
-
-def _one_per_seed(group: list[Measured]) -> tuple[list[Measured], list[str]]:
-    """The latest run of each seed: the same seed again is no independent measurement."""
-    latest = {run.seed: run for run in group}
-    notes = [
-        f"{run.name}: left out, {latest[run.seed].name} has the same seed {run.seed}"
-        for run in group
-        if latest[run.seed] is not run
-    ]
-    return [latest[seed] for seed in sorted(latest)], notes
-
-
-def _table(rows: list[dict[str, str]]) -> dict[str, list[str | None]]:
-    """Each key of any row with its values in all of them."""
-    names = sorted({name for row in rows for name in row})
-    return {name: [row.get(name) for row in rows] for name in names}
-
-
-def _unequal(table: dict[str, list[Value]]) -> dict[str, list[Value]]:
-    return {name: values for name, values in table.items() if len(set(values)) > 1}
 
 
 def _when(steps: FloatArray) -> str:
@@ -147,24 +137,7 @@ def _when(steps: FloatArray) -> str:
     return f"at {', '.join(f'{step:,.0f}' for step in steps)} steps"
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = _text(value)
-    return flat
-
-
 def _text(value: Any) -> str:
     """A value as text; 10.0 as 10, which JSON on W&B does not tell apart."""
-    if isinstance(value, type):
-        return f"{value.__module__}.{value.__name__}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_text, value))}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{name}: {_text(one)}' for name, one in value.items())}}}"
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.removesuffix(".0")

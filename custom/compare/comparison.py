@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from custom.compare import statistics
-from custom.compare.columns import (
-    VARIANT,
-    Column,
-    columns_of,
-    differing,
-    settings_table,
-    why_not,
-)
-from custom.compare.levels import clock, levels_of, reached
-from custom.compare.measured import ENGINE, PROTOCOL, Measured
+from custom.compare.columns import VARIANT, Column, columns_of, differing, settings, table, why_not
+from custom.compare.measured import Engine, EvalProtocol, Measured
+from custom.evaluation.scores import Level
 from custom.runs.metrics import FloatArray
 
 Data = dict[str, Any]
 THRESHOLDS = 81  # of a performance profile
-SAME_OVER_GAMES = ("algo", *ENGINE, *PROTOCOL)
+SAME_OVER_GAMES = ("algo", *Engine.model_fields, *EvalProtocol.model_fields)
 
 
 def compare(runs: list[Measured], left_out: list[str]) -> Data:
@@ -44,43 +36,43 @@ def compare(runs: list[Measured], left_out: list[str]) -> Data:
     }
 
 
+def levels_of(runs: list[Measured]) -> list[Level]:
+    """What the scores of a game are compared with: those of the run that has most of them."""
+    return max((run.levels for run in runs), key=len)
+
+
 def _game(played: str, columns: list[Column]) -> Data:
     levels = levels_of([run for column in columns for run in column.runs])
     pairs: list[Data] = []
     remarks = []
     for x, y in combinations(columns, 2):
-        reason = why_not(x, y)
-        if reason:
+        if reason := why_not(x, y):
             remarks.append(f"{x.label} and {y.label} are not compared: {reason}")
-            continue
-        result = statistics.pair(x.final[:, None], y.final[:, None])
-        pairs.append({"x": x.label, "y": y.label, **result})
-        if x.first.hyperparams.get("env_wrapper") != y.first.hyperparams.get("env_wrapper"):
-            remarks.append(f"{x.label} and {y.label} are evaluated in different wrappers")
+        else:
+            result = statistics.pair(x.final[:, None], y.final[:, None])
+            pairs.append({"x": x.label, "y": y.label, **result})
     statistics.judge(pairs)
-    rows = settings_table([column.first for column in columns])
+    values = table([settings(column.first) for column in columns])
     return {
         "env_id": played,
-        "levels": levels,
+        "levels": [level._asdict() for level in levels],
         "columns": [_column(column, levels) for column in columns],
         "pairs": pairs,
         "remarks": remarks,
-        "settings": [
-            {"name": name, "values": values, "differs": len(set(values)) > 1}
-            for name, values in rows.items()
-        ],
+        "settings": dict(zip(values.index, values.to_numpy().tolist(), strict=True)),
     }
 
 
-def _column(column: Column, levels: list[Data]) -> Data:
+def _column(column: Column, levels: list[Level]) -> Data:
     run = column.first
     final = statistics.summary(column.final)
+    seconds = [r.wall_clock_seconds for r in column.runs if r.wall_clock_seconds is not None]
+    hours = [r.core_hours for r in column.runs if r.core_hours is not None]
     return {
         "label": column.label,
         "recipe": run.recipe,
         "algo": run.algo,
-        "budget_frames": run.budget,
-        "protocol": run.protocol,
+        "protocol": run.eval_protocol.model_dump(),
         "seeds": [r.seed for r in column.runs],
         "final_frames": float(run.frames[-1]),
         "final_games": int(run.scores.shape[1] * len(column.runs)),
@@ -88,7 +80,9 @@ def _column(column: Column, levels: list[Data]) -> Data:
         "human_normalised": run.human_normalised(final["iqm"]),
         "curve": {"frames": run.frames.tolist(), **statistics.curve(column.curves)},
         "levels": [reached(column, level) for level in levels],
-        "clock": clock(column),
+        "seconds": float(np.median(seconds)) if seconds else None,
+        "core_hours": float(np.median(hours)) if hours else None,
+        "machines": sorted({r.machine for r in column.runs}),
         "runs": [_run(r) for r in column.runs],
     }
 
@@ -97,26 +91,48 @@ def _run(run: Measured) -> Data:
     return {
         "name": run.name,
         "seed": run.seed,
-        "seconds": run.seconds,
-        "steps": run.steps.tolist(),
+        "seconds": run.wall_clock_seconds,
+        "steps": run.steps.astype(int).tolist(),
+        "frames": run.frames.astype(int).tolist(),
         "mean": run.means.tolist(),
         "std": run.scores.std(axis=1).tolist(),
-        "human_normalised": [run.human_normalised(mean) for mean in run.means],
         "video": None if run.video is None else str(run.video),
+    }
+
+
+def reached(column: Column, level: Level) -> Data:
+    """When the runs of a column first evaluate at a level.
+
+    :return: number of runs that do; median over all runs of frames and of seconds, None where half
+        of them never do. Only the whole duration is known: all steps count as equally long
+    """
+    at = [np.flatnonzero(run.means >= level.score) for run in column.runs]
+    frames = [
+        run.frames[i[0]] if len(i) else np.inf for i, run in zip(at, column.runs, strict=True)
+    ]
+    seconds = [
+        first / run.budget * (run.wall_clock_seconds or np.nan)
+        for first, run in zip(frames, column.runs, strict=True)
+    ]
+    medians = [float(np.median(values)) for values in (frames, seconds)]
+    known = [value if np.isfinite(value) else None for value in medians]
+    return {
+        "runs": int(np.isfinite(frames).sum()),
+        "median_frames": known[0],
+        "median_seconds": known[1],
     }
 
 
 def _over_games(games: dict[str, list[Column]]) -> tuple[Data | None, list[str]]:
     """Human-normalised scores over the games, and why something is not among them."""
-    by_label: dict[str, list[Column]] = {}
-    for column in (column for columns in games.values() for column in columns):
-        by_label.setdefault(column.label, []).append(column)
     joined: dict[str, list[Column]] = {}
     notes = []
-    for label, columns in by_label.items():
-        different = differing([column.first for column in columns])
-        reason = _why_not_joined(columns, different, set(games))
-        if reason:
+    for label in dict.fromkeys(column.label for columns in games.values() for column in columns):
+        columns = [
+            column for of_game in games.values() for column in of_game if column.label == label
+        ]
+        different = list(differing([column.first for column in columns]).index)
+        if reason := _why_not_joined(columns, different, set(games)):
             notes.append(f"over games, {label}: left out, {reason}")
             continue
         joined[label] = columns
@@ -128,13 +144,12 @@ def _over_games(games: dict[str, list[Column]]) -> tuple[Data | None, list[str]]
     return (_aggregates(joined, list(games)) if joined else None), notes
 
 
-def _why_not_joined(columns: list[Column], different: Collection[str], env_ids: set[str]) -> str:
+def _why_not_joined(columns: list[Column], different: list[str], env_ids: set[str]) -> str:
     """Why columns of one label are not averaged over games; empty: they are.
 
     :param different: names of settings that are not the same in all of them
     """
-    missing = env_ids - {column.first.played for column in columns}
-    if missing:
+    if missing := env_ids - {column.first.played for column in columns}:
         return f"it has no such column in {', '.join(sorted(missing))}"
     if VARIANT in columns[0].label:
         return "which variants of its games belong together is unknown"
@@ -147,14 +162,12 @@ def _why_not_joined(columns: list[Column], different: Collection[str], env_ids: 
 def _aggregates(joined: dict[str, list[Column]], games: list[str]) -> Data:
     """Statistics over games, of the same number of runs in each."""
     matrices = {label: _normalised(columns) for label, columns in joined.items()}
-    how = {label: [(c.first.protocol, c.first.budget) for c in cs] for label, cs in joined.items()}
-    highest = max(float(scores.max()) for scores in matrices.values())
-    lowest = min(float(scores.min()) for scores in matrices.values())
-    thresholds = np.linspace(min(lowest, 0), max(highest, 0.1), THRESHOLDS)
+    scores = np.concatenate([matrix.ravel() for matrix in matrices.values()])
+    thresholds = np.linspace(min(scores.min(), 0), max(scores.max(), 0.1), THRESHOLDS)
     pairs = [
         {"x": x, "y": y, **statistics.pair(matrices[x], matrices[y])}
         for x, y in combinations(matrices, 2)
-        if how[x] == how[y]
+        if not any(why_not(*both) for both in zip(joined[x], joined[y], strict=True))
     ]
     statistics.judge(pairs)
     return {
@@ -163,11 +176,11 @@ def _aggregates(joined: dict[str, list[Column]], games: list[str]) -> Data:
         "columns": [
             {
                 "label": label,
-                "runs_a_game": len(scores),
-                **statistics.aggregate(scores),
-                "profile": statistics.profile(scores, thresholds),
+                "runs_a_game": len(matrix),
+                **statistics.aggregate(matrix),
+                "profile": statistics.profile(matrix, thresholds),
             }
-            for label, scores in matrices.items()
+            for label, matrix in matrices.items()
         ],
         "pairs": pairs,
     }
@@ -176,8 +189,6 @@ def _aggregates(joined: dict[str, list[Column]], games: list[str]) -> Data:
 def _normalised(columns: list[Column]) -> FloatArray:
     """(runs, games), human-normalised final scores."""
     rows = min(len(column.runs) for column in columns)
-    by_game = [
-        [column.first.human_normalised(float(score)) for score in column.final[:rows]]
-        for column in columns
-    ]
-    return np.stack([np.array(scores, dtype=float) for scores in by_game], axis=1)
+    by_game = [list(map(column.first.human_normalised, column.final[:rows])) for column in columns]
+    normalised: FloatArray = np.stack([np.array(game, dtype=float) for game in by_game], axis=1)
+    return normalised

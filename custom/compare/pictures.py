@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from custom.compare.comparison import Data
+from custom.compare.tables import ALL_GAMES
 
 # Okabe and Ito's palette for the colour-blind, with grey and brown for its black and yellow.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#a6761d")
@@ -19,26 +20,26 @@ DASHES = ("-", "--", "-.", ":")  # or equal curves would hide each other
 GREY = "#808080"
 
 
-def draw_all(data: Data, folder: Path) -> None:
-    """Draw every picture as PNG and SVG."""
-    figures: dict[str, Figure] = {}
-    for game in data["games"]:
-        name = re.sub(r"[^\w-]+", "-", game["env_id"])
-        figures[f"curves-{name}"] = _curves(game)
-        figures[f"scores-{name}"] = _scores(game)
-        if game["pairs"]:
-            figures[f"pairs-{name}"] = _pairs(game["pairs"], game["env_id"])
+def draw_all(data: Data, folder: Path) -> dict[str, Path]:
+    """Draw the curves of each game and the profiles over all games, as PNG and SVG.
+
+    :return: the SVG files by the titles of their sections
+    """
+    figures = {game["env_id"]: ("curves-", _curves(game)) for game in data["games"]}
     if data["over_games"]:
-        figures["profiles"] = _profiles(data["over_games"])
+        figures[ALL_GAMES] = ("profiles-", _profiles(data["over_games"]))
+    files = {}
     with mpl.rc_context({"svg.hashsalt": "compare", "svg.fonttype": "none"}):
-        for name, figure in figures.items():
-            figure.savefig(folder / f"{name}.png")
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+        for title, (kind, figure) in figures.items():
+            name = kind + re.sub(r"[^\w-]+", "-", title)
+            files[title] = folder / f"{name}.svg"
+            figure.savefig(files[title], metadata={"Date": None})
+            figure.savefig(files[title].with_suffix(".png"))
+    return files
 
 
-def score_range(columns: list[Data]) -> tuple[float, float]:
+def score_range(curves: list[Data]) -> tuple[float, float]:
     """Lowest and highest score of all curves and bands, with a margin."""
-    curves = [column["curve"] for column in columns]
     scores = [y for curve in curves for name in ("iqm", "low", "high") for y in curve[name] or []]
     margin = 0.05 * (max(scores) - min(scores)) or 1.0
     return min(scores) - margin, max(scores) + margin
@@ -61,9 +62,10 @@ def _curves(game: Data) -> Figure:
     )
     for i, column in enumerate(game["columns"]):
         frames = [frame / 1e6 for frame in column["curve"]["frames"]]
-        label = f"{_wrapped(column['label'])}, {_seeds(column)}"
+        seeds = len(column["seeds"])
+        label = f"{_wrapped(column['label'])}, {seeds} seed{'s' * (seeds > 1)}"
         _line(axes, i, frames, column["curve"], "iqm", label)
-    low, high = score_range(game["columns"])
+    low, high = score_range([column["curve"] for column in game["columns"]])
     for i, level in enumerate(game["levels"]):
         if low <= level["score"] <= high:
             label = f"{level['label']}: {level['score']:.4g}"
@@ -74,31 +76,6 @@ def _curves(game: Data) -> Figure:
     axes.text(0.01, 0.985, above, va="top", **note)
     axes.text(0.99, 0.015, below, ha="right", **note)
     figure.legend(loc="outside lower center", ncols=2, fontsize="x-small")
-    return figure
-
-
-def _scores(game: Data) -> Figure:
-    """The final score of each column with its interval, and of each of its runs."""
-    columns = game["columns"]
-    figure, axes = _figure(f"{game['env_id']}: final score", "raw score of a full game", "")
-    for i, column in enumerate(columns):
-        colour = COLOURS[i % len(COLOURS)]
-        means = [run["mean"][-1] for run in column["runs"]]
-        axes.plot(means, [i] * len(means), "o", color=colour, alpha=0.4, ms=5)
-        _interval(axes, column["iqm"], column["iqm_95"], i, colour)
-    _rows(axes, [f"{_wrapped(column['label'])}\n{_seeds(column)}" for column in columns])
-    return figure
-
-
-def _pairs(pairs: list[Data], title: str) -> Figure:
-    """The probability that a run of one column beats a run of the other."""
-    figure, axes = _figure(f"{title}: probability of improvement", "P(first > second)", "")
-    for i, pair in enumerate(pairs):
-        _interval(axes, pair["probability"], pair["probability_95"], i, COLOURS[0])
-    axes.axvline(0.5, color=GREY, ls=":", lw=1)
-    axes.set_xlim(-0.02, 1.02)
-    labels = [f"{_wrapped(p['x'])} > {_wrapped(p['y'])}\n{_wrapped(p['verdict'])}" for p in pairs]
-    _rows(axes, labels)
     return figure
 
 
@@ -135,22 +112,3 @@ def _figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     axes.set_ylabel(y)
     axes.grid(alpha=0.25)
     return figure, axes
-
-
-def _interval(axes: Axes, point: float, ends: list[float] | None, row: int, colour: str) -> None:
-    if ends:
-        axes.plot(ends, [row, row], color=colour, lw=6, alpha=0.3, solid_capstyle="butt")
-    axes.plot([point], [row], "|", color=colour, ms=18, mew=2.5)
-
-
-def _rows(axes: Axes, labels: list[str]) -> None:
-    """Name the rows, and make the figure as high as they need."""
-    axes.set_yticks(range(len(labels)), labels, fontsize="small")
-    axes.set_ylim(len(labels) - 0.4, -0.6)
-    lines = sum(label.count("\n") + 1 for label in labels)
-    axes.figure.set_figheight(1.3 + 0.1 * len(labels) + 0.22 * lines)  # type: ignore[union-attr]
-
-
-def _seeds(column: Data) -> str:
-    n = len(column["seeds"])
-    return f"{n} seed" + "s" * (n > 1)

@@ -1,8 +1,7 @@
-"""The tables of a comparison as text, for the terminal, Markdown and the page; and a CSV file."""
+"""The tables of a comparison as text, for the terminal and the page; and a CSV file."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pandas as pd
 from custom.compare.comparison import Data
 from custom.system.console import print_table
 
+ALL_GAMES = "All games"
 READING = (
     "A run's score is the mean of its last evaluation. IQM: mean of the middle half of the runs;"
     " of two or three runs the mean of all. Intervals: 95 %, stratified bootstrap over seeds, each"
@@ -37,21 +37,8 @@ def sections(data: Data) -> list[tuple[str, list[Table]]]:
     parts = [(game["env_id"], _tables_of(game)) for game in data["games"]]
     if data["over_games"]:
         pairs = _pairs(data["over_games"]["pairs"], [], "{:.3f}")
-        parts.append(("All games", [_over_games(data["over_games"]), pairs]))
+        parts.append((ALL_GAMES, [_over_games(data["over_games"]), pairs]))
     return parts
-
-
-def markdown(data: Data) -> str:
-    """Everything as ``table.md``."""
-    parts = []
-    for title, tables in sections(data):
-        parts += [f"# {_escaped(title)}", *map(_markdown_table, tables)]
-    if data["notes"]:
-        parts += [
-            "# Left out, or to be aware of",
-            "\n".join(f"- {_escaped(n)}" for n in data["notes"]),
-        ]
-    return "\n\n".join([*parts, READING]) + "\n"
 
 
 def show(data: Data) -> None:
@@ -67,41 +54,21 @@ def show(data: Data) -> None:
 
 def write_csv(data: Data, file: Path) -> None:
     """Every evaluation of every run, one line each."""
-    lines = [
-        {
-            "game": game["env_id"],
-            "column": column["label"],
-            "recipe": column["recipe"],
-            "seed": run["seed"],
-            "run": run["name"],
-            "steps": int(steps),
-            "frames": int(column["curve"]["frames"][i]),
-            **{name: run[name][i] for name in ("mean", "std", "human_normalised")},
-            "last": int(i == len(run["steps"]) - 1),
-        }
+    runs = [
+        {"game": game["env_id"], "column": column["label"], "recipe": column["recipe"], **run}
         for game in data["games"]
         for column in game["columns"]
         for run in column["runs"]
-        for i, steps in enumerate(run["steps"])
     ]
-    pd.DataFrame(lines).to_csv(file, index=False)
-
-
-def settings_tables(game: Data) -> tuple[Table, Table]:
-    """Settings that differ between the columns of a game, and settings that do not."""
-    head = ["", *(column["label"] for column in game["columns"])]
-    rows: dict[bool, list[list[str]]] = {True: [], False: []}
-    for setting in game["settings"]:
-        rows[setting["differs"]].append([setting["name"], *setting["values"]])
-    note = "" if rows[True] else "None."
-    return (
-        Table("Settings that differ", head, rows[True], note),
-        Table("Settings that are the same", head, rows[False]),
-    )
+    columns = ["steps", "frames", "mean", "std"]
+    lines = pd.DataFrame(runs).explode(columns)
+    lines[["game", "column", "recipe", "name", "seed", *columns]].to_csv(file, index=False)
 
 
 def _tables_of(game: Data) -> list[Table]:
-    different, _ = settings_tables(game)
+    head = ["", *(column["label"] for column in game["columns"])]
+    settings = [[name, *vs] for name, vs in game["settings"].items() if len(set(vs)) > 1]
+    different = Table("Settings that differ", head, settings, "" if settings else "None.")
     return [_final_scores(game), _pairs(game["pairs"], game["remarks"]), _costs(game), different]
 
 
@@ -167,27 +134,26 @@ def _verdict(pair: Data) -> str:
 
 
 def _costs(game: Data) -> Table:
-    """Duration and speed of the trainings, and frames and time until each level."""
-    durations = [column["clock"]["seconds"] or 0 for column in game["columns"]]
-    unit, seconds = ("min", 60) if max(durations) < 2 * 3600 else ("h", 3600)
+    """Duration and CPU time of the trainings, and frames and time until each level."""
+    longest = max(column["seconds"] or 0 for column in game["columns"])
+    unit, seconds = ("min", 60) if longest < 2 * 3600 else ("h", 3600)
 
     def time(value: float | None) -> str:
         return "-" if value is None else f"{value / seconds:,.1f} {unit}"
 
-    def cell(level: Data) -> str:
-        reached = f"{sum(frame is not None for frame in level['frames'])} of {len(level['frames'])}"
+    def cell(level: Data, seeds: list[int]) -> str:
+        share = f"({level['runs']} of {len(seeds)})"
         if level["median_frames"] is None:
-            return f"not reached ({reached})"
-        return f"{level['median_frames'] / 1e6:.4g}M, {time(level['median_seconds'])} ({reached})"
+            return f"not reached {share}"
+        return f"{level['median_frames'] / 1e6:.4g}M, {time(level['median_seconds'])} {share}"
 
     rows = [
         [
             column["label"],
-            time(column["clock"]["seconds"]),
-            _number(column["clock"]["core_hours"], 2),
-            _number(column["clock"]["frames_per_second"]),
-            ", ".join(column["clock"]["hardware"]),
-            *map(cell, column["levels"]),
+            time(column["seconds"]),
+            _number(column["core_hours"], 2),
+            ", ".join(column["machines"]),
+            *(cell(level, column["seeds"]) for level in column["levels"]),
         ]
         for column in game["columns"]
     ]
@@ -198,8 +164,7 @@ def _costs(game: Data) -> Table:
         " each level: frames and time until the first evaluation at it, median over the runs; in"
         " brackets: runs that did."
     )
-    head = ["recipe", "training", "core-hours", "frames/s", "machine", *levels]
-    return Table("Cost", head, rows, note)
+    return Table("Cost", ["recipe", "training", "core-hours", "machine", *levels], rows, note)
 
 
 def _over_games(over_games: Data) -> Table:
@@ -230,13 +195,3 @@ def _interval(ends: list[float] | None, form: str = "{:,.1f}") -> str:
 
 def _probability(p: float | None) -> str:
     return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _markdown_table(table: Table) -> str:
-    lines = [table.head, ["---"] * len(table.head), *table.rows] if table.rows else []
-    body = "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines)
-    return "\n\n".join(part for part in (f"## {table.title}", body, _escaped(table.note)) if part)
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", " ".join(text.split()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from custom.env.games import make_games
 from custom.evaluation.protocol import Act, Protocol
+from custom.evaluation.scores import RANDOM, Level, published
 from custom.recipe.games import Game
 from custom.recipe.model import Hyperparams
 from custom.runs.folder import Run
@@ -39,31 +41,40 @@ def constant_action(action: int) -> Act:
 
 
 def measure_baselines(
+    file: Path,
     game: Game,
     hyperparams: Hyperparams,
     protocol: Protocol,
     tell: Callable[[str, dict[str, Any]], None],
-) -> dict[str, Any]:
-    """Play random and every constant action by the protocol.
+) -> str:
+    """Play random and every constant action by the protocol, and write what `baselines` reads.
 
     :param tell: called with a name and its summary after each
-    :return: what `read_baselines` reads
+    :return: the best single action
+    :raises UserError: the file cannot be written; raised before anything is played
     """
     names = action_names(game, hyperparams)
     players = {"random": random_actions(len(names), protocol.seed)}
     players |= {name: constant_action(i) for i, name in enumerate(names)}
     results: dict[str, Any] = {}
-    for name, act in players.items():
-        results[name] = protocol.play(act, game, hyperparams).summary()
-        tell(name, results[name])
-    return {
-        "game": game.name,
-        "env_id": game.env_id,
-        "variant": hyperparams.env_kwargs.variant,
-        "protocol": replace(protocol, epsilon=None).describe(game, hyperparams),
-        "best_action": max(names, key=lambda name: results[name]["mean"]),
-        "results": results,
-    }
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(file, "w") as opened:
+            for name, act in players.items():
+                results[name] = protocol.play(act, game, hyperparams).summary()
+                tell(name, results[name])
+            best = max(names, key=lambda name: results[name]["mean"])
+            content = {
+                "env_id": game.env_id,
+                "variant": hyperparams.env_kwargs.variant,
+                "protocol": replace(protocol, epsilon=None).describe(game, hyperparams),
+                "best_action": best,
+                "results": results,
+            }
+            json.dump(content, opened, indent=2)
+    except OSError as error:
+        raise UserError(f"LOGS {file.parent}: cannot be written ({error.strerror})") from None
+    return best
 
 
 def baselines_file(logs: Path, recipe: str, game: Game) -> Path:
@@ -71,41 +82,43 @@ def baselines_file(logs: Path, recipe: str, game: Game) -> Path:
     return logs / recipe / "baselines" / f"{game.folder_name}.json"
 
 
-def baselines_of(run: Run) -> dict[str, Any] | None:
-    """The measured baselines of a run's game and recipe.
+def baselines(file: Path, hyperparams: Hyperparams) -> list[Level]:
+    """Random play and the best single action as measured; none without measurements of this game.
 
-    None if there are none, or if the run folder was moved away from them.
+    :raises UserError: the file is damaged
     """
-    if len(run.path.parents) < 3:
-        return None
-    file = baselines_file(run.path.parents[2], run.facts["recipe"], run.game)
-    return read_baselines(file, run.hyperparams)
-
-
-def write_baselines(file: Path, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Measure baselines and write them.
-
-    :raises UserError: the folder cannot be written; raised before anything is played
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(file, "w") as opened:
-            content = measure()
-            json.dump(content, opened, indent=2)
-        return content
-    except OSError as error:
-        raise UserError(f"LOGS {file.parent}: cannot be written ({error.strerror})") from None
-
-
-def read_baselines(file: Path, hyperparams: Hyperparams) -> dict[str, Any] | None:
-    """Measured baselines, or None without any of the recipe's variant of the game."""
     if not file.is_file():
-        return None
+        return []
     try:
-        content: dict[str, Any] = json.loads(file.read_text())
-        for name in ("random", content["best_action"]):
-            float(content["results"][name]["mean"])
-        int(content["protocol"]["episodes"])
+        content = json.loads(file.read_text())
+        best, results = content["best_action"], content["results"]
+        source = f"measured here, {content['protocol']['episodes']} games"
+        measured = [
+            Level(RANDOM, float(results["random"]["mean"]), source),
+            Level(f"only {best}", float(results[best]["mean"]), f"best single action, {source}"),
+        ]
+        if not all(math.isfinite(level.score) for level in measured):
+            raise ValueError("a mean is not finite")
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file}: is damaged ({error}); delete it and run make baselines") from None
-    return content if content.get("variant", {}) == hyperparams.env_kwargs.variant else None
+    return measured if content.get("variant", {}) == hyperparams.env_kwargs.variant else []
+
+
+def baselines_of(run: Run) -> list[Level]:
+    """The measured baselines of a run's game and recipe, in the same folder of logs."""
+    file = baselines_file(run.path / "../../..", run.facts["recipe"], run.game)
+    return baselines(file, run.hyperparams)
+
+
+def levels(game: Game, hyperparams: Hyperparams, measured: list[Level]) -> list[Level]:
+    """What scores of a game are compared with: measured baselines, then published scores.
+
+    Another variant of a game has no published scores.
+    """
+    known = [] if hyperparams.env_kwargs.variant else published(game.rom)
+    return measured + [one for one in known if not measured or one.label != RANDOM]
+
+
+def levels_of(run: Run) -> list[Level]:
+    """`levels` of a run's game."""
+    return levels(run.game, run.hyperparams, baselines_of(run))

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from custom.evaluation.baselines import baselines_of
-from custom.evaluation.scores import reference
+from custom.evaluation.baselines import levels_of
+from custom.evaluation.scores import RANDOM
 from custom.runs.folder import Run
 from custom.runs.metrics import FloatArray, evaluations, finished_games
 from custom.system.errors import UserError
@@ -85,15 +85,8 @@ def _draw_evaluations(axes: Axes, evaluated: dict[str, Any], frame_skip: int) ->
 
 
 def _draw_baselines(axes: Axes, run: Run) -> None:
-    """Horizontal lines: measured, else the published score of random play."""
-    lines: list[tuple[str, float]] = []
-    if baselines := baselines_of(run):
-        best, results = baselines["best_action"], baselines["results"]
-        lines = [("random", results["random"]["mean"]), (f"only {best}", results[best]["mean"])]
-    elif (
-        not run.hyperparams.env_kwargs.variant
-        and (random := reference(run.game.rom).random) is not None
-    ):
-        lines = [("random (published)", random)]
-    for (label, score), style in zip(lines, (":", "--"), strict=False):
-        axes.axhline(score, color="0.35", ls=style, lw=1.2, label=f"{label}: {score:.0f}")
+    """Horizontal lines: random play and the best single action."""
+    known = [one for one in levels_of(run) if one.label == RANDOM or one.label.startswith("only ")]
+    for level, style in zip(known, (":", "--"), strict=False):
+        label = f"{level.label}: {level.score:.0f}"
+        axes.axhline(level.score, color="0.35", ls=style, lw=1.2, label=label)

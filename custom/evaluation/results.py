@@ -6,9 +6,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from custom.evaluation.baselines import baselines_of
+from custom.evaluation.baselines import baselines_of, levels_of
 from custom.evaluation.protocol import Protocol, interval_text
-from custom.evaluation.scores import human_normalised, published
+from custom.evaluation.scores import Level, human_normalised
 from custom.runs.agents import load_agent
 from custom.runs.folder import Run
 from custom.system.errors import UserError
@@ -74,15 +74,8 @@ def score_table(run: Run, result: dict[str, Any]) -> str:
     return "\n".join([title, *lines, leaderboard, *([] if baselines_of(run) else [hint])])
 
 
-def score_rows(run: Run, result: dict[str, Any]) -> list[tuple[str, float, str]]:
-    """Rows (label, score, source): this agent, measured baselines, published scores."""
+def score_rows(run: Run, result: dict[str, Any]) -> list[Level]:
+    """This agent, then what it is compared with."""
     spread = f"± {result['std']:.1f}, median {result['median']:.1f}, {interval_text(result)}"
-    rows = [(f"this agent ({result['frames'] / 1e6:.2f}M frames)", result["mean"], spread)]
-    if baselines := baselines_of(run):
-        best, results = baselines["best_action"], baselines["results"]
-        source = f"measured here, {baselines['protocol']['episodes']} games"
-        rows += [
-            ("random, measured", results["random"]["mean"], source),
-            (f"only {best}", results[best]["mean"], f"best single action, {source}"),
-        ]
-    return rows if run.hyperparams.env_kwargs.variant else [*rows, *published(run.game.rom)]
+    label = f"this agent ({result['frames'] / 1e6:.2f}M frames)"
+    return [Level(label, result["mean"], spread), *levels_of(run)]

@@ -12,10 +12,10 @@ Columns of ``reference_scores.csv``; an empty cell means that no figure was foun
   pfnet/pfrl, ``examples/atari/reproduction/dqn/README.md``. One run of 200M frames (50M agent
   steps), best network of the run, 30 episodes of up to 30 no-ops, epsilon 0.05, and at most
   5 minutes of play (18,000 frames, not 108,000).
-- ``zoo_dqn_40m``, ``zoo_qrdqn_40m`` (10 games): DLR-RM/rl-baselines3-zoo, ``benchmark.md``, rounded
-  to one decimal. One run of 40M frames (10M agent steps) on ``NoFrameskip-v4``, last network, about
-  600k frames of evaluation with up to 30 no-ops and the stochastic policy (final epsilon 0.01).
-  The zoo's DQN keeps 100k transitions.
+- ``zoo_dqn_40m`` (10 games): DLR-RM/rl-baselines3-zoo, ``benchmark.md``, rounded to one decimal.
+  One run of 40M frames (10M agent steps) on ``NoFrameskip-v4``, last network, about 600k frames of
+  evaluation with up to 30 no-ops and the stochastic policy (final epsilon 0.01). The zoo's DQN
+  keeps 100k transitions.
 
 Mean scores of different protocols are no ranking: name the protocol wherever a figure is shown.
 """
@@ -23,46 +23,53 @@ Mean scores of different protocols are no ranking: name the protocol wherever a 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 NATURE = "Mnih et al. 2015, Extended Data Table 2 (5-minute episodes, epsilon 0.05)"
 DQN_ZOO = "DQN Zoo, atari_data.py (1-30 no-ops, 30-minute episodes)"
 SB3_ZOO = "rl-baselines3-zoo, benchmark.md (one run, stochastic evaluation)"
+RANDOM = "random play"
+PUBLISHED = {  # column: label and source
+    "random": (RANDOM, DQN_ZOO),
+    "human": ("human", DQN_ZOO),
+    "dqn_nature_200m": ("DQN (Nature 2015, 200M frames)", NATURE),
+    "zoo_dqn_40m": ("zoo DQN (40M frames)", SB3_ZOO),
+}
 
 
-@dataclass(frozen=True)
-class Reference:
-    """Published scores of one game, raw points of a full game; None without a figure.
+class Level(NamedTuple):
+    """A score of a game that others are compared with, in raw points of a full game."""
 
-    The fields are the columns of the file in their order.
-
-    :param rom: ale_py's name of the ROM, e.g. ``space_invaders``
-    """
-
-    rom: str
-    random: float | None = None
-    human: float | None = None
-    dqn_nature: float | None = None
-    zoo_dqn: float | None = None
-    zoo_qrdqn: float | None = None
+    label: str
+    score: float
+    source: str
 
 
 @cache
-def _table() -> dict[str, Reference]:
-    file = Path(__file__).with_name("reference_scores.csv")
-    text = file.read_text(encoding="utf-8")
-    _, *rows = csv.reader(text.splitlines())
-    return {
-        rom: Reference(rom, *(float(cell) if cell else None for cell in cells))
-        for rom, *cells in rows
-    }
+def _table() -> dict[str, dict[str, float]]:
+    with Path(__file__).with_name("reference_scores.csv").open(newline="") as file:
+        return {
+            row["rom"]: {name: float(row[name]) for name in PUBLISHED if row[name]}
+            for row in csv.DictReader(file)
+        }
 
 
-def reference(rom: str) -> Reference:
-    """Published scores of a game, by ale_py's name of its ROM."""
-    return _table().get(rom, Reference(rom))
+def reference(rom: str) -> dict[str, float]:
+    """The published scores of a game by their columns, those with a figure.
+
+    :param rom: ale_py's name of the ROM, e.g. ``space_invaders``
+    """
+    return _table().get(rom, {})
+
+
+def published(rom: str) -> list[Level]:
+    """The published scores of a game with their sources."""
+    return [
+        Level(PUBLISHED[name][0], score, PUBLISHED[name][1])
+        for name, score in reference(rom).items()
+    ]
 
 
 def human_normalised(rom: str, score: float) -> float | None:
@@ -71,19 +78,7 @@ def human_normalised(rom: str, score: float) -> float | None:
     Mnih et al. 2015 write it as a percentage. None if an end of the scale is unknown or both are
     equal.
     """
-    ends = reference(rom)
-    if ends.random is None or ends.human is None or ends.human == ends.random:
+    random, human = (reference(rom).get(name) for name in ("random", "human"))
+    if random is None or human is None or human == random:
         return None
-    return (score - ends.random) / (ends.human - ends.random)
-
-
-def published(rom: str) -> list[tuple[str, float, str]]:
-    """Rows (label, score, source) for a table, those with a figure."""
-    known = reference(rom)
-    rows = [
-        ("random", known.random, DQN_ZOO),
-        ("human", known.human, DQN_ZOO),
-        ("DQN (Nature 2015, 200M frames)", known.dqn_nature, NATURE),
-        ("zoo DQN (40M frames)", known.zoo_dqn, SB3_ZOO),
-    ]
-    return [(label, score, source) for label, score, source in rows if score is not None]
+    return (score - random) / (human - random)

@@ -30,13 +30,12 @@ LOGGED = (bool, int, float, str, list, np.generic)  # W&B takes these as they ar
 class RowWriter(KVWriter):
     """Passes each dump of SB3's logger on as one row.
 
-    :param log: takes a row
     :param frame_skip: frames per step
     :ivar evaluated_at: steps of the last row with an evaluation in it
     """
 
-    def __init__(self, log: Callable[[dict[str, Any]], None], frame_skip: int) -> None:
-        self.log = log
+    def __init__(self, session: Session, frame_skip: int) -> None:
+        self.session = session
         self.frame_skip = frame_skip
         self.evaluated_at = 0
 
@@ -50,11 +49,11 @@ class RowWriter(KVWriter):
         row = {key: value for key, value in key_values.items() if isinstance(value, LOGGED)}
         if "eval/mean_score" in row:
             self.evaluated_at = step
-        self.log(row | self.at(step))
+        self.log(row, step)
 
-    def at(self, step: int) -> dict[str, int]:
-        """Where a row stands."""
-        return {"steps": step, "frames": step * self.frame_skip}
+    def log(self, row: dict[str, Any], step: int) -> None:
+        """Log a row with where it stands."""
+        self.session.log({**row, "steps": step, "frames": step * self.frame_skip})
 
     def close(self) -> None:
         """Nothing: the session is closed by its owner."""
@@ -82,32 +81,29 @@ class Tracker(BaseCallback):
         self.protocol = protocol
         self._should_stop = should_stop
         self.session = Session(run, tracking, config_of(run), rows)
-        self._writer = RowWriter(self.session.log, run.facts["frame_skip"])
+        self._writer = RowWriter(self.session, run.facts["frame_skip"])
         self._filmed_at = 0
 
     def _on_training_start(self) -> None:
         self.session.start()
-        if self.session.is_open:
-            self.logger.output_formats.append(self._writer)
+        self.logger.output_formats.append(self._writer)
 
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
             if "episode" in info:
                 score, length = float(info["episode"]["r"]), int(info["episode"]["l"])
                 row = {"training/score": score, "training/game_frames": length}
-                self.session.log(row | self._writer.at(self.num_timesteps))
+                self._writer.log(row, self.num_timesteps)
         if self.tracking.videos and self._writer.evaluated_at > self._filmed_at:
             self._filmed_at = self._writer.evaluated_at
             if self.session.is_open:
                 self._film()
         return True
 
-    def _on_training_end(self) -> None:
-        if self._writer in self.logger.output_formats:
-            self.logger.output_formats.remove(self._writer)
-
     def _film(self) -> None:
         """One game of the current agent, by the protocol of the evaluations."""
+        import wandb
+
         from custom.evaluation.film import film_game  # what it imports is not needed to train
 
         steps, epsilon = self._filmed_at, self.protocol.epsilon
@@ -117,22 +113,24 @@ class Tracker(BaseCallback):
         try:
             film.parent.mkdir(exist_ok=True)
             score = film_game(self.run, act, seed, film, self._should_stop)
+            row = {"eval/video_score": score, "eval/video": wandb.Video(str(film))}
         except KeyboardInterrupt:  # a stopped training stops its film
             return
         except Exception as error:  # a film is not worth a lost run
             say(f"step {steps:,}: no film ({error}); the training continues")
             return
-        self.session.log({"eval/video_score": score, **self._writer.at(steps)}, film)
+        self._writer.log(row, steps)
 
     def finish(self, exit_code: int) -> None:
         """Log what is known only at the end, and end the session."""
-        facts = self.run.facts
-        self.session.summarize(**{key: facts[key] for key in AT_THE_END if key in facts})
+        values = {key: self.run.facts[key] for key in AT_THE_END if key in self.run.facts}
         evaluation = self.run.path / "evaluation.json"
         with suppress(OSError, ValueError):  # there is none, or half of one
-            self.session.summarize(final_evaluation=json.loads(evaluation.read_text()))
-        if self.tracking.model and self.run.final_model.is_file():
-            self.session.save_model(self.run.final_model)
+            values["final_evaluation"] = json.loads(evaluation.read_text())
+        self.session.tell(lambda run: run.summary.update(values))
+        agent = self.run.final_model
+        if self.tracking.model and agent.is_file():
+            self.session.tell(lambda run: run.log_artifact(agent, f"model-{run.id}", "model"))
         self.session.finish(exit_code)
 
 

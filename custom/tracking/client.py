@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from custom.system.errors import one_line
+from custom.system.errors import UserError, one_line
 
 if TYPE_CHECKING:
     import wandb
@@ -21,11 +21,7 @@ if TYPE_CHECKING:
 ANSWER = 5.0  # seconds in which a server checks the key
 START = 5.0  # seconds in which it creates a run
 FINISH = 10.0  # seconds in which it takes the last rows and files of a run
-LOG_IN = "run .venv/bin/wandb login, or set WANDB_API_KEY"
-
-
-class RefusedError(Exception):
-    """W&B cannot be used now; the message is the reason in a few words."""
+LOG_IN = "for the key run .venv/bin/wandb login, or set WANDB_API_KEY"
 
 
 def settings() -> wandb.Settings:
@@ -49,7 +45,7 @@ def settings() -> wandb.Settings:
 def log_in() -> None:
     """Check that the server answers and knows the key; never prompt.
 
-    :raises RefusedError: it does not, within `ANSWER` seconds
+    :raises UserError: it does not, within `ANSWER` seconds
     """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
@@ -57,15 +53,13 @@ def log_in() -> None:
     address = wandb.setup(wandb.Settings(mode="online", silent=True)).settings.base_url
     try:
         if not wandb.login(verify=False, prompt=False):
-            raise RefusedError(f"there is no W&B API key: {LOG_IN}")
+            raise ValueError("there is no API key")
         wandb.Api(timeout=int(ANSWER))  # which asks the server
     except (wandb.Error, ValueError) as error:
         text = reason(error)
         if "did not respond in time" in text:
-            raise RefusedError(f"{address} does not answer") from None
-        if re.search(r"\b40[13]\b|not logged in|API key", text):
-            raise RefusedError(f"{address} refuses the API key ({text}): {LOG_IN}") from None
-        raise RefusedError(text) from None
+            raise UserError(f"W&B: {address} does not answer") from None
+        raise UserError(f"W&B: {address}: {text}; {LOG_IN}") from None
 
 
 def runs(project: str, config: dict[str, Any]) -> Iterable[Run]:
@@ -82,10 +76,8 @@ def runs(project: str, config: dict[str, Any]) -> Iterable[Run]:
 
 def reason(error: BaseException) -> str:
     """What an error says, in one line, without keys and without the client's advice."""
-    text = one_line(error)
-    text = text.partition(" Consider increasing")[0]
-    key = os.environ.get("WANDB_API_KEY")
-    if key:
+    text = one_line(error).partition(" Consider increasing")[0]
+    if key := os.environ.get("WANDB_API_KEY"):
         text = text.replace(key, "***")
     text = re.sub(r"(?<=://)[^/@\s]+@", "***@", text)  # user:password@ of an address
     return re.sub(r"\b[\w-]{40,}\b", "***", text)[:300]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from custom.runs.folder import Run
 from custom.system.console import say
+from custom.system.errors import UserError
 from custom.tracking import client
 from custom.tracking.wish import Tracking
 
@@ -42,26 +44,23 @@ class Session:
 
     def start(self) -> None:
         """Start online, or offline where the server fails; that takes a few seconds at most."""
+        offline = f"the run is tracked offline in {self.run.path / 'wandb'}; {LATER}"
         try:
             run, problem = self._init()
             for axis in ("steps", "frames"):
                 run.define_metric(axis)
             run.define_metric("*", step_metric="steps")
-            facts = {"id": run.id, "project": run.project, "entity": run.entity or None}
-            self.run.update(wandb=facts)
-            self._run = run
-            if (
-                not run.offline and run.starting_step >= self.rows
-            ):  # W&B has what earlier processes logged
-                for file in unsent(self.run):
+            self.run.update(wandb=run.id)
+            if not run.offline and run.starting_step >= self.rows:
+                for file in unsent(self.run):  # of earlier processes, whose rows W&B has
                     if str(file) != run.settings.sync_file:
                         Path(f"{file}{UPLOADED}").touch()
         except Exception as error:
             self._give_up(error)
             return
-        offline = f"the run is tracked offline in {self.run.path / 'wandb'}; {LATER}"
+        self._run = run
         if problem:
-            say(f"warning: W&B: {problem}; {offline}")
+            say(f"warning: {problem}; {offline}")
         else:
             say(f"W&B: {offline if run.offline else run.url}")
 
@@ -72,8 +71,10 @@ class Session:
             try:
                 client.log_in()
                 return self._init_wandb("online"), problem
+            except UserError as error:
+                problem = str(error)
             except Exception as error:
-                problem = client.reason(error)
+                problem = f"W&B: {client.reason(error)}"
         return self._init_wandb("offline"), problem
 
     def _init_wandb(self, mode: Literal["online", "offline"]) -> wandb.Run:
@@ -85,7 +86,7 @@ class Session:
         return wandb.init(
             entity=entity or None,
             project=project,
-            id=facts.get("wandb", {}).get("id") or secrets.token_hex(4),
+            id=facts.get("wandb"),
             resume="allow",  # a run that has this id takes more rows
             name=f"{recipe} {game} seed {facts['seed']}",
             group=f"{game}/{recipe}"[:128],
@@ -98,31 +99,17 @@ class Session:
             settings=client.settings(),
         )
 
-    def log(self, row: dict[str, Any], film: Path | None = None) -> None:
-        """Hand over a row; it is not waited for.
+    def log(self, row: dict[str, Any]) -> None:
+        """Log a row, with its number.
 
-        Rows are numbered. A resumed run repeats the rows that came after its saved state: W&B
-        ignores a number that it has.
+        A resumed run repeats the rows that came after its saved state: W&B ignores a number that
+        it has.
         """
         number, self.rows = self.rows, self.rows + 1
+        self.tell(lambda run: run.log(row, step=number, commit=True))
 
-        def log(run: wandb.Run) -> None:
-            import wandb
-
-            video = {} if film is None else {"eval/video": wandb.Video(str(film))}
-            run.log(row | video, step=number, commit=True)
-
-        self._tell(log)
-
-    def save_model(self, file: Path) -> None:
-        """Upload an agent as an artifact."""
-        self._tell(lambda run: run.log_artifact(file, f"model-{run.id}", "model"))
-
-    def summarize(self, **values: Any) -> None:
-        """Set values of the whole run."""
-        self._tell(lambda run: run.summary.update(values))
-
-    def _tell(self, action: Callable[[wandb.Run], object]) -> None:
+    def tell(self, action: Callable[[wandb.Run], object]) -> None:
+        """Hand something over; it is not waited for."""
         if self._run is not None:
             try:
                 action(self._run)
@@ -159,3 +146,19 @@ def unsent(run: Run) -> list[Path]:
     """
     files = sorted((run.path / "wandb").glob("*run-*/run-*.wandb"))
     return [file for file in files if not Path(f"{file}{UPLOADED}").exists()]
+
+
+def upload(run: Run) -> list[Path]:
+    """Upload a run's files by W&B's own ``wandb sync``, which shows how far it is.
+
+    Rows that had arrived are sent again, with the same ``_step``.
+
+    :return: the folders of files that were not uploaded as a whole
+    """
+    with run.lock():
+        paths = [str(file.resolve()) for file in unsent(run)]
+        options = ["--include-online", "--yes"]
+        command = [sys.executable, "-m", "wandb", "sync", *options, *paths]
+        # It logs into the folder where it runs. Its status is always 0.
+        subprocess.run(command, cwd=run.path, stdin=subprocess.DEVNULL, check=False)
+        return [file.parent for file in unsent(run)]

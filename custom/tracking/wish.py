@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from custom.system.errors import UserError
 
 PROJECT = "sb3-atari-dqn"
-MODES = ("", "online", "offline", "disabled", "shared", "dryrun", "run")  # of WANDB_MODE
+MODES = ("", "online", "offline", "disabled")  # of WANDB_MODE
 CHOICES = ("off", "online", "wandb", "offline")  # wandb is the same as online
 
 
@@ -46,15 +46,14 @@ def tracking(mode: str, videos: bool = False, model: bool = False, project: str 
             raise UserError("--track-videos and --track-model need TRACK=wandb or TRACK=offline")
         return Tracking()
     named = os.environ.get("WANDB_MODE", "")
+    if named not in MODES:
+        raise UserError(f"WANDB_MODE {named!r} is unknown; write one of {', '.join(MODES[1:])}")
     if named == "disabled":
         return Tracking()
     address = os.environ.get("WANDB_BASE_URL", "https://")
     if not re.match(r"https?://", address):
         raise UserError(f"WANDB_BASE_URL {address!r} is no address; write http://... or unset it")
-    if named not in MODES:
-        raise UserError(f"WANDB_MODE {named!r} is unknown; write one of {', '.join(MODES[1:])}")
-    is_offline = mode == "offline" or named in ("offline", "dryrun")
-    mode = "offline" if is_offline else "online"
+    mode = "offline" if "offline" in (mode, named) else "online"
     return Tracking(mode, videos, model, project_named(project))
 
 

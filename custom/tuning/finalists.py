@@ -15,7 +15,7 @@ import optuna
 
 from custom.compare import statistics
 from custom.compare.comparison import Data, compare
-from custom.compare.from_logs import from_logs
+from custom.compare.sources import from_logs
 from custom.jobs.matrix import Cell, Matrix
 from custom.jobs.task import Resources
 from custom.learner.engine import Engine

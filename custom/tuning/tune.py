@@ -12,7 +12,7 @@ import optuna
 from gymnasium import spaces
 from optuna.trial import FrozenTrial, TrialState
 
-from custom.compare.output import write_report
+from custom.compare.report import write_report
 from custom.env.games import make_games
 from custom.env.workers import usable_cores
 from custom.jobs.cluster import launcher

@@ -1,0 +1,217 @@
+"""What a local W&B keeps, and the GraphQL operations that its client asks for, by their names."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+ENTITY = "tester"
+HISTORY, SUMMARY = "wandb-history.jsonl", "wandb-summary.json"
+
+Data = dict[str, Any]
+
+
+class RunStore:
+    """Runs by id in the order of their creation, the rows of their histories, and files.
+
+    :param url: of the server
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.lock = threading.RLock()
+        self.runs: dict[str, Data] = {}
+        self.files: dict[str, dict[str, bytes]] = {}
+
+    def put(self, owner: str, name: str, data: bytes) -> None:
+        """Keep a file of a run or of an artifact."""
+        self.files.setdefault(owner, {})[name] = data
+
+    def stream(self, name: str, body: Data) -> None:
+        """Take a piece of a run's files, each at its line; at the end, the run's state."""
+        run = self.runs[name]
+        for file, part in (body.get("files") or {}).items():
+            lines, start = part.get("content", []), part.get("offset", 0)
+            if file == HISTORY:
+                rows = [json.loads(line) for line in lines]
+                run["history"][start : start + len(rows)] = rows
+            elif file == SUMMARY and lines:
+                run["summary"] = json.loads(lines[-1])
+        if body.get("complete"):
+            run["state"] = "finished" if body.get("exitcode") == 0 else "failed"
+
+    def rows(self, name: str, low: int, high: float) -> list[Data]:
+        """Rows of a history with ``low <= _step < high``."""
+        return [row for row in self.runs[name]["history"] if low <= row["_step"] < high]
+
+    def place(self, owner: str, name: str) -> Data:
+        """Where a file is put."""
+        return {"name": name, "uploadUrl": f"{self.url}/storage/{owner}/{name}"}
+
+
+def viewer(store: RunStore, variables: Data) -> Data:
+    """Whose key it is."""
+    said = {"id": "1", "entity": ENTITY, "username": ENTITY, "name": ENTITY, "flags": "{}"}
+    teams = {"edges": [{"node": {"name": ENTITY}}]}
+    return {"viewer": {**said, "email": "t@example.org", "teams": teams, "apiKeys": {"edges": []}}}
+
+
+def features(store: RunStore, variables: Data) -> Data:
+    """What newer servers can: nothing of it."""
+    return {"serverInfo": {"features": []}}
+
+
+def upsert(store: RunStore, variables: Data) -> Data:
+    """Make or change a run."""
+    name = variables.get("name") or variables["id"]
+    is_new = name not in store.runs
+    new = {"config": {}, "summary": {}, "history": [], "state": "running", "createdAt": now()}
+    run = store.runs.setdefault(name, {"name": name, "project": variables.get("project"), **new})
+    run["config"].update(json.loads(variables.get("config") or "{}"))
+    fields = {"groupName": "group", "tags": "tags", "displayName": "displayName"}
+    for given, field in {**fields, "jobType": "jobType"}.items():
+        run[field] = variables.get(given) or run.get(field)
+    return {"upsertBucket": {"bucket": node(run), "inserted": is_new}}
+
+
+def now() -> str:
+    """As W&B writes a time."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def upload_urls(store: RunStore, variables: Data) -> Data:
+    """Where a run's files go."""
+    files = [store.place(variables["run"], name) for name in variables["files"]]
+    return {"createRunFiles": {"runID": variables["run"], "uploadHeaders": [], "files": files}}
+
+
+def runs(store: RunStore, variables: Data) -> Data:
+    """A page of the runs of a project that have some values in their configuration."""
+
+    def has(run: Data, name: str, wanted: Any) -> bool:
+        kept: Data = run["config"].get(name.removeprefix("config."), {})
+        return bool(kept.get("value") == wanted)
+
+    assert variables["order"] == "+created_at"
+    wanted = json.loads(variables["filters"])
+    found = [
+        run
+        for run in store.runs.values()
+        if run["project"] == variables["project"] and all(has(run, *one) for one in wanted.items())
+    ]
+    start = int(variables.get("cursor") or 0)
+    end = start + (variables.get("perPage") or 50)
+    page = list(enumerate(found))[start:end]
+    edges = [{"node": node(run), "cursor": str(i + 1)} for i, run in page]
+    info = {"endCursor": str(end), "hasNextPage": end < len(found)}
+    whole = {"internalId": "1", "runCount": len(found), "readOnly": False}
+    return {"project": {**whole, "runs": {"edges": edges, "pageInfo": info}}}
+
+
+def run(store: RunStore, variables: Data) -> Data:
+    """A run, but not its history."""
+    found = store.runs.get(variables.get("name") or variables.get("run") or "")
+    return of_project(found and node(found))
+
+
+def parquet_history(store: RunStore, variables: Data) -> Data:
+    """A history that no job has yet written into files."""
+    return of_project({"parquetHistory": {"liveData": [], "parquetUrls": []}})
+
+
+def history_page(store: RunStore, variables: Data) -> Data:
+    """Whole rows between two steps."""
+    rows = store.rows(variables["run"], variables["minStep"], variables["maxStep"])
+    return of_project({"history": [json.dumps(row) for row in rows[: variables["pageSize"]]]})
+
+
+def keys_page(store: RunStore, variables: Data) -> Data:
+    """Some columns from one step to another, which counts, of the rows that have them all."""
+    spec = json.loads(variables["spec"])
+    low, last, keys = spec.get("minStep", 0), spec.get("maxStep", float("inf")), spec["keys"]
+    rows = store.rows(variables["run"], low, last + 1)
+    kept = [{key: row[key] for key in keys} for row in rows if all(key in row for key in keys)]
+    return of_project({"sampledHistory": [kept]})
+
+
+def of_project(found: Data | None) -> Data:
+    """An answer about a run."""
+    return {"project": {"internalId": "1", "run": found}}
+
+
+def node(run: Data) -> Data:
+    """A run as GraphQL gives it."""
+    kept = ("name", "displayName", "state", "group", "jobType", "tags", "createdAt")
+    keys: Data = {}
+    for row in run["history"]:
+        for key, value in row.items():
+            counts = [{"type": "number", "count": 0}]
+            new = {"typeCounts": counts, "monotonic": False, "previousValue": value}
+            keys.setdefault(key, new)["typeCounts"][0]["count"] += 1
+    last = max((row["_step"] for row in run["history"]), default=-1)
+    return {
+        **{key: run[key] for key in kept},
+        **dict.fromkeys(("sweepName", "commit", "description", "notes")),
+        "__typename": "Run",
+        "id": base64.b64encode(f"Run:v1:{run['name']}".encode()).decode(),
+        "projectId": "1",
+        "project": {"name": run["project"], "entity": {"name": ENTITY}},
+        "config": json.dumps(run["config"]),
+        "summaryMetrics": json.dumps(run["summary"]),
+        "systemMetrics": "{}",
+        "heartbeatAt": run["createdAt"],
+        "historyKeys": {"sets": [], "keys": keys, "lastStep": last},
+        "historyLineCount": len(run["history"]),
+        "eventsLineCount": 0,
+        "logLineCount": 0,
+        "readOnly": False,
+        "user": {"name": ENTITY, "username": ENTITY},
+    }
+
+
+def artifact(store: RunStore, variables: Data) -> Data:
+    """An artifact, whose files and manifest come next."""
+    made = {"id": "artifact", "artifactSequence": {"latestArtifact": None}}
+    return {"createArtifact": {"artifact": {**made, "state": "PENDING"}}}
+
+
+def manifest(store: RunStore, variables: Data) -> Data:
+    """Where the list of an artifact's files goes."""
+    file = {"id": "1", "uploadHeaders": [], **store.place("manifest", variables["name"])}
+    return {"createArtifactManifest": {"artifactManifest": {"id": "1", "file": file}}}
+
+
+def artifact_files(store: RunStore, variables: Data) -> Data:
+    """Where an artifact's files go."""
+    rest: Data = {"uploadHeaders": [], "uploadMultipartUrls": None, "artifact": {"id": "artifact"}}
+    names = [file["name"] for file in variables["input"]["artifactFiles"]]
+    nodes = [{"storagePath": name, **rest, **store.place("artifact", name)} for name in names]
+    return {"createArtifactFiles": {"files": {"edges": [{"node": node} for node in nodes]}}}
+
+
+def commit(store: RunStore, variables: Data) -> Data:
+    """The artifact is whole."""
+    return {"commitArtifact": {"artifact": {"id": variables["artifactID"], "digest": ""}}}
+
+
+OPERATIONS: dict[str, Callable[[RunStore, Data], Data]] = {
+    "Viewer": viewer,
+    "GetDefaultEntity": viewer,
+    "ServerFeaturesQuery": features,
+    "UpsertBucket": upsert,
+    "CreateRunFiles": upload_urls,
+    "Runs": runs,
+    "Run": run,
+    "RunHistoryKeys": run,
+    "RunParquetHistory": parquet_history,
+    "HistoryPage": history_page,
+    "SampledHistoryPage": keys_page,
+    "CreateArtifact": artifact,
+    "CreateArtifactManifest": manifest,
+    "CreateArtifactFiles": artifact_files,
+    "CommitArtifact": commit,
+}
