@@ -181,6 +181,8 @@ REVISION ?=
 PRIVATE ?=
 ## 1: build the folder that push would send, and send nothing
 DRY_RUN ?=
+## build of PyTorch that make setup installs: cpu, auto, cu130, ... (through uv); empty: the usual one
+TORCH ?=
 ## more flags, split at white space: for the script (--help lists them), or for pytest
 ARGS ?=
 ## Python 3.10 to 3.13 that makes .venv; make clean before changing it
@@ -192,7 +194,7 @@ PYTHON ?= python3
 # which make exports, too. (No $(shell) above this: make 4.4 exports to that as well.)
 variables := GAME RECIPE FROM STEPS HOURS SEED DEVICE LOGS RUN EPISODES BUFFER ENVS TRACK \
   RECIPES GAMES SOURCE PROJECT OUT TRIALS JOBS SEARCH STORAGE STUDY SEEDS CLUSTER REPO \
-  REVISION PRIVATE DRY_RUN ARGS PYTHON
+  REVISION PRIVATE DRY_RUN TORCH ARGS PYTHON
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 # FROM has a game and a recipe of its own: the defaults must not take their place.
 $(if $(value FROM),$(foreach name,GAME RECIPE,$(if $(filter file,$(origin $(name))),$(eval $(name) =))))

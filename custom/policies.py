@@ -144,31 +144,6 @@ class Distribution(nn.Module):
         return (z.softmax(dim=1) * self.atoms[:, None]).sum(dim=1)
 
 
-class AtariQNetwork(QNetwork):
-    """SB3's network of action values, whose last layers are chosen.
-
-    ``q_net`` is a sequence of two: the head, and what makes action values of its outputs.
-
-    :param head: the options of `AtariPolicy`
-    """
-
-    def __init__(self, *args: Any, head: dict[str, Any], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        n_actions, n_atoms = int(self.action_space.n), head["n_atoms"]
-        is_distribution = bool(head["n_quantiles"] or n_atoms)
-        outputs = head["n_quantiles"] or n_atoms or 1
-        layers = self.net_arch, self.activation_fn
-        if head["dueling"]:
-            first: nn.Module = DuelingHead(self.features_dim, n_actions, outputs, *layers)
-        else:
-            first = nn.Sequential(*create_mlp(self.features_dim, outputs * n_actions, *layers))
-        atoms = th.linspace(-head["v_max"], head["v_max"], n_atoms) if n_atoms else None
-        last = Distribution(n_actions, atoms) if is_distribution else nn.Identity()
-        self.q_net = nn.Sequential(first, last)
-        if head["noisy"]:
-            make_noisy(self, head["sigma"])
-
-
 class AtariPolicy(CnnPolicy):
     """`CnnPolicy` with options.
 
@@ -200,7 +175,7 @@ class AtariPolicy(CnnPolicy):
     ) -> None:
         if n_quantiles and n_atoms:
             raise ValueError("a return has n_quantiles or n_atoms, not both; delete one")
-        self.head = {
+        self.head: dict[str, Any] = {
             "dueling": dueling,
             "noisy": noisy,
             "sigma": sigma,
@@ -211,10 +186,25 @@ class AtariPolicy(CnnPolicy):
         layers = net_arch or []  # SB3: 64 and 64, unless the features extractor is NatureCNN
         super().__init__(observation_space, action_space, lr_schedule, layers, *args, **kwargs)
 
-    def make_q_net(self) -> AtariQNetwork:
-        """A network with a features extractor of its own."""
-        net_args = self._update_features_extractor(self.net_args, features_extractor=None)
-        return AtariQNetwork(**net_args, head=self.head).to(self.device)
+    def make_q_net(self) -> QNetwork:
+        """SB3's network with another `q_net`: the head, and what makes values of its outputs."""
+        network, head = super().make_q_net(), self.head
+        n_actions, n_atoms = int(network.action_space.n), head["n_atoms"]
+        outputs = head["n_quantiles"] or n_atoms or 1
+        layers = network.net_arch, network.activation_fn
+        if head["dueling"]:
+            first: nn.Module = DuelingHead(network.features_dim, n_actions, outputs, *layers)
+        else:
+            width = outputs * n_actions
+            first = nn.Sequential(*create_mlp(network.features_dim, width, *layers))
+        last: nn.Module = nn.Identity()
+        if head["n_quantiles"] or n_atoms:
+            atoms = th.linspace(-head["v_max"], head["v_max"], n_atoms) if n_atoms else None
+            last = Distribution(n_actions, atoms)
+        network.q_net = nn.Sequential(first, last)
+        if head["noisy"]:
+            make_noisy(network, head["sigma"])
+        return network.to(self.device)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), **self.head}

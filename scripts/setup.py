@@ -3,14 +3,21 @@
 Needs only the standard library, and starts on Python 3.6, to say there that this is too old.
 """
 
-import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Optional, Sequence
+
+try:
+    import fcntl
+except ImportError:
+    sys.exit(
+        "error: sb3-atari-dqn needs Linux, macOS or WSL: this system has no file locks of POSIX"
+    )
 
 OLDEST, NEWEST = (3, 10), (3, 13)
 INPUTS = ("pyproject.toml", "constraints.txt")
@@ -65,19 +72,50 @@ def fail(message: str, status: int) -> None:
     sys.exit(status)
 
 
-def run(root: Path, what: str, *command: str) -> None:
-    """Run a command in silence; if it fails, show its last lines and end."""
+def output_of_failure(root: Path, *command: str) -> Optional[str]:
+    """Run a command in silence; its last lines if it fails."""
     pipe, null, out = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
     done = subprocess.run(command, cwd=str(root), stdin=null, stdout=pipe, stderr=out)
-    if done.returncode != 0:
-        lines = done.stdout.decode(errors="replace").rstrip().splitlines()
-        print("\n".join(lines[-12:]), file=sys.stderr)
+    if done.returncode == 0:
+        return None
+    return "\n".join(done.stdout.decode(errors="replace").rstrip().splitlines()[-12:])
+
+
+def run(root: Path, what: str, *command: str) -> None:
+    """Run a command in silence; if it fails, show its last lines and end."""
+    lines = output_of_failure(root, *command)
+    if lines is not None:
+        print(lines, file=sys.stderr)
         fail("{} failed, for the reason above; .venv is not ready".format(what), 1)
+
+
+def install(root: Path) -> None:
+    """Install what constraints.txt pins, by uv where it is installed, else by pip.
+
+    TORCH chooses a build of PyTorch (cpu, auto, cu130, ...), which only uv finds.
+    """
+    packages = ("-c", "constraints.txt", "-e", ".[dev]")
+    torch = os.environ.get("TORCH", "")
+    pip = [str(root / PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
+    uv = shutil.which("uv")
+    if torch and not uv and output_of_failure(root, *pip, "uv") is None:
+        uv = str(root / ".venv" / "bin" / "uv")
+    if uv:
+        backend = ["--torch-backend", torch] if torch else []
+        command = [uv, "pip", "install", "-q", "--python", str(root / PYTHON), *backend, *packages]
+        if output_of_failure(root, *command) is None:
+            return
+        print("uv cannot install it (is the network there, TORCH right?); pip does", flush=True)
+    elif torch:
+        print("uv, which TORCH needs, cannot be had; pip installs the usual PyTorch", flush=True)
+    run(root, "pip install", *pip, *packages)
 
 
 def setup(root: Path) -> None:
     """Bring .venv up to date, unless it is."""
     with only_one(root):
+        if (root / ".venv").is_symlink():
+            fail(".venv is a symbolic link: this would install into another checkout; remove it", 2)
         if is_ready(root):
             return
         if not is_usable(root):
@@ -91,8 +129,7 @@ def setup(root: Path) -> None:
             stamp.unlink()
         # Made now and renamed at the end: what is edited meanwhile is then newer than the stamp.
         started.write_text("")
-        pip = [str(root / PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input"]
-        run(root, "pip install", *pip, "install", "-c", "constraints.txt", "-e", ".[dev]")
+        install(root)
         started.replace(stamp)
 
 

@@ -22,9 +22,8 @@ from stable_baselines3.common.vec_env import (
 )
 
 from custom.env.games import training_games
-from custom.learner.dqn import AtariDQN
+from custom.learner.dqn import AtariDQN, AtariQRDQN
 from custom.learner.engine import Engine
-from custom.learner.qrdqn import AtariQRDQN
 from custom.optimizers import DeepMindRMSprop
 from custom.recipe.games import find_game
 from tests.conftest import SMALL, typed

@@ -18,9 +18,8 @@ from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from custom.env.games import make_games
-from custom.learner.dqn import AtariDQN
+from custom.learner.dqn import AtariDQN, AtariQRDQN
 from custom.learner.engine import Engine
-from custom.learner.qrdqn import AtariQRDQN
 from custom.optimizers import DeepMindRMSprop
 from custom.policies import AtariPolicy
 from custom.recipe.games import find_game

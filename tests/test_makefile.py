@@ -18,7 +18,7 @@ TARGETS = {"setup", "train", "evaluate", "baselines", "record", "plot", "enjoy",
 TARGETS |= {"leaderboard", "runs", "compare", "sync", "test", "test-all", "lint"}
 TARGETS |= {"tune", "tune-best", "dashboard", "benchmark", "resume"}
 EMPTY = "STEPS HOURS SEED RUN EPISODES ENVS GAMES PROJECT TRIALS JOBS SEARCH STORAGE STUDY SEEDS"
-EMPTY += " CLUSTER FROM OUT REPO REVISION PRIVATE DRY_RUN ARGS"
+EMPTY += " CLUSTER FROM OUT REPO REVISION PRIVATE DRY_RUN TORCH ARGS"
 VARIABLES = dict.fromkeys(EMPTY.split(), "-") | {  # and their defaults
     "GAME": "SpaceInvaders",
     "RECIPE": "dqn",

@@ -10,8 +10,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 
-from custom.learner.dqn import AtariDQN
-from custom.learner.qrdqn import AtariQRDQN
+from custom.learner.dqn import AtariDQN, AtariQRDQN
 from custom.networks import ConvNet
 from custom.policies import AtariPolicy
 from custom.runs.agents import action_values
@@ -85,6 +84,7 @@ NET = {"features_extractor_class": ConvNet, "features_extractor_kwargs": SMALL}
 OURS = {"policy": AtariPolicy}
 PRIORITIZED = {"prioritized_replay": {"alpha": 0.5, "beta": 0.4}}
 MUNCHAUSEN = {"munchausen_alpha": 0.9}
+QUANTILES = {**OURS, "policy_kwargs": {"n_quantiles": 8}}
 VARIANTS: dict[str, dict[str, Any]] = {
     "dqn": {},
     "mse": {"loss": "mse"},
@@ -93,29 +93,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "munchausen": MUNCHAUSEN,
     "dueling": {**OURS, "policy_kwargs": {"dueling": True}},
     "noisy": {**OURS, "policy_kwargs": {"noisy": True}},
-    "quantiles": {**OURS, "policy_kwargs": {"n_quantiles": 8}},
-    "quantiles, double": {**OURS, "double_q": True, "policy_kwargs": {"n_quantiles": 8}},
-    "quantiles, munchausen": {**OURS, **MUNCHAUSEN, "policy_kwargs": {"n_quantiles": 8}},
+    "quantiles": QUANTILES,
+    "quantiles, double": {**QUANTILES, "double_q": True},
+    "quantiles, munchausen": {**QUANTILES, **MUNCHAUSEN},
     "C51": {**OURS, "policy_kwargs": {"n_atoms": 21, "v_max": 2.0}},
 }
-WITH_N_STEPS: dict[
-    str, dict[str, Any]
-] = {  # where other actions change nothing: no off-policy bias
-    "3 steps": {"n_steps": 3},
-    "rainbow": {
-        **OURS,
-        **PRIORITIZED,
-        "n_steps": 3,
-        "double_q": True,
-        "policy_kwargs": {"n_atoms": 21, "v_max": 2.0, "dueling": True, "noisy": True},
-    },
-    "best": {
-        **OURS,
-        **PRIORITIZED,
-        **MUNCHAUSEN,
-        "n_steps": 3,
-        "policy_kwargs": {"n_quantiles": 8},
-    },
+RAINBOW = {"n_atoms": 21, "v_max": 2.0, "dueling": True, "noisy": True}
+# Where other actions change nothing: returns of several steps are off-policy.
+WITH_N_STEPS: dict[str, dict[str, Any]] = {
+    "3 steps": {},
+    "rainbow": {**OURS, **PRIORITIZED, "double_q": True, "policy_kwargs": RAINBOW},
+    "best": {**QUANTILES, **PRIORITIZED, **MUNCHAUSEN},
 }
 
 
@@ -164,7 +152,7 @@ def test_it_finds_the_values_of_the_best_choice(name: str) -> None:
 @pytest.mark.parametrize("name", WITH_N_STEPS)
 def test_it_finds_the_values_with_returns_of_three_steps(name: str) -> None:
     expected = munchausen(CHAIN, 3) if name == "best" else optimal(CHAIN)
-    assert learnt(CHAIN, **WITH_N_STEPS[name]) == pytest.approx(expected, abs=0.05)
+    assert learnt(CHAIN, n_steps=3, **WITH_N_STEPS[name]) == pytest.approx(expected, abs=0.05)
 
 
 @pytest.mark.parametrize("n_steps", [3, *longer(1)])

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch as th
 
-from custom.learner.dqn import AtariDQN
-from custom.learner.qrdqn import AtariQRDQN
+from custom.learner.dqn import AtariDQN, AtariQRDQN
 from custom.replay.buffer import REWARD
 from custom.runs.agents import save_agent
 from custom.system.errors import NonFiniteError

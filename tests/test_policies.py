@@ -118,18 +118,6 @@ def test_quantiles_and_atoms_exclude_each_other() -> None:
         policy(n_quantiles=10, n_atoms=51)
 
 
-def test_noise_is_new_with_each_draw_and_off_in_evaluation() -> None:
-    layer = NoisyLinear(16, 4)
-    x = th.randn(3, 16)
-    means = layer.eval()(x)
-    layer.train()
-    layer.draw()
-    first = layer(x)
-    layer.draw()
-    assert not th.equal(first, layer(x))
-    assert th.equal(layer.eval()(x), means)
-
-
 def test_the_noise_has_the_papers_size() -> None:
     layer = NoisyLinear(100, 50, sigma=0.5)
     assert layer.weight_sigma[0, 0].item() == pytest.approx(0.05)  # 0.5 / sqrt(100)

@@ -34,6 +34,7 @@ class Recorder:
 
     def __init__(self, update: Update) -> None:
         self.loss, update.loss = update.loss, self
+        self.distribution = self.loss.distribution
         self.outputs: dict[str, list[th.Tensor]] = {"online": [], "target": [], "prediction": []}
 
     def target(self, batch: Batch, online: Any, target: Any) -> th.Tensor:

@@ -1,6 +1,6 @@
-"""SB3's DQN, faster, and with extensions from later papers.
+"""The learners: SB3's DQN, faster and with extensions from later papers, and sb3-contrib's QR-DQN.
 
-With every option off, the algorithm is SB3's, in another memory layout and in fewer calls. One
+With every option off, the algorithms are theirs, in another memory layout and in fewer calls. One
 difference: epsilon-greedy exploration is sampled per environment.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch as th
+from sb3_contrib import QRDQN
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.dqn.dqn import DQN
 
@@ -161,3 +162,22 @@ class AtariDQN(AtariOffPolicy, DQN):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_update", "_actor"]
+
+
+class AtariQRDQN(AtariOffPolicy, QRDQN):
+    """QR-DQN (Dabney et al. 2018), with the arguments of sb3-contrib's and of `AtariOffPolicy`.
+
+    :raises ValueError: `prioritized_replay` is set
+    :raises NonFiniteError: from `learn`, once a loss is NaN or infinite
+    """
+
+    def _setup_model(self) -> None:
+        if self.prioritized_replay is not None:
+            raise ValueError("prioritized_replay needs algo: dqn; there, set n_quantiles")
+        super()._setup_model()
+
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        """As sb3-contrib's, then check the loss."""
+        super().train(gradient_steps, batch_size)
+        guard = NanGuard(self.policy, lambda: self.num_timesteps)
+        guard.check_loss(float(self.logger.name_to_value["train/loss"]))

@@ -65,11 +65,9 @@ class Loss:
 
     def _distributions(self, outputs: th.Tensor) -> th.Tensor:
         """(B, N, A); of atoms, logarithms of probabilities; of action values, N is 1."""
-        return (
-            outputs[:, None]
-            if self.distribution is None
-            else self.distribution.distributions(outputs)
-        )
+        if self.distribution is None:
+            return outputs[:, None]
+        return self.distribution.distributions(outputs)
 
     def target(self, batch: Batch, online: Network, target: Network) -> th.Tensor:
         """What the online network should output for the actions taken: (B, N).

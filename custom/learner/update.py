@@ -21,7 +21,7 @@ from custom.learner.engine import Engine
 from custom.learner.layout import Inputs
 from custom.learner.nan_guard import NanGuard
 from custom.learner.targets import Loss
-from custom.policies import AtariQNetwork, draw_noise, noise_in, noisy_layers
+from custom.policies import draw_noise, noise_in, noisy_layers
 from custom.replay.buffer import Batch, FrameReplayBuffer
 from custom.replay.ring import write
 
@@ -121,7 +121,7 @@ class Update:
                 features = network.extract_features(observations, network.features_extractor)
             else:
                 features = network.features_extractor(observations)
-            head = network.q_net[0] if isinstance(network, AtariQNetwork) else network.q_net
+            head = network.q_net if self.loss.distribution is None else network.q_net[0]
             outputs = head(features)
             return outputs.float()
 

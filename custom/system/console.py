@@ -45,8 +45,9 @@ def make_streams_last() -> None:
             os.open(os.devnull, os.O_RDWR)  # which takes the lowest free number
     for fd, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name) or open(fd, "w", closefd=False)  # noqa: SIM115
-        encoding, buffer = stream.encoding, stream.detach()
-        setattr(sys, name, LastingStream(buffer, encoding, "replace", line_buffering=True))
+        if type(stream) is io.TextIOWrapper:  # not one that somebody put in its place
+            encoding, buffer = stream.encoding, stream.detach()
+            setattr(sys, name, LastingStream(buffer, encoding, "replace", line_buffering=True))
 
 
 def say(text: str) -> None:

@@ -19,9 +19,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from custom.env.games import frame_skip, make_games, training_games
 from custom.evaluation.protocol import Protocol
-from custom.learner.dqn import AtariDQN
+from custom.learner.dqn import AtariDQN, AtariQRDQN
 from custom.learner.off_policy import AtariOffPolicy
-from custom.learner.qrdqn import AtariQRDQN
 from custom.recipe.classes import resolve
 from custom.recipe.games import Game
 from custom.recipe.recipe import Recipe, refusal
