@@ -123,7 +123,7 @@ def test_a_run_killed_three_times_has_the_history_of_one_that_was_not(
     monkeypatch.delenv("WANDB_SERVICE", raising=False)  # of this process, which is not killed
 
     def rows(name: str) -> list[dict[str, Any]]:
-        kept = [plain(row) for row in wandb_server.store.rows(name)]
+        kept = [plain(row) for row in wandb_server.store.runs[name]["history"]]
         return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in kept]
 
     def rows_of_killed() -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from dataclasses import replace
 from typing import IO
 
@@ -106,6 +107,7 @@ def _comparable(engine: Engine) -> Engine:
 
 def _check(run: Run) -> None:
     if run.facts.get("state") == "finished":
+        shutil.rmtree(run.saved_state, ignore_errors=True)  # it was killed while it did so
         command = f"make train FROM={shlex.quote(str(run.path))} STEPS=..."
         raise UserError(f"RUN {run.path}: is finished; {command} trains it further, in a new run")
     if not exists(run.saved_state):
