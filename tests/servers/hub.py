@@ -197,42 +197,33 @@ def whoami(hub: Hub, request: Request) -> Answer:
     """The user whose token it is."""
     if not hub.asker(request):
         raise RefusedError(401, "Invalid username or password.")
-    token = {"displayName": "test", "role": hub.role, "createdAt": "2026-01-01T00:00:00.000Z"}
-    said = {"type": "user", "id": "1", "name": hub.user, "fullname": hub.user, "orgs": []}
-    return Answer({**said, "auth": {"type": "access_token", "accessToken": token}})
+    token = {"auth": {"accessToken": {"role": hub.role}}}
+    return Answer({"name": hub.user, "orgs": [], **token})
 
 
-def validate_card(hub: Hub, request: Request) -> Answer:
-    """Any card may be pushed."""
-    return Answer({"errors": [], "warnings": []})
-
-
-def description(repo: dict[str, Any], commit: dict[str, Any], sizes: bool) -> dict[str, Any]:
+def description(repo: dict[str, Any], commit: dict[str, Any]) -> dict[str, Any]:
     """A model as ``GET /api/models/...`` describes it."""
     files = commit["files"]
     head = re.match(r"---\n(.*?)\n---", files.get("README.md", b"").decode(), re.DOTALL)
     data = yaml.safe_load(head[1]) if head else {}
-    siblings = [
-        {"rfilename": name} | ({"size": len(files[name])} if sizes else {}) for name in files
-    ]
-    said = {"_id": "1", "id": repo["id"], "modelId": repo["id"], "sha": commit["id"]}
-    said |= {"private": repo["private"], "tags": data.get("tags", []), "cardData": data}
-    said |= {"siblings": siblings}
-    return said | {key: data[key] for key in ("model-index",) if key in data}
+    said = {"_id": "1", "id": repo["id"], "sha": commit["id"], "private": repo["private"]}
+    said |= {"tags": data.get("tags", []), "cardData": data}
+    said |= {"siblings": [{"rfilename": n, "size": len(files[n])} for n in files]}
+    return said | ({"model-index": data["model-index"]} if "model-index" in data else {})
 
 
 def models(hub: Hub, request: Request) -> Answer:
     """The list of models."""
     hub.asker(request)
     wanted = set(request.query.get("filter", []))
-    said = [description(r, r["commits"][-1], False) for r in hub.repositories.values()]
+    said = [description(r, r["commits"][-1]) for r in hub.repositories.values()]
     return Answer([model for model in said if wanted <= set(model["tags"])])
 
 
 def model(hub: Hub, request: Request, repo_id: str, revision: str) -> Answer:
     """One model, as it was at a revision."""
     repo = hub.visible(request, repo_id)
-    return Answer(description(repo, hub.at(repo, revision), "blobs" in request.query))
+    return Answer(description(repo, hub.at(repo, revision)))
 
 
 def resolve(hub: Hub, request: Request, repo_id: str, revision: str, name: str) -> Answer:
@@ -250,10 +241,9 @@ def create(hub: Hub, request: Request) -> Answer:
     asked = request.fields()
     repo_id = f"{asked.get('organization') or hub.user}/{asked['name']}"
     hub.writable(request, repo_id)
-    said = {"url": f"{request.base}/{repo_id}", "name": repo_id, "id": repo_id}
+    said = {"url": f"{request.base}/{repo_id}"}
     if repo_id in hub.repositories:
-        error = "You already created this model repo"
-        return Answer({**said, "error": error}, 409, {"X-Error-Message": error})
+        return Answer(said, 409)
     hub.create(repo_id, asked.get("visibility") == "private" or bool(asked.get("private")))
     return Answer(said)
 
@@ -300,14 +290,13 @@ def commit(hub: Hub, request: Request, repo_id: str, revision: str) -> Answer:
         content = hub.uploads[value["oid"]] if lfs else base64.b64decode(value["content"])
         files[value["path"]] = content
     made = hub.commit(repo_id, files)
-    url = f"{request.base}/{repo_id}/commit/{made}"
-    return Answer({"success": True, "commitOid": made, "commitUrl": url, "hookOutput": ""})
+    return Answer({"commitOid": made, "commitUrl": f"{request.base}/{repo_id}/commit/{made}"})
 
 
 MODEL = r"/api/models/([^/]+/[^/]+)"
 ROUTES = (
     ("GET", "/api/whoami-v2", whoami),
-    ("POST", "/api/validate-yaml", validate_card),
+    ("POST", "/api/validate-yaml", lambda *_: Answer({"errors": [], "warnings": []})),
     ("POST", "/api/repos/create", create),
     ("GET", "/api/models", models),
     ("GET", MODEL + "(?:/revision/([^/]+))?", model),
