@@ -113,7 +113,7 @@ lint: $(ready)
 	@.venv/bin/python -m ruff check .
 	@.venv/bin/python -m ruff format --check .
 	@.venv/bin/python -m mypy
-	@.venv/bin/lint-imports --no-cache >/dev/null || .venv/bin/lint-imports --no-cache
+	@[ ! -x .venv/bin/lint-imports ] || .venv/bin/lint-imports --no-cache >/dev/null || .venv/bin/lint-imports --no-cache
 
 ## remove .venv, caches and build leftovers; logs/ stays
 clean:

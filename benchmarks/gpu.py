@@ -1,56 +1,147 @@
 """What a GPU has to show, in parts that can be run one after another, each within its minutes.
 
-    python -m benchmarks.gpu --minutes 9
-    python -m benchmarks.gpu --steps 400 --pairs 1 --out /tmp    # tries it, also without a GPU
+    python -m benchmarks.gpu --minutes 9        # the parts that are left, as far as the time goes
+    python -m benchmarks.gpu --small            # every part with tiny figures, also without a GPU
 
-Each part writes ``gpu-PART.json`` and is not repeated where that file exists.
+Each part writes ``gpu-PART.json`` and is not repeated where that file exists; `train` resumes its
+run each time until it is finished. ``--small`` writes into a temporary folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch as th
+
 from benchmarks.throughput import run, values, write
+from custom.runs.folder import open_run
+from custom.runs.metrics import evaluations
 
+ROOT = Path(__file__).resolve().parents[1]
+TESTS = ("tests/test_dqn.py", "tests/test_optimizers.py", "tests/test_graphs.py")
 ENVS = (1, 16, 64)
-EAGER = {"EAGER": "1"}
-PARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # two sides that are timed in turn
-    "capture": ({"side": "ours", "n_envs": 1}, {"side": "ours", "n_envs": 1, **EAGER}),
-    **{
-        f"throughput-{n}": ({"side": "zoo", "n_envs": 1}, {"side": "ours", "n_envs": n})
-        for n in ENVS
-    },
+SAVING = 60.0  # seconds in which the long run saves its state
+MILLIONS = 12.5  # steps of the long run: 50M frames
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is done.
+
+    :param tests: files
+    :param steps: of a run whose speed is measured
+    :param budget: of the long run, in steps
+    :param end: in seconds of `time.monotonic`
+    """
+
+    tests: tuple[str, ...]
+    steps: int
+    pairs: int
+    budget: int
+    end: float
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self.end - time.monotonic()
+
+
+Part = Callable[[Plan, Path], dict[str, Any] | None]
+
+
+def tests(plan: Plan, _: Path) -> dict[str, Any]:
+    """The tests that need a GPU, with those beside them."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plan.tests]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return {"status": done.returncode, "summary": done.stdout.splitlines()[-1:]}
+
+
+def capture(plan: Plan, _: Path) -> dict[str, Any]:
+    """Captured and eager updates, in turn: steps a second."""
+    sides = [_speed(plan, 1, EAGER=eager) for _ in range(plan.pairs) for eager in ("", "1")]
+    return {"captured": sides[::2], "eager": sides[1::2]}
+
+
+def throughput(n_envs: int) -> Part:
+    """This project with some games beside the zoo with one: steps a second and peak memory."""
+
+    def part(plan: Plan, _: Path) -> dict[str, Any]:
+        pairs = [(_speed(plan, 1, "zoo"), _speed(plan, n_envs)) for _pair in range(plan.pairs)]
+        return {"zoo": [zoo for zoo, _ in pairs], "ours": [ours for _, ours in pairs]}
+
+    return part
+
+
+def _speed(plan: Plan, n_envs: int, side: str = "ours", **environment: str) -> dict[str, Any]:
+    engine = {"n_envs": n_envs}
+    return run(side, "SpaceInvaders", values(plan.steps), 0, engine, **environment)
+
+
+def train(plan: Plan, folder: Path) -> dict[str, Any] | None:
+    """50M frames of Space Invaders with `dqn-rmsprop`, as far as the time goes; None: not yet."""
+    flags = f"--game SpaceInvaders --recipe dqn-rmsprop --steps {plan.budget} --seed 1"
+    logs = folder / "gpu-logs"
+    existing = sorted(logs.glob("*/*/*/run.json"))
+    if existing:
+        arguments = ["scripts.resume", "--run", str(existing[0].parent)]
+    else:
+        arguments = ["scripts.train", *flags.split(), "--logs", str(logs), "--save-state"]
+    process = subprocess.Popen([sys.executable, "-m", *arguments, "--no-report"], cwd=ROOT)
+    try:
+        process.wait(max(plan.left - SAVING, 1))
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)  # it saves its state
+        process.wait()
+    finished = open_run(next(logs.glob("*/*/*/run.json")).parent)
+    if finished.facts["state"] != "finished":
+        return None
+    evaluated = evaluations(finished) or {}
+    curves = {name: values.tolist() for name, values in evaluated.items()}
+    return {"run": finished.facts, **curves}
+
+
+PARTS: dict[str, tuple[float, Part]] = {  # with the minutes that each needs
+    "tests": (2, tests),
+    "capture": (4, capture),
+    **{f"throughput-{n}": (6, throughput(n)) for n in ENVS},
+    "train": (2, train),
 }
-NEEDED = 6.0  # minutes of a part
-
-
-def measure(steps: int, side: str, n_envs: int, **environment: str) -> dict[str, Any]:
-    """Steps a second and peak memory of one side."""
-    return run(side, "SpaceInvaders", values(steps), 0, {"n_envs": n_envs}, **environment)
 
 
 def main() -> None:
-    """Run the parts that are left, as far as the time goes."""
+    """Run the parts that are left."""
     flags = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__)
     flags.add_argument("--minutes", type=float, default=9.0)
-    flags.add_argument("--steps", type=int, default=20_000)
-    flags.add_argument("--pairs", type=int, default=3)
-    flags.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    flags.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
+    flags.add_argument("--small", action="store_true")
     args = flags.parse_args()
+    if not (args.small or th.cuda.is_available()):
+        sys.exit("error: PyTorch sees no GPU here; --small tries every part without one")
+    os.environ.setdefault("OMP_NUM_THREADS", str(th.get_num_threads()))
     end = time.monotonic() + 60 * args.minutes
-    for name, sides in PARTS.items():
+    plan = Plan(TESTS, 20_000, 3, int(MILLIONS * 1e6), end)
+    if args.small:
+        plan, args.out = Plan(TESTS[-1:], 400, 1, 800, end), Path(tempfile.mkdtemp())
+    for name, (minutes, part) in PARTS.items():
         file = args.out / f"gpu-{name}.json"
-        if file.exists() or end - time.monotonic() < 60 * NEEDED:
+        if file.exists() or plan.left < 60 * minutes:
             print(f"{name}: {'done' if file.exists() else 'not enough time is left'}")
             continue
-        pairs = [[measure(args.steps, **side) for side in sides] for _ in range(args.pairs)]
-        write({"sides": sides, "pairs": pairs}, file)
-        for first, second in pairs:
-            speeds = [one["steps_per_second"] for one in (first, second)]
-            print(f"{name}: {speeds[0]:.1f} and {speeds[1]:.1f} steps/s", flush=True)
+        result = part(plan, args.out)
+        if result is not None:
+            write(result, file)
+        print(f"{name}: {'not finished yet' if result is None else json.dumps(result)[:300]}")
 
 
 if __name__ == "__main__":

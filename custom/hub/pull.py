@@ -8,7 +8,9 @@ pickle of others stays on the disk. Scores, film and curve are made here, by oth
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from custom.runs.safe_agents import MOST_BYTES, safe_agent
 from custom.runs.zoo_files import recipe_of, write_zoo_files
 from custom.system.errors import UserError, one_line
 
+LONGEST_PULL = 24 * 3600  # seconds
 RECIPE_FILES = ("args.yml", "config.yml", "env_kwargs.yml", "recipe.yml")
 UNKNOWN_SEED = -1
 
@@ -61,6 +64,9 @@ def pull(api: HfApi, repo: str, revision: str, logs: Path) -> Run:
     source = find_source(api, repo, revision)
     try:
         logs.mkdir(parents=True, exist_ok=True)
+        for left in logs.glob(".pull-*"):  # by a process that was killed
+            if time.time() - left.stat().st_mtime > LONGEST_PULL:
+                shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=".pull-", dir=logs) as workplace:
             folder = Path(workplace)
             for name in source.files:
