@@ -33,7 +33,7 @@ setup: $(ready)
 
 ## train an agent, then evaluate, film and plot it
 train: $(ready)
-	$(call run,train,game recipe from steps hours seed device logs episodes buffer envs track project)
+	$(call run,train,game recipe set from steps hours seed device logs episodes buffer envs track project)
 
 ## resume an interrupted training exactly where its state was last saved
 resume: $(ready)
@@ -61,7 +61,7 @@ runs: $(ready)
 
 ## compare recipes over all their runs, with uncertainty: tables, pictures, report.html
 compare: $(ready)
-	$(call run,compare,game games recipes source project out logs)
+	$(call run,compare,game games recipes set source project out logs)
 
 ## upload to W&B what TRACK=offline or a lost connection left here
 sync: $(ready)
@@ -73,7 +73,7 @@ enjoy: $(ready)
 
 ## search for better hyperparameters than a recipe's
 tune: $(ready)
-	$(call run,tune,game recipe trials steps seed jobs search study logs device envs cluster)
+	$(call run,tune,game recipe set trials steps seed jobs search study logs device envs cluster)
 
 ## write what make tune found as a recipe
 tune-best: $(ready)
@@ -85,7 +85,7 @@ dashboard: $(ready)
 
 ## train games x recipes x seeds, resuming what was interrupted, and compare them
 benchmark: $(ready)
-	$(call run,benchmark,games recipes seeds steps jobs logs device envs cluster out)
+	$(call run,benchmark,games recipes set seeds steps jobs logs device envs cluster out)
 
 ## publish a run's agent on the Hugging Face Hub, scored, filmed and described
 push: $(ready)
@@ -131,6 +131,8 @@ RECIPE ?= dqn
 STEPS ?=
 ## training budget in hours instead: the steps that are played and learnt in it, by a measurement at the start
 HOURS ?=
+## other values than the recipe's, e.g. "learning_rate=2.5e-4 policy_kwargs.dueling=true"
+SET ?=
 ## train: run folder whose agent is trained further, in a new run
 FROM ?=
 ## seed of all random numbers; empty: the command's choice
@@ -192,7 +194,7 @@ PYTHON ?= python3
 # each is replaced by its own unexpanded text; recipes then get it only through the environment,
 # where the shell expands it once and inside quotes. The same for unknown names on the command line,
 # which make exports, too. (No $(shell) above this: make 4.4 exports to that as well.)
-variables := GAME RECIPE FROM STEPS HOURS SEED DEVICE LOGS RUN EPISODES BUFFER ENVS TRACK \
+variables := GAME RECIPE SET FROM STEPS HOURS SEED DEVICE LOGS RUN EPISODES BUFFER ENVS TRACK \
   RECIPES GAMES SOURCE PROJECT OUT TRIALS JOBS SEARCH STORAGE STUDY SEEDS CLUSTER REPO \
   REVISION PRIVATE DRY_RUN TORCH ARGS PYTHON
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
@@ -215,6 +217,7 @@ pytest = set -f; set -- $$ARGS; unset MAKEFLAGS MFLAGS MAKELEVEL $(variables); \
 run = @set -f; exec .venv/bin/python -m scripts.$1 $(foreach flag,$2,$(flag_$(flag))) $$ARGS
 flag_game = $${GAME:+--game="$$GAME"}
 flag_recipe = $${RECIPE:+--recipe="$$RECIPE"}
+flag_set = $${SET:+--set="$$SET"}
 flag_from = $${FROM:+--from="$$FROM"}
 flag_steps = $${STEPS:+--steps="$$STEPS"}
 flag_hours = $${HOURS:+--hours="$$HOURS"}

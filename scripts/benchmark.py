@@ -14,7 +14,16 @@ from scripts import options
 from scripts.options import whole
 
 FLAGS = (
-    *("device", "steps", "eval-episodes", "envs", "precision", *options.FAN_OUT, "save-state"),
+    *(
+        "set",
+        "device",
+        "steps",
+        "eval-episodes",
+        "envs",
+        "precision",
+        *options.FAN_OUT,
+        "save-state",
+    ),
     ("games", {"default": "", "help": "e.g. 'Pong Breakout'"}),
     ("recipes", {"default": "dqn", "help": "e.g. 'dqn rainbow'"}),
     ("seeds", {"type": whole(1), "default": 5, "help": "of each game and recipe"}),

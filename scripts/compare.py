@@ -13,7 +13,7 @@ from scripts import options
 
 LONGEST = 100  # letters of the names of games that are a folder's
 FLAGS = (
-    *("game", "project"),
+    *("game", "set", "project"),
     ("games", {"default": "", "help": "more games, for scores over all of them"}),
     ("recipes", {"default": "dqn", "help": "names of recipes, e.g. 'dqn dqn-rmsprop'"}),
     ("source", {"choices": ("logs", "wandb"), "default": "logs", "help": "where runs are read"}),

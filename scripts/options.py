@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from custom.evaluation import EPSILON
 from custom.recipe.games import Game, find_game
+from custom.recipe.model import DQNHyperparams
 from custom.recipe.recipe import differences, load_recipe, recipe_name
 from custom.runs.folder import Run, latest_run, open_run
 from custom.system import signals
@@ -41,6 +42,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End with status 2 and one line."""
         line = " ".join(message.split())
+        flag = re.match(r"unrecognized arguments: --?([\w-]+)", line)
+        name = flag[1].replace("-", "_") if flag else ""
+        if name in DQNHyperparams.model_fields:
+            line += f"; it is of the recipe: write SET='{name}=...'"
         self.exit(2, f"error: {line}; {self.prog} --help lists the flags\n")
 
 
@@ -80,6 +85,12 @@ SHARE, POSITIVE = number(0, 1), number(1e-6)
 SHARED: dict[str, dict[str, Any]] = {
     "game": {"default": "SpaceInvaders", "help": "name or environment id of the game"},
     "recipe": {"default": "dqn", "help": "name in hyperparams/, or path of a YAML file"},
+    "set": {
+        "nargs": "+",
+        "default": [],
+        "metavar": "KEY=VALUE",
+        "help": "other values than the recipe's, e.g. gamma=0.9 policy_kwargs.dueling=true",
+    },
     "run": {"type": Path, "help": "run folder; default: the latest of game and recipe"},
     "seed": {"type": whole(0, 2**31 - 1), "help": "seed of all random numbers"},
     "device": {"default": "auto", "help": "auto, cpu, cuda, cuda:1, mps"},
@@ -118,7 +129,8 @@ def parser_of(script: Any, called: str = "") -> Parser:
     parser.add_argument("--logs", type=Path, default=Path("logs"), help="folder of all runs")
     for flag in script.FLAGS:
         key, settings = (flag, SHARED[flag]) if isinstance(flag, str) else flag
-        parser.add_argument(f"--{key}", **settings)
+        zoos = ("-params", "--hyperparams") if key == "set" else ()
+        parser.add_argument(f"--{key}", *zoos, **settings)
     return parser
 
 
@@ -127,7 +139,8 @@ def study_of(args: argparse.Namespace) -> tuple[str, Path]:
 
     :raises UserError: a name that is none
     """
-    name = args.study or f"{recipe_name(args.recipe)}-{find_game(args.game).folder_name}"
+    recipe = re.sub(r"[^\w.-]", "-", recipe_name(args.recipe))
+    name = args.study or f"{recipe}-{find_game(args.game).folder_name}"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UserError(f"STUDY {name!r}: use letters, digits, '-', '_' and '.'")
     return name, args.logs / "tune" / name
@@ -212,10 +225,29 @@ def main(command: Command, called: str = "", words: Sequence[str] | None = None)
     sys.exit(status)
 
 
+def apply_changes(args: argparse.Namespace) -> None:
+    """Put what --set says behind the names of the recipes.
+
+    :raises UserError: a word is not ``key=value``
+    """
+    changes = ""
+    for word in " ".join(getattr(args, "set", [])).split():
+        key, sign, value = re.match(r"([A-Za-z_][\w.]*)?([=:])?(.*)", word).groups()  # type: ignore[union-attr]
+        if not (key and sign and value):
+            raise UserError(f"SET {word!r}: write key=value, e.g. SET='gamma=0.9 n_steps=3'")
+        changes += f"+{key}={value}"
+    if changes and hasattr(args, "recipes"):
+        args.recipes = " ".join(recipe + changes for recipe in args.recipes.split())
+    elif changes:
+        args.recipe += changes
+
+
 def run(parser: Parser, command: Command, words: Sequence[str] | None) -> tuple[int, str]:
     """Exit status and what to say, without the frames in which it came about."""
     try:
-        return command(parser.parse_args(words)) or 0, ""
+        args = parser.parse_args(words)
+        apply_changes(args)
+        return command(args) or 0, ""
     except UserError as error:
         return error.exit_status, f"error: {error}"
     except OSError as error:

@@ -45,7 +45,8 @@ def repository(user: str, named: str, run: Run) -> str:
     """``user/name`` from REPO, or from the recipe and the environment."""
     if not named and "pulled" in run.facts:
         raise UserError(f"RUN {run.path}: was pulled from the Hub; name your repository with REPO")
-    default = f"{run.facts['recipe']}-{run.game.folder_name}"
+    recipe = re.sub(r"[^\w.-]+", "-", run.facts["recipe"])  # changed values stand behind its name
+    default = f"{recipe}-{run.game.folder_name}"
     name = named or re.sub(r"--+|\.\.+", "-", default)  # the Hub refuses -- and ..
     return name if "/" in name else f"{user}/{name}"
 

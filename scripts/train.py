@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from custom.evaluation import EPSILON
 from custom.recipe.games import Game, find_game
-from custom.recipe.recipe import Recipe, load_recipe
+from custom.recipe.recipe import Recipe, load_recipe, split_changes
 from custom.runs.folder import Run, open_run
 from custom.system.console import say
 from custom.system.errors import UserError
@@ -25,7 +26,7 @@ FLAGS = (
     ("recipe", options.SHARED["recipe"] | {"default": ""}),
     ("from", {"type": Path, "dest": "parent", "help": "run folder whose agent is trained further"}),
     ("hours", {"type": POSITIVE, "help": "budget instead of --steps, without evaluations"}),
-    *("steps", "seed", "device", "episodes", "no-report", "eval-episodes"),
+    *("set", "steps", "seed", "device", "episodes", "no-report", "eval-episodes"),
     ("eval-freq", {"type": whole(0), "default": 0, "help": "steps between evaluations"}),
     ("eval-epsilon", {"type": SHARE, "default": EPSILON, "help": "of the evaluations"}),
     ("save-freq", {"type": whole(0), "default": 0, "help": "steps between checkpoints"}),
@@ -98,11 +99,15 @@ def command(args: argparse.Namespace) -> int:
 
 def game_and_recipe(args: argparse.Namespace, parent: Run | None) -> tuple[Game, Recipe]:
     """Those that are named; else those of the run that is trained further, or the defaults."""
+    base, changes = split_changes(args.recipe)
     if parent is None:
         game = find_game(args.game or options.SHARED["game"]["default"])
-        return game, load_recipe(args.recipe or options.SHARED["recipe"]["default"], game)
+        return game, load_recipe(f"{base or options.SHARED['recipe']['default']}{changes}", game)
     game = find_game(args.game) if args.game else parent.game
-    return game, load_recipe(args.recipe, game) if args.recipe else parent.recipe
+    if base:
+        return game, load_recipe(args.recipe, game)
+    own = load_recipe(f"{parent.recipe.file}{changes}", parent.game)
+    return game, replace(own, name=f"{parent.recipe.name}{own.changes}")
 
 
 def steps_in(hours: float, recipe: Recipe, game: Game, settings: Settings) -> int:

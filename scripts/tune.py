@@ -10,7 +10,7 @@ from scripts import options
 from scripts.options import whole
 
 FLAGS = (
-    *("game", "recipe", "seed", "device", "eval-episodes", "envs"),
+    *("game", "recipe", "set", "seed", "device", "eval-episodes", "envs"),
     *(*options.STUDY, *options.FAN_OUT),
     ("trials", {"type": whole(1), "default": 50, "help": "of the study, all machines together"}),
     ("steps", {"type": whole(1), "default": 1_000_000, "help": "of each trial"}),

@@ -18,7 +18,7 @@ TARGETS = {"setup", "train", "evaluate", "baselines", "record", "plot", "enjoy",
 TARGETS |= {"leaderboard", "runs", "compare", "sync", "test", "test-all", "lint"}
 TARGETS |= {"tune", "tune-best", "dashboard", "benchmark", "resume"}
 EMPTY = "STEPS HOURS SEED RUN EPISODES ENVS GAMES PROJECT TRIALS JOBS SEARCH STORAGE STUDY SEEDS"
-EMPTY += " CLUSTER FROM OUT REPO REVISION PRIVATE DRY_RUN TORCH ARGS"
+EMPTY += " CLUSTER FROM SET OUT REPO REVISION PRIVATE DRY_RUN TORCH ARGS"
 VARIABLES = dict.fromkeys(EMPTY.split(), "-") | {  # and their defaults
     "GAME": "SpaceInvaders",
     "RECIPE": "dqn",
@@ -106,7 +106,7 @@ def test_make_alone_describes_every_target_and_variable_without_a_venv(checkout:
     [
         (
             "train",
-            "game recipe from steps hours seed device logs episodes buffer envs track project",
+            "game recipe set from steps hours seed device logs episodes buffer envs track project",
         ),
         ("evaluate", "game recipe run logs episodes seed device"),
         ("baselines", "game recipe logs episodes seed"),
@@ -118,15 +118,15 @@ def test_make_alone_describes_every_target_and_variable_without_a_venv(checkout:
         ("pull", "repo revision logs"),
         ("leaderboard", "game logs"),
         ("runs", "logs"),
-        ("compare", "game games recipes source project out logs"),
+        ("compare", "game games recipes set source project out logs"),
         ("sync", "run logs"),
         (
             "tune",
-            "game recipe trials steps seed jobs search study logs device envs cluster",
+            "game recipe set trials steps seed jobs search study logs device envs cluster",
         ),
         ("tune-best", "game recipe study logs out"),
         ("dashboard", "game recipe study logs"),
-        ("benchmark", "games recipes seeds steps jobs logs device envs cluster out"),
+        ("benchmark", "games recipes set seeds steps jobs logs device envs cluster out"),
     ],
 )
 def test_a_target_takes_its_variables_and_ignores_the_others(

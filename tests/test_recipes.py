@@ -6,6 +6,7 @@ import importlib.resources
 import inspect
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -392,3 +393,40 @@ def test_an_entry_of_another_game_never_matters(tmp_path: Path) -> None:
 def test_an_unknown_recipe_names_the_closest() -> None:
     with pytest.raises(UserError, match="did you mean dqn-rmsprop"):
         load_recipe("dqn-rmspro", PONG)
+
+
+def test_other_values_stand_behind_the_name_of_a_recipe() -> None:
+    text = "dqn+learning_rate=2.5e-4+n_steps=3+policy_kwargs.net_arch=[16,8]+train_freq=[2,step]"
+    recipe, plain = load_recipe(text, PONG), load_recipe("dqn", PONG)
+    values = recipe.hyperparams
+    assert (values.learning_rate, values.n_steps, values.period) == (2.5e-4, 3, (2, "step"))
+    assert values.policy_kwargs.net_arch == [16, 8]
+    assert values.buffer_size == plain.hyperparams.buffer_size
+    assert recipe.name == text.replace("[", "_").replace("]", "_")
+    assert recipe.digest != plain.digest
+    assert load_recipe(recipe.asked, PONG) == recipe
+    assert load_recipe("dqn+batch_size=null", PONG).hyperparams.batch_size == 32
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("gama=0.9", "gama is not a known key; did you mean gamma"),
+        ("gamma=2", "gamma is '?2'?; it must be less than or equal to 1"),
+        ("gamma", "SET 'gamma': write key=value"),
+        ("gamma.x=1", "gamma.x: gamma is 0.99, which has no x|gamma"),
+        ("policy_kwargs.duelling=true", "duelling"),
+        ("gamma=!!python/none", "the tag"),
+    ],
+)
+def test_wrong_values_are_told_as_those_of_a_file(
+    words: str, said: str, refused: Callable[..., str]
+) -> None:
+    assert re.search(said, refused("scripts.train", "--game", "Pong", "--set", words))
+    zoos = words.replace("=", ":", 1)
+    assert re.search(said, refused("scripts.train", "--game", "Pong", "-params", zoos))
+
+
+def test_a_flag_that_is_a_hyperparameter_says_where_it_belongs(refused: Callable[..., str]) -> None:
+    said = refused("scripts.train", "--learning-rate", "1e-4")
+    assert "it is of the recipe: write SET='learning_rate=...'" in said

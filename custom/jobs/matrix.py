@@ -124,7 +124,7 @@ class Matrix:
             return [f"--run={run.path}", f"--device={self.device}"]
         flags: dict[str, object] = {
             "game": cell.game.env_id,
-            "recipe": cell.recipe.file,
+            "recipe": cell.recipe.asked,
             "steps": cell.recipe.n_timesteps,
             "seed": cell.seed,
             "logs": self.logs.absolute(),

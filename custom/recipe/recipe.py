@@ -3,10 +3,14 @@
 A file holds an `atari` entry for every game and, where a game differs, an entry under its
 environment id. One entry is taken whole, as the zoo does; YAML's ``<<: *atari`` fills it. A file
 with ``extends: NAME`` holds differences to the recipe of that name; null removes a key.
+
+``dqn+n_steps=3+policy_kwargs.dueling=true`` is the recipe `dqn` with these values, and the name of
+its runs.
 """
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import json
@@ -41,6 +45,7 @@ class Recipe:
     :param hyperparams: with `n_timesteps` in steps
     :param notes: what was changed to fit the budget, a line each
     :param digest: of the values in the file but `n_timesteps`, whatever budget followed
+    :param changes: what follows the file's name, e.g. ``+n_steps=3``
     """
 
     name: str
@@ -49,12 +54,18 @@ class Recipe:
     hyperparams: Hyperparams
     notes: tuple[str, ...] = ()
     digest: str = ""
+    changes: str = ""
 
     def __post_init__(self) -> None:
         if not self.digest:
             values = self.hyperparams.model_dump(exclude={"n_timesteps"})
             text = json.dumps([self.algo, values], sort_keys=True)
             object.__setattr__(self, "digest", hashlib.sha256(text.encode()).hexdigest()[:8])
+
+    @property
+    def asked(self) -> str:
+        """What can be given as RECIPE again."""
+        return f"{self.file}{self.changes}"
 
     @property
     def n_timesteps(self) -> int:
@@ -139,8 +150,34 @@ def recipe_names() -> list[str]:
 
 
 def recipe_name(text: str) -> str:
-    """The name under which runs of a recipe lie: its file's, without the ending."""
-    return re.sub(r"\.ya?ml$", "", Path(text).name)
+    """The name under which runs of a recipe lie: its file's without the ending, and the changes."""
+    base, changes = split_changes(text)
+    return re.sub(r"\.ya?ml$", "", Path(base).name) + re.sub(r"[^\w.,=+-]", "_", changes)[:150]
+
+
+def split_changes(text: str) -> tuple[str, str]:
+    """A recipe's name or path, and what follows it: ``+key=value`` for each change."""
+    base, plus, changes = re.split(r"(\+(?=[A-Za-z_][\w.]*=)|$)", text, maxsplit=1)
+    return base, plus + changes
+
+
+def changed(entry: dict[str, Any], changes: str) -> dict[str, Any]:
+    """An entry with other values; a dotted key is one of an inner dictionary."""
+    changed = copy.deepcopy(entry)
+    for change in re.split(r"\+(?=[A-Za-z_][\w.]*=)", changes)[1:]:
+        path, _, text = change.partition("=")
+        *outer, key = path.split(".")
+        inner = changed
+        for name in outer:
+            inner[name] = inner.get(name) or {}
+            inner = inner[name]
+            if not isinstance(inner, dict):
+                raise ValueError(f"{path}: {name} is {inner!r}, which has no {key}")
+        value = read_yaml(text.encode(), f"{path}={text}")
+        with suppress(ValueError, TypeError):  # YAML takes 1e-4 for a text
+            value = float(value) if isinstance(value, str) else value
+        inner[key] = value
+    return changed
 
 
 def find_recipe(text: str) -> Path:
@@ -148,6 +185,7 @@ def find_recipe(text: str) -> Path:
 
     :raises UserError: there is none
     """
+    text, _ = split_changes(text)
     names, path = recipe_names(), Path(text)
     if text in names:
         return FOLDER / f"{text}.yml"
@@ -248,7 +286,7 @@ def _read(file: Path) -> dict[str, Any]:
 def load_recipe(text: str, game: Game, classes: bool = True) -> Recipe:
     """Read and check the entry of a recipe that serves a game.
 
-    :param text: a name in hyperparams/, or the path of a YAML file
+    :param text: a name in hyperparams/, or the path of a YAML file; with changes behind it
     :param classes: also those that it names and their arguments, which takes PyTorch's import
     :raises UserError: no such recipe, or all that is wrong in it, a line each
     """
@@ -258,14 +296,15 @@ def load_recipe(text: str, game: Game, classes: bool = True) -> Recipe:
     except ValueError as error:
         raise UserError(f"{file}: {error}") from None
     try:
-        values = check(entry, algo)
+        changes = split_changes(text)[1]
+        values = check(changed(entry, changes), algo)
         if classes:
             from custom.recipe.classes import resolve
 
             resolve(values)
     except ValueError as error:
         raise refusal(file, key, error) from None
-    return Recipe(recipe_name(str(file)), algo, file, values)
+    return Recipe(recipe_name(f"{file}{changes}"), algo, file, values, changes=changes)
 
 
 def refusal(file: Path, key: str, error: ValueError) -> UserError:
