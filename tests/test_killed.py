@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import longer
 from tests.killing import KINDS, Case, in_child, outcome
 
-QUICK, LONG, ALL = 20, 7, 1  # every so many calls
+QUICK, LONG, DENSE = 40, 20, 3  # every so many calls
 DISTURBED = [("dqn", "kill"), ("dqn", "torn"), ("dqn", "lost"), ("dqn", "ENOSPC"), ("dqn", "EIO+")]
 MORE = [(kind, "kill") for kind in KINDS if kind != "dqn"] + [("dqn", "EIO"), ("dqn", "ENOSPC+")]
 
@@ -43,5 +43,5 @@ def test_some_calls(kind: str, act: str, whole: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "act"), longer(*DISTURBED, *MORE))
 def test_more_calls(kind: str, act: str, whole: Path, tmp_path: Path) -> None:
-    every = ALL if (kind, act) == ("dqn", "kill") else LONG
+    every = DENSE if (kind, act) == ("dqn", "kill") else LONG
     disturbed(kind, act, whole, tmp_path, every)
