@@ -33,7 +33,7 @@ setup: $(ready)
 
 ## train an agent, then evaluate, film and plot it
 train: $(ready)
-	$(call run,train,game recipe set from steps hours seed device logs episodes buffer envs track project)
+	$(call run,train,game recipe set from steps hours seed device logs episodes buffer envs track project dry_run)
 
 ## resume an interrupted training exactly where its state was last saved
 resume: $(ready)
@@ -181,7 +181,7 @@ REPO ?=
 REVISION ?=
 ## 1: push to a private repository
 PRIVATE ?=
-## 1: build the folder that push would send, and send nothing
+## 1: say what train would do and take, or build the folder that push would send, and end
 DRY_RUN ?=
 ## build of PyTorch that make setup installs: cpu, auto, cu130, ... (through uv); empty: the usual one
 TORCH ?=

@@ -32,6 +32,7 @@ FLAGS = (
     ("save-freq", {"type": whole(0), "default": 0, "help": "steps between checkpoints"}),
     ("keep-checkpoints", {"type": whole(1), "default": 3, "help": "how many stay"}),
     "save-state",
+    ("dry-run", switch("say what it would do and take, and end")),
     # How fast it is computed: docs/performance.md.
     *("envs", "precision"),
     ("buffer", {"choices": ("frames", "sb3"), "default": "frames", "help": "replay"}),
@@ -88,6 +89,11 @@ def command(args: argparse.Namespace) -> int:
     recipe, origin = recipe.with_budget(steps), None
     if parent:
         origin, recipe = further(parent, recipe, game, engine)
+    if args.dry_run:
+        from custom.training.plan import plan
+
+        say(plan(recipe, game, settings))
+        return 0
     training = prepare(recipe, game, settings, origin)
     model = training.model
     own = recipe.hyperparams.env_kwargs.given

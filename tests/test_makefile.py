@@ -106,7 +106,8 @@ def test_make_alone_describes_every_target_and_variable_without_a_venv(checkout:
     [
         (
             "train",
-            "game recipe set from steps hours seed device logs episodes buffer envs track project",
+            "game recipe set from steps hours seed device logs episodes buffer envs track project"
+            " dry-run",
         ),
         ("evaluate", "game recipe run logs episodes seed device"),
         ("baselines", "game recipe logs episodes seed"),

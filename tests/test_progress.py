@@ -21,7 +21,9 @@ class Clock:
         made: Any = SimpleNamespace(best=None, seconds_to_come=lambda _: 60, status=shared)
         self.evaluation = made
         self.line = Progress(10_000, lambda: [], self.evaluation)
-        model = SimpleNamespace(num_timesteps=0, learning_starts=1000, exploration_rate=0.5)
+        model = SimpleNamespace(
+            acts_in_warm_up=False, num_timesteps=0, learning_starts=1000, exploration_rate=0.5
+        )
         self.line.model = model  # type: ignore[assignment]
         self.line._on_training_start()
 

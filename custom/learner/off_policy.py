@@ -55,7 +55,7 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         self.engine = engine or Engine()
         self.frame_stack, self._repeat_first = 1, frame_stack_padding == "first"
         self.prioritized_replay = prioritized_replay
-        self._acts_in_warm_up, self._resumes = acts_in_warm_up, False
+        self.acts_in_warm_up, self._resumes = acts_in_warm_up, False
         super().__init__(*args, **kwargs)
 
     def _setup_model(self) -> None:
@@ -115,7 +115,7 @@ class AtariOffPolicy(OffPolicyAlgorithm):
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[Array, Array]:
-        starts = 0 if self._acts_in_warm_up else learning_starts
+        starts = 0 if self.acts_in_warm_up else learning_starts
         return super()._sample_action(starts, action_noise, n_envs)
 
     def predict(
@@ -188,7 +188,7 @@ class AtariOffPolicy(OffPolicyAlgorithm):
         save_to_zip_file(file, data, parameters, {})
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_acts_in_warm_up", "_resumes"]
+        return [*super()._excluded_save_params(), "acts_in_warm_up", "_resumes"]
 
 
 def _is_of_this_project(cls: type | None) -> bool:

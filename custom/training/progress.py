@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.dqn.dqn import DQN
 from tqdm import tqdm
 
+from custom.learner.off_policy import AtariOffPolicy
 from custom.system.console import say
 from custom.training.evaluation import FixedEpsilonEvaluation
 
@@ -34,7 +34,7 @@ class Progress(BaseCallback):
     :param evaluation: for its best score, its time to come and the clock
     """
 
-    model: DQN
+    model: AtariOffPolicy
 
     def __init__(
         self,
@@ -93,7 +93,8 @@ class Progress(BaseCallback):
         scores, best = self.last_scores(), self.evaluation.best
         mean = f"{np.mean(scores):.1f}" if scores else "-"
         shown_best = "-" if best is None else f"{best:.1f}"
-        epsilon = self.model.exploration_rate if self._is_learning() else 1.0
+        at_random = not self._is_learning() and not self.model.acts_in_warm_up
+        epsilon = 1.0 if at_random else self.model.exploration_rate
         seconds_then, steps_then = self._marks[0]
         seconds = self._clock.trained - seconds_then
         rate = (self.num_timesteps - steps_then) / max(seconds, 1e-9)

@@ -12,6 +12,7 @@ from custom.env.games import training_games
 from custom.learner.off_policy import AtariOffPolicy
 from custom.recipe.games import Game
 from custom.recipe.recipe import WARM_UP_SHARE, Recipe
+from custom.replay.buffer import bytes_per_step
 from custom.training.prepare import make_learner, tried
 from custom.training.settings import Settings, fitted
 
@@ -25,10 +26,12 @@ class Speed:
 
     :param playing: before learning starts
     :param learning: with the recipe's gradient steps
+    :param step_bytes: of the replay of frames
     """
 
     playing: float
     learning: float
+    step_bytes: int
 
     def steps_in(self, seconds: float, learning_starts: int) -> int:
         """The largest budget in steps that fits into a time.
@@ -93,4 +96,5 @@ def measure(recipe: Recipe, game: Game, settings: Settings) -> Speed:
         arguments |= {"exploration_initial_eps": values.exploration_final_eps}
         stopwatch = _Stopwatch(least)
         make_learner(recipe, settings, env, arguments).learn(10**9, stopwatch)
-    return Speed(stopwatch.playing, stopwatch.learning)
+        step_bytes = bytes_per_step(env.observation_space, values.frame_stack)
+    return Speed(stopwatch.playing, stopwatch.learning, step_bytes)
