@@ -125,8 +125,8 @@ clean:
 ### Variables (- is empty)
 ## game to play: Pong, Breakout, ... or an environment id
 GAME ?= SpaceInvaders
-## recipe: a name in hyperparams/, or the path of a YAML file
-RECIPE ?= dqn
+## recipe: a name in hyperparams/, or the path of a YAML file; empty: dqn, and of runs that are there the last
+RECIPE ?=
 ## training budget in steps of 4 frames; empty: the recipe's
 STEPS ?=
 ## training budget in hours instead: the steps that are played and learnt in it, by a measurement at the start
@@ -198,8 +198,8 @@ variables := GAME RECIPE SET FROM STEPS HOURS SEED DEVICE LOGS RUN EPISODES BUFF
   RECIPES GAMES SOURCE PROJECT OUT TRIALS JOBS SEARCH STORAGE STUDY SEEDS CLUSTER REPO \
   REVISION PRIVATE DRY_RUN TORCH ARGS PYTHON
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
-# FROM has a game and a recipe of its own: the defaults must not take their place.
-$(if $(value FROM),$(foreach name,GAME RECIPE,$(if $(filter file,$(origin $(name))),$(eval $(name) =))))
+# FROM has a game of its own: the default must not take its place.
+$(if $(value FROM),$(if $(filter file,$(origin GAME)),$(eval GAME =)))
 unknown := $(filter-out $(variables) SHELL,$(given))
 $(foreach name,$(variables) $(unknown),$(eval override $(name) := $$(value $(name))))
 $(foreach name,$(unknown),$(error there is no variable $(name): make alone lists them))

@@ -7,7 +7,7 @@ import argparse
 from scripts import options
 
 GAMES = {"type": options.whole(1), "default": 1, "help": "full games to play"}
-FLAGS = ("game", "recipe", "run", "seed", "device", "model", "epsilon", ("games", GAMES))
+FLAGS = (*options.A_RUN, "seed", "device", "model", "epsilon", ("games", GAMES))
 
 
 def command(args: argparse.Namespace) -> None:

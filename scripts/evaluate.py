@@ -6,7 +6,7 @@ import argparse
 
 from scripts import options
 
-FLAGS = ("game", "recipe", "run", "seed", "device", "episodes", "model", "epsilon")
+FLAGS = (*options.A_RUN, "seed", "device", "episodes", "model", "epsilon")
 
 
 def command(args: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ from custom.evaluation import EPSILON
 from custom.recipe.games import Game, find_game
 from custom.recipe.model import DQNHyperparams
 from custom.recipe.recipe import differences, load_recipe, recipe_name
-from custom.runs.folder import Run, latest_run, open_run
+from custom.runs.folder import Run, last_begun, latest_run, open_run
 from custom.system import signals
 from custom.system.console import make_streams_last, say
 from custom.system.errors import UserError
@@ -115,6 +115,8 @@ SHARED: dict[str, dict[str, Any]] = {
     "memory": {"type": POSITIVE, "default": 0.0, "help": "gigabytes of each, on a cluster"},
     "save-state": switch("what make resume needs; default: up to 10 GB", None),
 }
+OF_A_RUN = {"default": "", "help": "its recipe; default: any, and the run that began last"}
+A_RUN: tuple[Flag, ...] = ("game", ("recipe", OF_A_RUN), "run")
 STUDY: tuple[Flag, ...] = ("storage", "study")
 FAN_OUT: tuple[Flag, ...] = ("jobs", "cluster", "cpus", "gpus", "memory")
 
@@ -178,12 +180,16 @@ def check_device(text: str) -> str:
 
 
 def find_run(args: argparse.Namespace) -> Run:
-    """The run that a command is about: RUN, or the latest of GAME and RECIPE.
+    """The run that a command is about: RUN, or the latest of GAME and RECIPE, or of GAME.
 
     A recipe is its values: runs of the same name but other values come second, and are told.
     """
     if args.run is not None:
         return open_run(args.run)
+    if not args.recipe:
+        run = last_begun(args.logs, find_game(args.game))
+        say(f"takes {run.path}")
+        return run
     game, name = find_game(args.game), recipe_name(args.recipe)
     try:
         recipe = load_recipe(args.recipe, game, classes=False)

@@ -6,7 +6,7 @@ import argparse
 
 from scripts import options
 
-FLAGS = ("game", "recipe", "run")
+FLAGS = options.A_RUN
 
 
 def command(args: argparse.Namespace) -> None:

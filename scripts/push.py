@@ -11,7 +11,7 @@ from scripts import options
 
 NOBODY = "your-name"  # on the card of a dry run, which does not log in
 FLAGS = (
-    *("game", "recipe", "run", "device", "episodes", "model"),
+    *(*options.A_RUN, "device", "episodes", "model"),
     ("repo", {"default": "", "help": "name or user/name; default: RECIPE-ENVIRONMENT"}),
     ("private", options.switch("only you can see it")),
     ("dry-run", options.switch("build the folder, send nothing")),

@@ -6,7 +6,7 @@ import argparse
 
 from scripts import options
 
-FLAGS = ("game", "recipe", "run", "seed", "device", "model", "epsilon")
+FLAGS = (*options.A_RUN, "seed", "device", "model", "epsilon")
 
 
 def command(args: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from custom.system.console import say
 from scripts import options
 
 THREADS = {"type": options.whole(0, 256), "help": "of PyTorch on the CPU; default: as before"}
-FLAGS = ("game", "recipe", "run", "device", "episodes", "no-report", ("threads", THREADS))
+FLAGS = (*options.A_RUN, "device", "episodes", "no-report", ("threads", THREADS))
 
 
 def command(args: argparse.Namespace) -> int:

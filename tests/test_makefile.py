@@ -17,11 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGETS = {"setup", "train", "evaluate", "baselines", "record", "plot", "enjoy", "push", "pull"}
 TARGETS |= {"leaderboard", "runs", "compare", "sync", "test", "test-all", "lint"}
 TARGETS |= {"tune", "tune-best", "dashboard", "benchmark", "resume"}
-EMPTY = "STEPS HOURS SEED RUN EPISODES ENVS GAMES PROJECT TRIALS JOBS SEARCH STORAGE STUDY SEEDS"
-EMPTY += " CLUSTER FROM SET OUT REPO REVISION PRIVATE DRY_RUN TORCH ARGS"
+EMPTY = (
+    "RECIPE STEPS HOURS SEED RUN EPISODES ENVS GAMES PROJECT TRIALS JOBS SEARCH STORAGE STUDY SEEDS"
+)
+EMPTY += " RECIPE CLUSTER FROM SET OUT REPO REVISION PRIVATE DRY_RUN TORCH ARGS"
 VARIABLES = dict.fromkeys(EMPTY.split(), "-") | {  # and their defaults
     "GAME": "SpaceInvaders",
-    "RECIPE": "dqn",
     "RECIPES": "dqn",
     "DEVICE": "auto",
     "LOGS": "logs",
@@ -142,7 +143,7 @@ def test_a_target_takes_its_variables_and_ignores_the_others(
 
 def test_defaults_are_passed_and_nothing_for_an_empty_variable(checkout: Path) -> None:
     make(checkout.parent, "-C", str(checkout), "plot")
-    defaults = ["--game=SpaceInvaders", "--recipe=dqn", "--logs=logs"]
+    defaults = ["--game=SpaceInvaders", "--logs=logs"]
     assert arguments(checkout) == ["-m", "scripts.plot", *defaults]
     make(checkout, "train", *(f"{name}=" for name in VARIABLES))
     assert arguments(checkout) == ["-m", "scripts.train"]

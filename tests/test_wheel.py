@@ -135,7 +135,7 @@ def test_help_names_each_command_with_its_line_and_imports_nothing_slow(call: Ca
         ("benchmark --games Pong --recipes dqn_", "RECIPE 'dqn_' is unknown: did you mean dqn?"),
         ("compare --logs . --recipes dqm", "RECIPE 'dqm' is unknown: did you mean dqn?"),
         ("compare --logs . --games Pnog", "GAME 'Pnog' is unknown: did you mean Pong, UpNDown?"),
-        ("evaluate --game Pong", "no run of PongNoFrameskip-v4 with dqn in logs"),
+        ("evaluate --game Pong", "no run of PongNoFrameskip-v4 in logs; make train GAME=Pong"),
     ],
 )
 def test_bad_input_is_one_line_without_anything_slow(call: Call, line: str, message: str) -> None:

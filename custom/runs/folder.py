@@ -186,14 +186,26 @@ def latest_run(logs: Path, recipe: str, game: Game, digest: str = "") -> Run:
     ]
     paths = [path for _, path in sorted(numbered, reverse=True)]
     if not paths:
-        raise UserError(
-            f"no run of {game.env_id} with {recipe} in {logs}; train one with"
-            f" make train, or name one with RUN"
-        )
+        found = logs.glob(f"*/*/{game.folder_name}_*/run.json")
+        others = sorted({file.parents[2].name for file in found})
+        has = f"there are runs of {', '.join(others)}" if others else "train one with make train"
+        raise UserError(f"no run of {game.env_id} with {recipe} in {logs}; {has}")
     for path in paths if digest else ():
         if (run := open_run(path)).facts.get("recipe_digest") == digest:
             return run
     return open_run(paths[0])
+
+
+def last_begun(logs: Path, game: Game) -> Run:
+    """The run of a game, of any recipe, that began last.
+
+    :raises UserError: there is none
+    """
+    runs, damaged = open_runs(logs, game.env_id)
+    if not runs:
+        others = f"; {len(damaged)} folders are damaged: make runs" if damaged else ""
+        raise UserError(f"no run of {game.env_id} in {logs}; make train GAME={game.name}{others}")
+    return max(runs, key=lambda run: str(run.facts.get("started", "")))
 
 
 def claim_folder(parent: Path, name: str) -> Path:
