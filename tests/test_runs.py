@@ -51,7 +51,7 @@ def test_the_latest_run_is_the_one_with_the_highest_number(tmp_path: Path) -> No
     with pytest.raises(UserError, match="no run of PongNoFrameskip-v4 with dqn"):
         latest_run(tmp_path, "dqn", PONG)
     with pytest.raises(
-        UserError, match=r"no run of PongNoFrameskip-v4 in .*; make train GAME=Pong"
+        UserError, match=r"no run of PongNoFrameskip-v4 in .*; make train"
     ):
         last_begun(tmp_path, PONG)
     for number in (1, 9, 10):
