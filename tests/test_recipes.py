@@ -47,7 +47,7 @@ def test_a_short_budget_cuts_the_warm_up_lengthens_exploration_and_tells() -> No
     short = recipe.with_budget(20_000)
     assert (short.hyperparams.learning_starts, short.exploration_steps) == (2_000, 4_000)
     assert "100,000 shortened to 2,000" in short.notes[0]
-    assert short.notes[1] == "exploration: 1,000 lengthened to 4,000 steps, twice that"
+    assert short.notes[1] == "exploration: 1,000 lengthened to 4,000 steps, twice the warm-up"
     assert short.digest == recipe.digest
     assert recipe.with_budget(None).exploration_steps == 250_000  # 0.05 of 5M
     long = recipe.with_budget(10_000_000)

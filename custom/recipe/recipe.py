@@ -105,7 +105,7 @@ class Recipe:
             least = 2 * min(asked, longest)
             if 0 < before < least and not getattr(values, "exploration_decay", 0):
                 values = values.replace(exploration_fraction=least / budget)
-                notes.append(f"exploration: {before:,} lengthened to {least:,} steps, twice that")
+                notes.append(f"exploration: {before:,} lengthened to {least:,} steps, twice the warm-up")
         (every, unit), most = values.period, max(budget // values.n_envs, 1)
         if every > most and unit == "step":
             values = values.replace(train_freq=most)
