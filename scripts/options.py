@@ -224,6 +224,9 @@ def main(command: Command, called: str = "", words: Sequence[str] | None = None)
     signals.end_on_signals()
     status, problem = run(parser_of(sys.modules[command.__module__], called), command, words)
     signals.ignore()
+    sys.stdout.flush()
+    if lost := getattr(sys.stdout, "problem", ""):
+        status, problem = status or 2, problem or f"error: standard output: {lost}"
     gc.collect()  # the emulator complains of games that outlive the interpreter
     for line in problem.splitlines():  # with names from elsewhere, which could move a cursor
         words = " ".join(line.split())
@@ -237,7 +240,9 @@ def apply_changes(args: argparse.Namespace) -> None:
     :raises UserError: a word is not ``key=value``
     """
     changes = ""
-    for word in " ".join(getattr(args, "set", [])).split():
+    words = " ".join(getattr(args, "set", [])).strip()
+    for spaced in re.split(r"\s+(?=[A-Za-z_][\w.]*[=:])", words) if words else ():
+        word = re.sub(r"\s+", "", spaced)
         key, sign, value = re.match(r"([A-Za-z_][\w.]*)?([=:])?(.*)", word).groups()  # type: ignore[union-attr]
         if not (key and sign and value):
             raise UserError(f"SET {word!r}: write key=value, e.g. SET='gamma=0.9 n_steps=3'")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from custom.evaluation import EPSILON
 from custom.recipe.games import Game, find_game
-from custom.recipe.recipe import Recipe, load_recipe, split_changes
+from custom.recipe.recipe import Recipe, load_recipe, recipe_name, split_changes
 from custom.runs.folder import Run, open_run
 from custom.system.console import say
 from custom.system.errors import UserError
@@ -113,7 +113,11 @@ def game_and_recipe(args: argparse.Namespace, parent: Run | None) -> tuple[Game,
     if base:
         return game, load_recipe(args.recipe, game)
     own = load_recipe(f"{parent.recipe.file}{changes}", parent.game)
-    return game, replace(own, name=f"{parent.recipe.name}{own.changes}")
+    asked = parent.facts.get("parent", {}).get("asked", {})  # before it was trained further itself
+    values = own.hyperparams.replace(**{k: v for k, v in asked.items() if f"+{k}=" not in changes})
+    return game, replace(
+        own, hyperparams=values, name=recipe_name(f"{parent.recipe.name}.yml{changes}")
+    )
 
 
 def steps_in(hours: float, recipe: Recipe, game: Game, settings: Settings) -> int:

@@ -16,7 +16,7 @@ from custom.runs.folder import Run, open_run
 from custom.system.errors import UserError
 from custom.training.further import further
 from custom.training.prepare import Training, prepare
-from custom.training.resume import resume
+from custom.training.resume import is_run_of, resume
 from custom.training.settings import Settings
 from custom.training.train import train
 from tests.test_resume import STOPPED, Act, the_same, trained
@@ -77,6 +77,25 @@ def test_an_agent_for_other_actions_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"FROM .*does not fit \(.*size mismatch"):
         prepared(parent, tmp_path / "new", "Breakout")
     assert not list(tmp_path.glob("new/*"))
+
+
+def test_a_child_of_a_child_has_the_warm_up_of_the_recipe(
+    tmp_path: Path, main: Callable[..., tuple[int, str, str]]
+) -> None:
+    parent = trained(tmp_path, "noise", **STOPPED)
+    flags = ["--logs", tmp_path, "--steps", 120, "--no-report", "--eval-freq", 1000]
+    for changes in (["gamma=0.9"], ["gamma=0.8", "n_steps=2"]):
+        how = [*flags, "--from", parent.path, "--set", *changes]
+        status, said, problem = main("scripts.train", *how)
+        assert status == 0, problem
+        parent = open_run(Path(said.splitlines()[-1].removeprefix("Run: ")))
+    assert parent.path.parents[1].name == "small+gamma=0.9+gamma=0.8+n_steps=2"
+    assert parent.facts["parent"]["taken"] == "weights only"
+    assert parent.facts["parent"]["parent"]["taken"] == "weights, optimizer and replay"
+    values = parent.hyperparams
+    assert (values.learning_starts, values.buffer_size) == (12, 400)
+    assert (values.gamma, values.n_steps) == (0.8, 2)
+    assert not is_run_of(parent, parent.recipe, Settings(seed=parent.facts["seed"]))
 
 
 def test_the_command_takes_game_and_recipe_of_the_run(

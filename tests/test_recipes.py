@@ -408,6 +408,14 @@ def test_other_values_stand_behind_the_name_of_a_recipe() -> None:
     assert load_recipe("dqn+batch_size=null", PONG).hyperparams.batch_size == 32
 
 
+def test_a_folder_may_have_the_name_of_a_changed_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "dqn+gamma=0.9" / "mine.yml"
+    file.parent.mkdir()
+    file.write_text("extends: dqn\natari: {gamma: 0.8}\n")
+    assert load_recipe(str(file), PONG).hyperparams.gamma == 0.8
+    assert load_recipe(f"{file}+gamma=0.7", PONG).name == "mine+gamma=0.7"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

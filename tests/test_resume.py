@@ -264,6 +264,28 @@ def test_a_full_disk_costs_a_state_and_not_the_training(
     assert "state not saved: [Errno 28]" in capsys.readouterr().out
 
 
+def test_a_run_that_is_stopped_in_its_first_evaluation_resumes_just_before(tmp_path: Path) -> None:
+    first = trained(tmp_path, "sticky, RMSProp", stop=2 * EVERY - 1, save_freq=2 * EVERY)
+    assert evaluations(first) is None
+    experiment = resume(first, "cpu")
+    assert 2 * EVERY - 5 < experiment.model.num_timesteps < 2 * EVERY
+    experiment.lock.close()
+
+
+@pytest.mark.parametrize("what", ["recipe.yml", "run.json"])
+def test_a_run_whose_recipe_or_settings_were_edited_is_refused(what: str, tmp_path: Path) -> None:
+    run = trained(tmp_path, "noise", **STOPPED)
+    if what == "run.json":
+        run.update(n_timesteps=200)
+    else:
+        file = run.path / what
+        file.write_text(file.read_text().replace("n_timesteps: 240", "n_timesteps: 2400"))
+    with pytest.raises(
+        StateError, match=r"recipe.yml or run.json has changed"
+    ):
+        resume(open_run(run.path), "cpu")
+
+
 def test_what_cannot_go_on_is_refused_and_left_as_it_is(
     tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,9 +50,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_the_latest_run_is_the_one_with_the_highest_number(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run of PongNoFrameskip-v4 with dqn"):
         latest_run(tmp_path, "dqn", PONG)
-    with pytest.raises(
-        UserError, match=r"no run of PongNoFrameskip-v4 in .*; make train"
-    ):
+    with pytest.raises(UserError, match=r"no run of PongNoFrameskip-v4 in .*; make train"):
         last_begun(tmp_path, PONG)
     for number in (1, 9, 10):
         a_run(tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_{number}")

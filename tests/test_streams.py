@@ -23,6 +23,7 @@ NO_UTF8 = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
         ("{runs} >&- 2>&-", 0, ""),
         ("{runs} | true; exit ${{PIPESTATUS[0]}}", 0, ""),
         ("{train} | true; exit ${{PIPESTATUS[0]}}", 0, ""),
+        ("{runs} > /dev/full", 2, ""),
         ("{runs}", 0, "0.0 ? 0.0"),
     ],
 )
@@ -38,6 +39,7 @@ def test_streams(shell: str, status: int, shown: str, tmp_path: Path, trained: P
         ["bash", "-c", line], cwd=ROOT, env={**os.environ, **NO_UTF8}, capture_output=True
     )
     assert done.returncode == status, done.stderr
-    assert done.stderr == b""
+    full = b"error: standard output: No space left on device\n"
+    assert done.stderr == (full if "/dev/full" in shell else b"")
     assert shown.encode() in done.stdout
     assert ("{train}" in shell) == bool(list(tmp_path.glob("dqn/dqn/*/PongNoFrameskip-v4.zip")))

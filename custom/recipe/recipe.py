@@ -105,7 +105,9 @@ class Recipe:
             least = 2 * min(asked, longest)
             if 0 < before < least and not getattr(values, "exploration_decay", 0):
                 values = values.replace(exploration_fraction=least / budget)
-                notes.append(f"exploration: {before:,} lengthened to {least:,} steps, twice the warm-up")
+                notes.append(
+                    f"exploration: {before:,} lengthened to {least:,} steps, twice the warm-up"
+                )
         (every, unit), most = values.period, max(budget // values.n_envs, 1)
         if every > most and unit == "step":
             values = values.replace(train_freq=most)
@@ -157,8 +159,9 @@ def recipe_name(text: str) -> str:
 
 def split_changes(text: str) -> tuple[str, str]:
     """A recipe's name or path, and what follows it: ``+key=value`` for each change."""
-    base, plus, changes = re.split(r"(\+(?=[A-Za-z_][\w.]*=)|$)", text, maxsplit=1)
-    return base, plus + changes
+    file = re.match(r".*\.ya?ml(?=\+|$)", text)  # its folders may have such names, too
+    base = file[0] if file else re.split(r"\+[A-Za-z_][\w.]*=", text, maxsplit=1)[0]
+    return base, text[len(base) :]
 
 
 def changed(entry: dict[str, Any], changes: str) -> dict[str, Any]:

@@ -146,6 +146,8 @@ def open_run(path: Path, what: str = "RUN") -> Run:
         for key, kind in FACTS.items():
             if not isinstance(facts[key], kind):
                 raise ValueError(f"run.json: {key} is {facts[key]!r}")
+        if not isinstance(facts.get("parent", {}), dict):
+            raise ValueError(f"run.json: parent is {facts['parent']!r}")
         run = Run(path.resolve(), facts)
         _ = run.hyperparams, run.game
     except Exception as error:  # files that others wrote can hold anything

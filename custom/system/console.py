@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -13,7 +14,12 @@ PIPE_WIDTH = 200  # columns of a table that goes to a pipe or file
 
 
 class LastingStream(io.TextIOWrapper):
-    """A stream that goes nowhere once nobody reads it."""
+    """A stream that goes nowhere once nobody reads it.
+
+    :ivar problem: why it could not be written; empty: it could, or nobody read any more
+    """
+
+    problem = ""
 
     def write(self, text: str, /) -> int:
         """As the base class's; raises nothing."""
@@ -27,7 +33,9 @@ class LastingStream(io.TextIOWrapper):
     def _try(self, action: Callable[[], object]) -> None:
         try:
             action()
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                self.problem = error.strerror or str(error)
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
@@ -47,7 +55,9 @@ def make_streams_last() -> None:
         stream = getattr(sys, name) or open(fd, "w", closefd=False)  # noqa: SIM115
         if type(stream) is io.TextIOWrapper:  # not one that somebody put in its place
             encoding, buffer = stream.encoding, stream.detach()
-            setattr(sys, name, LastingStream(buffer, encoding, "replace", line_buffering=True))
+            lasting = LastingStream(buffer, encoding, "replace", line_buffering=True)
+            setattr(sys, name, lasting)
+            setattr(sys, f"__{name}__", lasting)  # whose width a terminal is asked for
 
 
 def say(text: str) -> None:

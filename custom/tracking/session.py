@@ -53,7 +53,8 @@ class Session:
             self.run.update(wandb=run.id)
             if not run.offline and run.starting_step >= self.rows:
                 for file in unsent(self.run):  # of earlier processes, whose rows W&B has
-                    if str(file) != run.settings.sync_file:
+                    is_offline = file.parent.name.startswith("offline")
+                    if not is_offline and str(file) != run.settings.sync_file:
                         Path(f"{file}{UPLOADED}").touch()
         except Exception as error:
             self._give_up(error)

@@ -14,9 +14,12 @@ from custom.runs.agents import load_agent
 from custom.runs.folder import Run
 from custom.system.errors import UserError, one_line
 from custom.system.manifest import exists
-from custom.training.saved_state import load_learnt
+from custom.training.saved_state import MACHINE, load_learnt
 
-OF_THE_REPLAY = ("env_kwargs", "env_wrapper", "frame_stack", "frame_stack_padding")
+OF_THE_REPLAY = (
+    *("env_kwargs", "env_wrapper", "frame_stack", "frame_stack_padding"),
+    *("prioritized_replay", "replay_buffer_class"),
+)
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,12 @@ class Parent:
     """The run that a new run goes on from.
 
     :param has_replay: its optimizer and replay are taken, too, from its saved state
+    :param asked: values that the recipe had before
     """
 
     run: Run
     has_replay: bool
+    asked: dict[str, Any]
 
     @property
     def taken(self) -> str:
@@ -40,6 +45,7 @@ class Parent:
         facts = self.run.facts
         names = ("env_id", "recipe", "seed", "steps", "parent")
         own = {"run": str(self.run.path), "taken": self.taken, "has_replay": self.has_replay}
+        own["asked"] = self.asked
         return own | {name: facts[name] for name in names if name in facts}
 
 
@@ -54,16 +60,21 @@ def further(run: Run, recipe: Recipe, game: Game, engine: Engine) -> tuple[Paren
     if run.is_locked():
         raise UserError(f"FROM {run.path}: is being trained; wait until it stops")
     ours, theirs = recipe.hyperparams, run.hyperparams
-    is_same = all(getattr(ours, name) == getattr(theirs, name) for name in OF_THE_REPLAY)
+    is_same = all(
+        getattr(ours, name, None) == getattr(theirs, name, None) for name in OF_THE_REPLAY
+    )
     is_same &= (engine.n_envs or ours.n_envs) == theirs.n_envs and engine.buffer == "frames"
     is_same &= run.facts["env_id"] == game.env_id
-    parent = Parent(run, is_same and exists(run.saved_state))
+    has_replay = is_same and exists(run.saved_state)
     changes: dict[str, Any] = {"exploration_initial_eps": ours.exploration_final_eps}
-    if parent.has_replay:
+    if has_replay:
         changes |= {"learning_starts": 0, "buffer_size": buffer_size(run)}
+    parent = Parent(run, has_replay, {name: getattr(ours, name) for name in changes})
     note = f"begins with the {parent.taken} of {run.path}; epsilon begins at its end"
     values = ours.replace(**changes)
-    return parent, replace(recipe, hyperparams=values, notes=(*recipe.notes, note), digest="")
+    return parent, replace(
+        recipe, hyperparams=values, notes=(*recipe.notes, note), digest=f"{recipe.digest}-further"
+    )
 
 
 def buffer_size(run: Run) -> int:
@@ -84,7 +95,7 @@ def inherit(model: AtariOffPolicy, parent: Parent) -> None:
         else:
             agent = load_agent(run, run.model("final"), "cpu")
             model.policy.load_state_dict(agent.policy.state_dict())
-    except UserError:
+    except (UserError, *MACHINE):
         raise
     except Exception as error:  # whatever PyTorch and NumPy raise for damaged files
         raise UserError(f"FROM {run.path}: does not fit ({one_line(error)[:300]})") from None

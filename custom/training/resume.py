@@ -21,11 +21,10 @@ from custom.system.manifest import NEWEST, exists
 from custom.tracking.wish import tracking
 from custom.training.callbacks import GameRecord, PeriodicCallback
 from custom.training.prepare import Training, make_model, make_training
-from custom.training.saved_state import load_state
+from custom.training.saved_state import MACHINE, load_state
 from custom.training.settings import Settings, fitted
 from custom.training.status import Clock, Status
 
-MACHINE = (OSError, MemoryError, th.OutOfMemoryError)  # errors that say nothing of the state
 PATIENCE = 300.0  # seconds to wait for a process that saves its state before it ends
 
 
@@ -89,7 +88,8 @@ def is_run_of(run: Run, recipe: Recipe, settings: Settings) -> bool:
     try:
         protocol = facts["eval_protocol"]
         return bool(
-            run.hyperparams == recipe.hyperparams
+            "parent" not in facts
+            and run.hyperparams == recipe.hyperparams
             and facts["seed"] == settings.seed
             and _comparable(Engine.recorded(facts["engine"])) == _comparable(settings.engine)
             and protocol["episodes"] == settings.eval_episodes
@@ -159,7 +159,6 @@ def _settings(run: Run, device: str, threads: int | None) -> Settings:
     engine = Engine.recorded(facts["engine"])
     return Settings(
         seed=facts["seed"],
-        logs=run.path.parents[2],
         device=device,
         eval_freq=facts["eval_freq"],
         eval_episodes=facts["eval_protocol"]["episodes"],

@@ -7,7 +7,9 @@ code.
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
 import random
 import shutil
@@ -19,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch as th
+from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.vec_env import VecEnv
 
 from custom.learner.engine import Engine
@@ -35,6 +38,8 @@ from custom.training.saved_games import Plain, games_state, restore_games, to_nu
 from custom.training.status import Status
 
 FORMAT = 3
+FIXED = ("algo", "env_id", "seed", "n_timesteps", "eval_freq", "save_freq", "eval_protocol")
+MACHINE = (OSError, MemoryError, th.OutOfMemoryError)  # errors that say nothing of the state
 STEPS = "replay-"  # names of the files of the replay buffer begin so
 RECORDS = (GAMES_FILE, "*.monitor.csv")  # to which a training appends
 COPIED = (BEST, EVALUATIONS_FILE)  # which it replaces
@@ -51,10 +56,10 @@ COUNTERS = (
 
 
 class StateSaver(PeriodicCallback):
-    """Saves the state between rollouts: after each period, and when a stop was requested.
+    """Saves the state between rollouts: before each period ends, and when a stop was requested.
 
-    A requested stop ends the training here. If it ended an evaluation early, no state is saved: the
-    one before that evaluation stays the newest.
+    Evaluations begin when a period ends, so that one that is broken off is repeated from the state
+    just before it. A requested stop ends the training here.
 
     :param saved: the state from which the training resumes; None: a new run
     :param rows: number of rows that were tracked so far
@@ -81,19 +86,31 @@ class StateSaver(PeriodicCallback):
         self._is_due = False
 
     def on_period(self) -> None:
-        """Save at the start of the next rollout; this one is not complete."""
-        self._is_due = True
+        """Save at the start of the next rollout, if a rollout has no fixed number of steps."""
+        self._is_due = not self._rollout
+
+    @property
+    def _rollout(self) -> int:
+        """Steps of a rollout; 0: it ends with an episode."""
+        frequency = self.model.train_freq
+        assert isinstance(frequency, TrainFreq)
+        is_steps = frequency.unit == TrainFrequencyUnit.STEP
+        return frequency.frequency * self.model.n_envs if is_steps else 0
 
     def _on_rollout_start(self) -> None:
         stop = self.status.stop_requested
         if self._random is not None:
             set_random_state(self.model, self._random)
             self._random = None
-        elif (self._is_due or stop) and not self.status.evaluation_cut_short:
+        elif (self._is_due or stop or self._period_ends()) and not self.status.evaluation_cut_short:
             self._save()
         self._is_due = False
         if stop:
             raise StopTraining
+
+    def _period_ends(self) -> bool:
+        """Whether the coming rollout ends a period."""
+        return bool(self._rollout) and self.model.num_timesteps + self._rollout >= self._next
 
     def _save(self) -> None:
         if self.model.num_timesteps == self._saved_at:
@@ -170,6 +187,7 @@ def save_state(model: AtariOffPolicy, run: Run, facts: dict[str, Plain], before:
         "games": games_state(env),
         "random": random_state(model),
         "replay": {"added": added, "settings": replay.settings(), "extra": replay.extra()},
+        "run": _identity(run),
         "records": [(path.name, path.stat().st_size, checksum(path)) for path in records],
     }
     buffer = io.BytesIO()  # writing to a file, PyTorch hides the error of a full disk
@@ -196,7 +214,9 @@ def load_state(model: AtariOffPolicy, run: Run) -> SavedState:
     :raises Exception: of any other kind: the state is damaged, or of another recipe
     """
     env, _ = _env_and_replay(model)
-    files, problem, content = _read(run)
+    files, problem, content = _read(run, adopt=True)
+    if content.get("run", _identity(run)) != _identity(run):
+        raise ValueError("recipe.yml or run.json has changed since it was written")
     for record, size, digest in content["records"]:
         if checksum(run.path / record, size) != digest:
             raise ValueError(f"{record} has changed since it was written")
@@ -225,13 +245,15 @@ def load_learnt(model: AtariOffPolicy, run: Run) -> None:
 
     :raises Exception: as `load_state`
     """
-    files, _, content = _read(run)
+    files, problem, content = _read(run, adopt=False)
+    if problem:
+        say(f"the newest state is damaged ({problem}): the one before it is taken")
     _load_learnt(model, run, files, content)
 
 
-def _read(run: Run) -> tuple[Files, str, dict[str, Plain]]:
+def _read(run: Run, adopt: bool) -> tuple[Files, str, dict[str, Plain]]:
     """Files of the newest sound state, what is wrong with a newer one, and the learner's file."""
-    files, problem = sound_version(run.saved_state)
+    files, problem = sound_version(run.saved_state, adopt)
     # Reading from a file, PyTorch turns disk errors into those of a damaged file.
     name = next(name for name in files if name.startswith("learner-"))
     learner = io.BytesIO((run.saved_state / name).read_bytes())
@@ -253,6 +275,14 @@ def _load_learnt(model: AtariOffPolicy, run: Run, files: Files, content: dict[st
     load_steps(replay, saved["added"], paths)
     replay.set_extra(saved["extra"])
     return steps
+
+
+def _identity(run: Run) -> str:
+    """Digest of the recipe and of the facts that do not change during a run."""
+    engine = {k: v for k, v in run.facts["engine"].items() if k not in ("threads", "workers")}
+    facts = [run.facts.get(name) for name in FIXED]
+    text = json.dumps([engine, facts, run.hyperparams.given], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _end(name: str) -> int:

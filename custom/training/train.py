@@ -71,7 +71,7 @@ def _learn(training: Training) -> None:
 def _end(training: Training) -> None:
     """Record whether the run is finished or interrupted, and print how to resume it."""
     run, model = training.run, training.model
-    is_finished = model.num_timesteps >= run.facts["n_timesteps"]
+    is_finished = model.num_timesteps >= training.recipe.n_timesteps
     is_finished = is_finished and not training.status.evaluation_cut_short
     state = "finished" if is_finished else "interrupted"
     _record(training, state)
