@@ -40,7 +40,7 @@ from custom.training.settings import Settings
 from custom.training.train import train
 
 PONG = find_game("Pong")
-LIFE = (0.5, 12.0)  # seconds from the start of a process to its end
+LIFE = (0.3, 4.0)  # seconds from the start of a process to its end
 
 
 def in_child(function: Callable[[], Any], seconds: float | None = None) -> Any:
