@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from custom.training.settings import Settings
 
 FLAGS = (
-    ("game", options.SHARED["game"] | {"default": ""}),
+    ("game", options.SHARED["game"] | {"default": None}),
     ("recipe", options.SHARED["recipe"] | {"default": ""}),
     ("from", {"type": Path, "dest": "parent", "help": "run folder whose agent is trained further"}),
     ("hours", {"type": POSITIVE, "help": "budget instead of --steps, without evaluations"}),
@@ -107,9 +107,9 @@ def game_and_recipe(args: argparse.Namespace, parent: Run | None) -> tuple[Game,
     """Those that are named; else those of the run that is trained further, or the defaults."""
     base, changes = split_changes(args.recipe)
     if parent is None:
-        game = find_game(args.game or options.SHARED["game"]["default"])
+        game = find_game(options.SHARED["game"]["default"] if args.game is None else args.game)
         return game, load_recipe(f"{base or options.SHARED['recipe']['default']}{changes}", game)
-    game = find_game(args.game) if args.game else parent.game
+    game = parent.game if args.game is None else find_game(args.game)
     if base:
         return game, load_recipe(args.recipe, game)
     own = load_recipe(f"{parent.recipe.file}{changes}", parent.game)

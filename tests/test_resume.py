@@ -280,9 +280,7 @@ def test_a_run_whose_recipe_or_settings_were_edited_is_refused(what: str, tmp_pa
     else:
         file = run.path / what
         file.write_text(file.read_text().replace("n_timesteps: 240", "n_timesteps: 2400"))
-    with pytest.raises(
-        StateError, match=r"recipe.yml or run.json has changed"
-    ):
+    with pytest.raises(StateError, match=r"recipe.yml or run.json has changed"):
         resume(open_run(run.path), "cpu")
 
 
