@@ -86,7 +86,8 @@ def test_a_killed_run_resumes_and_a_finished_one_is_left_alone(
     assert one.train(Process, 1) == []
     [line], _ = all_runs(one.logs)
     assert line.state == "finished"
-    assert [entry["steps"] for entry in line.run.facts["resumed"]] == [STEPS // 2]
+    [entry] = line.run.facts["resumed"]
+    assert STEPS // 2 - 4 <= entry["steps"] < STEPS // 2  # just before the evaluation
     assert one.train(Process, 1) == []
     assert len(all_runs(one.logs)[0]) == 1
     assert "1 runs, 1 of them finished before" in capfd.readouterr().out
