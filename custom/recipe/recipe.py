@@ -10,7 +10,6 @@ its runs.
 
 from __future__ import annotations
 
-import copy
 import difflib
 import hashlib
 import json
@@ -23,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from custom.recipe.changes import changed, split_changes
 from custom.recipe.check import check
 from custom.recipe.games import V4_SUFFIX, Game, find_game
 from custom.recipe.model import ALGORITHMS, DQNHyperparams, Hyperparams
@@ -155,32 +155,6 @@ def recipe_name(text: str) -> str:
     """The name under which runs of a recipe lie: its file's without the ending, and the changes."""
     base, changes = split_changes(text)
     return re.sub(r"\.ya?ml$", "", Path(base).name) + re.sub(r"[^\w.,=+-]", "_", changes)[:150]
-
-
-def split_changes(text: str) -> tuple[str, str]:
-    """A recipe's name or path, and what follows it: ``+key=value`` for each change."""
-    file = re.match(r".*\.ya?ml(?=\+|$)", text)  # its folders may have such names, too
-    base = file[0] if file else re.split(r"\+[A-Za-z_][\w.]*=", text, maxsplit=1)[0]
-    return base, text[len(base) :]
-
-
-def changed(entry: dict[str, Any], changes: str) -> dict[str, Any]:
-    """An entry with other values; a dotted key is one of an inner dictionary."""
-    changed = copy.deepcopy(entry)
-    for change in re.split(r"\+(?=[A-Za-z_][\w.]*=)", changes)[1:]:
-        path, _, text = change.partition("=")
-        *outer, key = path.split(".")
-        inner = changed
-        for name in outer:
-            inner[name] = inner.get(name) or {}
-            inner = inner[name]
-            if not isinstance(inner, dict):
-                raise ValueError(f"{path}: {name} is {inner!r}, which has no {key}")
-        value = read_yaml(text.encode(), f"{path}={text}")
-        with suppress(ValueError, TypeError):  # YAML takes 1e-4 for a text
-            value = float(value) if isinstance(value, str) else value
-        inner[key] = value
-    return changed
 
 
 def find_recipe(text: str) -> Path:
