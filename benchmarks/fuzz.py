@@ -37,7 +37,7 @@ from custom.learner.engine import Engine
 from custom.recipe.games import find_game
 from custom.recipe.recipe import FOLDER, load_recipe
 from custom.runs.agents import load_agent
-from custom.runs.folder import open_run
+from custom.runs.folder import Run, open_run
 from custom.runs.listing import all_runs
 from custom.runs.zoo_files import recipe_of
 from custom.system.errors import UserError
@@ -47,6 +47,11 @@ from custom.training.settings import Settings
 from custom.training.train import train
 
 PONG = find_game("Pong")
+SMALL = {
+    "env_wrapper": [{"stable_baselines3.common.atari_wrappers.AtariWrapper": {"screen_size": 36}}],
+    **{"frame_stack": 4, "policy": "CnnPolicy", "n_timesteps": 60, "buffer_size": 60},
+    "policy_kwargs": {"features_extractor_kwargs": {"features_dim": 16}},
+}
 VALUES: tuple[Any, ...] = (
     *(
         None,
@@ -166,25 +171,25 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
     return made.getvalue()
 
 
-def readers(folder: Path) -> list[Reader]:
-    """All readers, with files of a small training made in a folder."""
-    small = {
-        "env_wrapper": [
-            {"stable_baselines3.common.atari_wrappers.AtariWrapper": {"screen_size": 36}}
-        ],
-        **{"frame_stack": 4, "policy": "CnnPolicy", "n_timesteps": 60, "buffer_size": 60},
-        "policy_kwargs": {"features_extractor_kwargs": {"features_dim": 16}},
-    }
-    recipe_file = folder / "small.yml"
-    recipe_file.write_text(yaml.safe_dump({"atari": small}))
-    recipe = load_recipe(str(recipe_file), PONG)
+def small_runs(folder: Path) -> tuple[Run, Run]:
+    """A finished run in ``logs``, and one in ``stopped`` that has a saved state."""
+    file = folder / "small.yml"
+    file.write_text(yaml.safe_dump({"atari": SMALL}))
+    recipe = load_recipe(str(file), PONG)
     how: dict[str, Any] = {"eval_freq": 60, "eval_episodes": 1, "save_freq": 20}
-    made = prepare(recipe, PONG, Settings(0, folder / "logs", "cpu", engine=Engine(), **how))
-    train(made)
-    stopped = prepare(recipe, PONG, Settings(0, folder / "stopped", "cpu", engine=Engine(), **how))
-    stopped.status.request_stop()
-    train(stopped)
-    run, broken = made.run, stopped.run
+    runs = []
+    for name in ("logs", "stopped"):
+        training = prepare(recipe, PONG, Settings(0, folder / name, "cpu", engine=Engine(), **how))
+        training.status.stop_requested = name == "stopped"
+        train(training)
+        runs.append(training.run)
+    finished, stopped = runs
+    return finished, stopped
+
+
+def readers(folder: Path) -> list[Reader]:
+    """All readers, with files of small trainings made in a folder."""
+    run, broken = small_runs(folder)
     (run.path / "evaluation.json").write_text(
         json.dumps({"mean": -21.0, "std": 0.0, "protocol": {"epsilon": 0.05}})
     )

@@ -127,10 +127,7 @@ def steps_in(hours: float, recipe: Recipe, game: Game, settings: Settings) -> in
 
     speed = measure(recipe, game, settings)
     steps = speed.steps_in(3600 * hours, recipe.hyperparams.learning_starts)
-    say(
-        f"HOURS={hours:g}: {steps:,} steps, by {1 / speed.learning:.0f} steps/s with learning and"
-        f" {1 / speed.playing:.0f} without, measured just now; evaluations come on top"
-    )
+    say(f"HOURS={hours:g}: {steps:,} steps, by {speed}")
     return steps
 
 

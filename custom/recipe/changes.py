@@ -9,18 +9,20 @@ from typing import Any
 
 from custom.recipe.yaml_text import read_yaml
 
+CHANGE = re.compile(r"\+(?=[A-Za-z_][\w.]*=)")  # what separates one from the next
+
 
 def split_changes(text: str) -> tuple[str, str]:
     """A recipe's name or path, and what follows it: ``+key=value`` for each change."""
     file = re.match(r".*\.ya?ml(?=\+|$)", text)  # its folders may have such names, too
-    base = file[0] if file else re.split(r"\+[A-Za-z_][\w.]*=", text, maxsplit=1)[0]
+    base = file[0] if file else CHANGE.split(text, maxsplit=1)[0]
     return base, text[len(base) :]
 
 
 def changed(entry: dict[str, Any], changes: str) -> dict[str, Any]:
     """An entry with other values; a dotted key is one of an inner dictionary."""
     changed = copy.deepcopy(entry)
-    for change in re.split(r"\+(?=[A-Za-z_][\w.]*=)", changes)[1:]:
+    for change in CHANGE.split(changes)[1:]:
         path, _, text = change.partition("=")
         *outer, key = path.split(".")
         inner = changed

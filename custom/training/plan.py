@@ -38,8 +38,7 @@ def plan(recipe: Recipe, game: Game, settings: Settings) -> str:
             f"memory: {size:.1f} GB for a replay of {replay_size(values):,} steps",
             f"disk: up to {3 * size:.1f} GB while it trains, if its state is saved",
             f"evaluations: {evaluations}, each of {settings.eval_episodes} full games",
-            f"time: {duration(seconds)} by {1 / speed.learning:.0f} steps/s with learning and"
-            f" {1 / speed.playing:.0f} without, measured just now; evaluations come on top",
+            f"time: {duration(seconds)} by {speed}",
             "DRY_RUN=1: nothing was trained and nothing written",
         )
     )

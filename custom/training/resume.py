@@ -1,4 +1,4 @@
-"""Resume an interrupted training from the state that it saved with a checkpoint."""
+"""Resume an interrupted training from the newest state that it saved."""
 
 from __future__ import annotations
 

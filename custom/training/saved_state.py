@@ -215,7 +215,8 @@ def load_state(model: AtariOffPolicy, run: Run) -> SavedState:
     """
     env, _ = _env_and_replay(model)
     files, problem, content = _read(run, adopt=True)
-    if content.get("run", _identity(run)) != _identity(run):
+    identity = _identity(run)
+    if content.get("run", identity) != identity:
         raise ValueError("recipe.yml or run.json has changed since it was written")
     for record, size, digest in content["records"]:
         if checksum(run.path / record, size) != digest:

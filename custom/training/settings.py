@@ -24,8 +24,7 @@ class Settings:
     :param eval_epsilon: share of random actions in an evaluation, 0 to 1
     :param save_freq: steps between checkpoints; 0: as `eval_freq`
     :param keep_checkpoints: number of checkpoints that are kept
-    :param save_state: save with each checkpoint what `make resume` needs; None: if `is_cheap`
-        buffer
+    :param save_state: save before each checkpoint what `make resume` needs; None: if `is_cheap`
     """
 
     seed: int

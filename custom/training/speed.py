@@ -33,6 +33,12 @@ class Speed:
     learning: float
     step_bytes: int
 
+    def __str__(self) -> str:
+        return (
+            f"{1 / self.learning:.0f} steps/s with learning and {1 / self.playing:.0f} without,"
+            " measured just now; evaluations come on top"
+        )
+
     def steps_in(self, seconds: float, learning_starts: int) -> int:
         """The largest budget in steps that fits into a time.
 
