@@ -3,6 +3,7 @@
     python -m benchmarks.results train --logs LOGS    # the queue, resuming what was stopped
     python -m benchmarks.results export RUN ...       # finished runs into benchmarks/results/runs/
     python -m benchmarks.results draw                 # tables and pictures, from these files alone
+    python -m benchmarks.results publish RUN          # its agent into agents/
 
 Trainings run one after another, on one thread, at the lowest priority: their CPU time is what they
 cost on a busy machine, too.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,7 +25,10 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
+from custom.evaluation.results import EVALUATION_FILE
 from custom.evaluation.scores import reference
+from custom.hub.foreign import AGENTS, RECIPE_FILES
+from custom.hub.publish import agent_name, build
 from custom.recipe.games import find_game
 from custom.runs.folder import open_run
 from custom.runs.listing import can_resume
@@ -105,6 +110,16 @@ def export(folder: Path) -> Path:
     return file
 
 
+def publish(folder: Path) -> Path:
+    """The agent of a run that was evaluated and filmed, as `make push` has it, for a clone."""
+    run = open_run(folder)
+    pushed, target = build(run, run.final_model, "you/agent"), AGENTS / run.game.name
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (agent_name(run), *RECIPE_FILES, EVALUATION_FILE):
+        shutil.copyfile(pushed / name, target / name)
+    return target
+
+
 def runs() -> list[dict[str, Any]]:
     """All exported runs, by game, budget and recipe."""
     found = [json.loads(file.read_text()) for file in sorted(RUNS.glob("*.json"))]
@@ -173,18 +188,19 @@ def draw(page: Path = PAGE, images: Path = IMAGES) -> None:
 
 
 def main() -> None:
-    """One of the three."""
+    """One of the four."""
     flags = argparse.ArgumentParser(prog="benchmarks.results", description=__doc__)
     commands = flags.add_subparsers(dest="command", required=True)
     commands.add_parser("train").add_argument("--logs", type=Path, default=Path("logs/results"))
     commands.add_parser("export").add_argument("run", type=Path, nargs="+")
     commands.add_parser("draw")
+    commands.add_parser("publish").add_argument("run", type=Path, nargs=1)
     args = flags.parse_args()
     if args.command == "train":
         train(args.logs.resolve())
-    elif args.command == "export":
+    elif args.command in ("export", "publish"):
         for folder in args.run:
-            print(export(folder))
+            print(export(folder) if args.command == "export" else publish(folder))
     else:
         draw()
 

@@ -12,7 +12,7 @@ FLAGS = (*options.A_RUN, "seed", "device", "model", "epsilon", ("games", GAMES))
 
 def command(args: argparse.Namespace) -> None:
     """Play."""
-    run, seed = options.find_run(args), args.seed or 0
+    run, seed = options.find_run(args, or_agent=True), args.seed or 0
     device = options.check_device(args.device)
     from custom.evaluation.film import show_window
 

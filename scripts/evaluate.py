@@ -11,7 +11,7 @@ FLAGS = (*options.A_RUN, "seed", "device", "episodes", "model", "epsilon")
 
 def command(args: argparse.Namespace) -> None:
     """Evaluate, print the table."""
-    run = options.find_run(args)
+    run = options.find_run(args, or_agent=True)
     agent, device = run.model(args.model), options.check_device(args.device)
     from custom.evaluation.protocol import Protocol
     from custom.evaluation.results import EVALUATION_FILE, evaluate_run, score_table

@@ -21,7 +21,7 @@ from custom.evaluation import EPSILON
 from custom.recipe.games import Game, find_game
 from custom.recipe.model import DQNHyperparams
 from custom.recipe.recipe import differences, load_recipe, recipe_name
-from custom.runs.folder import Run, last_begun, latest_run, open_run
+from custom.runs.folder import Run, last_begun, latest_run, open_run, open_runs
 from custom.system import signals
 from custom.system.console import make_streams_last, say
 from custom.system.errors import UserError
@@ -179,15 +179,24 @@ def check_device(text: str) -> str:
     return text
 
 
-def find_run(args: argparse.Namespace) -> Run:
+def find_run(args: argparse.Namespace, or_agent: bool = False) -> Run:
     """The run that a command is about: RUN, or the latest of GAME and RECIPE, or of GAME.
 
     A recipe is its values: runs of the same name but other values come second, and are told.
+
+    :param or_agent: without a run of the game, the agent that comes with the project is brought in
     """
     if args.run is not None:
         return open_run(args.run)
     if not args.recipe:
-        run = last_begun(args.logs, find_game(args.game))
+        game = find_game(args.game)
+        if or_agent and not open_runs(args.logs, game.env_id)[0]:
+            from custom.hub.foreign import agent_of_the_checkout, bring_in
+
+            if agent := agent_of_the_checkout(game):
+                say(f"no run of {game.env_id} in {args.logs}: brings in {agent.place}")
+                bring_in(agent, args.logs)
+        run = last_begun(args.logs, game)
         say(f"takes {run.path}")
         return run
     game, name = find_game(args.game), recipe_name(args.recipe)

@@ -1,27 +1,35 @@
-"""`make pull`: fetch an agent from the Hugging Face Hub into a run folder."""
+"""`make pull`: bring in an agent of the Hugging Face Hub, or one that the zoo trained here."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
+from pathlib import Path
 
 from scripts import options
 
 FLAGS = (
-    ("repo", {"default": "", "help": "the agent: user/name"}),
+    ("repo", {"default": "", "help": "the agent: user/name, or a folder on this machine"}),
     ("revision", {"default": "", "help": "branch, tag or commit; default: main"}),
 )
 
 
 def command(args: argparse.Namespace) -> None:
     """Pull, print what it is."""
-    from custom.hub.client import client
-    from custom.hub.pull import pull
+    from custom.hub.foreign import bring_in, of_folder
 
-    run = pull(client(), args.repo, args.revision, args.logs)
-    facts, source = run.facts, run.facts["pulled"]
-    steps = f"{facts['algo']} on {facts['env_id']}, {facts['steps']:,} steps"
-    print(f"{source['repo']} at {source['revision'][:12]}: {steps}")
-    print(f"make evaluate RUN={run.path}")
+    if args.repo and Path(args.repo).is_dir():
+        run = bring_in(of_folder(Path(args.repo)), args.logs)
+        source = args.repo
+    else:
+        from custom.hub.client import client
+        from custom.hub.pull import pull
+
+        run = pull(client(), args.repo, args.revision, args.logs)
+        source = f"{args.repo} at {run.facts['pulled']['revision'][:12]}"
+    facts = run.facts
+    print(f"{source}: {facts['algo']} on {facts['env_id']}, {facts['steps']:,} steps")
+    print(f"make evaluate RUN={shlex.quote(str(run.path))}")
     print(f"Run: {run.path}")
 
 

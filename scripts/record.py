@@ -11,7 +11,7 @@ FLAGS = (*options.A_RUN, "seed", "device", "model", "epsilon")
 
 def command(args: argparse.Namespace) -> None:
     """Film."""
-    run, seed = options.find_run(args), args.seed or 0
+    run, seed = options.find_run(args, or_agent=True), args.seed or 0
     agent, device = run.model(args.model), options.check_device(args.device)
     from custom.evaluation.film import record_run
 

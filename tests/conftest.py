@@ -30,7 +30,7 @@ from custom.system.signals import STOPPING
 from custom.training import evaluation
 from scripts import options
 from tests.compared import trained, written
-from tests.foreign import zoo_agents
+from tests.foreign import zoo_agents, zoo_runs
 from tests.servers.fixtures import hub, hub_xet
 from tests.servers.wandb_server import wandb_server
 from tests.tracked import untracked
@@ -43,6 +43,7 @@ __all__ = [
     "wandb_server",
     "written",
     "zoo_agents",
+    "zoo_runs",
 ]  # fixtures
 ROOT = Path(__file__).resolve().parents[1]
 ATARI = "stable_baselines3.common.atari_wrappers.AtariWrapper"

@@ -17,10 +17,15 @@ Files = dict[str, bytes]
 
 
 @pytest.fixture(scope="session")
-def zoo_agents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Files]:
-    """Repositories of a DQN and a QR-DQN agent of Pong, by algorithm."""
-    folder = once(tmp_path_factory, "zoo", _train)
-    return {algo: laid_out(algo, folder / algo / f"{ENV}_1") for algo in ("dqn", "qrdqn")}
+def zoo_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Logs of the zoo with a DQN and a QR-DQN run of Pong."""
+    return once(tmp_path_factory, "zoo", _train)
+
+
+@pytest.fixture(scope="session")
+def zoo_agents(zoo_runs: Path) -> dict[str, Files]:
+    """Repositories of these runs' agents, by algorithm."""
+    return {algo: laid_out(algo, zoo_runs / algo / f"{ENV}_1") for algo in ("dqn", "qrdqn")}
 
 
 def _train(folder: Path) -> None:

@@ -64,7 +64,7 @@ def score_table(run: Run, result: dict[str, Any]) -> str:
     variant = run.hyperparams.env_kwargs.variant
     settings = "".join(f", {key} {value}" for key, value in variant.items())
     title = (
-        f"{result['env_id']}{settings}, raw points of {result['episodes']} full games at epsilon"
+        f"{result['env_id']}{settings}, raw points, full games: {result['episodes']}, epsilon"
         f" {protocol['epsilon']}, 1-{protocol['noop_max']} no-ops, sticky actions"
         f" {protocol['repeat_action_probability']}; model {result['model']}"
     )

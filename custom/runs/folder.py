@@ -152,6 +152,8 @@ def open_run(path: Path, what: str = "RUN") -> Run:
         _ = run.hyperparams, run.game
     except Exception as error:  # files that others wrote can hold anything
         said = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        if not (path / "run.json").exists():
+            said = f"no run.json; of the zoo? make pull REPO={shlex.quote(str(path))}"
         raise UserError(f"{what} {path}: is not a run folder of this project ({said})") from None
     return run
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from custom.recipe.check import check
+from custom.recipe.check import REQUIRED, check
 from custom.recipe.classes import resolve
 from custom.recipe.games import Game
 from custom.recipe.recipe import Recipe
@@ -36,13 +36,15 @@ def write_zoo_files(run: Run, folder: Path) -> None:
 def recipe_of(files: dict[str, bytes], algo: str, game: Game, name: str) -> bytes:
     """The recipe of an agent, checked: this project's own, or what the zoo's ``config.yml`` says.
 
+    Without either, the zoo's wrappers and network, to which the agent's tensors must fit.
+
     :param files: of the repository, by name
     :param name: of the recipe
     :return: a ``recipe.yml``
     :raises UserError: there is none, or anything wrong in it
     """
     file = "recipe.yml" if "recipe.yml" in files else "config.yml"
-    content = read_yaml(files.get(file, b""), file)
+    content = read_yaml(files[file], file) if file in files else dict(REQUIRED)
     try:
         if file == "recipe.yml" and isinstance(content, dict):
             content = content.get(game.env_id)

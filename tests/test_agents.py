@@ -1,0 +1,99 @@
+"""Agents that were trained elsewhere: those in agents/, and runs of the zoo on this machine."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+
+from custom.hub.foreign import AGENTS, bring_in, of_folder
+from custom.runs.folder import open_run
+from custom.runs.metrics import evaluations
+from scripts import evaluate, options
+from tests.conftest import ended, run
+from tests.foreign import ENV
+
+OURS = sorted(path.name for path in AGENTS.iterdir())
+GAMES = 4
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_an_agent_of_the_checkout_scores_what_is_said(name: str, tmp_path: Path) -> None:
+    said = json.loads((AGENTS / name / "evaluation.json").read_text())
+    assert sum(file.stat().st_size for file in (AGENTS / name).iterdir()) < 7e6
+    output = run("scripts.evaluate", "--game", name, "--logs", tmp_path, "--episodes", GAMES)
+    [folder] = tmp_path.glob(f"agents--{name}/*/*_1")
+    assert f"takes {folder}" in output
+    result = json.loads((folder / "evaluation.json").read_text())
+    assert abs(result["mean"] - said["mean"]) < 3 * said["std"] / math.sqrt(GAMES)
+    assert result["steps"] == said["steps"]
+    run("scripts.evaluate", "--game", name, "--logs", tmp_path, "--episodes", 1)
+    assert len(list(tmp_path.glob("agents--*/*/*"))) == 1  # it was brought in once
+
+
+def test_a_run_of_ones_own_comes_first(trained: Path, tmp_path: Path) -> None:
+    bring_in(of_folder(AGENTS / "SpaceInvaders"), tmp_path)
+    own = open_run(next(trained.glob("*/*/*/run.json")).parent)
+    game = "SpaceInvadersNoFrameskip-v4"
+    target = tmp_path / "own/dqn" / f"{game}_1"
+    shutil.copytree(own.path, target)
+    for name in ("run.json", "recipe.yml"):
+        text = (target / name).read_text()
+        (target / name).write_text(text.replace(own.game.env_id, game))
+    words = ["--game", "SpaceInvaders", "--logs", str(tmp_path)]
+    args = options.parser_of(evaluate).parse_args(words)
+    assert options.find_run(args, or_agent=True).path == target
+
+
+@pytest.fixture
+def of_the_zoo(zoo_runs: Path, tmp_path: Path) -> Path:
+    """A copy of a run of the zoo that may be changed."""
+    folder = tmp_path / "theirs/dqn" / f"{ENV}_1"
+    shutil.copytree(zoo_runs / "dqn" / f"{ENV}_1", folder)
+    return folder
+
+
+def test_a_run_of_the_zoo_is_evaluated_plotted_and_compared(
+    of_the_zoo: Path, tmp_path: Path
+) -> None:
+    logs = tmp_path / "logs"
+    output = run("scripts.pull", "--repo", of_the_zoo, "--logs", logs)
+    brought = open_run(logs / "dqn-zoo/dqn" / f"{ENV}_1")
+    assert f"RUN={brought.path}" in output
+    assert (brought.facts["seed"], brought.facts["steps"]) == (5, 200)
+    seen = evaluations(brought)
+    assert seen is not None
+    assert seen["timesteps"].tolist() == [200]
+    assert brought.model("best").is_file()
+    for command in ("evaluate", "plot"):
+        flags = ("--episodes", 1) if command == "evaluate" else ()
+        run(f"scripts.{command}", "--run", brought.path, *flags)
+    compared = run("scripts.compare", "--game", "Pong", "--recipes", "dqn-zoo", "--logs", logs)
+    assert "dqn-zoo" in compared
+
+
+def test_an_agent_without_config_yml_gets_the_usual_network(tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    agent = "dqn-SpaceInvadersNoFrameskip-v4.zip"
+    shutil.copyfile(AGENTS / "SpaceInvaders" / agent, bare / agent)
+    brought = bring_in(of_folder(bare), tmp_path / "logs")
+    assert brought.hyperparams.frame_stack == 4
+    assert brought.model("final").is_file()
+
+
+def test_folders_without_an_agent_are_refused(of_the_zoo: Path, trained: Path) -> None:
+    (of_the_zoo / f"{ENV}.zip").unlink()
+    other = of_the_zoo.rename(of_the_zoo.parents[1] / f"{ENV}_1")
+    for folder, said in (
+        (other, "which the zoo writes at a training's end"),
+        (next(trained.glob("*/*/*/run.json")).parent, "is a run folder; give it as RUN"),
+        (trained, "needs one agent"),
+    ):
+        status, output = ended("scripts.pull", "--repo", folder)
+        assert (status, said in output) == (2, True), output
+    status, output = ended("scripts.evaluate", "--run", other)
+    assert (status, "make pull REPO=" in output) == (2, True)
