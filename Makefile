@@ -79,7 +79,7 @@ tune: $(ready)
 tune-best: $(ready)
 	$(call run,tune_best,game recipe study logs out)
 
-## show a study of make tune in the browser
+## show a study of make tune in the browser, or without one all runs
 dashboard: $(ready)
 	$(call run,dashboard,game recipe study logs)
 
@@ -91,7 +91,7 @@ benchmark: $(ready)
 push: $(ready)
 	$(call run,push,game recipe run logs episodes device repo private dry_run)
 
-## fetch an agent from the Hub into a run folder; nothing in it is run
+## bring in an agent of the Hub, or a folder with one of the zoo; nothing in it is run
 pull: $(ready)
 	$(call run,pull,repo revision logs)
 
@@ -175,7 +175,7 @@ CLUSTER ?=
 PROJECT ?=
 ## folder that compare writes; empty: LOGS/compare/GAME
 OUT ?=
-## agent on the Hub: user/name; for push also a name alone, empty: RECIPE-ENVIRONMENT
+## agent on the Hub: user/name; for push also a name alone, empty: RECIPE-ENVIRONMENT; for pull also a folder
 REPO ?=
 ## branch, tag or commit of REPO that is pulled; empty: main
 REVISION ?=

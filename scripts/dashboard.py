@@ -1,4 +1,4 @@
-"""`make dashboard`: show a study in the browser."""
+"""`make dashboard`: show a study in the browser, or without one all runs: curves and films."""
 
 from __future__ import annotations
 
@@ -15,12 +15,20 @@ FLAGS = ("game", "recipe", *options.STUDY, ("port", PORT))
 
 def command(args: argparse.Namespace) -> None:
     """Find the study, serve until stopped."""
-    study, url = options.load_study(args)
-    from optuna_dashboard import run_server
-
-    say(f"http://{HOST}:{args.port} shows {study.study_name}; Ctrl-C ends it")
+    _, folder = options.study_of(args)
+    has_study = bool(args.study or args.storage) or (folder / "study.db").exists()
+    study, url = options.load_study(args) if has_study else (None, "")
+    shows = study.study_name if study else f"the runs in {args.logs}; there is no study of them"
+    say(f"http://{HOST}:{args.port} shows {shows}; Ctrl-C ends it")
     try:
-        run_server(url, host=HOST, port=args.port)
+        if study:
+            from optuna_dashboard import run_server
+
+            run_server(url, host=HOST, port=args.port)
+        else:
+            from custom.compare.dashboard import serve
+
+            serve(args.logs, HOST, args.port)
     except OSError as error:
         raise UserError(f"--port {args.port}: cannot be used ({error.strerror})") from None
 

@@ -6,14 +6,17 @@ import argparse
 import re
 
 from custom.runs.folder import Run
+from custom.system.console import say
 from custom.system.errors import UserError
 from scripts import options
 
+FEW = 10  # games of a score
 NOBODY = "your-name"  # on the card of a dry run, which does not log in
 FLAGS = (
     *(*options.A_RUN, "device", "episodes", "model"),
     ("repo", {"default": "", "help": "name or user/name; default: RECIPE-ENVIRONMENT"}),
     ("private", options.switch("only you can see it")),
+    ("replace", {"action": "store_true", "help": "also an agent that scores better"}),
     ("dry-run", options.switch("build the folder, send nothing")),
 )
 
@@ -23,15 +26,28 @@ def command(args: argparse.Namespace) -> None:
     run = options.find_run(args)
     agent, device = run.model(args.model), options.check_device(args.device)
     from custom.hub.client import client, log_in
-    from custom.hub.publish import agent_name, build, check_repository, prepare, push, title
+    from custom.hub.publish import (
+        agent_name,
+        build,
+        check_repository,
+        check_score,
+        prepare,
+        push,
+        title,
+    )
 
     api = client()
     owners = [NOBODY] if args.dry_run else log_in(api)
     repo = repository(owners[0], args.repo, run)
+    there = None
     if not args.dry_run:
         check_owner(repo, owners)
-        check_repository(api, repo, args.private, agent_name(run))
+        there = check_repository(api, repo, args.private, agent_name(run))
+    if args.episodes < FEW:
+        say(f"a score of {args.episodes} games says little; leaderboards expect {FEW} or more")
     prepare(run, agent, args.episodes, device)
+    if there:
+        check_score(there, run, args.replace)
     folder = build(run, agent, repo)
     if args.dry_run:
         print(f"nothing is pushed; this would become {repo}\nFolder: {folder}")
@@ -44,7 +60,7 @@ def command(args: argparse.Namespace) -> None:
 def repository(user: str, named: str, run: Run) -> str:
     """``user/name`` from REPO, or from the recipe and the environment."""
     if not named and "pulled" in run.facts:
-        raise UserError(f"RUN {run.path}: was pulled from the Hub; name your repository with REPO")
+        raise UserError(f"RUN {run.path}: was not trained here; name your repository with REPO")
     recipe = re.sub(r"[^\w.-]+", "-", run.facts["recipe"])  # changed values stand behind its name
     default = f"{recipe}-{run.game.folder_name}"
     name = named or re.sub(r"--+|\.\.+", "-", default)  # the Hub refuses -- and ..

@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from custom.compare import report as files
 from custom.compare.comparison import compare
-from custom.compare.pictures import beyond, score_range
+from custom.compare.pictures import score_range
 from custom.compare.report import page, write_report
 from custom.compare.sources import from_logs
+from custom.evaluation.plot import draw_levels
 from custom.recipe.games import find_game
 from custom.system.errors import UserError
 from tests.compared import GAME, Write
@@ -228,8 +230,13 @@ def test_levels_outside_the_scores_are_named_at_the_edge() -> None:
     curve = {"iqm": [100.0, 200.0], "low": [90.0, 180.0], "high": [110.0, 210.0]}
     low, high = score_range([curve])
     assert (low, high) == (84.0, 216.0)  # 5 % of 90 to 210 at each end
-    levels = [{"label": "human", "score": 1669.0}, {"label": "random play", "score": 148.0}]
-    assert beyond(levels, low, high) == ("↑ human 1669", "")
+    axes = Figure().add_subplot()
+    draw_levels(axes, [(1669.0, "human"), (148.0, "random play"), (-3.0, "none")], low, high)
+    assert axes.get_ylim() == (84.0, 216.0)
+    assert [text.get_text() for text in axes.texts] == ["↑ human: 1669", "↓ none: -3"]
+    assert [(line.get_label(), line.get_ydata()[0]) for line in axes.lines] == [
+        ("random play: 148", 148.0)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from huggingface_hub import ModelCard
 from stable_baselines3 import DQN
 
 from custom.evaluation.protocol import Protocol
-from custom.evaluation.results import evaluate_run
+from custom.evaluation.results import EVALUATION_FILE, evaluate_run
 from custom.hub.client import client, log_in
 from custom.hub.publish import agent_name, check_repository, prepare, push, title
 from custom.hub.publish import build as build_folder
@@ -32,7 +32,7 @@ from custom.training.settings import Settings
 from custom.training.train import train
 from scripts.push import repository
 from tests.compared import once
-from tests.conftest import ROOT, SMALL
+from tests.conftest import ROOT, SMALL, ended
 from tests.conftest import run as command
 from tests.servers.hub import Hub
 
@@ -371,6 +371,23 @@ def test_a_run_that_was_killed_is_pushed_from_its_checkpoint(run: Run, hub: Hub)
     text = (folder / "README.md").read_text()
     assert "| steps | 120 of 120" in text
     assert "| state | interrupted |" in text
+
+
+def test_a_better_agent_is_replaced_only_when_asked(run: Run, hub: Hub) -> None:
+    send(run)
+    said = json.loads((run.path / EVALUATION_FILE).read_text())
+    for worse, replace in ((1, False), (1, True), (-2, False)):
+        (run.path / EVALUATION_FILE).write_text(json.dumps(said | {"mean": said["mean"] - worse}))
+        flags = ("--run", run.path, "--repo", REPO, "--episodes", 1)
+        if not worse > 0 or replace:
+            output = command("scripts.push", *flags, *(["--replace"] if replace else []))
+            assert "points replace" in output
+            assert "a score of 1 games says little" in output
+        else:
+            status, output = ended("scripts.push", *flags)
+            assert (status, "which are better; name another REPO" in output) == (2, True)
+            assert len(hub.commits(REPO)) == 2
+    assert len(hub.commits(REPO)) == 4
 
 
 def test_a_pulled_run_is_pushed_to_a_named_repository_only(

@@ -40,15 +40,17 @@ def run(tmp_path: Path) -> Run:
 
 
 def labels(run: Run) -> list[str]:
-    """What the legend says."""
-    return [text.get_text() for text in draw(run).axes[0].get_legend().get_texts()]
+    """What the legend and the edges say."""
+    axes = draw(run).axes[0]
+    texts = [text.get_text() for text in (*axes.get_legend().get_texts(), *axes.texts)]
+    return [label.strip("↑↓ ") for text in texts for label in text.split(", ")]
 
 
 def test_the_curve_has_games_their_mean_and_evaluations(run: Run) -> None:
     shown = labels(run)
     assert "one game" in shown
-    assert "training, mean of 8 games" in shown
-    assert "evaluation, mean ± std of 2 games" in shown
+    assert "mean of 8 games" in shown
+    assert "mean ± std; games: 2" in shown
 
 
 def test_evaluations_stand_at_their_frames_with_their_spread(run: Run) -> None:
@@ -60,7 +62,7 @@ def test_evaluations_stand_at_their_frames_with_their_spread(run: Run) -> None:
 
 
 def test_without_measured_baselines_random_is_as_published(run: Run) -> None:
-    assert "random play: -21" in labels(run)
+    assert "random play: -20.7" in labels(run)
     assert not any(label.startswith("only") for label in labels(run))
 
 
@@ -83,7 +85,7 @@ def test_another_mode_of_a_game_has_no_published_scores(run: Run) -> None:
     other = another_mode(run)
     assert not any(label.startswith("random") for label in labels(other))
     assert [row.label for row in score_rows(other, result)] == ["this agent (0.00M frames)"]
-    assert f"{PONG.env_id}, mode 1, raw points of 2 full games" in score_table(other, result)
+    assert f"{PONG.env_id}, mode 1, raw points, full games: 2" in score_table(other, result)
 
 
 def test_measured_baselines_are_lines_for_their_own_mode_alone(run: Run, tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_measured_baselines_are_lines_for_their_own_mode_alone(run: Run, tmp_pat
     file.parent.mkdir()
     write_json(file, content)
     assert {"random play: -20", "only FIRE: -19"} <= set(labels(run))
-    assert "random play: -21" not in labels(run)
+    assert "random play: -20.7" not in labels(run)
     assert baselines_of(another_mode(run)) == []
     write_json(file, {**content, "variant": {"mode": 1}})
     assert "random play: -20" in labels(open_run(run.path))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -13,11 +12,11 @@ from matplotlib.figure import Figure
 
 from custom.compare.comparison import Data
 from custom.compare.tables import ALL_GAMES
+from custom.evaluation.plot import draw_levels
 
 # Okabe and Ito's palette for the colour-blind, with grey and brown for its black and yellow.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#a6761d")
 DASHES = ("-", "--", "-.", ":")  # or equal curves would hide each other
-GREY = "#808080"
 
 
 def draw_all(data: Data, folder: Path) -> dict[str, Path]:
@@ -45,14 +44,6 @@ def score_range(curves: list[Data]) -> tuple[float, float]:
     return min(scores) - margin, max(scores) + margin
 
 
-def beyond(levels: list[Data], low: float, high: float) -> tuple[str, str]:
-    """Names of the levels above and below a range, for its edges: far lines flatten a curve."""
-    names = [(level["score"], f"{level['label']} {level['score']:.4g}") for level in levels]
-    above = ", ".join(name for score, name in sorted(names) if score > high)
-    below = ", ".join(name for score, name in sorted(names, reverse=True) if score < low)
-    return above and f"↑ {above}", below and f"↓ {below}"
-
-
 def _curves(game: Data) -> Figure:
     """Score against frames, a line with its band for each column."""
     figure, axes = _figure(
@@ -66,15 +57,8 @@ def _curves(game: Data) -> Figure:
         label = f"{_wrapped(column['label'])}, {seeds} seed{'s' * (seeds > 1)}"
         _line(axes, i, frames, column["curve"], "iqm", label)
     low, high = score_range([column["curve"] for column in game["columns"]])
-    for i, level in enumerate(game["levels"]):
-        if low <= level["score"] <= high:
-            label = f"{level['label']}: {level['score']:.4g}"
-            axes.axhline(level["score"], color=GREY, ls=DASHES[i % 4], lw=1, label=label)
-    axes.set_ylim(low, high)
-    above, below = beyond(game["levels"], low, high)
-    note: dict[str, Any] = {"transform": axes.transAxes, "color": GREY, "fontsize": "x-small"}
-    axes.text(0.01, 0.985, above, va="top", **note)
-    axes.text(0.99, 0.015, below, ha="right", **note)
+    levels = [(level["score"], level["label"]) for level in game["levels"]]
+    draw_levels(axes, levels, low, high)
     figure.legend(loc="outside lower center", ncols=2, fontsize="x-small")
     return figure
 

@@ -50,7 +50,7 @@ def measure_baselines(
     """Play random and every constant action by the protocol, and write what `baselines` reads.
 
     :param tell: called with a name and its summary after each
-    :return: the best single action
+    :return: the best single action, if one is better than the others
     :raises UserError: the file cannot be written; raised before anything is played
     """
     names = action_names(game, hyperparams)
@@ -74,7 +74,8 @@ def measure_baselines(
             json.dump(content, opened, indent=2)
     except OSError as error:
         raise UserError(f"LOGS {file.parent}: cannot be written ({error.strerror})") from None
-    return best
+    is_any_better = len({results[name]["mean"] for name in names}) > 1
+    return best if is_any_better else "none, all score the same"
 
 
 def baselines_file(logs: Path, recipe: str, game: Game) -> Path:

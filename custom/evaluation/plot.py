@@ -17,6 +17,7 @@ from custom.system.errors import UserError
 from custom.system.files import atomic_file
 
 SMOOTH_GAMES = 100  # the window in which training scores are usually averaged
+GREY, DASHES = "#606060", (":", "--", "-.", (0, (5, 1)))
 
 
 def plot_run(run: Run) -> Path:
@@ -80,13 +81,27 @@ def _draw_evaluations(axes: Axes, evaluated: dict[str, Any], frame_skip: int) ->
         lw=1,
         capsize=3,
         color="tab:orange",
-        label=f"evaluation, mean ± std of {scores.shape[1]} games",
+        label=f"evaluation, mean ± std; games: {scores.shape[1]}",
     )
 
 
 def _draw_baselines(axes: Axes, run: Run) -> None:
-    """Horizontal lines: random play and the best single action."""
+    """Random play and the best single action."""
     known = [one for one in levels_of(run) if one.label == RANDOM or one.label.startswith("only ")]
-    for level, style in zip(known, (":", "--"), strict=False):
-        label = f"{level.label}: {level.score:.0f}"
-        axes.axhline(level.score, color="0.35", ls=style, lw=1.2, label=label)
+    draw_levels(axes, [(level.score, level.label) for level in known], *axes.get_ylim())
+
+
+def draw_levels(axes: Axes, levels: list[tuple[float, str]], low: float, high: float) -> None:
+    """Draw scores as lines from `low` to `high`; others are named at the edge, or they would
+    flatten the curve.
+    """
+    named = [(score, f"{label}: {score:.4g}") for score, label in levels]
+    inside = [(score, name) for score, name in named if low <= score <= high]
+    for i, (score, name) in enumerate(inside):
+        axes.axhline(score, color=GREY, ls=DASHES[i % len(DASHES)], lw=1.2, label=name)
+    axes.set_ylim(low, high)
+    note: dict[str, Any] = {"transform": axes.transAxes, "color": GREY, "fontsize": "x-small"}
+    if above := ", ".join(name for score, name in sorted(named) if score > high):
+        axes.text(0.01, 0.985, f"↑ {above}", va="top", **note)
+    if below := ", ".join(name for score, name in sorted(named, reverse=True) if score < low):
+        axes.text(0.99, 0.015, f"↓ {below}", ha="right", **note)

@@ -122,8 +122,9 @@ class Protocol:
         game: Game,
         hyperparams: Hyperparams,
         should_stop: Callable[[], bool] = lambda: False,
+        tell: Callable[[int], None] = lambda done: None,
     ) -> Scores:
-        """Play new games with an agent or a function from observations to actions.
+        """Play new games with an agent or a function of observations, as `play_games` does.
 
         It may start processes: a script that calls it needs ``if __name__ == "__main__":``.
         """
@@ -132,7 +133,7 @@ class Protocol:
             if isinstance(act, BaseAlgorithm):
                 assert self.epsilon is not None
                 act = epsilon_greedy(act, self.epsilon, np.random.default_rng(self.seed))
-            return play_games(act, env, self.episodes, should_stop)
+            return play_games(act, env, self.episodes, should_stop, tell)
         finally:
             env.close()
 
@@ -157,13 +158,18 @@ def epsilon_greedy(model: BaseAlgorithm, epsilon: float, rng: np.random.Generato
 
 
 def play_games(
-    act: Act, env: VecEnv, episodes: int, should_stop: Callable[[], bool] = lambda: False
+    act: Act,
+    env: VecEnv,
+    episodes: int,
+    should_stop: Callable[[], bool] = lambda: False,
+    tell: Callable[[int], None] = lambda done: None,
 ) -> Scores:
     """Play full games, a fixed number in each environment; the first to end would be short ones.
 
     :param act: observations → actions, both with the environments as first axis
     :param episodes: games in all
     :param should_stop: asked at every step; the games finished so far are returned
+    :param tell: called at every step with the number of finished games
     """
     quota = [(episodes + i) // env.num_envs for i in range(env.num_envs)]
     scores: list[list[float]] = [[] for _ in quota]
@@ -175,4 +181,5 @@ def play_games(
             if "episode" in info and len(scores[i]) < quota[i]:
                 scores[i].append(float(info["episode"]["r"]))
                 frames[i].append(int(info["episode"]["l"]))
+        tell(sum(map(len, scores)))
     return Scores([s for env in scores for s in env], [f for env in frames for f in env])

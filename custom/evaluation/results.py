@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ from custom.evaluation.protocol import Protocol, interval_text
 from custom.evaluation.scores import Level, human_normalised
 from custom.runs.agents import load_agent
 from custom.runs.folder import Run
+from custom.system.console import say
 from custom.system.errors import UserError
 from custom.system.files import write_json
 
 EVALUATION_FILE = "evaluation.json"
+LINE_EVERY = 15.0  # seconds
 
 
 def evaluate_run(run: Run, protocol: Protocol, file: Path, device: str = "auto") -> dict[str, Any]:
@@ -26,7 +30,7 @@ def evaluate_run(run: Run, protocol: Protocol, file: Path, device: str = "auto")
     sha256 = digest(file.read_bytes())  # before the games: a training may replace the file
     model = load_agent(run, file, device)
     game, hyperparams = run.game, run.hyperparams
-    scores = protocol.play(model, game, hyperparams)
+    scores = protocol.play(model, game, hyperparams, tell=_progress(protocol.episodes))
     plain = not hyperparams.env_kwargs.variant
     result = {
         "game": game.name,
@@ -48,6 +52,20 @@ def evaluate_run(run: Run, protocol: Protocol, file: Path, device: str = "auto")
         reason = f"cannot be written ({error.strerror}); it played {score}"
         raise UserError(f"RUN {run.path}: {reason}") from None
     return result
+
+
+def _progress(episodes: int) -> Callable[[int], None]:
+    """A function that prints how far an evaluation is, a line at times."""
+    began = line_at = time.monotonic()
+
+    def tell(done: int) -> None:
+        nonlocal line_at
+        if (now := time.monotonic()) - line_at > LINE_EVERY:
+            line_at = now
+            left = f", about {(now - began) / done * (episodes - done):.0f} s left" if done else ""
+            say(f"evaluation: {done} of {episodes} games{left}")
+
+    return tell
 
 
 def digest(content: bytes) -> str:

@@ -111,7 +111,10 @@ def of_folder(folder: Path) -> Foreign:
         evaluated = None
     paths = {name: of_recipe / name for name in RECIPE_FILES}
     files = {name: path for name, path in paths.items() if path.is_file()}
-    facts = {"state": "finished" if evaluated else "pulled", "brought_from": str(folder)}
+    facts: dict[str, Any] = {"state": "finished", "brought_from": str(folder)}
+    if not evaluated:
+        named = f"{folder.parent.name}/{folder.name}"
+        facts = {"state": "pulled", "pulled": {"repo": named, "revision": "a folder"}}
     return Foreign(place, recipe, algo, game, agent, files, evaluated, facts)
 
 
@@ -189,7 +192,7 @@ def _of_the_zoo(run: Run, folder: Path, files: dict[str, bytes]) -> dict[str, An
     The zoo evaluates at the training's epsilon of the moment; it is given as the final one.
     """
     arguments = read_yaml(files.get("args.yml", b"{}"), "args.yml")
-    facts = {
+    facts: dict[str, Any] = {
         key: value
         for key in ("seed", "n_timesteps")
         if type(value := dict(arguments).get(key)) is int and value > 0

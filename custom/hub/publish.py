@@ -27,6 +27,7 @@ from custom.evaluation.protocol import Protocol
 from custom.evaluation.results import EVALUATION_FILE, digest, evaluate_run
 from custom.hub.card import TAG, model_card
 from custom.hub.client import hub_errors, without_token
+from custom.hub.leaderboard import Entry, entry_of
 from custom.recipe.classes import PLAYERS
 from custom.runs.folder import Run
 from custom.runs.zoo_files import write_zoo_files
@@ -77,6 +78,22 @@ def check_repository(api: HfApi, repo: str, private: bool, agent: str) -> ModelI
     if "README.md" in names and TAG not in (info.tags or []):
         raise UserError(f"{repo}: holds a card of another project; choose another REPO")
     return info
+
+
+def check_score(info: ModelInfo, run: Run, replace: bool) -> None:
+    """Say which score replaces which in a repository.
+
+    :param replace: a better one, too
+    :raises UserError: the agent there has a higher mean - std
+    """
+    there, said = entry_of(info), json.loads((run.path / EVALUATION_FILE).read_text())
+    here = Entry(str(run.path), run.facts["recipe"], said["mean"], said["std"])
+    if there is None or (there.mean, there.std) == (round(here.mean, 2), round(here.std, 2)):
+        return
+    pair = f"{here.mean:.1f} ± {here.std:.1f} points replace {there.mean:.1f} ± {there.std:.1f}"
+    if there.rank_by > here.rank_by and not replace:
+        raise UserError(f"{info.id}: {pair}, which are better; name another REPO, or --replace it")
+    say(f"{info.id}: {pair}")
 
 
 def prepare(run: Run, agent: Path, episodes: int, device: str = "auto") -> None:

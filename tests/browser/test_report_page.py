@@ -9,12 +9,16 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from custom.compare.comparison import compare
+from custom.compare.dashboard import Pages
 from custom.compare.report import write_report
 from custom.compare.sources import from_logs
 from custom.recipe.games import find_game
@@ -101,3 +105,23 @@ def test_what_files_hold_is_text_in_the_page(written: Write, tmp_path: Path) -> 
         assert page.locator("script").count() == 1  # sorting
         assert nasty in page.locator("table").first.inner_text()
         assert page.get_by_text(end).is_visible()
+
+
+def test_the_dashboard_shows_runs_curves_and_films_that_load(trained: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Pages, directory=str(trained))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            page, failed = browser.new_page(), list[str]()
+            page.on("response", lambda r: failed.append(r.url) if r.status >= 400 else None)
+            page.goto(f"http://127.0.0.1:{server.server_address[1]}/")
+            page.wait_for_load_state("networkidle")
+            assert page.locator("article").count() == 5
+            curves = page.locator("img")
+            assert curves.count() == 5
+            sizes = curves.evaluate_all("all => all.map(one => one.naturalWidth)")
+            assert min(sizes) > 500
+            assert page.locator("video").count() == 2
+            assert failed == []
+            browser.close()
+        server.shutdown()

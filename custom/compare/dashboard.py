@@ -1,0 +1,88 @@
+"""A page with all runs of this machine: states, curves, films and comparisons."""
+
+from __future__ import annotations
+
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment
+
+from custom.evaluation.plot import plot_run
+from custom.runs.folder import EVALUATIONS_FILE, GAMES_FILE, Run
+from custom.runs.listing import all_runs
+from custom.system.errors import UserError
+
+PAGE = "/dashboard.html"
+
+
+def serve(logs: Path, host: str, port: int) -> None:
+    """Serve the folder of all runs until stopped; the page is made anew each time.
+
+    :raises OSError: the port cannot be used
+    """
+    with ThreadingHTTPServer((host, port), partial(Pages, directory=str(logs))) as server:
+        server.serve_forever()
+
+
+class Pages(SimpleHTTPRequestHandler):
+    """The files in a folder of runs; its first page is `page`."""
+
+    def do_GET(self) -> None:
+        """Answer a request."""
+        if self.path not in ("/", PAGE):
+            return super().do_GET()
+        content = page(Path(self.directory)).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def page(logs: Path) -> str:
+    """The page, with addresses relative to LOGS; curves that are out of date are drawn anew."""
+    lines, damaged = all_runs(logs)
+    runs = []
+    for line in reversed(lines):
+        name, _, steps, last, best, state = line.cells(logs)
+        about = {"name": name, "steps": steps, "last": last, "best": best, "state": state}
+        about |= {"problem": line.problem, "curve": _address(logs, _curve(line.run))}
+        runs.append({**about, "film": _address(logs, line.run.path / "replay.mp4")})
+    reports = sorted(logs.glob("compare/*/report.html"))
+    template = (resources.files("custom.compare") / "dashboard.html").read_text(encoding="utf-8")
+    return (
+        Environment(autoescape=True, trim_blocks=True)
+        .from_string(template)
+        .render(
+            logs=logs,
+            runs=runs,
+            damaged=damaged,
+            reports=[(file.parent.name, _address(logs, file)) for file in reports],
+        )
+    )
+
+
+def _curve(run: Run) -> Path:
+    """The picture of a run's curve, drawn anew where there is something new."""
+    file = run.path / "learning_curve.png"
+    sources = [run.path / name for name in (GAMES_FILE, EVALUATIONS_FILE)]
+    newest = max((path.stat().st_mtime for path in sources if path.is_file()), default=0.0)
+    try:
+        return file if file.is_file() and file.stat().st_mtime > newest else plot_run(run)
+    except UserError:  # no game was finished yet
+        return file
+
+
+def _address(logs: Path, file: Path) -> str:
+    """Of a file, which changes with its content; empty: there is none."""
+    if not file.is_file():
+        return ""
+    path = quote(str(file.relative_to(logs.resolve() if file.is_absolute() else logs)))
+    return f"{path}?{file.stat().st_mtime_ns}"
