@@ -37,6 +37,7 @@ from custom.runs.metrics import core_hours, evaluations, finished_games
 ROOT = Path(__file__).resolve().parents[1]
 QUEUE = ROOT / "benchmarks" / "queue.yml"
 RUNS = ROOT / "benchmarks" / "results" / "runs"
+BASELINES = ROOT / "benchmarks" / "results" / "baselines"  # of make baselines
 PAGE, IMAGES = ROOT / "docs" / "results.md", ROOT / "docs" / "images"
 BEGIN, END = "<!-- drawn by benchmarks.results -->\n", "<!-- end -->\n"
 EVALUATIONS, EPISODES, LAST_EPISODES = 20, 30, 100
@@ -97,7 +98,7 @@ def export(folder: Path) -> Path:
     run = open_run(folder)
     evaluated, games = evaluations(run) or {}, finished_games(run)
     names = ("game", "env_id", "recipe", "seed", "steps", "frame_skip", "git_revision", "hardware")
-    times = ("wall_clock_seconds", "cpu_seconds", "evaluation_cpu_seconds", "command")
+    times = ("wall_clock_seconds", "cpu_seconds", "evaluation_cpu_seconds")
     content = {
         **{name: run.facts.get(name) for name in (*names, *times)},
         "evaluations": {name: values.tolist() for name, values in evaluated.items()},
@@ -128,27 +129,26 @@ def runs() -> list[dict[str, Any]]:
 
 def table(found: list[dict[str, Any]]) -> str:
     """The runs as a table in Markdown."""
-    head = (
-        "| game | recipe | seed | steps | frames | core-hours | score of 100 games | mean - std |"
-    )
-    lines = [f"{head} random | human | revision |", "| --- " * 11 + "|"]
+    head = ["game", "recipe", "seed", "steps", "frames", "core-hours", "score of 100 games"]
+    head += ["95 % of the mean", "mean - std", "random", "best single action", "human", "revision"]
+    rows = [head, ["---"] * len(head)]
     for run in found:
-        final, known = run["final"], reference(find_game(run["env_id"]).rom)
-        hours = core_hours(run)
+        final, known, alone = run["final"], reference(find_game(run["env_id"]).rom), baseline(run)
+        assert final["episodes"] == LAST_EPISODES
         low, high = final["mean_95"]
-        score = (
-            f"{final['mean']:.1f} ± {final['std']:.1f} (95 % of the mean: {low:.1f} to {high:.1f})"
-        )
-        frames = f"{run['steps'] * run['frame_skip'] / 1e6:.2f}M"
-        cells = [run["game"], f"`{run['recipe']}`", run["seed"], f"{run['steps']:,}", frames]
-        cells += [
-            "-" if hours is None else f"{hours:.1f}",
-            f"{score}, {final['episodes']}",
-            f"{final['mean_minus_std']:.1f}",
-        ]
-        cells += [known.get("random"), known.get("human"), str(run["git_revision"])[:7]]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines) + "\n"
+        cells = [run["game"], f"`{run['recipe']}`", run["seed"], f"{run['steps']:,}"]
+        cells += [f"{run['steps'] * run['frame_skip'] / 1e6:.2f}M", f"{core_hours(run) or 0:.1f}"]
+        cells += [f"{final['mean']:.1f} ± {final['std']:.1f}", f"{low:.1f} to {high:.1f}"]
+        cells += [f"{final['mean_minus_std']:.1f}", known["random"], alone, known["human"]]
+        rows.append([*cells, str(run["git_revision"])[:7]])
+    return "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
+
+
+def baseline(run: dict[str, Any]) -> str:
+    """Score of the best single action of a run's game, as `make baselines` measured it."""
+    content = json.loads((BASELINES / f"{run['env_id']}.json").read_text())
+    best = content["best_action"]
+    return f"{content['results'][best]['mean']:.1f} ({best})"
 
 
 def curves(game: str, found: list[dict[str, Any]]) -> Figure:
