@@ -14,6 +14,7 @@ FLAGS = (
     *(*options.A_RUN, "device", "episodes", "model"),
     ("repo", {"default": "", "help": "name or user/name; default: RECIPE-ENVIRONMENT"}),
     ("private", options.switch("only you can see it")),
+    ("onnx", options.switch("with agent.onnx, as make export writes it")),
     ("dry-run", options.switch("build the folder, send nothing")),
 )
 
@@ -22,6 +23,7 @@ def command(args: argparse.Namespace) -> None:
     """Log in, evaluate, film, build, push."""
     run = options.find_run(args)
     agent, device = run.model(args.model), options.check_device(args.device)
+    from custom.evaluation.onnx import export_onnx
     from custom.hub.client import client, log_in
     from custom.hub.publish import agent_name, build, check_repository, prepare, push, title
 
@@ -31,8 +33,10 @@ def command(args: argparse.Namespace) -> None:
     if not args.dry_run:
         check_owner(repo, owners)
         check_repository(api, repo, args.private, agent_name(run))
+    if args.onnx:
+        export_onnx(run, agent)
     prepare(run, agent, args.episodes, device)
-    folder = build(run, agent, repo)
+    folder = build(run, agent, repo, args.onnx)
     if args.dry_run:
         print(f"nothing is pushed; this would become {repo}\nFolder: {folder}")
         return
