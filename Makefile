@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup train resume evaluate baselines record plot enjoy runs compare sync tune tune-best dashboard benchmark push pull leaderboard test test-all lint clean FORCE
+.PHONY: help setup train resume evaluate baselines record plot export enjoy runs compare sync tune tune-best dashboard benchmark push pull leaderboard test test-all lint clean FORCE
 
 # The stamp is written last, and only by an installation that succeeded. It is void when the
 # interpreter has gone, as realpath tells: it finds nothing at the end of a dangling link.
@@ -54,6 +54,10 @@ record: $(ready)
 ## plot a run's training and evaluation scores
 plot: $(ready)
 	$(call run,plot,game recipe run logs)
+
+## write a run's agent as agent.onnx, checked against PyTorch; needs the extra "onnx"
+export: $(ready)
+	$(call run,export,game recipe run logs)
 
 ## list the runs of this machine: how far they are, what they score
 runs: $(ready)

@@ -37,8 +37,9 @@ class _Convolutions(BaseFeaturesExtractor):
 
     def forward(self, observations: th.Tensor) -> th.Tensor:
         """(B, frames * channels, height, width) in [0, 1] to (B, features_dim)."""
-        apart = observations.reshape(len(observations) * self.frames, -1, *observations.shape[2:])
-        features: th.Tensor = self.linear(self.cnn(apart).reshape(len(observations), -1))
+        batch, _, *size = observations.shape
+        apart = observations.reshape(batch * self.frames, -1, *size)
+        features: th.Tensor = self.linear(self.cnn(apart).reshape(batch, -1))
         return features
 
 

@@ -134,7 +134,7 @@ class Distribution(nn.Module):
 
     def distributions(self, outputs: th.Tensor) -> th.Tensor:
         """(B, N * A) to (B, N, A): quantiles, or unnormalized log-probabilities of the atoms."""
-        return outputs.reshape(len(outputs), -1, self.n_actions)
+        return outputs.reshape(outputs.shape[0], -1, self.n_actions)
 
     def forward(self, outputs: th.Tensor) -> th.Tensor:
         """(B, N * A) to (B, A): the mean of the quantiles, or the expectation over the atoms."""

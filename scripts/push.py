@@ -17,6 +17,7 @@ FLAGS = (
     ("repo", {"default": "", "help": "name or user/name; default: RECIPE-ENVIRONMENT"}),
     ("private", options.switch("only you can see it")),
     ("replace", {"action": "store_true", "help": "also an agent that scores better"}),
+    ("onnx", options.switch("with agent.onnx, as make export writes it")),
     ("dry-run", options.switch("build the folder, send nothing")),
 )
 
@@ -25,34 +26,28 @@ def command(args: argparse.Namespace) -> None:
     """Log in, evaluate, film, build, push."""
     run = options.find_run(args)
     agent, device = run.model(args.model), options.check_device(args.device)
+    from custom.evaluation.onnx import export_onnx
+    from custom.hub import publish
     from custom.hub.client import client, log_in
-    from custom.hub.publish import (
-        agent_name,
-        build,
-        check_repository,
-        check_score,
-        prepare,
-        push,
-        title,
-    )
 
     api = client()
     owners = [NOBODY] if args.dry_run else log_in(api)
-    repo = repository(owners[0], args.repo, run)
-    there = None
+    repo, there = repository(owners[0], args.repo, run), None
     if not args.dry_run:
         check_owner(repo, owners)
-        there = check_repository(api, repo, args.private, agent_name(run))
+        there = publish.check_repository(api, repo, args.private, publish.agent_name(run))
     if args.episodes < FEW:
         say(f"a score of {args.episodes} games says little; leaderboards expect {FEW} or more")
-    prepare(run, agent, args.episodes, device)
+    if args.onnx:
+        export_onnx(run, agent)
+    publish.prepare(run, agent, args.episodes, device)
     if there:
-        check_score(there, run, args.replace)
-    folder = build(run, agent, repo)
+        publish.check_score(there, run, args.replace)
+    folder = publish.build(run, agent, repo, args.onnx)
     if args.dry_run:
         print(f"nothing is pushed; this would become {repo}\nFolder: {folder}")
         return
-    changed = push(api, repo, folder, title(run), args.private)
+    changed = publish.push(api, repo, folder, publish.title(run), args.private)
     print("one commit" if changed else "no commit: nothing has changed since the last one")
     print(f"Agent: {api.endpoint}/{repo}")
 

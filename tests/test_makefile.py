@@ -16,7 +16,7 @@ from scripts import setup
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = {"setup", "train", "evaluate", "baselines", "record", "plot", "enjoy", "push", "pull"}
 TARGETS |= {"leaderboard", "runs", "compare", "sync", "test", "test-all", "lint"}
-TARGETS |= {"tune", "tune-best", "dashboard", "benchmark", "resume"}
+TARGETS |= {"tune", "tune-best", "dashboard", "benchmark", "resume", "export"}
 EMPTY = (
     "RECIPE STEPS HOURS SEED RUN EPISODES ENVS GAMES PROJECT TRIALS JOBS SEARCH STORAGE STUDY SEEDS"
 )
@@ -114,6 +114,7 @@ def test_make_alone_describes_every_target_and_variable_without_a_venv(checkout:
         ("baselines", "game recipe logs episodes seed"),
         ("record", "game recipe run logs seed device"),
         ("plot", "game recipe run logs"),
+        ("export", "game recipe run logs"),
         ("enjoy", "game recipe run logs seed device"),
         ("resume", "game recipe run logs device episodes"),
         ("push", "game recipe run logs episodes device repo private dry-run"),

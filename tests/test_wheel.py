@@ -100,7 +100,7 @@ def test_the_wheel_has_all_code_recipes_and_data_and_one_console_command(site: P
 def test_every_target_that_runs_a_script_is_a_command() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = re.findall(r"^([a-z-]+): .*\n\t\$\(call run,", makefile, re.MULTILINE)
-    assert len(targets) == 17
+    assert len(targets) == 18
     assert set(cli.commands()) == set(targets)
     for module in cli.commands().values():
         assert callable(import_module(module).command)

@@ -25,7 +25,7 @@ TEMPLATE = Path(__file__).with_name("model_card.md")
 
 
 def model_card(
-    run: Run, evaluation: dict[str, Any], repo: str, file: str, curve: bool
+    run: Run, evaluation: dict[str, Any], repo: str, file: str, curve: bool, onnx: bool = False
 ) -> ModelCard:
     """The card of an agent.
 
@@ -33,6 +33,7 @@ def model_card(
     :param repo: ``user/name``
     :param file: the agent's name in the repository
     :param curve: whether there is a learning curve
+    :param onnx: whether there is ``agent.onnx``
     """
     user, _, name = repo.partition("/")
     algorithm, seed = PLAYERS[run.facts["algo"]], run.facts["seed"]
@@ -50,6 +51,7 @@ def model_card(
         algorithm=algorithm.__name__,
         rows=score_rows(run, evaluation),
         curve=curve,
+        onnx=onnx,
         **_loading(run),
         revision=revision.removesuffix("+changes"),
         changed=revision.endswith("+changes"),

@@ -22,6 +22,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 
 from custom.evaluation import EPSILON
 from custom.evaluation.film import FILM_FACTS, record_run
+from custom.evaluation.onnx import ONNX_FILE
 from custom.evaluation.plot import draw
 from custom.evaluation.protocol import Protocol
 from custom.evaluation.results import EVALUATION_FILE, digest, evaluate_run
@@ -136,21 +137,22 @@ def _said_of(agent: Path, file: Path) -> dict[str, Any]:
         return {}
 
 
-def build(run: Run, agent: Path, repo: str) -> Path:
+def build(run: Run, agent: Path, repo: str, onnx: bool = False) -> Path:
     """Write the folder that is pushed, ``hub`` in the run's.
 
     :param repo: ``user/name``
+    :param onnx: with ``agent.onnx``, which is in the run's folder
     """
     folder = run.path / "hub"
     try:
         with atomic_folder(folder) as partial:
-            write_bundle(partial, run, agent, repo)
+            write_bundle(partial, run, agent, repo, onnx)
     except OSError as error:
         raise UserError(f"RUN {run.path}: cannot be written ({error.strerror})") from None
     return folder
 
 
-def write_bundle(folder: Path, run: Run, agent: Path, repo: str) -> None:
+def write_bundle(folder: Path, run: Run, agent: Path, repo: str, onnx: bool = False) -> None:
     """Fill an empty folder with everything that is pushed.
 
     :param agent: the run's agent that is published; it has been evaluated and filmed
@@ -168,10 +170,10 @@ def write_bundle(folder: Path, run: Run, agent: Path, repo: str) -> None:
     metrics = {name: run.path / name for name in METRICS if (run.path / name).is_file()}
     contents = {name: path.read_bytes() for name, path in metrics.items()}
     (folder / "train_eval_metrics.zip").write_bytes(_zip(contents))
-    for copied in COPIED:
+    for copied in (*COPIED, ONNX_FILE) if onnx else COPIED:
         shutil.copyfile(run.path / copied, folder / copied)
     curve = _draw(run, folder / "learning_curve.png")
-    model_card(run, evaluation, repo, name, curve).save(folder / "README.md")
+    model_card(run, evaluation, repo, name, curve, onnx).save(folder / "README.md")
     for path in sorted(folder.iterdir()):
         if path.suffix in TEXTS and without_token(path.read_text()) != path.read_text():
             raise UserError(f"{path.name} of RUN {run.path} would publish a token; remove it there")
