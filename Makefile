@@ -13,10 +13,15 @@ packages := -q -c constraints.txt -e '.[dev]'
 $(ready): pyproject.toml constraints.txt $(if $(realpath .venv/bin/python),,FORCE)
 	@command -v "$$PYTHON" >/dev/null || { printf 'error: there is no "%s" here: make PYTHON=%s\n' \
 	  "$$PYTHON" 'python3.12 setup, or any Python from 3.10 to 3.13' >&2; exit 127; }
+	@[ ! -L .venv ] || { echo 'error: .venv is a symbolic link: this would install into another' \
+	  'checkout; remove it' >&2; exit 2; }
 	@$(pip) --version >/dev/null 2>&1 || "$$PYTHON" -m venv --clear .venv
 	@echo 'installing the packages into .venv; this may take some minutes'
-	@if [ -z "$$TORCH" ]; then $(pip) install $(packages); else $(pip) install -q uv && \
-	  .venv/bin/uv pip install --python .venv/bin/python --torch-backend "$$TORCH" $(packages); fi
+	@uv=$$(command -v uv); if [ -n "$$TORCH$$uv" ]; then \
+	  { [ -n "$$uv" ] || $(pip) install -q uv; } && "$${uv:-.venv/bin/uv}" pip install \
+	  --python .venv/bin/python $${TORCH:+--torch-backend "$$TORCH"} $(packages) && exit; \
+	  echo 'uv cannot install it (is the network there, TORCH right?); pip does'; fi; \
+	$(pip) install $(packages)
 	@touch $@
 
 ### Targets

@@ -221,25 +221,40 @@ def test_a_venv_is_stale_without_stamp_or_interpreter_or_before_its_inputs(
     assert ("pip" in make(checkout, "-n", "train").stdout) == bool(missing)
 
 
-@pytest.mark.parametrize(
-    ("torch", "installs"),
-    [
-        ("", "python -m pip --disable-pip-version-check --no-input install"),
-        ("cpu", "uv pip install --python .venv/bin/python --torch-backend cpu"),
-    ],
-)
+@pytest.mark.parametrize("torch", ["", "cpu"])
+@pytest.mark.parametrize("uv_works", [True, False])
 def test_an_installation_has_the_tested_packages_and_then_a_stamp(
-    checkout: Path, torch: str, installs: str
+    checkout: Path, torch: str, uv_works: bool
 ) -> None:
     (checkout / STAMP).unlink()
-    for name in ("python", "uv"):
+    for name, status in (("python", 0), ("uv", not uv_works)):
         stub = checkout / PYTHON.with_name(name)
-        stub.write_text('#!/bin/sh\necho "${0##*/} $@" > installed\n')
+        stub.write_text(f'#!/bin/sh\necho "${{0##*/}} $@" > installed\nexit {int(status)}\n')
         stub.chmod(0o755)
-    assert make(checkout, "setup", f"TORCH={torch}").stdout.endswith(".venv is ready\n")
+    path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not has_uv(p))
+    shown = make(checkout, "setup", f"TORCH={torch}", PATH=path).stdout
+    assert shown.endswith(".venv is ready\n")
+    installs = "python -m pip --disable-pip-version-check --no-input install"
+    if torch and uv_works:
+        installs = "uv pip install --python .venv/bin/python --torch-backend cpu"
+    assert ("uv cannot install it" in shown) == (bool(torch) and not uv_works)
     installed = (checkout / "installed").read_text()
     assert installed == f"{installs} -q -c constraints.txt -e .[dev]\n"
     assert (checkout / STAMP).exists()
+
+
+def has_uv(folder: str) -> bool:
+    return (Path(folder) / "uv").exists()
+
+
+def test_a_linked_venv_is_refused(checkout: Path) -> None:
+    (checkout / ".venv").rename(checkout / "other")
+    (checkout / ".venv").symlink_to("other")
+    (checkout / "other/.ready").unlink()
+    shown = make(checkout, "setup")
+    assert "is a symbolic link" in shown.stderr
+    assert shown.returncode == 2
+    assert not (checkout / "other/.ready").exists()
 
 
 def test_a_failed_installation_leaves_no_stamp_and_shows_why(checkout: Path) -> None:
