@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os.path
 import shlex
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def command(args: argparse.Namespace) -> None:
     """Pull, print what it is."""
     from custom.hub.foreign import bring_in, of_folder
 
-    if args.repo and Path(args.repo).is_dir():
+    if os.path.isdir(args.repo):  # where Path.is_dir may raise
         run = bring_in(of_folder(Path(args.repo)), args.logs)
         source = args.repo
     else:

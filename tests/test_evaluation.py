@@ -19,6 +19,7 @@ from custom.evaluation.baselines import (
     measure_baselines,
     random_actions,
 )
+from custom.evaluation.film import show_window
 from custom.evaluation.protocol import (
     Protocol,
     Scores,
@@ -29,6 +30,8 @@ from custom.evaluation.protocol import (
     play_games,
 )
 from custom.recipe.games import find_game
+from custom.runs.folder import Run
+from custom.system.errors import UserError
 from tests.conftest import typed
 
 BREAKOUT = find_game("Breakout")
@@ -191,3 +194,14 @@ def test_baselines_name_the_best_single_action(tmp_path: Path) -> None:
 
 def test_a_constant_action_is_constant() -> None:
     assert list(constant_action(3)(np.zeros((5, 1)))) == [3] * 5
+
+
+@pytest.mark.parametrize("display", ["", ":99", "127.0.0.1:47.0", "nonsense"])
+def test_a_window_needs_a_display_that_answers(
+    display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    run = Run(tmp_path, {"env_id": "PongNoFrameskip-v4"})
+    with pytest.raises(UserError, match="there is no display for a window; make record"):
+        show_window(run, "final", 0.05, 0, "cpu", 1)

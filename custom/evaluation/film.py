@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -124,15 +126,32 @@ def _write_gif(film: Path, gif: Path) -> None:
             raise OSError(done.stderr or f"ffmpeg ended with status {done.returncode}")
 
 
+def _x_server_answers() -> bool:
+    """Whether there is an X server at DISPLAY; SDL would try for most of a minute."""
+    match = re.fullmatch(r"(?:unix)?(.*):(\d+)(?:\.\d+)?", os.environ.get("DISPLAY", ""))
+    if not match:
+        return False
+    host, number = match[1], int(match[2])
+    try:
+        if host:
+            socket.create_connection((host, 6000 + number), timeout=5).close()
+        else:
+            with socket.socket(socket.AF_UNIX) as server:
+                server.connect(f"/tmp/.X11-unix/X{number}")
+    except OSError:
+        return False
+    return True
+
+
 def show_window(run: Run, which: str, epsilon: float, seed: int, device: str, games: int) -> float:
     """Play in a window at the console's own speed.
 
     :return: mean raw score
     :raises UserError: there is no display
     """
-    displays = (os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY"))
-    if sys.platform == "linux" and not any(displays):
+    if sys.platform == "linux" and not (os.environ.get("WAYLAND_DISPLAY") or _x_server_answers()):
         raise UserError("there is no display for a window; make record films the agent instead")
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")  # silent
     model = load_agent(run, run.model(which), device)
     env = make_games(run.game, run.hyperparams, 1, evaluation_seed(seed), render_mode="human")
     try:
