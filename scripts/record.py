@@ -6,7 +6,10 @@ import argparse
 
 from scripts import options
 
-FLAGS = (*options.A_RUN, "seed", "device", "model", "epsilon")
+FLAGS = (
+    *(*options.A_RUN, "seed", "device", "model", "epsilon"),
+    ("actions", options.switch("the values of the actions beside the game")),
+)
 
 
 def command(args: argparse.Namespace) -> None:
@@ -15,8 +18,8 @@ def command(args: argparse.Namespace) -> None:
     agent, device = run.model(args.model), options.check_device(args.device)
     from custom.evaluation.film import record_run
 
-    film, gif, score = record_run(run, agent, args.epsilon, seed, device)
-    print(f"a game of {score:.0f} points\nFilm: {film}\nGIF of its first 20 seconds: {gif}")
+    film, gif, speed, score = record_run(run, agent, args.epsilon, seed, device, args.actions)
+    print(f"a game of {score:.0f} points\nFilm: {film}\nGIF, at {speed} times its speed: {gif}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 import torch as th
 
 from custom.evaluation import onnx
-from custom.recipe.games import find_game
+from custom.recipe.games import Game, find_game
 from custom.recipe.recipe import load_recipe
 from custom.runs.agents import load_agent, save_agent
 from custom.runs.folder import Run
@@ -25,9 +25,9 @@ __all__ = ["published"]  # a fixture
 PONG = find_game("Pong")
 
 
-def untrained(recipe: str, logs: Path) -> Run:
+def untrained(recipe: str, logs: Path, game: Game = PONG) -> Run:
     """A run whose agent has learnt nothing."""
-    made = prepare(load_recipe(recipe, PONG), PONG, Settings(0, logs))
+    made = prepare(load_recipe(recipe, game), game, Settings(0, logs))
     save_agent(made.model, made.run.final_model)
     made.lock.close()
     return made.run

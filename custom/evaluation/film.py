@@ -1,13 +1,15 @@
-"""Films of an agent: H.264 for every browser, and a small GIF of the beginning."""
+"""Films of an agent: H.264 for every browser, and a small, fast GIF of the whole game."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ import numpy as np
 
 from custom.env.games import make_games
 from custom.evaluation import EPSILON
+from custom.evaluation.baselines import action_names
+from custom.evaluation.panel import WIDTH, Panel
 from custom.evaluation.protocol import Act, epsilon_greedy, evaluation_seed, play_games
 from custom.evaluation.results import digest
 from custom.runs.agents import load_agent
@@ -27,21 +31,29 @@ from custom.system.files import atomic_path, write_json
 FPS = 60  # of the console
 SCALE = 3
 FILM_FACTS = "replay.json"
-GIF_SECONDS = 20
+GIF_SECONDS = 40  # at most: a longer game is faster in it
+GIF_BYTES = 5e6  # at most: a larger GIF is made anew, twice as fast
 # Sprites blink in every other frame: the maximum of two neighbours shows them all.
 GIF_FILTER = (
-    "format=gbrp,tblend=all_mode=lighten,fps=15,scale=iw*2/3:-1:flags=neighbor,split[a][b];"
+    "format=gbrp,tblend=all_mode=lighten,setpts=PTS/{speed},fps=15,scale=iw*2/3:-1:flags=neighbor,split[a][b];"
     "[a]palettegen=max_colors=32[palette];[b][palette]paletteuse=dither=none"
 )
 
 
 class Film(gym.Wrapper[Any, Any, Any, Any]):
-    """Films every frame, below the wrappers that skip and shrink them; ends with `close`."""
+    """Films every frame, below the wrappers that skip and shrink them; ends with `close`.
 
-    def __init__(self, env: gym.Env[Any, Any], path: Path) -> None:
+    :param panel: stands beside the game
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], path: Path, panel: Panel | None = None) -> None:
         super().__init__(env)
         self._ale: Any = env.unwrapped.ale  # type: ignore[attr-defined]
+        self._panel = panel
         height, width = self._ale.getScreenDims()
+        scale = SCALE
+        if panel:
+            height, width, scale = height * SCALE, width * SCALE + WIDTH, 1
         self._writer = imageio_ffmpeg.write_frames(
             str(path),
             (width, height),
@@ -52,7 +64,7 @@ class Film(gym.Wrapper[Any, Any, Any, Any]):
             ffmpeg_log_level="error",
             output_params=[
                 "-vf",
-                f"scale={width * SCALE // 2 * 2}:{height * SCALE // 2 * 2}:flags=neighbor",
+                f"scale={width * scale // 2 * 2}:{height * scale // 2 * 2}:flags=neighbor",
                 "-movflags",
                 "+faststart",
             ],
@@ -62,7 +74,12 @@ class Film(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Play on, and film the frame."""
         result = self.env.step(action)
-        self._writer.send(np.ascontiguousarray(self._ale.getScreenRGB()))
+        frame = self._ale.getScreenRGB()
+        if self._panel:
+            frame, beside = frame.repeat(SCALE, axis=0).repeat(SCALE, axis=1), self._panel.picture
+            below = ((0, len(frame) - len(beside)), (0, 0), (0, 0))
+            frame = np.hstack([frame, np.pad(beside, below, "edge")])
+        self._writer.send(np.ascontiguousarray(frame))
         return result
 
     def close(self) -> None:
@@ -76,13 +93,16 @@ def film_game(
 ) -> float:
     """Film one full game of a function from observations to actions.
 
+    :param act: a `Panel` stands beside its game
     :param should_stop: asked at every step
     :return: the raw score
     :raises KeyboardInterrupt: it was stopped; there is no film
     """
-    with atomic_path(film) as partial:
+    with atomic_path(film) as path:
         seed = evaluation_seed(seed)
-        env = make_games(run.game, run.hyperparams, 1, seed, tap=lambda bare: Film(bare, partial))
+        panel = act if isinstance(act, Panel) else None
+        tap = partial(Film, path=path, panel=panel)
+        env = make_games(run.game, run.hyperparams, 1, seed, tap=tap)
         try:
             scores = play_games(act, env, 1, should_stop)
         finally:
@@ -93,37 +113,56 @@ def film_game(
 
 
 def record_run(
-    run: Run, file: Path, epsilon: float = EPSILON, seed: int = 0, device: str = "auto"
-) -> tuple[Path, Path, float]:
+    run: Run,
+    file: Path,
+    epsilon: float = EPSILON,
+    seed: int = 0,
+    device: str = "auto",
+    actions: bool = False,
+) -> tuple[Path, Path, int, float]:
     """Film one full game of an agent of a run; ``replay.json`` names the agent.
 
-    :return: ``replay.mp4`` (every frame), ``replay.gif`` (the first 20 s) and the raw score
+    :param actions: with the values of the actions beside the game
+    :return: ``replay.mp4`` (every frame), ``replay.gif``, how many times faster that is, and the
+        raw score
     :raises UserError: the agent is damaged, or the folder cannot be written
     """
     facts = {"model": file.name, "sha256": digest(file.read_bytes()), "epsilon": epsilon}
-    act = epsilon_greedy(load_agent(run, file, device), epsilon, np.random.default_rng(seed))
+    model = load_agent(run, file, device)
+    act = epsilon_greedy(model, epsilon, np.random.default_rng(seed))
+    if actions:
+        act = Panel(act, model, action_names(run.game, run.hyperparams))
     film, gif = run.path / "replay.mp4", run.path / "replay.gif"
     try:
         score = film_game(run, act, seed, film)
-        _write_gif(film, gif)
+        speed = _write_gif(film, gif)
         write_json(run.path / FILM_FACTS, {**facts, "seed": seed, "score": score})
     except OSError as error:
         reason = str(error).strip().splitlines()[0]  # the lines below it are ffmpeg's
         raise UserError(f"RUN {run.path}: the film cannot be written ({reason})") from None
-    return film, gif, score
+    return film, gif, speed, score
 
 
-def _write_gif(film: Path, gif: Path) -> None:
-    """The first seconds of a film.
+def _write_gif(film: Path, gif: Path) -> int:
+    """A whole film, within `GIF_SECONDS` and `GIF_BYTES`.
 
+    :return: how many times faster it is
     :raises OSError: ffmpeg cannot write it
     """
-    ffmpeg = (imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", "-t", str(GIF_SECONDS))
-    with atomic_path(gif) as partial:
-        command = [*ffmpeg, "-i", film, "-vf", GIF_FILTER, "-loop", "0", partial]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        if done.returncode:
-            raise OSError(done.stderr or f"ffmpeg ended with status {done.returncode}")
+    ffmpeg = (imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error")
+    reader = imageio_ffmpeg.read_frames(str(film))
+    speed: int = math.ceil(next(reader)["duration"] / GIF_SECONDS)
+    reader.close()
+    with atomic_path(gif) as path:
+        while True:
+            look = GIF_FILTER.format(speed=speed)
+            command = [*ffmpeg, "-i", film, "-vf", look, "-loop", "0", path]
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            if done.returncode:
+                raise OSError(done.stderr or f"ffmpeg ended with status {done.returncode}")
+            if path.stat().st_size <= GIF_BYTES:
+                return speed
+            speed *= 2
 
 
 def _x_server_answers() -> bool:
