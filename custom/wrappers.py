@@ -14,8 +14,6 @@ from stable_baselines3.common.atari_wrappers import (
     WarpFrame,
 )
 
-from custom.system.errors import UserError
-
 NOOP_MAX = 30
 Screens = gym.Env[np.ndarray, int]
 
@@ -57,15 +55,12 @@ class ActionSet(gym.ActionWrapper[np.ndarray, int, int]):
     """Some of the game's actions only.
 
     :param actions: their names, in the order of their numbers
-    :raises UserError: the game has no such action
+    :raises ValueError: the game has no such action
     """
 
     def __init__(self, env: Screens, actions: list[str]) -> None:
         super().__init__(env)
         names: list[str] = env.unwrapped.get_action_meanings()  # type: ignore[attr-defined]
-        if unknown := [name for name in actions if name not in names]:
-            known = ", ".join(names)
-            raise UserError(f"env_wrapper: actions has {unknown[0]}; write some of {known}")
         self._names, self._numbers = actions, [names.index(name) for name in actions]
         self.action_space = spaces.Discrete(len(actions))  # type: ignore[assignment]
 
@@ -91,11 +86,6 @@ class CropScreen(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):
         height, width, *colours = env.observation_space.shape or ()
         self._rows, self._columns = slice(top, height - bottom), slice(left, width - right)
         shape = (height - top - bottom, width - left - right, *colours)
-        if min(shape) < 1:
-            edges = f"{top=}, {bottom=}, {left=}, {right=}"
-            raise ValueError(
-                f"env_wrapper: {edges} leave nothing of {height} x {width}; lower them"
-            )
         self.observation_space = spaces.Box(0, 255, shape, np.uint8)
 
     def observation(self, observation: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import pytest
 import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -15,11 +14,9 @@ from custom.evaluation.baselines import action_names
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
 from custom.replay.buffer import FrameReplayBuffer
-from custom.system.errors import UserError
 from custom.wrappers import (
     ActionSet,
     CropScreen,
-    DeepMindAtariWrapper,
     FullFrameAtariWrapper,
     HalfSizeAtariWrapper,
 )
@@ -61,11 +58,6 @@ def test_an_action_of_the_set_is_the_games() -> None:
     wrapped.reset(seed=3)
     for _ in range(80):
         assert np.array_equal(bare.step(left)[0], wrapped.step(0)[0])
-
-
-def test_an_action_that_the_game_has_not_is_named() -> None:
-    with pytest.raises(UserError, match="actions has UP; write some of NOOP, FIRE"):
-        DeepMindAtariWrapper(game(), actions=["NOOP", "UP"])
 
 
 def test_half_the_rows_and_columns_and_the_mean_of_the_colours() -> None:
