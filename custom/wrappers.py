@@ -94,13 +94,11 @@ class CropScreen(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):
         return part
 
 
-def played(env: Screens, noop_max: int, frame_skip: int, terminal_on_life_loss: bool) -> Screens:
-    """No-ops at the start, the maximum of the last two of the skipped frames, ends of lives."""
+def played(env: Screens, noop_max: int, frame_skip: int = 4) -> Screens:
+    """No-ops at the start, the maximum of the last two of the skipped frames."""
     if noop_max > 0:
         env = NoopResetEnv(env, noop_max=noop_max)
-    if frame_skip > 1:
-        env = MaxAndSkipEnv(env, skip=frame_skip)
-    return LifeLossTerminalEnv(env) if terminal_on_life_loss else env
+    return MaxAndSkipEnv(env, skip=frame_skip) if frame_skip > 1 else env
 
 
 class DeepMindAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
@@ -125,7 +123,9 @@ class DeepMindAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
         clip_reward: bool = True,
         actions: list[str] | None = None,
     ) -> None:
-        env = played(env, noop_max, frame_skip, terminal_on_life_loss)
+        env = played(env, noop_max, frame_skip)
+        if terminal_on_life_loss:
+            env = LifeLossTerminalEnv(env)
         env = WarpFrame(env, width=screen_size, height=screen_size)
         if clip_reward:
             env = ClipRewardEnv(env)
@@ -135,19 +135,11 @@ class DeepMindAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
 class FullFrameAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
     """The screen as it is, 210 x 160 in colours; for `dueling_dqn-fullframe`.
 
-    :param noop_max: see `DeepMindAtariWrapper`, as are the others
+    :param noop_max: a game starts after 1 to so many no-ops
     """
 
-    def __init__(
-        self,
-        env: Screens,
-        noop_max: int = NOOP_MAX,
-        frame_skip: int = 4,
-        terminal_on_life_loss: bool = False,
-        clip_reward: bool = False,
-    ) -> None:
-        env = played(env, noop_max, frame_skip, terminal_on_life_loss)
-        super().__init__(ClipRewardEnv(env) if clip_reward else env)
+    def __init__(self, env: Screens, noop_max: int = NOOP_MAX) -> None:
+        super().__init__(played(env, noop_max))
 
 
 class HalfSizeAtariWrapper(FullFrameAtariWrapper):
@@ -155,11 +147,11 @@ class HalfSizeAtariWrapper(FullFrameAtariWrapper):
 
     The last frame of a game is blank, as its source pushes one so that the final reward is kept.
 
-    :param kwargs: those of `FullFrameAtariWrapper`
+    :param noop_max: a game starts after 1 to so many no-ops
     """
 
-    def __init__(self, env: Screens, **kwargs: Any) -> None:
-        super().__init__(env, **kwargs)
+    def __init__(self, env: Screens, noop_max: int = NOOP_MAX) -> None:
+        super().__init__(env, noop_max)
         height, width, _ = env.observation_space.shape or ()
         shape = ((height + 1) // 2, (width + 1) // 2, 1)
         self.observation_space = spaces.Box(0, 255, shape, np.uint8)

@@ -61,7 +61,7 @@ def test_an_action_of_the_set_is_the_games() -> None:
 
 
 def test_half_the_rows_and_columns_and_the_mean_of_the_colours() -> None:
-    small, whole = HalfSizeAtariWrapper(game(), noop_max=0, frame_skip=1), game()
+    small, whole = HalfSizeAtariWrapper(game(), noop_max=0), game()
     assert small.observation_space.shape == (105, 80, 1)
     obs, _ = small.reset(seed=1)
     screen, _ = whole.reset(seed=1)
