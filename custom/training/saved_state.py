@@ -115,7 +115,7 @@ class StateSaver(PeriodicCallback):
     def _save(self) -> None:
         if self.model.num_timesteps == self._saved_at:
             return
-        if non_finite_parameter(self.model.policy):  # on a GPU, `NanGuard` may not have checked yet
+        if non_finite_parameter(self.model.policy):  # on a GPU, updates may not be checked yet
             return
         try:
             facts = {"clock": self.status.clock.state(), "rows": self._rows()}
