@@ -75,10 +75,10 @@ def _switch(text: str) -> bool:
     return text == "1"
 
 
-def switch(explanation: str, default: bool | None = False) -> dict[str, Any]:
+def switch(explanation: str) -> dict[str, Any]:
     """A flag that stands alone or has 1 or 0 behind it, as make's variables have it."""
     shown = {"metavar": "1", "help": explanation}
-    return {"type": _switch, "nargs": "?", "const": True, "default": default, **shown}
+    return {"type": _switch, "nargs": "?", "const": True, "default": False, **shown}
 
 
 SHARE, POSITIVE = number(0, 1), number(1e-6)
@@ -113,7 +113,6 @@ SHARED: dict[str, dict[str, Any]] = {
     "cpus": {"type": whole(1, 1024), "help": "cores of each training; default: those here / jobs"},
     "gpus": {"type": SHARE, "default": 0.0, "help": "share of a GPU of each, on a cluster"},
     "memory": {"type": POSITIVE, "default": 0.0, "help": "gigabytes of each, on a cluster"},
-    "save-state": switch("what make resume needs; default: up to 10 GB", None),
 }
 OF_A_RUN = {"default": "", "help": "its recipe; default: any, and the run that began last"}
 A_RUN: tuple[Flag, ...] = ("game", ("recipe", OF_A_RUN), "run")

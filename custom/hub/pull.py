@@ -22,9 +22,8 @@ from custom.recipe.games import Game, find_game
 from custom.recipe.model import ALGORITHMS
 from custom.recipe.recipe import Recipe
 from custom.recipe.yaml_text import MAX_BYTES
-from custom.runs.agents import save_agent
+from custom.runs.agents import MOST_BYTES, safe_agent, save_agent
 from custom.runs.folder import Run, claim_folder, open_run
-from custom.runs.safe_agents import MOST_BYTES, safe_agent
 from custom.runs.zoo_files import recipe_of, write_zoo_files
 from custom.system.errors import UserError, one_line
 

@@ -30,7 +30,7 @@ from custom.system.signals import STOPPING
 ROOT = Path(__file__).resolve().parents[2]
 INSTALL = ".venv/bin/pip install -c constraints.txt -e '.[cluster]'"
 KILLED = -9  # status of a task whose worker died
-NOT_SENT = ("tensorboard", "videos", "wandb")  # of a run folder
+NOT_SENT = ("tensorboard", "wandb")  # of a run folder
 MINUTES = 3 * 24 * 60  # of a job of SLURM
 
 

@@ -20,12 +20,6 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-class StateError(UserError):
-    """A saved state is damaged; the training can only begin anew."""
-
-    exit_status = 3
-
-
 class NonFiniteError(UserError):
     """Training met NaN or infinity: nothing wrong with the command, so its status is 1."""
 
