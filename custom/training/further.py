@@ -72,9 +72,7 @@ def further(run: Run, recipe: Recipe, game: Game, engine: Engine) -> tuple[Paren
     parent = Parent(run, has_replay, {name: getattr(ours, name) for name in changes})
     note = f"begins with the {parent.taken} of {run.path}; epsilon begins at its end"
     values = ours.replace(**changes)
-    return parent, replace(
-        recipe, hyperparams=values, notes=(*recipe.notes, note), digest=f"{recipe.digest}-further"
-    )
+    return parent, replace(recipe, hyperparams=values, notes=(*recipe.notes, note))
 
 
 def buffer_size(run: Run) -> int:
