@@ -5,12 +5,19 @@
 .PHONY: help setup train resume evaluate baselines record plot enjoy runs compare sync tune tune-best dashboard benchmark push pull leaderboard test test-all lint clean FORCE
 
 # The stamp is written last, and only by an installation that succeeded. It is void when the
-# interpreter has gone, as realpath tells: it finds nothing at the end of a dangling link.
+# interpreter has gone, as realpath tells: it finds nothing at the end of a dangling link. Other
+# builds of PyTorch than the usual one are found by uv.
 ready := .venv/.ready
+pip := .venv/bin/python -m pip --disable-pip-version-check --no-input
+packages := -q -c constraints.txt -e '.[dev]'
 $(ready): pyproject.toml constraints.txt $(if $(realpath .venv/bin/python),,FORCE)
 	@command -v "$$PYTHON" >/dev/null || { printf 'error: there is no "%s" here: make PYTHON=%s\n' \
-	  "$$PYTHON" 'python3.12 setup, or any Python from 3.10 to 3.13' >&2; exit 127; }; \
-	exec "$$PYTHON" -m scripts.setup
+	  "$$PYTHON" 'python3.12 setup, or any Python from 3.10 to 3.13' >&2; exit 127; }
+	@$(pip) --version >/dev/null 2>&1 || "$$PYTHON" -m venv --clear .venv
+	@echo 'installing the packages into .venv; this may take some minutes'
+	@if [ -z "$$TORCH" ]; then $(pip) install $(packages); else $(pip) install -q uv && \
+	  .venv/bin/uv pip install --python .venv/bin/python --torch-backend "$$TORCH" $(packages); fi
+	@touch $@
 
 ### Targets
 ## print this

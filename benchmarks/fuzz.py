@@ -211,7 +211,7 @@ def readers(folder: Path) -> list[Reader]:
     def recipes(content: bytes) -> None:
         file = folder / "fuzzed.yml"
         file.write_bytes(content)
-        load_recipe(str(file), PONG, classes=False)
+        load_recipe(str(file), PONG)
 
     def agent(content: bytes) -> None:
         file = folder / "agent.zip"

@@ -12,7 +12,7 @@ import scripts
 from scripts import options
 
 PROGRAM = "sb3-atari-dqn"
-NO_COMMANDS = {"cli", "options", "setup"}
+NO_COMMANDS = {"cli", "options"}
 
 
 def commands() -> dict[str, str]:

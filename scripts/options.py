@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from custom.evaluation import EPSILON
 from custom.recipe.games import Game, find_game
-from custom.recipe.model import DQNHyperparams
-from custom.recipe.recipe import differences, load_recipe, recipe_name
+from custom.recipe.recipe import recipe_name
 from custom.runs.folder import Run, last_begun, latest_run, open_run
 from custom.system import signals
 from custom.system.console import make_streams_last, say
@@ -30,6 +29,7 @@ if TYPE_CHECKING:  # slow to import
     from optuna import Study
 
 MOST = 10**12  # more than anybody asks for
+LONGEST = 1000  # characters of an error, which may show what stands in a file
 PRECISIONS = ("float32", "bf16")
 CLUSTERS = ("auto", "none", "ray", "slurm")
 Flag = str | tuple[str, dict[str, Any]]  # one of SHARED, or a flag of one command
@@ -42,10 +42,6 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End with status 2 and one line."""
         line = " ".join(message.split())
-        flag = re.match(r"unrecognized arguments: --?([\w-]+)", line)
-        name = flag[1].replace("-", "_") if flag else ""
-        if name in DQNHyperparams.model_fields:
-            line += f"; it is of the recipe: write SET='{name}=...'"
         self.exit(2, f"error: {line}; {self.prog} --help lists the flags\n")
 
 
@@ -130,8 +126,7 @@ def parser_of(script: Any, called: str = "") -> Parser:
     parser.add_argument("--logs", type=Path, default=Path("logs"), help="folder of all runs")
     for flag in script.FLAGS:
         key, settings = (flag, SHARED[flag]) if isinstance(flag, str) else flag
-        zoos = ("-params", "--hyperparams") if key == "set" else ()
-        parser.add_argument(f"--{key}", *zoos, **settings)
+        parser.add_argument(f"--{key}", **settings)
     return parser
 
 
@@ -179,29 +174,15 @@ def check_device(text: str) -> str:
 
 
 def find_run(args: argparse.Namespace) -> Run:
-    """The run that a command is about: RUN, or the latest of GAME and RECIPE, or of GAME.
-
-    A recipe is its values: runs of the same name but other values come second, and are told.
-    """
+    """The run that a command is about: RUN, or the latest of GAME and RECIPE, or of GAME."""
     if args.run is not None:
         return open_run(args.run)
-    if not args.recipe:
-        run = last_begun(args.logs, find_game(args.game))
-        say(f"takes {run.path}")
-        return run
-    game, name = find_game(args.game), recipe_name(args.recipe)
-    try:
-        recipe = load_recipe(args.recipe, game, classes=False)
-    except UserError:
-        if not (args.logs / name).is_dir():
-            raise
-        return latest_run(args.logs, name, game)  # its file is gone
-    run, newer = latest_run(args.logs, name, game, recipe.digest), latest_run(args.logs, name, game)
-    if run.path != newer.path or run.facts.get("recipe_digest", recipe.digest) != recipe.digest:
-        other = newer if run.path != newer.path else run
-        which = "its" if other is run else f"those of the newer {other.path}"
-        values = ", ".join(differences(recipe.hyperparams, other.hyperparams))
-        say(f"takes {run.path}; {which} values are not those of {recipe.file}: {values}")
+    game = find_game(args.game)
+    if args.recipe:
+        run = latest_run(args.logs, recipe_name(args.recipe), game)
+    else:
+        run = last_begun(args.logs, game)
+    say(f"takes {run.path}")
     return run
 
 
@@ -224,12 +205,10 @@ def main(command: Command, called: str = "", words: Sequence[str] | None = None)
     status, problem = run(parser_of(sys.modules[command.__module__], called), command, words)
     signals.ignore()
     sys.stdout.flush()
-    if lost := getattr(sys.stdout, "problem", ""):
-        status, problem = status or 2, problem or f"error: standard output: {lost}"
     gc.collect()  # the emulator complains of games that outlive the interpreter
     for line in problem.splitlines():  # with names from elsewhere, which could move a cursor
-        words = " ".join(line.split())
-        print("".join(c if c.isprintable() else "?" for c in words), file=sys.stderr)
+        said = " ".join(line.split())[:LONGEST]
+        print("".join(c if c.isprintable() else "?" for c in said), file=sys.stderr)
     sys.exit(status)
 
 
@@ -238,14 +217,11 @@ def apply_changes(args: argparse.Namespace) -> None:
 
     :raises UserError: a word is not ``key=value``
     """
-    changes = ""
-    words = " ".join(getattr(args, "set", [])).strip()
-    for spaced in re.split(r"\s+(?=[A-Za-z_][\w.]*[=:])", words) if words else ():
-        word = re.sub(r"\s+", "", spaced)
-        key, sign, value = re.match(r"([A-Za-z_][\w.]*)?([=:])?(.*)", word).groups()  # type: ignore[union-attr]
-        if not (key and sign and value):
+    changes, words = "", " ".join(getattr(args, "set", [])).strip()
+    for word in re.split(r"\s+(?=[\w.]+=)", words) if words else ():
+        if not re.match(r"[A-Za-z_][\w.]*=.", word):
             raise UserError(f"SET {word!r}: write key=value, e.g. SET='gamma=0.9 n_steps=3'")
-        changes += f"+{key}={value}"
+        changes += "+" + re.sub(r"\s+", "", word)
     if changes and hasattr(args, "recipes"):
         args.recipes = " ".join(recipe + changes for recipe in args.recipes.split())
     elif changes:

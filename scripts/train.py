@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from custom.recipe.changes import split_changes
 from custom.recipe.games import Game, find_game
-from custom.recipe.recipe import Recipe, load_recipe, recipe_name
+from custom.recipe.recipe import Recipe, load_recipe, recipe_name, split_changes
 from custom.runs.folder import Run, open_run
 from custom.system.console import say
 from custom.system.errors import UserError

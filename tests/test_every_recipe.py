@@ -23,6 +23,7 @@ KINDS = ["dqn", "qrdqn", "dqn-rmsprop", "rainbow"]  # what the other recipes are
 
 NATURE, IMPALA_512 = (3136, 512), (3872, 512)
 DENSE = {  # what is not here is Nature's, with a value for each of six actions
+    "cpu": [(576, 256), (256, 6)],
     "dueling_dqn": [NATURE, (512, 1), NATURE, (512, 6)],
     "impala_dqn": [IMPALA_512, (512, 6)],
     "qrdqn": [NATURE, (512, 200 * 6)],

@@ -6,14 +6,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from scripts import setup
-
 ROOT = Path(__file__).resolve().parent.parent
+PYTHON, STAMP = Path(".venv/bin/python"), Path(".venv/.ready")
 TARGETS = {"setup", "train", "evaluate", "baselines", "record", "plot", "enjoy", "push", "pull"}
 TARGETS |= {"leaderboard", "runs", "compare", "sync", "test", "test-all", "lint"}
 TARGETS |= {"tune", "tune-best", "dashboard", "benchmark", "resume"}
@@ -58,15 +56,14 @@ INJECTIONS = [
 def checkout(tmp_path: Path) -> Path:
     """A checkout with a space in its name and a stub as its up-to-date .venv."""
     root = tmp_path / "a checkout"
-    (root / "scripts").mkdir(parents=True)
-    for name in ("Makefile", "pyproject.toml", "constraints.txt", "scripts/setup.py"):
+    root.mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, root / name)
-    (root / "scripts" / "__init__.py").touch()
-    (root / ".venv" / "bin").mkdir(parents=True)
-    stub = root / setup.PYTHON
+    stub = root / PYTHON
+    stub.parent.mkdir(parents=True)
     stub.write_text(STUB)
     stub.chmod(0o755)
-    (root / setup.STAMP).touch()
+    (root / STAMP).touch()
     return root
 
 
@@ -83,14 +80,6 @@ def arguments(root: Path) -> list[str]:
     """What the stub interpreter was last started with, if it was."""
     file = root / "arguments"
     return file.read_text().split("\0")[:-1] if file.exists() else []
-
-
-def a_stub_pip(root: Path, then: str) -> None:
-    """Make .venv stale and its interpreter one that counts its pip runs, then does something."""
-    (root / setup.STAMP).unlink()
-    (root / setup.PYTHON).write_text(
-        f'#!/bin/sh\n[ "$1" = -c ] && exit 0\necho pip >> installed\n{then}\n'
-    )
 
 
 def test_make_alone_describes_every_target_and_variable_without_a_venv(checkout: Path) -> None:
@@ -161,7 +150,7 @@ def test_a_value_arrives_unchanged_and_is_never_executed(checkout: Path, value: 
         assert arguments(checkout)[2] == f"--game={value}"
     for words in (["-n", "train"], ["help"], ["test"]):
         make(checkout, *words, *(f"{name}={value}" for name in [*VARIABLES, "UNKNOWN"]))
-    (checkout / setup.STAMP).unlink()
+    (checkout / STAMP).unlink()
     make(checkout, "setup", f"PYTHON={value}")
     make(checkout, "setup", PYTHON=value)
     assert not (checkout / "hacked").exists()
@@ -185,13 +174,13 @@ def test_args_are_split_at_white_space_and_come_last_and_are_not_globbed(
 
 
 def test_the_values_of_make_test_do_not_reach_the_tests(checkout: Path) -> None:
-    (checkout / setup.PYTHON).write_text("#!/bin/sh\nenv > seen\n")
+    (checkout / PYTHON).write_text("#!/bin/sh\nenv > seen\n")
     make(checkout, "-s", "test", "GAME=Pong", "ARGS=-x")
     assert not re.search("^(GAME|ARGS|MAKEFLAGS)=", (checkout / "seen").read_text(), re.MULTILINE)
 
 
 def test_make_fails_when_the_script_fails(checkout: Path) -> None:
-    (checkout / setup.PYTHON).write_text("#!/bin/sh\nexit 3\n")
+    (checkout / PYTHON).write_text("#!/bin/sh\nexit 3\n")
     shown = make(checkout, "train")
     assert shown.returncode != 0
     assert "Error 3" in shown.stderr
@@ -208,60 +197,56 @@ def test_clean_removes_the_venv_and_keeps_the_runs(checkout: Path) -> None:
 
 
 def test_a_missing_interpreter_is_named(checkout: Path) -> None:
-    (checkout / setup.STAMP).unlink()
+    (checkout / STAMP).unlink()
     shown = make(checkout, "train", "PYTHON=no such python")
     assert 'error: there is no "no such python" here' in shown.stderr
     assert shown.returncode != 0
 
 
-@pytest.mark.parametrize("version", [(3, 6, 15), (3, 9, 18), (3, 14, 0), (3, 10, 0), (3, 13, 9)])
-def test_only_a_supported_python_is_taken(version: tuple[int, int, int]) -> None:
-    number = ".".join(map(str, version))
-    is_supported = (3, 10) <= version < (3, 14)
-    error = f"python3 is {number}; sb3-atari-dqn needs 3.10 to 3.13: make PYTHON=python3.12 setup"
-    assert setup.python_error("python3", version) == (None if is_supported else error)
-
-
-@pytest.mark.parametrize("missing", ["", "stamp", "interpreter", *setup.INPUTS])
+@pytest.mark.parametrize(
+    "missing", ["", "stamp", "interpreter", "pyproject.toml", "constraints.txt"]
+)
 def test_a_venv_is_stale_without_stamp_or_interpreter_or_before_its_inputs(
     checkout: Path, missing: str
 ) -> None:
-    stamped = (checkout / setup.STAMP).stat().st_mtime
+    stamped = (checkout / STAMP).stat().st_mtime
     if missing == "stamp":
-        (checkout / setup.STAMP).unlink()
+        (checkout / STAMP).unlink()
     elif missing == "interpreter":
-        (checkout / setup.PYTHON).unlink()
-        (checkout / setup.PYTHON).symlink_to("/no/such/python3")
-        assert not setup.is_usable(checkout)
+        (checkout / PYTHON).unlink()
+        (checkout / PYTHON).symlink_to("/no/such/python3")
     elif missing:
         os.utime(checkout / missing, (stamped + 60, stamped + 60))
-    assert setup.is_ready(checkout) == (not missing)
-    assert ("scripts.setup" in make(checkout, "-n", "train").stdout) == bool(missing)
+    assert ("pip" in make(checkout, "-n", "train").stdout) == bool(missing)
+
+
+@pytest.mark.parametrize(
+    ("torch", "installs"),
+    [
+        ("", "python -m pip --disable-pip-version-check --no-input install"),
+        ("cpu", "uv pip install --python .venv/bin/python --torch-backend cpu"),
+    ],
+)
+def test_an_installation_has_the_tested_packages_and_then_a_stamp(
+    checkout: Path, torch: str, installs: str
+) -> None:
+    (checkout / STAMP).unlink()
+    for name in ("python", "uv"):
+        stub = checkout / PYTHON.with_name(name)
+        stub.write_text('#!/bin/sh\necho "${0##*/} $@" > installed\n')
+        stub.chmod(0o755)
+    assert make(checkout, "setup", f"TORCH={torch}").stdout.endswith(".venv is ready\n")
+    installed = (checkout / "installed").read_text()
+    assert installed == f"{installs} -q -c constraints.txt -e .[dev]\n"
+    assert (checkout / STAMP).exists()
 
 
 def test_a_failed_installation_leaves_no_stamp_and_shows_why(checkout: Path) -> None:
-    a_stub_pip(checkout, "echo no space left; exit 1")
-    shown = make(checkout, "setup", PYTHON=sys.executable)
-    assert "no space left\nerror: pip install failed" in shown.stderr
+    (checkout / STAMP).unlink()
+    (checkout / PYTHON).write_text(
+        '#!/bin/sh\n[ "$5" = install ] || exit 0\necho no space; exit 1\n'
+    )
+    shown = make(checkout, "setup")
+    assert shown.stdout.endswith("no space\n")
     assert shown.returncode != 0
-    assert not (checkout / setup.STAMP).exists()
-
-
-def test_what_is_edited_during_an_installation_makes_it_stale(checkout: Path) -> None:
-    a_stub_pip(checkout, "touch -t 203012312359 constraints.txt")
-    make(checkout, "setup", PYTHON=sys.executable)
-    assert (checkout / setup.STAMP).exists()
-    assert not setup.is_ready(checkout)
-
-
-def test_two_makes_install_once(checkout: Path) -> None:
-    a_stub_pip(checkout, "until [ -e second ]; do :; done")
-    command = ["make", "setup", f"PYTHON={sys.executable}"]
-    pipe = subprocess.PIPE
-    both = [subprocess.Popen(command, cwd=checkout, stdout=pipe, text=True) for _ in range(2)]
-    # Whichever comes second says that it waits; only then may the first go on.
-    lines = [process.stdout.readline() for process in both if process.stdout]
-    (checkout / "second").touch()
-    assert sum("waiting" in line for line in lines) == 1
-    assert [process.wait() for process in both] == [0, 0]
-    assert (checkout / "installed").read_text() == "pip\n"
+    assert not (checkout / STAMP).exists()

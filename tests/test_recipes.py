@@ -13,10 +13,10 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from custom.recipe.classes import PLAYERS, resolve
+from custom.recipe.classes import PLAYERS
 from custom.recipe.games import find_game
 from custom.recipe.model import ALGORITHMS
-from custom.recipe.recipe import FOLDER, load_recipe, recipe_name
+from custom.recipe.recipe import FOLDER, load_recipe
 from custom.recipe.schema import json_schema
 from custom.system.errors import UserError
 from tests.test_resolved_recipes import GAMES, NAMES
@@ -48,7 +48,6 @@ def test_a_short_budget_cuts_the_warm_up_lengthens_exploration_and_tells() -> No
     assert (short.hyperparams.learning_starts, short.exploration_steps) == (2_000, 4_000)
     assert "100,000 shortened to 2,000" in short.notes[0]
     assert short.notes[1] == "exploration: 1,000 lengthened to 4,000 steps, twice the warm-up"
-    assert short.digest == recipe.digest
     assert recipe.with_budget(None).exploration_steps == 250_000  # 0.05 of 5M
     long = recipe.with_budget(10_000_000)
     assert (long.exploration_steps, long.hyperparams.learning_starts) == (500_000, 100_000)
@@ -64,21 +63,6 @@ def test_epsilon_still_falls_when_the_agent_begins_to_learn(name: str, steps: in
             assert recipe.exploration_steps >= 2 * recipe.hyperparams.learning_starts
 
 
-def test_the_name_is_the_files_and_the_digest_is_of_the_values(tmp_path: Path) -> None:
-    zoo = str(importlib.resources.files("rl_zoo3") / "hyperparams" / "dqn.yml")
-    assert recipe_name(zoo) == recipe_name("dqn") == "dqn"
-    assert load_recipe(zoo, PONG).digest != load_recipe("dqn", PONG).digest
-    text = f"atari: {GOOD}\n"
-    first = load_recipe(written(tmp_path, text), PONG)
-    commented = load_recipe(written(tmp_path, f"# my own\n{text}"), PONG)
-    spelt_out = load_recipe(written(tmp_path, text.replace("{n_", "{gamma: 0.99, n_", 1)), PONG)
-    assert first.digest == commented.digest == spelt_out.digest
-    lines = ["gamma: 0.9", "policy_kwargs: {net_arch: []}"]
-    lines += ["env_kwargs: {repeat_action_probability: 0}"]
-    others = [load_recipe(with_line(tmp_path, line), PONG).digest for line in lines]
-    assert len({first.digest, *others}) == 4
-
-
 def test_a_resolved_recipe_can_be_given_as_a_recipe_again(tmp_path: Path) -> None:
     recipe = load_recipe("dqn-rmsprop", PONG).with_budget(20_000)
     file = written(tmp_path, recipe.to_yaml(PONG.env_id))
@@ -89,9 +73,9 @@ def test_a_resolved_recipe_can_be_given_as_a_recipe_again(tmp_path: Path) -> Non
     ("line", "message"),
     [
         ("policy_kwargs: {optimizer_kwargs: {eps: 0.1}}", "optimizer_kwargs needs optimizer_class"),
-        ("double_q: true", "double_q is not for qrdqn, which is sb3-contrib's"),
+        ("double_q: true", "double_q is not known here; it is a key of dqn"),
         ("policy: custom.policies.AtariPolicy", "which is not a QRDQNPolicy class"),
-        ("policy_kwargs: {dueling: true}", "policy_kwargs.dueling needs policy: custom.policies"),
+        ("policy_kwargs: {dueling: true}", "policy_kwargs.dueling is not known here; write it"),
     ],
 )
 def test_what_sb3_contribs_qr_dqn_does_not_know_is_refused(
@@ -102,30 +86,9 @@ def test_what_sb3_contribs_qr_dqn_does_not_know_is_refused(
         load_recipe(str(file), PONG)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("{filters: [[32, 8]]}", "filters is [[32, 8]]; "),
-        ("{hidden: 512}", "hidden is 512; "),
-        ("{frames: x}", "frames is 'x'; it must be a valid integer"),
-        ("{activation: 5}", "activation is 5; it must be a valid string"),
-    ],
-)
-def test_what_a_network_does_not_take_is_said(arguments: str, message: str, tmp_path: Path) -> None:
-    network = "features_extractor_class: custom.networks.ConvNet"
-    line = f"policy_kwargs: {{{network}, features_extractor_kwargs: {arguments}}}"
-    with pytest.raises(UserError, match=re.escape(message)):
-        load_recipe(with_line(tmp_path, line), PONG)
-
-
 def test_whole_numbers_written_as_floats_become_whole(tmp_path: Path) -> None:
     recipe = load_recipe(with_line(tmp_path, "buffer_size: !!float 1e4"), PONG)
     assert isinstance(recipe.hyperparams.buffer_size, int)
-    network = "features_extractor_class: custom.networks.ConvNet, features_extractor_kwargs"
-    line = f"policy_kwargs: {{{network}: {{filters: [[4.0, 8.0, 4.0]], hidden: [16.0]}}}}"
-    values = resolve(load_recipe(with_line(tmp_path, line), PONG).hyperparams)
-    arguments = values["policy_kwargs"]["features_extractor_kwargs"]
-    assert repr(arguments) == "{'filters': [(4, 8, 4)], 'hidden': [16]}"
 
 
 def test_an_entry_may_name_its_algorithm_and_a_run_of_it_does(tmp_path: Path) -> None:
@@ -255,10 +218,10 @@ def test_a_child_has_its_parents_algorithm_and_never_extends_itself(tmp_path: Pa
         load_recipe(str(tmp_path / "dqn-x.yml"), PONG)
 
 
-def test_a_file_that_is_not_utf_8_is_said_to_be(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "mine.yml"
     file.write_bytes(f"atari: {GOOD}\n".encode("utf-16"))
-    with pytest.raises(UserError, match="is not UTF-8 text; save it as UTF-8"):
+    with pytest.raises(UserError, match="cannot be read as YAML: 'utf-8' codec"):
         load_recipe(str(file), PONG)
 
 
@@ -284,30 +247,24 @@ def test_the_schema_refuses_what_is_wrong(line: str) -> None:
 
 LINES = {
     "algo: [dqn]": "algo is ['dqn']; write dqn or qrdqn",
-    "train_freq: true": "train_freq is True; write a number",
-    "policy_kwargs: {sigma: 0.5}": "sigma does nothing without noisy",
-    "munchausen_clip: -1": "munchausen_clip does nothing without munchausen_alpha",
     f"env_wrapper: {{{WRAPPER}: {{actions: [NOOP]}}}}": "AtariWrapper.actions is not a known key",
-    "env_wrapper: {custom.wrappers.DeepMindAtariWrapper: {actions: []}}": "at least 1 item",
     "double_q: 1": "double_q is 1; it must be a valid boolean",
     "loss: l1": "loss is 'l1'; it must be 'huber' or 'mse'",
     "prioritized_replay: true": "prioritized_replay is True; write named values",
     "prioritized_replay: {aplha: 0.6}": "did you mean alpha?",
     "prioritized_replay: {alpha: 2}": "prioritized_replay.alpha is 2; it must be less",
     "munchausen_clip: 1": "munchausen_clip is 1; it must be less than or equal to 0",
-    "policy_kwargs: {dueling: true}": "dueling needs policy: custom.policies.AtariPolicy",
+    "policy_kwargs: {dueling: true}": "dueling is not known here; write it under policy_kwargs, with",
     "policy_kwargs: {net_arch: 512}": "policy_kwargs.net_arch is 512; it must be a valid list",
     "frame_stack_padding: last": "it must be 'zero' or 'first'",
-    "learning_rate: 1e-4": "learning_rate is the text '1e-4'; write !!float 0.0001",
-    "learning_rate: lin_fast": "or e.g. lin_1e-4",
-    "learning_rate: -0.1": "write a number above 0",
-    "learning_rate: .nan": "learning_rate is nan; write a number above 0",
+    "learning_rate: lin_fast": "a number or String should match pattern",
+    "learning_rate: -0.1": "learning_rate is -0.1; it must be greater than 0 or it must be a valid string",
     "lerning_rate: 0.1": "lerning_rate is not a known key; did you mean learning_rate?",
     "gamma: 1.5": "gamma is 1.5; it must be less than or equal to 1",
     "batch_size: 0": "batch_size is 0; it must be greater than or equal to 1",
     "batch_size: 1.5": "batch_size is 1.5; it must be a valid integer, got a number",
     "optimize_memory_usage: 'yes'": "optimize_memory_usage is 'yes'; it must be a valid boolean",
-    "train_freq: [4, moon]": "or [number, step or episode]",
+    "train_freq: [4, moon]": "train_freq is [4, 'moon']; it must be a valid integer or it must be 'step'",
     "policy_kwargs: 'dict(net_arch=[open(1)])'": "which is not run (",
     "policy_kwargs: {optimiser_class: x}": "did you mean optimizer_class?",
     "policy_kwargs: {optimizer_class: os.system}": "from one of: custom, gymnasium",
@@ -315,29 +272,19 @@ LINES = {
     "policy_kwargs: {optimizer_class: torch.nn.Linear}": "not a Optimizer class",
     "env_wrapper: builtins.print": "is 'builtins.print'; write stable_baselines3.",
     "env_wrapper: []": "needs one wrapper that skips and shrinks frames",
-    f"env_wrapper: {{{WRAPPER}: {{frame_skip: 0}}}}": "AtariWrapper.frame_skip is 0; it must be",
-    f"env_wrapper: {{{WRAPPER}: {{frame_skip: abc}}}}": "frame_skip is 'abc'; it must be",
+    f"env_wrapper: {{{WRAPPER}: {{frame_skip: 0}}}}": "AtariWrapper.frame_skip is 0; it must be from 1",
     "n_timesteps: .inf": "n_timesteps is inf; it must be",
-    "gradient_steps: 0": "gradient_steps is 0; write a whole number above 0, or -1",
+    "gradient_steps: 0": "gradient_steps is 0; it must be -1 or it must be greater than or equal to 1",
     "policy: stable_baselines3.ppo.policies.CnnPolicy": "not a DQNPolicy class",
     "policy_kwargs: {lr_schedule: 1}": "policy_kwargs.lr_schedule is not a known key",
-    "policy_kwargs: {optimizer_kwargs: {amsgrad: 3}}": "amsgrad is 3; it must be a valid bool",
     "env_wrapper: 5": "has the entry 5",
     "env_wrapper: {custom.wrappers.DeepMindAtariWrapper: {noops: 1}}": "did you mean noop_max?",
     "replay_buffer_kwargs: {handle_timeouts: true}": "did you mean handle_timeout_termination?",
     "replay_buffer_kwargs: {buffer_size: 5}": "replay_buffer_kwargs.buffer_size is not a known key",
     "max_grad_norm: [10]": "max_grad_norm is [10]; it must be a valid number",
-    "normalize: true": "normalize is True, which names code or needs a pickle",
-    "monitor_kwargs: {info_keywords: [x]}": "monitor_kwargs is {'info_keywords': ['x']}, which",
-    "noisy: true": "noisy does not stand here; write it under policy_kwargs, with policy: custom",
-    "n_quantiles: 200": "n_quantiles does not stand here; write it under policy_kwargs",
-    "clip_reward: false": "clip_reward does not stand here; write it behind a wrapper",
-    "frame_skip: 3": "frame_skip does not stand here; write it behind a wrapper",
-    "seed: 1": "seed does not stand here; give make SEED=...",
-    "device: cpu": "device does not stand here; give make DEVICE=...",
-    "subsample_steps: 2": "write gradient_steps: train_freq divided by it",
-    "sticky: true": "write env_kwargs: {repeat_action_probability: 0.25}",
-    "features_dim: 512": "write policy_kwargs: {features_extractor_kwargs: {features_dim: ...}}",
+    "normalize: true": "normalize is not a known key",
+    "monitor_kwargs: {info_keywords: [x]}": "monitor_kwargs is not a known key",
+    "noisy: true": "noisy is not known here; write it under policy_kwargs, with policy: custom",
     "env_kwargs: {frameskip: 4}": "env_kwargs.frameskip is not a known key",
     "policy_kwargs: {features_extractor_kwargs: {cnn_arch: [32]}}": "known: features_dim, norm",
 }
@@ -372,7 +319,7 @@ FILES = {
     f"ALE/Breakout-v5: {GOOD}\n": "no entry for PongNoFrameskip-v4, but for ALE/Breakout-v5; write",
     f"{GOOD}\n": "holds the values of one run, not of games (a config.yml?); give the recipe.yml",
     f"atari: {GOOD[:-1]}, n_envs: !!int twelve}}\n": "line 1: 'twelve' is no !!int",
-    "atari: {policy_kwargs: {on: 3}}\n": "line 1: the key 'on' is not text; write it in quotes",
+    "atari: {policy_kwargs: {on: 3}}\n": "the key True is not text; write it in quotes",
 }
 
 
@@ -403,7 +350,6 @@ def test_other_values_stand_behind_the_name_of_a_recipe() -> None:
     assert values.policy_kwargs.net_arch == [16, 8]
     assert values.buffer_size == plain.hyperparams.buffer_size
     assert recipe.name == text.replace("[", "_").replace("]", "_")
-    assert recipe.digest != plain.digest
     assert load_recipe(recipe.asked, PONG) == recipe
     assert load_recipe("dqn+batch_size=null", PONG).hyperparams.batch_size == 32
 
@@ -420,7 +366,7 @@ def test_a_folder_may_have_the_name_of_a_changed_recipe(tmp_path: Path) -> None:
     ("words", "said"),
     [
         ("gama=0.9", "gama is not a known key; did you mean gamma"),
-        ("gamma=2", "gamma is '?2'?; it must be less than or equal to 1"),
+        ("gamma=2", "gamma is 2; it must be less than or equal to 1"),
         ("gamma", "SET 'gamma': write key=value"),
         ("gamma.x=1", "gamma.x: gamma is 0.99, which has no x|gamma"),
         ("policy_kwargs.duelling=true", "duelling"),
@@ -431,10 +377,3 @@ def test_wrong_values_are_told_as_those_of_a_file(
     words: str, said: str, refused: Callable[..., str]
 ) -> None:
     assert re.search(said, refused("scripts.train", "--game", "Pong", "--set", words))
-    zoos = words.replace("=", ":", 1)
-    assert re.search(said, refused("scripts.train", "--game", "Pong", "-params", zoos))
-
-
-def test_a_flag_that_is_a_hyperparameter_says_where_it_belongs(refused: Callable[..., str]) -> None:
-    said = refused("scripts.train", "--learning-rate", "1e-4")
-    assert "it is of the recipe: write SET='learning_rate=...'" in said

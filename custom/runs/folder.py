@@ -64,9 +64,8 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """The recipe as it ran."""
-        name, algo, digest = (self.facts.get(key) for key in ("recipe", "algo", "recipe_digest"))
-        file = self.path / "recipe.yml"
-        return Recipe(str(name), str(algo), file, self.hyperparams, digest=str(digest or ""))
+        name, algo = str(self.facts.get("recipe")), str(self.facts.get("algo"))
+        return Recipe(name, algo, self.path / "recipe.yml", self.hyperparams)
 
     @property
     def env_kwargs(self) -> dict[str, Any]:
@@ -165,10 +164,9 @@ def open_runs(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Run], 
     return runs, damaged
 
 
-def latest_run(logs: Path, recipe: str, game: Game, digest: str = "") -> Run:
+def latest_run(logs: Path, recipe: str, game: Game) -> Run:
     """The run of a game and recipe with the highest number.
 
-    :param digest: of the recipe's values; runs with it come first
     :raises UserError: there is none
     """
     numbered = [
@@ -177,16 +175,12 @@ def latest_run(logs: Path, recipe: str, game: Game, digest: str = "") -> Run:
         for number, path in _numbered(algo, game.folder_name)
         if (path / "run.json").is_file()
     ]
-    paths = [path for _, path in sorted(numbered, reverse=True)]
-    if not paths:
+    if not numbered:
         found = logs.glob(f"*/*/{game.folder_name}_*/run.json")
         others = sorted({file.parents[2].name for file in found})
         has = f"there are runs of {', '.join(others)}" if others else "train one with make train"
         raise UserError(f"no run of {game.env_id} with {recipe} in {logs}; {has}")
-    for path in paths if digest else ():
-        if (run := open_run(path)).facts.get("recipe_digest") == digest:
-            return run
-    return open_run(paths[0])
+    return open_run(max(numbered)[1])
 
 
 def last_begun(logs: Path, game: Game) -> Run:

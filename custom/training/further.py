@@ -52,9 +52,7 @@ def further(run: Run, recipe: Recipe, game: Game, engine: Engine) -> tuple[dict[
     parent = {"run": str(run.path), "taken": taken, "has_replay": has_replay, "asked": asked}
     parent |= {name: run.facts[name] for name in KEPT if name in run.facts}
     values = ours.replace(**changes)
-    return parent, replace(
-        recipe, hyperparams=values, notes=(*recipe.notes, note), digest=f"{recipe.digest}-further"
-    )
+    return parent, replace(recipe, hyperparams=values, notes=(*recipe.notes, note))
 
 
 def buffer_size(run: Run) -> int:

@@ -211,7 +211,6 @@ def _facts(recipe: Recipe, game: Game, settings: Settings) -> dict[str, Any]:
         "game": game.name,
         "env_id": game.env_id,
         "recipe": recipe.name,
-        "recipe_digest": recipe.digest,
         "algo": recipe.algo,
         "seed": settings.seed,
         "n_timesteps": recipe.n_timesteps,
