@@ -38,7 +38,7 @@ from custom.recipe.games import find_game
 from custom.recipe.recipe import FOLDER, load_recipe
 from custom.runs.agents import load_agent
 from custom.runs.folder import Run, open_run
-from custom.runs.listing import all_runs
+from custom.runs.listing import table
 from custom.runs.zoo_files import recipe_of
 from custom.system.errors import UserError
 from custom.training.prepare import prepare
@@ -200,7 +200,7 @@ def readers(folder: Path) -> list[Reader]:
         def read(content: bytes) -> None:
             (run.path / name).write_bytes(content)
             try:
-                all_runs(folder / "logs")
+                table(folder / "logs")
                 local_entries(PONG, folder / "logs")
                 from_logs(folder / "logs", [PONG], ["small"])
             finally:
@@ -211,7 +211,7 @@ def readers(folder: Path) -> list[Reader]:
     def recipes(content: bytes) -> None:
         file = folder / "fuzzed.yml"
         file.write_bytes(content)
-        load_recipe(str(file), PONG, classes=False)
+        load_recipe(str(file), PONG)
 
     def agent(content: bytes) -> None:
         file = folder / "agent.zip"

@@ -96,7 +96,7 @@ def train(plan: Plan, folder: Path) -> dict[str, Any] | None:
     if existing:
         arguments = ["scripts.resume", "--run", str(existing[0].parent)]
     else:
-        arguments = ["scripts.train", *flags.split(), "--logs", str(logs), "--save-state"]
+        arguments = ["scripts.train", *flags.split(), "--logs", str(logs)]
     process = subprocess.Popen([sys.executable, "-m", *arguments, "--no-report"], cwd=ROOT)
     try:
         process.wait(max(plan.left - SAVING, 1))

@@ -60,7 +60,7 @@ def train(logs: Path) -> None:
             every = str(max(steps // EVALUATIONS, 1))
             flags = ["scripts.train", "--logs", str(logs / name), "--steps", str(steps)]
             flags += ["--game", entry["game"], "--recipe", entry["recipe"], "--threads", "1"]
-            flags += ["--seed", str(entry["seed"]), "--eval-freq", every, "--save-state"]
+            flags += ["--seed", str(entry["seed"]), "--eval-freq", every]
             flags += ["--eval-episodes", str(EPISODES)]
         print(f"{name}: {' '.join(flags)}", flush=True)
         _run([*flags, "--episodes", str(LAST_EPISODES)])

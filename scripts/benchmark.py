@@ -22,7 +22,6 @@ FLAGS = (
         "envs",
         "precision",
         *options.FAN_OUT,
-        "save-state",
     ),
     ("games", {"default": "", "help": "e.g. 'Pong Breakout'"}),
     ("recipes", {"default": "dqn", "help": "e.g. 'dqn rainbow'"}),
@@ -71,7 +70,6 @@ def command(args: argparse.Namespace) -> int:
         Engine(n_envs=args.envs or 0, precision=args.precision),
         args.device,
         Resources(args.cpus or max(usable_cores() // args.jobs, 1), args.gpus, args.memory),
-        args.save_state,
     )
     if failed := matrix.train(launcher(args.cluster, args.logs / "matrix"), args.jobs):
         say(f"{len(failed)} runs did not finish: {', '.join(failed)}; the same command resumes")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # slow to import
     from optuna import Study
 
 MOST = 10**12  # more than anybody asks for
+LONGEST = 1000  # characters of an error, which may show what stands in a file
 PRECISIONS = ("float32", "bf16")
 CLUSTERS = ("auto", "none", "ray", "slurm")
 Flag = str | tuple[str, dict[str, Any]]  # one of SHARED, or a flag of one command
@@ -75,10 +76,10 @@ def _switch(text: str) -> bool:
     return text == "1"
 
 
-def switch(explanation: str, default: bool | None = False) -> dict[str, Any]:
+def switch(explanation: str) -> dict[str, Any]:
     """A flag that stands alone or has 1 or 0 behind it, as make's variables have it."""
     shown = {"metavar": "1", "help": explanation}
-    return {"type": _switch, "nargs": "?", "const": True, "default": default, **shown}
+    return {"type": _switch, "nargs": "?", "const": True, "default": False, **shown}
 
 
 SHARE, POSITIVE = number(0, 1), number(1e-6)
@@ -113,7 +114,6 @@ SHARED: dict[str, dict[str, Any]] = {
     "cpus": {"type": whole(1, 1024), "help": "cores of each training; default: those here / jobs"},
     "gpus": {"type": SHARE, "default": 0.0, "help": "share of a GPU of each, on a cluster"},
     "memory": {"type": POSITIVE, "default": 0.0, "help": "gigabytes of each, on a cluster"},
-    "save-state": switch("what make resume needs; default: up to 10 GB", None),
 }
 OF_A_RUN = {"default": "", "help": "its recipe; default: any, and the run that began last"}
 A_RUN: tuple[Flag, ...] = ("game", ("recipe", OF_A_RUN), "run")
@@ -210,7 +210,7 @@ def find_run(args: argparse.Namespace, or_agent: bool = False) -> Run:
     if run.path != newer.path or run.facts.get("recipe_digest", recipe.digest) != recipe.digest:
         other = newer if run.path != newer.path else run
         which = "its" if other is run else f"those of the newer {other.path}"
-        values = ", ".join(differences(recipe.hyperparams, other.hyperparams))
+        values = differences(recipe.hyperparams, other.hyperparams)
         say(f"takes {run.path}; {which} values are not those of {recipe.file}: {values}")
     return run
 
@@ -238,8 +238,8 @@ def main(command: Command, called: str = "", words: Sequence[str] | None = None)
         status, problem = status or 2, problem or f"error: standard output: {lost}"
     gc.collect()  # the emulator complains of games that outlive the interpreter
     for line in problem.splitlines():  # with names from elsewhere, which could move a cursor
-        words = " ".join(line.split())
-        print("".join(c if c.isprintable() else "?" for c in words), file=sys.stderr)
+        said = " ".join(line.split())[:LONGEST]
+        print("".join(c if c.isprintable() else "?" for c in said), file=sys.stderr)
     sys.exit(status)
 
 
@@ -248,14 +248,12 @@ def apply_changes(args: argparse.Namespace) -> None:
 
     :raises UserError: a word is not ``key=value``
     """
-    changes = ""
-    words = " ".join(getattr(args, "set", [])).strip()
-    for spaced in re.split(r"\s+(?=[A-Za-z_][\w.]*[=:])", words) if words else ():
-        word = re.sub(r"\s+", "", spaced)
-        key, sign, value = re.match(r"([A-Za-z_][\w.]*)?([=:])?(.*)", word).groups()  # type: ignore[union-attr]
-        if not (key and sign and value):
+    changes, words = "", " ".join(getattr(args, "set", [])).strip()
+    for word in re.split(r"\s+(?=[\w.]+[=:])", words) if words else ():
+        match = re.fullmatch(r"([A-Za-z_][\w.]*)[=:](.+)", re.sub(r"\s+", "", word))
+        if not match:
             raise UserError(f"SET {word!r}: write key=value, e.g. SET='gamma=0.9 n_steps=3'")
-        changes += f"+{key}={value}"
+        changes += f"+{match[1]}={match[2]}"
     if changes and hasattr(args, "recipes"):
         args.recipes = " ".join(recipe + changes for recipe in args.recipes.split())
     elif changes:

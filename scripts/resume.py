@@ -7,8 +7,7 @@ import argparse
 from custom.system.console import say
 from scripts import options
 
-THREADS = {"type": options.whole(0, 256), "help": "of PyTorch on the CPU; default: as before"}
-FLAGS = (*options.A_RUN, "device", "episodes", "no-report", ("threads", THREADS))
+FLAGS = (*options.A_RUN, "device", "episodes", "no-report")
 
 
 def command(args: argparse.Namespace) -> int:
@@ -18,7 +17,7 @@ def command(args: argparse.Namespace) -> int:
     from custom.training.resume import resume
     from custom.training.train import train
 
-    training = resume(run, device, args.threads)
+    training = resume(run, device)
     steps, total = training.model.num_timesteps, training.recipe.n_timesteps
     say(f"resuming at step {steps:,} of {total:,}, on {training.model.device}")
     return train(training, report_episodes=0 if args.no_report else args.episodes)

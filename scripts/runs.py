@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from custom.recipe.games import find_game
 from scripts import options
@@ -17,19 +16,16 @@ FLAGS = (
 def command(args: argparse.Namespace) -> None:
     """Read, print the table."""
     game = find_game(args.game).env_id if args.game else ""
-    from custom.runs.listing import HEAD, all_runs
+    from custom.runs.listing import HEAD, table
     from custom.system.console import print_table
 
-    lines, damaged = all_runs(args.logs, game, args.recipe)
-    if lines:
-        print_table("", HEAD, [line.cells(args.logs) for line in lines], only_first_wraps=True)
+    rows, problems = table(args.logs, game, args.recipe)
+    if rows:
+        print_table("", HEAD, rows, only_first_wraps=True)
     else:
         print(f"no runs in {args.logs}; make train")
-    for line in lines:
-        if line.problem:
-            print(line.problem)
-    for problem in damaged:
-        print(f"left out: {problem}", file=sys.stderr)
+    for problem in problems:
+        print(problem)
 
 
 if __name__ == "__main__":

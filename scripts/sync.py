@@ -15,7 +15,7 @@ FLAGS = (("run", {"type": Path, "help": "run folder; default: all in LOGS"}),)
 def command(args: argparse.Namespace) -> int:
     """Find what is not uploaded yet, check the login, upload."""
     from custom.tracking.client import log_in
-    from custom.tracking.session import unsent, upload
+    from custom.tracking.tracker import unsent, upload
 
     runs, damaged = ([open_run(args.run)], {}) if args.run else open_runs(args.logs)
     failed = [text for folder, text in damaged.items() if (folder / "wandb").is_dir()]

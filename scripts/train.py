@@ -8,16 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from custom.evaluation import EPSILON
-from custom.recipe.changes import split_changes
 from custom.recipe.games import Game, find_game
-from custom.recipe.recipe import Recipe, load_recipe, recipe_name
+from custom.recipe.recipe import Recipe, load_recipe, recipe_name, split_changes
 from custom.runs.folder import Run, open_run
 from custom.system.console import say
 from custom.system.errors import UserError
 from custom.tracking.wish import CHOICES, tracking
 from scripts import options
-from scripts.options import POSITIVE, SHARE, switch, whole
+from scripts.options import POSITIVE, switch, whole
 
 if TYPE_CHECKING:
     from custom.training.settings import Settings
@@ -29,10 +27,8 @@ FLAGS = (
     ("hours", {"type": POSITIVE, "help": "budget instead of --steps, without evaluations"}),
     *("set", "steps", "seed", "device", "episodes", "no-report", "eval-episodes"),
     ("eval-freq", {"type": whole(0), "default": 0, "help": "steps between evaluations"}),
-    ("eval-epsilon", {"type": SHARE, "default": EPSILON, "help": "of the evaluations"}),
     ("save-freq", {"type": whole(0), "default": 0, "help": "steps between checkpoints"}),
-    ("keep-checkpoints", {"type": whole(1), "default": 3, "help": "how many stay"}),
-    "save-state",
+    ("save-state", switch("keep what make resume needs; default: 1") | {"default": True}),
     ("dry-run", switch("say what it would do and take, and end")),
     # How fast it is computed: docs/performance.md.
     *("envs", "precision"),
@@ -41,10 +37,8 @@ FLAGS = (
     ("workers", {"type": whole(0, 1024), "default": 0, "help": "processes that play; 0: auto"}),
     ("threads", {"type": whole(0, 256), "default": 0, "help": "of PyTorch on the CPU; 0: auto"}),
     # Weights & Biases.
-    *("project",),
+    "project",
     ("track", {"choices": CHOICES, "default": "off", "help": "live, or offline until make sync"}),
-    ("track-videos", switch("a film of a game after each evaluation")),
-    ("track-model", switch("the agent at the end, as an artifact")),
 )
 
 
@@ -52,7 +46,7 @@ def command(args: argparse.Namespace) -> int:
     """Check, train, report."""
     parent = open_run(args.parent, "FROM") if args.parent else None
     game, recipe = game_and_recipe(args, parent)
-    track = tracking(args.track, args.track_videos, args.track_model, args.project)
+    track = tracking(args.track, args.project)
     check_flags(args)
     device = options.check_device(args.device)
     from custom.env.games import processes_of
@@ -77,9 +71,7 @@ def command(args: argparse.Namespace) -> int:
         device=device,
         eval_freq=args.eval_freq,
         eval_episodes=args.eval_episodes,
-        eval_epsilon=args.eval_epsilon,
         save_freq=args.save_freq,
-        keep_checkpoints=args.keep_checkpoints,
         save_state=args.save_state,
         engine=engine,
         tracking=track,
@@ -91,7 +83,7 @@ def command(args: argparse.Namespace) -> int:
     if parent:
         origin, recipe = further(parent, recipe, game, engine)
     if args.dry_run:
-        from custom.training.plan import plan
+        from custom.training.speed import plan
 
         say(plan(recipe, game, settings))
         return 0

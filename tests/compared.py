@@ -110,7 +110,7 @@ def _train(folder: Path) -> None:
         for name, seed in TRAINED:
             flags = [*shared, *few, "--recipe", folder / f"{name}.yml", "--seed", seed]
             if (name, seed) == TRAINED[0]:
-                output = run_process("scripts.train", *flags, "--track-videos")
+                output = run_process("scripts.train", *flags)
                 (folder / "output").write_text(output)
             else:
                 run("scripts.train", *flags, "--no-report")

@@ -23,7 +23,7 @@ import yaml
 
 from custom.compare import statistics
 from custom.jobs import task
-from custom.recipe.check import REQUIRED, check
+from custom.recipe.check import check
 from custom.recipe.model import Hyperparams
 from custom.replay.buffer import FrameReplayBuffer
 from custom.system.signals import STOPPING
@@ -70,7 +70,8 @@ def longer(*values: Any) -> list[Any]:
 
 def typed(values: dict[str, Any], algo: str = "dqn") -> Hyperparams:
     """Hyperparameters, with what is not said of a playable recipe."""
-    return check(REQUIRED | values, algo)
+    required = {"env_wrapper": ATARI, "frame_stack": 4, "n_timesteps": 1, "policy": "CnnPolicy"}
+    return check(required | values, algo)
 
 
 def content(buffer: FrameReplayBuffer) -> dict[str, th.Tensor]:

@@ -23,9 +23,8 @@ from stable_baselines3 import DQN
 
 from custom.hub.client import client
 from custom.hub.pull import pull
-from custom.runs.agents import load_agent
+from custom.runs.agents import MOST_MEMBERS, load_agent
 from custom.runs.folder import Run, open_run
-from custom.runs.safe_agents import MOST_MEMBERS
 from custom.system.errors import UserError
 from tests.foreign import ENV, Files, changed, saved, unzipped, weights_of, zipped
 from tests.servers.hub import Hub
@@ -209,14 +208,10 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         data_with(lambda *_: b"[" + b"[]," * 10**6 + b"1]"),
         "data in it has more than 200,000 values",
     ),
-    "deep values": (data_with(lambda *_: b"[" * 10**5 + b"]" * 10**5), "data in it is no JSON"),
-    "steps as text": (values(num_timesteps="1"), "num_timesteps is '1'; Input"),
-    "epsilon": (values(exploration_rate=7), "exploration_rate is 7"),
+    "deep values": (data_with(lambda *_: b"[" * 10**5 + b"]" * 10**5), "data in it: .*recursion"),
+    "steps as text": (values(num_timesteps="1"), "data in it: .*num_timesteps Input should be a"),
+    "epsilon": (values(exploration_rate=7), "data in it: .*exploration_rate Input should be less"),
     "two of a name": (twice, "has two members of the same name"),
-    "path in the zip": (
-        lambda files, _: {AGENT: changed(files[AGENT], {"../../evil": b""})},
-        r"'../../evil', which leads out of its folder",
-    ),
     "many members": (
         lambda files, _: {AGENT: zipped({str(i): b"" for i in range(MOST_MEMBERS + 1)})},
         "has more than 1000 members",
@@ -332,7 +327,7 @@ def test_a_huge_file_is_refused_before_it_is_fetched(hub: Hub, sound: Files, can
 
 def test_no_archive_writes_over_what_was_checked(hub: Hub, sound: Files, canary: Path) -> None:
     evil = {"config.yml": b"callback: os.system", f"{ENV}/config.yml": b"callback: os.system"}
-    evil |= {"run.json": b"{}"}
+    evil |= {"run.json": b"{}", "../../canary": b"", "/canary": b""}
 
     def attack(files: Files, _: Path) -> Files:
         return {AGENT: changed(files[AGENT], evil)}

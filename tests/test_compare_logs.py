@@ -104,8 +104,8 @@ def test_whole_numbers_are_the_same_with_and_without_a_point(
 def test_runs_of_different_code_share_a_column_and_that_is_said(
     written: Write, tmp_path: Path
 ) -> None:
-    written(seed=1, git_revision="a", packages={"torch": "2.12"})
-    written(seed=2, git_revision="b", packages={"torch": "2.13"})
+    written(seed=1, git_revision="a", versions={"torch": "2.12"})
+    written(seed=2, git_revision="b", versions={"torch": "2.13"})
     [column], notes = columns_of(collected(tmp_path / "logs")[0])
     assert len(column.runs) == 2
     assert notes == ["PongNoFrameskip-v4, dqn: runs of different git_revision, torch"]

@@ -68,7 +68,7 @@ def test_the_run_says_what_it_resolved(output: str, finished: Run) -> None:
     assert "epsilon goes from 1 to 0.05 in the first 200 steps" in output
     facts = {"exploration_steps": 200, "seed": 3, "state": "finished", "steps": 400}
     assert {name: finished.facts[name] for name in facts} == facts
-    assert finished.facts["packages"]["torch"] == th.__version__
+    assert finished.facts["versions"]["torch"] == th.__version__
     assert "scripts.train" in finished.facts["command"]
 
 
@@ -268,9 +268,8 @@ BAD_FLAGS = {
     ("--seed", "99999999999"): "is not a whole number from 0 to",
     ("--device", "gpu"): "'gpu' is not a device",
     ("--device", "cuda:77"): "'cuda:77' is not a device",
-    ("--eval-epsilon", "2"): "'2' is not a number from 0 to 1",
     ("--hours", "0"): "'0' is not a number of at least",
-    ("--save-state", "yes"): "'yes' is neither 1 nor 0",
+    ("--dry-run", "yes"): "'yes' is neither 1 nor 0",
     ("--setps", "100"): "unrecognized arguments",
 }
 

@@ -23,11 +23,11 @@ KINDS = ["dqn", "qrdqn", "dqn-rmsprop", "rainbow"]  # what the other recipes are
 
 NATURE, IMPALA_512 = (3136, 512), (3872, 512)
 DENSE = {  # what is not here is Nature's, with a value for each of six actions
+    "cpu": [(576, 256), (256, 6)],
     "dueling_dqn": [NATURE, (512, 1), NATURE, (512, 6)],
     "impala_dqn": [IMPALA_512, (512, 6)],
     "qrdqn": [NATURE, (512, 200 * 6)],
     "qrdqn-impala": [IMPALA_512, (512, 200 * 6)],
-    "cpu": [(64 * 3 * 3, 256), (256, 6)],
     "c51": [NATURE, (512, 51 * 6)],
     "rainbow": [NATURE, (512, 51), NATURE, (512, 51 * 6)],
     "best": [IMPALA_512, (512, 51 * 6)],

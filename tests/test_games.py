@@ -39,18 +39,13 @@ def test_a_step_of_the_wrapped_game_is_four_frames(text: str) -> None:
     "text", [f"SpaceInvaders{x}" for x in ("-v4", "Deterministic-v4", "NoFrameskip-v0", "-ram-v4")]
 )
 def test_versions_that_skip_or_stick_by_themselves_are_refused(text: str) -> None:
-    with pytest.raises(UserError, match="write SpaceInvaders, SpaceInvadersNoFrameskip-v4 or ALE/"):
+    with pytest.raises(UserError, match=r"did you mean SpaceInvaders.*\? write NAME, NAMENoFr"):
         find_game(text)
 
 
 @pytest.mark.parametrize("text", ["ale_py:ALE/Pong-v5", "ALE-Pong-v5"])
 def test_the_spellings_of_gymnasium_and_of_run_folders_are_understood(text: str) -> None:
     assert find_game(text).env_id == "ALE/Pong-v5"
-
-
-def test_a_game_for_two_says_so() -> None:
-    with pytest.raises(UserError, match="no single-player mode"):
-        find_game("combat")
 
 
 @pytest.mark.long

@@ -16,8 +16,7 @@ from custom.jobs.task import Process, Task
 from custom.learner.engine import Engine
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
-from custom.runs.folder import open_run
-from custom.runs.listing import all_runs
+from custom.runs.folder import open_run, open_runs
 from custom.system.errors import UserError
 from custom.system.files import try_lock
 from custom.training.resume import resume
@@ -83,12 +82,12 @@ def test_a_killed_run_resumes_and_a_finished_one_is_left_alone(
     with open_run(folder).lock():  # as if it were not yet over
         assert _queue(one).next_task() is None
     assert one.train(Process, 1) == []
-    [line], _ = all_runs(one.logs)
-    assert line.state == "finished"
-    [entry] = line.run.facts["resumed"]
+    [run], _ = open_runs(one.logs)
+    assert run.facts["state"] == "finished"
+    [entry] = run.facts["resumed"]
     assert STEPS // 2 - 4 <= entry["steps"] < STEPS // 2  # just before the evaluation
     assert one.train(Process, 1) == []
-    assert len(all_runs(one.logs)[0]) == 1
+    assert len(open_runs(one.logs)[0]) == 1
     assert "1 runs, 1 of them finished before" in capfd.readouterr().out
 
 
@@ -133,7 +132,6 @@ def test_what_was_killed_is_tried_again(matrix: Matrix, status: int, tried: int)
     while (task := queue.next_task()) is not None:
         count += 1
         assert task.module == "scripts.train"
-        assert not any("save-state" in flag for flag in task.arguments)  # as make train does
         queue.ended(task, status)
     assert count == tried
 

@@ -91,7 +91,7 @@ def test_the_optimizer_of_the_recipe_is_saved_with_the_agent(
     hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
 ) -> None:
     entry = dict(read_yaml(zoo_agents["dqn"]["config.yml"], "config.yml"))
-    kwargs = literal(entry.get("policy_kwargs")) or {}
+    kwargs = literal("policy_kwargs", entry.get("policy_kwargs")) or {}
     entry["policy_kwargs"] = {**kwargs, "optimizer_class": "torch.optim.RMSprop"}
     entry.pop("normalize", None)
     files = {**zoo_agents["dqn"], "recipe.yml": yaml.safe_dump({ENV: entry}).encode()}

@@ -68,7 +68,8 @@ def test_without_a_recipe_the_run_that_began_last_is_taken(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "content", [None, '{"env_id":\n', *({"seed": "x"}, {"frame_skip": None}, {"env_id": "Nope"})]
+    "content",
+    [None, '{"env_id":\n', {"seed": "x"}, {"frame_skip": None}, {"env_id": "Nope"}, {"steps": "x"}],
 )
 def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, content: Any) -> None:
     folder = a_run(tmp_path / "run")

@@ -12,9 +12,8 @@ import yaml
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import NStepReplayBuffer
 
-from custom.runs.agents import load_agent
+from custom.runs.agents import load_agent, safe_agent
 from custom.runs.folder import Run
-from custom.runs.safe_agents import safe_agent
 from custom.system.errors import UserError
 from tests.conftest import WHOLE
 from tests.foreign import ENV, Files, saved, unzipped, weights_of, zipped

@@ -10,7 +10,7 @@ import pytest
 
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
-from custom.training import plan, speed
+from custom.training import speed
 from custom.training.settings import Settings
 from custom.training.speed import Speed, measure
 
@@ -25,8 +25,7 @@ def test_the_steps_take_the_hours_that_were_asked_for(learning_starts: int) -> N
 
 
 def test_steps_that_learn_are_slower(small_recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PLAYING", "SETTLING", "LEARNING"):
-        monkeypatch.setattr(speed, name, 0.2)
+    monkeypatch.setattr(speed, "PARTS", (0.2, 0.2, 0.2))
     game = find_game("Pong")
     recipe = load_recipe(str(small_recipe), game)
     values = recipe.hyperparams.replace(train_freq=1, gradient_steps=8)
@@ -40,7 +39,7 @@ def test_a_dry_run_says_what_a_training_would_take_and_writes_nothing(
     monkeypatch: pytest.MonkeyPatch,
     main: Callable[..., tuple[int, str, str]],
 ) -> None:
-    monkeypatch.setattr(plan, "measure", lambda *_: Speed(0.01, 0.1, step_bytes=10**7))
+    monkeypatch.setattr(speed, "measure", lambda *_: Speed(0.01, 0.1, step_bytes=10**7))
     flags = ["--game", "Pong", "--recipe", small_recipe, "--steps", 400, "--eval-freq", 50]
     status, said, _ = main("scripts.train", *flags, "--logs", tmp_path, "--dry-run")
     assert status == 0
@@ -48,5 +47,5 @@ def test_a_dry_run_says_what_a_training_would_take_and_writes_nothing(
     assert "games at once: 1; updates: 90, 1 after each 4 steps\n" in said  # after 40 of warm-up
     assert "memory: 4.0 GB for a replay of 400 steps\n" in said
     assert "evaluations: 8, each of 10 full games\n" in said
-    assert "time: 36 s by 10 steps/s with learning and 100 without" in said
+    assert "time: 0:00:36 by 10 steps/s with learning and 100 without" in said
     assert list(tmp_path.iterdir()) == []

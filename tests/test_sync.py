@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from custom.runs.folder import open_run
-from custom.tracking.session import unsent
+from custom.tracking.tracker import unsent
 from tests.conftest import ended, run, start
 from tests.servers.wandb_server import WandbServer
 from tests.tracked import has_all, read_back, trained

@@ -10,7 +10,7 @@ import torch as th
 import wandb
 
 from custom.tracking import client
-from custom.tracking.session import unsent, upload
+from custom.tracking.tracker import unsent, upload
 from tests.conftest import longer
 from tests.servers.wandb_server import WandbServer
 from tests.tracked import (

@@ -112,12 +112,13 @@ def test_a_game_that_cannot_be_made_says_why_and_leaves_nothing(error: type) -> 
 
 
 FORGETFUL = """
-from custom.env.games import training_games
-from custom.recipe.check import REQUIRED, check
+from custom.env.games import make_games
 from custom.recipe.games import find_game
+from custom.recipe.recipe import load_recipe
 
 if __name__ == "__main__":
-    env = training_games(find_game("Pong"), check(REQUIRED, "dqn"), 4, 0, 3)
+    game = find_game("Pong")
+    env = make_games(game, load_recipe("dqn", game).hyperparams, 4, 0, workers=3)
     env.reset()
     if END:
         raise RuntimeError("an error of the script's")

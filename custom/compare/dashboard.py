@@ -12,8 +12,8 @@ from urllib.parse import quote
 from jinja2 import Environment
 
 from custom.evaluation.plot import plot_run
-from custom.runs.folder import EVALUATIONS_FILE, GAMES_FILE, Run
-from custom.runs.listing import all_runs
+from custom.runs.folder import EVALUATIONS_FILE, GAMES_FILE, Run, open_runs
+from custom.runs.listing import HEAD, row_of
 from custom.system.errors import UserError
 
 PAGE = "/dashboard.html"
@@ -48,13 +48,16 @@ class Pages(SimpleHTTPRequestHandler):
 
 def page(logs: Path) -> str:
     """The page, with addresses relative to LOGS; curves that are out of date are drawn anew."""
-    lines, damaged = all_runs(logs)
-    runs = []
-    for line in reversed(lines):
-        name, _, steps, last, best, state = line.cells(logs)
-        about = {"name": name, "steps": steps, "last": last, "best": best, "state": state}
-        about |= {"problem": line.problem, "curve": _address(logs, _curve(line.run))}
-        runs.append({**about, "film": _address(logs, line.run.path / "replay.mp4")})
+    found, damaged = open_runs(logs)
+    problems, runs = list(damaged.values()), []
+    for run in sorted(found, key=lambda run: str(run.facts.get("started", "")), reverse=True):
+        try:
+            about = dict(zip(HEAD, row_of(run, logs), strict=True))
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        about |= {"error": run.facts.get("error", ""), "curve": _address(logs, _curve(run))}
+        runs.append({**about, "film": _address(logs, run.path / "replay.mp4")})
     reports = sorted(logs.glob("compare/*/report.html"))
     template = (resources.files("custom.compare") / "dashboard.html").read_text(encoding="utf-8")
     return (
@@ -63,7 +66,7 @@ def page(logs: Path) -> str:
         .render(
             logs=logs,
             runs=runs,
-            damaged=damaged,
+            problems=problems,
             reports=[(file.parent.name, _address(logs, file)) for file in reports],
         )
     )

@@ -19,10 +19,9 @@ from custom.recipe.recipe import recipe_name
 from custom.runs.folder import open_run
 from custom.runs.listing import state_of
 from custom.runs.metrics import FloatArray, evaluations
-from custom.runs.provenance import versions_of
 from custom.system.errors import UserError
 from custom.tracking import client
-from custom.tracking.callback import AT_THE_END
+from custom.tracking.tracker import AT_THE_END
 
 if TYPE_CHECKING:
     from wandb.apis.public import Run
@@ -105,11 +104,10 @@ def _name(recipe: str) -> str:
 def _of_folder(folder: Path) -> Measured:
     run = open_run(folder)
     evaluated = evaluations(run) or {"timesteps": np.empty(0), "results": np.empty(0)}
-    versions = versions_of(run.facts.get("packages") or {})
     video = run.path / "replay.mp4"
     return measured(
         str(folder),
-        {**run.facts, "state": state_of(run), "versions": versions},
+        {**run.facts, "state": state_of(run)},
         hyperparams=run.hyperparams,
         steps=evaluated["timesteps"],
         scores=evaluated["results"],

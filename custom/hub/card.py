@@ -18,7 +18,6 @@ from custom.learner.off_policy import TRAINING_ONLY
 from custom.recipe.classes import PLAYERS
 from custom.recipe.model import ZOO_WRAPPER, wrapper_items
 from custom.runs.folder import Run
-from custom.runs.provenance import versions_of
 
 TAG = "sb3-atari-dqn"
 TEMPLATE = Path(__file__).with_name("model_card.md")
@@ -111,7 +110,7 @@ def _loading(run: Run) -> dict[str, Any]:
 
 def _training(facts: dict[str, Any], steps: int) -> list[tuple[str, str]]:
     """Rows of the table of the training; unknown values have none."""
-    machine, packages = facts.get("hardware"), versions_of(facts.get("packages") or {})
+    machine, packages = facts.get("hardware"), facts.get("versions") or {}
     pulled, seconds = facts.get("pulled"), facts.get("wall_clock_seconds")
     rows = [
         ("pulled from", pulled and f"{pulled['repo']} at {pulled['revision']}"),

@@ -23,10 +23,9 @@ from custom.recipe.games import Game, find_game
 from custom.recipe.model import ALGORITHMS
 from custom.recipe.recipe import Recipe
 from custom.recipe.yaml_text import MAX_BYTES, read_yaml
-from custom.runs.agents import save_agent
+from custom.runs.agents import safe_agent, save_agent
 from custom.runs.folder import BEST, EVALUATIONS_FILE, Run, claim_folder, open_run
 from custom.runs.metrics import evaluations
-from custom.runs.safe_agents import safe_agent
 from custom.runs.zoo_files import recipe_of, write_zoo_files
 from custom.system.errors import UserError, one_line
 

@@ -12,8 +12,8 @@ from huggingface_hub import HfApi
 from custom.hub.client import hub_errors
 from custom.hub.foreign import RECIPE_FILES, Foreign, agent_among, bring_in, workplace
 from custom.recipe.yaml_text import MAX_BYTES
+from custom.runs.agents import MOST_BYTES
 from custom.runs.folder import Run
-from custom.runs.safe_agents import MOST_BYTES
 from custom.system.errors import UserError
 
 

@@ -49,7 +49,6 @@ class Matrix:
     :param logs: where their folders are
     :param evaluations: during each run, the last one at its end
     :param episodes: full games of each evaluation
-    :param save_state: so that interrupted runs resume; None: as `Settings.save_state`
     """
 
     cells: tuple[Cell, ...]
@@ -59,7 +58,6 @@ class Matrix:
     engine: Engine = field(default_factory=Engine)
     device: str = "auto"
     resources: Resources = field(default_factory=Resources)
-    save_state: bool | None = None
 
     def runs_of(self, cell: Cell) -> list[Run]:
         """The runs in `logs` with the values, seed, engine and evaluations of a cell."""
@@ -135,8 +133,6 @@ class Matrix:
         }
         if self.engine.n_envs:
             flags["envs"] = self.engine.n_envs
-        if self.save_state is not None:
-            flags["save-state"] = int(self.save_state)
         return [f"--{name}={value}" for name, value in flags.items()]
 
     def _eval_freq(self, recipe: Recipe) -> int:

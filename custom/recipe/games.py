@@ -73,36 +73,21 @@ def find_game(text: str) -> Game:
     :param text: name, ROM name or environment id
     :raises UserError: unknown game (with the closest names), or a version that is not trained here
     """
-    match = re.fullmatch(
-        r"(?:ale_py:)?(?P<ale>ALE[/-])?(?P<name>.+?)"
-        r"(?P<version>(NoFrameskip|Deterministic|-ram|-ramNoFrameskip)?(-v\d+)?)",
-        text.strip(),
-    )
-    name = _closest_name(match["name"] if match else text, text)
-    assert match is not None
-    rom, sticky = all_games()[name], bool(match["ale"])
-    if match["version"] not in (("-v5",) if sticky else ("", V4_SUFFIX)):
+    asked = text.strip()
+    sticky = re.fullmatch(r"(?:ale_py:)?ALE[/-](.+)-v5", asked)
+    plain = _plain(sticky[1] if sticky else asked.removesuffix(V4_SUFFIX))
+    names = {_plain(name): name for name in all_games()}
+    if plain not in names:
+        close = difflib.get_close_matches(plain, names, n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(names[each] for each in close)}? " if close else ""
         raise UserError(
-            f"GAME {text!r} is not a version that is trained here: others skip frames themselves,"
-            f" are sticky in another way or show the memory; write {name}, {name}{V4_SUFFIX} or"
-            f" ALE/{name}-v5"
+            f"GAME {text!r} is unknown: {hint}write NAME, NAME{V4_SUFFIX} or ALE/NAME-v5"
         )
+    name, rom = names[plain], all_games()[names[plain]]
     if not sticky:
         return Game(name, rom, f"{name}{V4_SUFFIX}")
     full = {"full_action_space": True} if rom in FULL_ACTION_ROMS else {}
     return Game(name, rom, f"ALE/{name}-v5", {"frameskip": 1, **full})
-
-
-def _closest_name(text: str, written: str) -> str:
-    names = {_plain(name): name for name in all_games()}
-    plain = _plain(text)
-    if plain in names:
-        return names[plain]
-    if plain in {_plain(rom) for rom in MULTIPLAYER_ROMS}:
-        raise UserError(f"GAME {written!r} has no single-player mode; choose another game")
-    close = [names[each] for each in difflib.get_close_matches(plain, names, n=3, cutoff=0.5)]
-    hint = f"did you mean {', '.join(close)}?" if close else "write e.g. SpaceInvaders or Pong"
-    raise UserError(f"GAME {written!r} is unknown: {hint}")
 
 
 def _plain(text: str) -> str:

@@ -10,6 +10,7 @@ its runs.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import json
@@ -22,7 +23,6 @@ from typing import Any
 
 import yaml
 
-from custom.recipe.changes import changed, split_changes
 from custom.recipe.check import check
 from custom.recipe.games import V4_SUFFIX, Game, find_game
 from custom.recipe.model import ALGORITHMS, DQNHyperparams, Hyperparams
@@ -32,6 +32,7 @@ from custom.system.errors import UserError
 FOLDER = Path(__file__).resolve().parents[2] / "hyperparams"
 OURS = " or ".join(ALGORITHMS)
 ZOOS = {"dqn", "qrdqn", "a2c", "ars", "crossq", "ddpg", "her", "ppo", "sac", "td3", "tqc", "trpo"}
+CHANGE = re.compile(r"\+(?=[A-Za-z_][\w.]*=)")  # what separates one from the next
 WARM_UP_SHARE = 10  # a budget of your own: the warm-up takes a tenth of it at most
 
 
@@ -44,8 +45,8 @@ class Recipe:
     :param file: where it was read
     :param hyperparams: with `n_timesteps` in steps
     :param notes: what was changed to fit the budget, a line each
-    :param digest: of the values in the file but `n_timesteps`, whatever budget followed
     :param changes: what follows the file's name, e.g. ``+n_steps=3``
+    :param digest: of the values in the file but `n_timesteps`, whatever budget followed
     """
 
     name: str
@@ -53,14 +54,8 @@ class Recipe:
     file: Path
     hyperparams: Hyperparams
     notes: tuple[str, ...] = ()
-    digest: str = ""
     changes: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.digest:
-            values = self.hyperparams.model_dump(exclude={"n_timesteps"})
-            text = json.dumps([self.algo, values], sort_keys=True)
-            object.__setattr__(self, "digest", hashlib.sha256(text.encode()).hexdigest()[:8])
+    digest: str = ""
 
     @property
     def asked(self) -> str:
@@ -146,15 +141,34 @@ class Recipe:
         return header + yaml.safe_dump({env_id: entry}, sort_keys=True)
 
 
-def recipe_names() -> list[str]:
-    """Names of the recipes of this project."""
-    return sorted(path.stem for path in FOLDER.glob("*.yml"))
+def split_changes(text: str) -> tuple[str, str]:
+    """A recipe's name or path, and what follows it: ``+key=value`` for each change."""
+    file = re.match(r".*\.ya?ml(?=\+|$)", text)  # its folders may have such names, too
+    base = file[0] if file else CHANGE.split(text, maxsplit=1)[0]
+    return base, text[len(base) :]
+
+
+def changed(entry: dict[str, Any], changes: str) -> dict[str, Any]:
+    """An entry with other values; a dotted key is one of an inner dictionary."""
+    changed = copy.deepcopy(entry)
+    for change in CHANGE.split(changes)[1:]:
+        path, _, text = change.partition("=")
+        *outer, key = path.split(".")
+        inner = changed
+        for name in outer:
+            inner[name] = inner.get(name) or {}
+            inner = inner[name]
+            if not isinstance(inner, dict):
+                raise ValueError(f"{path}: {name} is {inner!r}, which has no {key}")
+        inner[key] = read_yaml(text.encode(), f"{path}={text}")
+    return changed
 
 
 def recipe_name(text: str) -> str:
     """The name under which runs of a recipe lie: its file's without the ending, and the changes."""
     base, changes = split_changes(text)
-    return re.sub(r"\.ya?ml$", "", Path(base).name) + re.sub(r"[^\w.,=+-]", "_", changes)[:150]
+    name = re.sub(r"\.ya?ml$", "", Path(base).name) + changes[:150]
+    return re.sub(r"[^\w.,=+-]", "_", name)
 
 
 def find_recipe(text: str) -> Path:
@@ -163,47 +177,15 @@ def find_recipe(text: str) -> Path:
     :raises UserError: there is none
     """
     text, _ = split_changes(text)
-    names, path = recipe_names(), Path(text)
-    if text in names:
-        return FOLDER / f"{text}.yml"
-    if path.suffix not in (".yml", ".yaml"):
-        close = difflib.get_close_matches(text, names, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]}? " if close else ""
-        known = f"write one of {', '.join(names)}, or the path of a .yml file"
-        raise UserError(f"RECIPE {text!r} is unknown: {hint}{known}")
-    if not path.is_file():
-        raise UserError(f"RECIPE {text!r}: there is no such file")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", path.stem):
-        raise UserError(f"RECIPE {text!r}: rename the file to letters, digits, '-', '_', '.'")
-    return path
-
-
-def read_entry(file: Path, game: Game) -> tuple[str, str, dict[str, Any]]:
-    """Key, algorithm and values of a game's entry, filled from the recipe that it extends.
-
-    :raises UserError: the file cannot be read
-    :raises ValueError: it has no such entry, or its algorithm is in doubt
-    """
-    *parents, file = reversed(sources(file))
-    entries, values = _read(file), dict[str, Any]()
-    entries.pop("extends", None)
-    algo = "qrdqn" if re.match(r"qrdqn(-|$)", file.stem) else "dqn"
-    keys = _keys(entries, game)
-    for parent in parents:
-        _, algo, values = read_entry(parent, game)
-    for key in keys if parents else keys[-1:]:  # without `extends` one entry is taken whole
-        if not isinstance(entries[key], dict):
-            raise ValueError(f"{key}: has no values; write 'key: value' lines below it")
-        values |= entries[key]
-    named = values.pop("algo", None)
-    if named is None:
-        words = {w.rstrip("0123456789") for w in re.split("[^a-z0-9]+", file.stem.lower())}
-        for other in words & ZOOS - {algo}:
-            asked = f"write algo: {OURS}, which are trained here"
-            raise ValueError(f"{key}: the file's name says {other}; {asked}")
-    elif named not in list(ALGORITHMS):
-        raise ValueError(f"{key}: algo is {named!r}; write {OURS}")
-    return key, named or algo, values
+    named, path = {file.stem: file for file in sorted(FOLDER.glob("*.yml"))}, Path(text)
+    if text in named:
+        return named[text]
+    if path.suffix in (".yml", ".yaml") and path.is_file():
+        return path
+    close = difflib.get_close_matches(text, named, n=1, cutoff=0.4)
+    hint = f"did you mean {close[0]}? " if close else ""
+    known = f"write one of {', '.join(named)}, or the path of a .yml file"
+    raise UserError(f"RECIPE {text!r} is unknown: {hint}{known}")
 
 
 def sources(file: Path) -> list[Path]:
@@ -216,17 +198,39 @@ def sources(file: Path) -> list[Path]:
     entries = _read(file)
     if "extends" not in entries:
         return [file]
-    name = str(entries["extends"])
-    stem = name if re.fullmatch(r"[\w.-]{1,100}", name) else ""
-    beside = file.parent / f"{stem}.yml"
-    is_other = beside.is_file() and not beside.samefile(file)
-    parent = beside if is_other else FOLDER / f"{stem}.yml"
-    if not parent.is_file():
-        names = ", ".join(recipe_names())
-        raise ValueError(f"extends is {name!r}; write the name of a recipe, one of {names}")
-    if "extends" in _read(parent):
+    name, paths = str(entries["extends"]), [*FOLDER.glob("*.yml"), *file.parent.glob("*.yml")]
+    others = {path.stem: path for path in paths if path.resolve() != file.resolve()}
+    if name not in others:
+        known = ", ".join(sorted(others))
+        raise ValueError(f"extends is {name!r}; write the name of a recipe, one of {known}")
+    if "extends" in _read(others[name]):
         raise ValueError(f"extends {name}, which extends another recipe; extend that one")
-    return [file, parent]
+    return [file, others[name]]
+
+
+def read_entry(file: Path, game: Game) -> tuple[str, str, dict[str, Any]]:
+    """Key, algorithm and values of a game's entry, filled from the recipe that it extends.
+
+    :raises UserError: the file cannot be read
+    :raises ValueError: it has no such entry, or its algorithm is in doubt
+    """
+    file, *parents = sources(file)
+    algo, values = "qrdqn" if re.match(r"qrdqn(-|$)", file.stem) else "dqn", dict[str, Any]()
+    for parent in parents:
+        _, algo, values = read_entry(parent, game)
+    entries = {key: entry for key, entry in _read(file).items() if key != "extends"}
+    keys = _keys(entries, game)
+    for key in keys if parents else keys[-1:]:  # without `extends` one entry is taken whole
+        if not isinstance(entries[key], dict):
+            raise ValueError(f"{key}: has no values; write 'key: value' lines below it")
+        values |= entries[key]
+    words = {word.rstrip("0123456789") for word in re.split("[^a-z0-9]+", file.stem.lower())}
+    if "algo" not in values and (others := sorted(words & ZOOS - {algo})):
+        raise ValueError(f"{keys[-1]}: the file's name says {others[0]}; write algo: {OURS}")
+    algo = values.pop("algo", algo)
+    if algo not in list(ALGORITHMS):
+        raise ValueError(f"{keys[-1]}: algo is {algo!r}; write {OURS}")
+    return keys[-1], algo, values
 
 
 def _keys(entries: dict[str, Any], game: Game) -> list[str]:
@@ -267,13 +271,12 @@ def load_recipe(text: str, game: Game, classes: bool = True) -> Recipe:
     :param classes: also those that it names and their arguments, which takes PyTorch's import
     :raises UserError: no such recipe, or all that is wrong in it, a line each
     """
-    file = find_recipe(text)
+    file, (_, changes) = find_recipe(text), split_changes(text)
     try:
         key, algo, entry = read_entry(file, game)
     except ValueError as error:
         raise UserError(f"{file}: {error}") from None
     try:
-        changes = split_changes(text)[1]
         values = check(changed(entry, changes), algo)
         if classes:
             from custom.recipe.classes import resolve
@@ -281,17 +284,19 @@ def load_recipe(text: str, game: Game, classes: bool = True) -> Recipe:
             resolve(values)
     except ValueError as error:
         raise refusal(file, key, error) from None
-    return Recipe(recipe_name(f"{file}{changes}"), algo, file, values, changes=changes)
+    text = json.dumps([algo, values.model_dump(exclude={"n_timesteps"})], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    name = recipe_name(f"{file}{changes}")
+    return Recipe(name, algo, file, values, changes=changes, digest=digest)
+
+
+def differences(recipe: Hyperparams, run: Hyperparams) -> str:
+    """Values of a run that a recipe does not have, e.g. ``gamma 0.9 instead of 0.99``."""
+    ours, theirs = recipe.model_dump(exclude={"n_timesteps"}), run.model_dump()
+    pairs = [(name, theirs.get(name), ours[name]) for name in sorted(ours)]
+    return ", ".join(f"{name} {its} instead of {own}" for name, its, own in pairs if its != own)
 
 
 def refusal(file: Path, key: str, error: ValueError) -> UserError:
     """What is wrong with an entry: file, game, key, value and what to write, a line each."""
     return UserError("\n".join(f"{file}: {key}: {line}" for line in str(error).splitlines()))
-
-
-def differences(recipe: Hyperparams, run: Hyperparams) -> list[str]:
-    """Values of a run that a recipe does not have, e.g. ``gamma 0.9 instead of 0.99``."""
-    ours, theirs = recipe.model_dump(), run.model_dump()
-    names = sorted(theirs.keys() - {"n_timesteps"})
-    pairs = [(name, theirs[name], ours.get(name)) for name in names]
-    return [f"{name} {its} instead of {own}" for name, its, own in pairs if its != own]

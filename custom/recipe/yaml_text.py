@@ -8,6 +8,7 @@ Texts that the zoo evaluates, e.g. ``dict(net_arch=[256])``, are parsed, not run
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any
 
 import yaml
@@ -39,22 +40,16 @@ class PlainLoader(yaml.SafeLoader):
         """As PyYAML's, which would keep the last of two equal keys."""
         names = set[str]()
         for key, _ in node.value:
-            if key.tag not in (CORE + "str", CORE + "merge"):
-                problem = f"the key {key.value!r} is not text; write it in quotes"
-                raise ConstructorError(None, None, problem, key.start_mark)
             if key.value in names:
                 problem = f"the key {key.value!r} stands twice; delete one"
                 raise ConstructorError(None, None, problem, key.start_mark)
-            names.add(key.value)
+            names.add(str(key.value))
         return super().construct_mapping(node, deep=True)
 
 
 def _ordered(loader: PlainLoader, node: Any) -> dict[Any, Any]:
     [pairs] = loader.construct_sequence(node, deep=True)
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise ValueError("a key stands twice")
-    return values
+    return dict(pairs)
 
 
 def _tuple(loader: PlainLoader, node: Any) -> list[Any]:
@@ -69,6 +64,9 @@ def _refuse(loader: PlainLoader, node: Any) -> None:
 yaml.add_constructor(CORE + "python/object/apply:collections.OrderedDict", _ordered, PlainLoader)
 yaml.add_constructor(CORE + "python/tuple", _tuple, PlainLoader)
 yaml.add_constructor(None, _refuse, PlainLoader)  # any other tag
+# As YAML 1.2 has it; PyYAML reads 1e-4 as a text.
+EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
+yaml.add_implicit_resolver(CORE + "float", EXPONENT, list("-+0123456789"), PlainLoader)
 
 
 def read_yaml(content: bytes, file: str) -> Any:
@@ -102,8 +100,8 @@ def _count(value: Any, depth: int, counted: int) -> int:
     if isinstance(value, int) and abs(value) > MAX_NUMBER:
         raise ValueError("a number is too large")
     if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise ValueError("a key is not text")
+        if others := [key for key in value if not isinstance(key, str)]:
+            raise ValueError(f"the key {others[0]!r} is not text; write it in quotes")
         value = list(value.values())
     elif not isinstance(value, list | str | int | float | None):
         raise ValueError("only numbers, texts, lists and dictionaries are understood")
@@ -121,7 +119,7 @@ def _evaluated(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-def literal(value: Any) -> Any:
+def literal(key: str, value: Any) -> Any:
     """The value of a text that the zoo evaluates, e.g. ``dict(net_arch=[256])``; others as is.
 
     :raises ValueError: the text is more than numbers, texts, lists and dictionaries
@@ -135,4 +133,4 @@ def literal(value: Any) -> Any:
         _count(found, 0, 0)
         return found
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise ValueError(f"is the code {value[:80]!r}, which is not run ({error})") from None
+        raise ValueError(f"{key} is the code {value[:80]!r}, which is not run ({error})") from None

@@ -12,7 +12,7 @@ Their layout is the zoo's, ``LOGS/<recipe>/<algo>/<env>_<n>/``::
     evaluations.npz       the evaluations during training
     run.lock              empty; locked while a process trains the run
     state/                the saved state of an interrupted training
-    videos/ and wandb/    films and files of Weights & Biases, with TRACK
+    wandb/                files of Weights & Biases, with TRACK
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ from custom.system.files import lock, try_lock, write_json
 LOCK, STATE, BEST = "run.lock", "state", "best_model.zip"
 GAMES_FILE, EVALUATIONS_FILE = "training_games.csv", "evaluations.npz"
 
-# What commands read from run.json.
+# What commands read from run.json; a run may be without the last ones.
 FACTS = {"algo": str, "env_id": str, "frame_skip": int, "recipe": str, "seed": int}
+OPTIONAL = {"n_timesteps": int, "steps": int, "parent": dict}
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,10 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """The recipe as it ran."""
-        name, algo, digest = (self.facts.get(key) for key in ("recipe", "algo", "recipe_digest"))
-        file = self.path / "recipe.yml"
-        return Recipe(str(name), str(algo), file, self.hyperparams, digest=str(digest or ""))
+        name, algo, digest = (
+            str(self.facts.get(key, "")) for key in ("recipe", "algo", "recipe_digest")
+        )
+        return Recipe(name, algo, self.path / "recipe.yml", self.hyperparams, digest=digest)
 
     @property
     def env_kwargs(self) -> dict[str, Any]:
@@ -80,10 +82,8 @@ class Run:
 
     def checkpoints(self) -> list[Path]:
         """Checkpoints, the latest last."""
-        pattern = re.compile(r"rl_model_(\d+)_steps\.zip")
-        paths = self.path.glob("rl_model_*")  # none where the folder has gone
-        matches = [match for path in paths if (match := pattern.fullmatch(path.name))]
-        return [self.path / match[0] for match in sorted(matches, key=lambda match: int(match[1]))]
+        paths = self.path.glob("rl_model_*_steps.zip")
+        return sorted(paths, key=lambda path: int(path.name.split("_")[2]))
 
     def model(self, which: str) -> Path:
         """The file of an agent.
@@ -114,18 +114,13 @@ class Run:
         try:
             with (self.path / LOCK).open("r+") as file:
                 return not try_lock(file, shared=True)
-        except (FileNotFoundError, PermissionError, IsADirectoryError):
-            return False  # no process of this machine trained it
+        except OSError:  # no process of this machine trained it
+            return False
 
     @property
     def saved_state(self) -> Path:
         """Folder of the state from which an interrupted training resumes."""
         return self.path / STATE
-
-    @property
-    def resume_command(self) -> str:
-        """The command that resumes it, which can be pasted into a shell."""
-        return f"make resume RUN={shlex.quote(str(self.path))}"
 
     def update(self, **facts: Any) -> None:
         """Change facts in run.json."""
@@ -143,11 +138,9 @@ def open_run(path: Path, what: str = "RUN") -> Run:
         raise UserError(f"{what} {path}: there is no such folder; make train prints its run folder")
     try:
         facts = json.loads((path / "run.json").read_text())
-        for key, kind in FACTS.items():
-            if not isinstance(facts[key], kind):
+        for key, kind in (FACTS | OPTIONAL).items():
+            if (key in FACTS or key in facts) and not isinstance(facts[key], kind):
                 raise ValueError(f"run.json: {key} is {facts[key]!r}")
-        if not isinstance(facts.get("parent", {}), dict):
-            raise ValueError(f"run.json: parent is {facts['parent']!r}")
         run = Run(path.resolve(), facts)
         _ = run.hyperparams, run.game
     except Exception as error:  # files that others wrote can hold anything
@@ -188,12 +181,12 @@ def latest_run(logs: Path, recipe: str, game: Game, digest: str = "") -> Run:
         for number, path in _numbered(algo, game.folder_name)
         if (path / "run.json").is_file()
     ]
-    paths = [path for _, path in sorted(numbered, reverse=True)]
-    if not paths:
+    if not numbered:
         found = logs.glob(f"*/*/{game.folder_name}_*/run.json")
         others = sorted({file.parents[2].name for file in found})
         has = f"there are runs of {', '.join(others)}" if others else "train one with make train"
         raise UserError(f"no run of {game.env_id} with {recipe} in {logs}; {has}")
+    paths = [path for _, path in sorted(numbered, reverse=True)]
     for path in paths if digest else ():
         if (run := open_run(path)).facts.get("recipe_digest") == digest:
             return run
@@ -205,10 +198,9 @@ def last_begun(logs: Path, game: Game) -> Run:
 
     :raises UserError: there is none
     """
-    runs, damaged = open_runs(logs, game.env_id)
+    runs, _ = open_runs(logs, game.env_id)
     if not runs:
-        others = f"; {len(damaged)} folders are damaged: make runs" if damaged else ""
-        raise UserError(f"no run of {game.env_id} in {logs}; make train GAME={game.name}{others}")
+        raise UserError(f"no run of {game.env_id} in {logs}; make train GAME={game.name}")
     return max(runs, key=lambda run: str(run.facts.get("started", "")))
 
 

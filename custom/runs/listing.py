@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,74 +12,48 @@ from custom.system.errors import UserError
 from custom.system.manifest import exists
 
 HEAD = ("run", "seed", "steps", "last score", "best", "state")
+Row = tuple[str, ...]  # text for each column of `HEAD`
 
 
-@dataclass(frozen=True)
-class Line:
-    """One run.
-
-    :param steps: done; of an unfinished run, those at its last game or evaluation
-    :param last: mean and standard deviation of its last evaluation
-    :param best: mean of its best evaluation
-    """
-
-    run: Run
-    state: str
-    steps: int
-    last: tuple[float, float] | None
-    best: float | None
-
-    @property
-    def problem(self) -> str:
-        """Why it failed; empty: it did not."""
-        error = self.run.facts.get("error") or "its process ended unexpectedly"
-        return f"{self.run.path}: {error}" if self.state == "failed" else ""
-
-    def cells(self, logs: Path) -> tuple[str, ...]:
-        """Text for each column of `HEAD`."""
-        budget = self.run.facts.get("n_timesteps")
-        of = f"/{short(budget)}" if isinstance(budget, int) else ""
-        return (
-            str(logs / self.run.path.relative_to(logs.resolve())),
-            str(self.run.facts["seed"]),
-            f"{short(self.steps)}{of}",
-            "-" if self.last is None else f"{self.last[0]:.1f} ± {self.last[1]:.1f}",
-            "-" if self.best is None else f"{self.best:.1f}",
-            f"{self.state}, can be resumed" if can_resume(self.run) else self.state,
-        )
-
-
-def all_runs(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Line], list[str]]:
-    """Every run below a folder, the newest last; and one line for each damaged run folder.
+def table(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Row], list[str]]:
+    """A row for every run below a folder, the newest last; and a line for each failed or damaged.
 
     :param game: environment id; empty: any
     :param recipe: name; empty: any
     """
-    runs, refused = open_runs(logs, game, recipe)
-    lines, damaged = [], list(refused.values())
+    runs, damaged = open_runs(logs, game, recipe)
+    rows, problems = [], [f"left out: {text}" for text in damaged.values()]
     for run in sorted(runs, key=lambda run: str(run.facts.get("started", ""))):
         try:
-            lines.append(line_of(run))
+            rows.append(row_of(run, logs))
         except UserError as error:
-            damaged.append(str(error))
-    return lines, sorted(damaged)
+            problems.append(f"left out: {error}")
+        if state_of(run) == "failed":
+            reason = run.facts.get("error") or "its process ended unexpectedly"
+            problems.append(f"{run.path}: {reason}")
+    return rows, problems
 
 
-def line_of(run: Run) -> Line:
-    """A run's line.
+def row_of(run: Run, logs: Path) -> Row:
+    """A run's row; of an unfinished run, its steps are those at its last game or evaluation.
 
     :raises UserError: a file in it is damaged
     """
-    done, evaluated, last, best = finished_games(run)["steps"], evaluations(run), None, None
+    done, evaluated, last, best = finished_games(run)["steps"], evaluations(run), "-", "-"
     if evaluated is not None and evaluated["results"].size:
         done = np.append(done, evaluated["timesteps"])
-        means = evaluated["results"].mean(axis=1)
-        last, best = (float(means[-1]), float(evaluated["results"][-1].std())), float(means.max())
-    try:
-        steps = int(max([run.facts.get("steps", 0), *done]))
-    except (ValueError, TypeError, OverflowError) as error:
-        raise UserError(f"RUN {run.path}: its steps are damaged ({error})") from None
-    return Line(run, state_of(run), steps, last, best)
+        results, means = evaluated["results"], evaluated["results"].mean(axis=1)
+        last, best = f"{means[-1]:.1f} ± {results[-1].std():.1f}", f"{means.max():.1f}"
+    steps = max([run.facts.get("steps", 0), *done.tolist()])
+    budget, state = run.facts.get("n_timesteps"), state_of(run)
+    return (
+        str(logs / run.path.relative_to(logs.resolve())),
+        str(run.facts["seed"]),
+        f"{steps / 1e6:.3g}M" + (f" of {budget / 1e6:.3g}M" if budget else ""),
+        last,
+        best,
+        f"{state}, can be resumed" if can_resume(run) else state,
+    )
 
 
 def can_resume(run: Run) -> bool:
@@ -95,11 +68,3 @@ def state_of(run: Run) -> str:
     """
     state = str(run.facts.get("state", "unknown"))
     return "failed" if state == "running" and not run.is_locked() else state
-
-
-def short(steps: int) -> str:
-    """Steps with three digits: 950, 20k, 1.25M."""
-    for unit, size in (("M", 10**6), ("k", 1000)):
-        if steps >= size:
-            return f"{steps / size:.3g}{unit}"
-    return str(steps)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +11,11 @@ import pandas as pd
 from custom.runs.folder import EVALUATIONS_FILE, GAMES_FILE, Run
 from custom.system.errors import UserError, one_line
 
-LARGEST = 2**24  # bytes of the evaluations of a run; 1,000 of 100 games have 0.8e6
 FloatArray = npt.NDArray[np.float64]
 
 
 def finished_games(run: Run) -> dict[str, FloatArray]:
-    """Steps, frames and raw score of every finished game of the training, (games,) each.
+    """`steps`, `frames` and raw `score` of every finished game of the training, (games,) each.
 
     Empty without the file, which the zoo's agents from the Hub do not have.
 
@@ -45,8 +43,6 @@ def evaluations(run: Run) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        if sum(member.file_size for member in ZipFile(file).infolist()) > LARGEST:
-            raise ValueError(f"more than {LARGEST:,} bytes of numbers")
         with np.load(file) as content:
             steps, results = content["timesteps"].astype(float), content["results"].astype(float)
         if steps.ndim != 1 or results.ndim != 2 or len(steps) != len(results):

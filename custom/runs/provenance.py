@@ -26,7 +26,7 @@ def provenance() -> dict[str, Any]:
         "started": now(),
         "git_revision": git_revision(),
         "python": platform.python_version(),
-        "packages": installed_packages(),
+        "versions": {name: metadata.version(name) for name in PACKAGES},
         "hardware": {
             "platform": platform.platform(),
             "cpus": os.cpu_count(),
@@ -38,17 +38,6 @@ def provenance() -> dict[str, Any]:
 def now() -> str:
     """The time in UTC, to the second, in ISO 8601."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def installed_packages() -> dict[str, str]:
-    """Name and version of every installed package."""
-    installed = {d.metadata["Name"]: d.version for d in metadata.distributions()}
-    return {name: installed[name] for name in sorted(filter(None, installed))}
-
-
-def versions_of(packages: dict[str, str]) -> dict[str, str]:
-    """The versions of `PACKAGES`."""
-    return {name: packages[name] for name in PACKAGES if name in packages}
 
 
 def git_revision() -> str | None:

@@ -9,13 +9,16 @@ from typing import Any
 
 import yaml
 
-from custom.recipe.check import REQUIRED, check
+from custom.recipe.check import check
 from custom.recipe.classes import resolve
 from custom.recipe.games import Game
+from custom.recipe.model import ZOO_WRAPPER
 from custom.recipe.recipe import Recipe
 from custom.recipe.yaml_text import read_yaml
 from custom.runs.folder import Run
 from custom.system.errors import UserError
+
+USUAL = {"env_wrapper": ZOO_WRAPPER, "frame_stack": 4, "n_timesteps": 1, "policy": "CnnPolicy"}
 
 
 def write_zoo_files(run: Run, folder: Path) -> None:
@@ -44,7 +47,7 @@ def recipe_of(files: dict[str, bytes], algo: str, game: Game, name: str) -> byte
     :raises UserError: there is none, or anything wrong in it
     """
     file = "recipe.yml" if "recipe.yml" in files else "config.yml"
-    content = read_yaml(files[file], file) if file in files else dict(REQUIRED)
+    content = read_yaml(files[file], file) if file in files else dict(USUAL)
     try:
         if file == "recipe.yml" and isinstance(content, dict):
             content = content.get(game.env_id)

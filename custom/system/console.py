@@ -14,50 +14,40 @@ PIPE_WIDTH = 200  # columns of a table that goes to a pipe or file
 
 
 class LastingStream(io.TextIOWrapper):
-    """A stream that goes nowhere once nobody reads it.
+    """A stream that goes nowhere once nobody reads it; its writes raise nothing.
 
-    :ivar problem: why it could not be written; empty: it could, or nobody read any more
+    `problem` says what a disk or a device did not take.
     """
 
-    problem = ""
+    problem: str | None = None
 
     def write(self, text: str, /) -> int:
-        """As the base class's; raises nothing."""
+        """As the base class's."""
         self._try(lambda: super(LastingStream, self).write(text))
         return len(text)
 
     def flush(self) -> None:
-        """As the base class's; raises nothing."""
+        """As the base class's."""
         self._try(super().flush)
 
     def _try(self, action: Callable[[], object]) -> None:
         try:
             action()
         except OSError as error:
-            if error.errno != errno.EPIPE:
-                self.problem = error.strerror or str(error)
+            if error.errno != errno.EPIPE:  # as of `| head`
+                self.problem = error.strerror
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
 
 
 def make_streams_last() -> None:
-    """Open closed standard streams, and let no write to them fail.
-
-    What a stream cannot encode becomes ``?``.
-    """
-    for fd in range(3):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # which takes the lowest free number
-    for fd, name in ((1, "stdout"), (2, "stderr")):
-        stream = getattr(sys, name) or open(fd, "w", closefd=False)  # noqa: SIM115
+    """Let no write to a standard stream fail; what it cannot encode becomes ``?``."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         if type(stream) is io.TextIOWrapper:  # not one that somebody put in its place
-            encoding, buffer = stream.encoding, stream.detach()
-            lasting = LastingStream(buffer, encoding, "replace", line_buffering=True)
+            lasting = LastingStream(stream.buffer, stream.encoding, "replace", line_buffering=True)
             setattr(sys, name, lasting)
-            setattr(sys, f"__{name}__", lasting)  # whose width a terminal is asked for
 
 
 def say(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import math
 import os
@@ -13,8 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
-
-from custom.system.errors import UserError
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # of file systems without locks
 POLL = 0.1  # seconds between two tries to lock
@@ -67,38 +66,18 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """An empty folder to write into; it takes the place of `folder` once it is complete.
 
-    One process at a time may write `folder`. The two renames are not one step: `restore` mends
-    what a process leaves that is killed between them.
+    One process at a time may write `folder`.
     """
-    partial, old = _beside(folder)
-    restore(folder)
-    for leftover in (partial, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial
-        sync(partial)
-        if folder.exists():
-            folder.rename(old)
+        shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
-        sync(folder.parent)
     except BaseException:
-        restore(folder)
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def restore(folder: Path) -> None:
-    """Rename the old folder back if a kill interrupted `atomic_folder` between its renames."""
-    _, old = _beside(folder)
-    if old.exists() and not folder.exists():
-        old.rename(folder)
-
-
-def _beside(folder: Path) -> tuple[Path, Path]:
-    """Where the new folder is written, and where the old one waits meanwhile."""
-    return folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
 
 
 def sync(path: Path) -> None:
@@ -133,11 +112,6 @@ def try_lock(file: IO[Any], shared: bool = False) -> bool:
 
     :param shared: with others that lock it shared
     """
-    try:
-        import fcntl
-    except ImportError:
-        reason = "this system has no file locks of POSIX"
-        raise UserError(f"{file.name}: {reason}; use Linux, macOS or WSL") from None
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)

@@ -23,18 +23,12 @@ def exists(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (NEWEST, BEFORE))
 
 
-def checksum(path: Path, size: int | None = None) -> str:
-    """SHA-256 of a file, or of its first bytes.
-
-    :raises ValueError: it is shorter
-    """
-    digest, left = hashlib.sha256(), path.stat().st_size if size is None else size
+def checksum(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while left and (part := file.read(min(PART, left))):
+        while part := file.read(PART):
             digest.update(part)
-            left -= len(part)
-    if left:
-        raise ValueError(f"{path.name} is too short")
     return digest.hexdigest()
 
 
@@ -64,10 +58,9 @@ def sweep(folder: Path) -> None:
                 path.unlink()
 
 
-def sound_version(folder: Path, adopt: bool) -> tuple[Files, str]:
-    """The newest version whose files are as they were written.
+def sound_version(folder: Path) -> tuple[Files, str]:
+    """The newest version whose files are as they were written, which becomes the newest one.
 
-    :param adopt: make it the newest one
     :return: and what is wrong with a newer one; empty: nothing
     :raises ValueError: there is none
     """
@@ -79,7 +72,7 @@ def sound_version(folder: Path, adopt: bool) -> tuple[Files, str]:
         except (ValueError, FileNotFoundError) as error:
             problems.append(str(error))
             continue
-        if name == BEFORE and adopt:
+        if name == BEFORE:
             (folder / BEFORE).replace(folder / NEWEST)
         return files, "; ".join(problems)
     raise ValueError("; ".join(problems))

@@ -50,8 +50,9 @@ def log_in() -> None:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
-    address = wandb.setup(wandb.Settings(mode="online", silent=True)).settings.base_url
+    address = "its settings"
     try:
+        address = wandb.setup(wandb.Settings(mode="online", silent=True)).settings.base_url
         if not wandb.login(verify=False, prompt=False):
             raise ValueError("there is no API key")
         wandb.Api(timeout=int(ANSWER))  # which asks the server

@@ -7,8 +7,6 @@ and by `train` if a training stops early.
 from __future__ import annotations
 
 import csv
-from collections import deque
-from pathlib import Path
 from typing import IO
 
 from stable_baselines3.common.callbacks import BaseCallback
@@ -17,6 +15,8 @@ from custom.runs.agents import save_agent
 from custom.runs.folder import GAMES_FILE, Run
 from custom.system.console import say
 from custom.training.status import Status
+
+KEPT = 3  # checkpoints
 
 
 class PeriodicCallback(BaseCallback):
@@ -57,78 +57,65 @@ class StopTraining(Exception):  # noqa: N818  # nothing is wrong
 
 
 class StopOnRequest(BaseCallback):
-    """Ends the training after the current step, if a stop was requested.
+    """Ends the training before the next rollout, if a stop was requested; list it last."""
 
-    :param saves: a `StateSaver` ends the training instead, after the current rollout
-    """
-
-    def __init__(self, status: Status, *, saves: bool) -> None:
+    def __init__(self, status: Status) -> None:
         super().__init__()
         self.status = status
-        self.saves = saves
+
+    def _on_rollout_start(self) -> None:
+        if self.status.stop_requested:
+            raise StopTraining
 
     def _on_step(self) -> bool:
-        return self.saves or not self.status.stop_requested
+        return True
 
 
 class GameRecord(BaseCallback):
-    """Writes every finished training game to ``training_games.csv``; has the last 100 scores.
+    """Writes every finished training game to ``training_games.csv``.
 
-    :param folder: the run folder
-    :param frame_skip: frames per step
+    :param run: its folder has the file
     """
 
-    def __init__(self, folder: Path, frame_skip: int) -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__()
-        self.folder = folder
-        self.frame_skip = frame_skip
-        self.last_scores: deque[float] = deque(maxlen=100)
+        self.run = run
         self._file: IO[str] | None = None
 
     def _on_training_start(self) -> None:
-        self._file = (self.folder / GAMES_FILE).open("a", newline="")
+        self._file = (self.run.path / GAMES_FILE).open("a", newline="")
         if self._file.tell() == 0:
-            csv.writer(self._file).writerow(["steps", "frames", "score", "game_frames"])
-            self._file.flush()
+            self._write("steps", "frames", "score", "game_frames")
 
     def _on_step(self) -> bool:
-        assert self._file is not None
         for info in self.locals["infos"]:
             if "episode" in info:
                 score, length = info["episode"]["r"], info["episode"]["l"]
-                self.last_scores.append(float(score))
-                steps = self.num_timesteps
-                row = [steps, steps * self.frame_skip, score, length]
-                csv.writer(self._file).writerow(row)
-                self._file.flush()
+                frames = self.num_timesteps * self.run.facts["frame_skip"]
+                self._write(self.num_timesteps, frames, score, length)
         return True
+
+    def _write(self, *row: object) -> None:
+        assert self._file is not None
+        csv.writer(self._file).writerow(row)
+        self._file.flush()
 
     def _on_training_end(self) -> None:
         if self._file is not None:
             self._file.close()
 
-    def rewind(self, steps: int) -> None:
-        """Continue from an earlier step, at which the file ends."""
-        with (self.folder / GAMES_FILE).open(newline="") as opened:
-            _, *games = csv.reader(opened)
-        self.last_scores.extend(float(game[2]) for game in games)
-
 
 class Checkpoints(PeriodicCallback):
-    """Saves the agent atomically, under the zoo's file name, and deletes old ones.
+    """Saves the agent atomically, under the zoo's file name, and keeps the last `KEPT`."""
 
-    :param keep: number of checkpoints that are kept
-    """
-
-    def __init__(self, run: Run, freq: int, keep: int) -> None:
+    def __init__(self, run: Run, freq: int) -> None:
         super().__init__(freq)
         self.run = run
-        self.keep = keep
 
     def on_period(self) -> None:
         """Save a checkpoint, then delete the oldest ones."""
         save_agent(self.model, self.run.path / f"rl_model_{self.num_timesteps}_steps.zip")
-        for old in self.run.checkpoints()[: -self.keep]:
+        for old in self.run.checkpoints()[:-KEPT]:
             old.unlink()
 
     def rewind(self, steps: int) -> None:

@@ -23,45 +23,38 @@ from custom.training.callbacks import PeriodicCallback
 from custom.training.status import Status
 
 HELD_OUT_STATES = 512
-NUMBER_FORMATS = (
-    "stdout",
-    "log",
-    "json",
-    "csv",
-    "tensorboard",
-)  # outputs of SB3 that take numbers only
+NUMBER_FORMATS = ("stdout", "log", "json", "csv", "tensorboard")  # outputs of SB3 for numbers only
 
 
-class HeldOutStates:
+def held_out_states(game: Game, hyperparams: Hyperparams, seed: int) -> npt.NDArray[np.uint8]:
     """A fixed set of states from random play (Mnih et al. 2015, Extended Data Fig. 2).
 
     Their mean largest action value is smoother than scores. The states depend on the arguments
-    only, not on when they are collected. `states` is (N, frame_stack * channels, height, width),
-    uint8.
+    only, not on when they are collected.
 
     :param seed: of the games and of the random actions
+    :return: (N, frame_stack * channels, height, width)
     """
+    env = make_games(game, hyperparams, N_ENVS, seed)
+    act = random_actions(int(env.action_space.n), seed)  # type: ignore[attr-defined]
+    batches: list[npt.NDArray[Any]] = []
+    obs = env.reset()
+    while sum(map(len, batches)) < HELD_OUT_STATES:
+        for _ in range(4):  # consecutive states are nearly equal
+            obs, *_ = env.step(act(obs))  # type: ignore[arg-type]
+        batches.append(np.array(obs))
+    env.close()
+    return np.concatenate(batches)[:HELD_OUT_STATES]
 
-    def __init__(self, game: Game, hyperparams: Hyperparams, seed: int) -> None:
-        env = make_games(game, hyperparams, N_ENVS, seed)
-        act = random_actions(int(env.action_space.n), seed)  # type: ignore[attr-defined]
-        batches: list[npt.NDArray[Any]] = []
-        obs = env.reset()
-        while sum(map(len, batches)) < HELD_OUT_STATES:
-            for _ in range(4):  # consecutive states are nearly equal
-                obs, *_ = env.step(act(obs))  # type: ignore[arg-type]
-            batches.append(np.array(obs))
-        env.close()
-        self.states = np.concatenate(batches)[:HELD_OUT_STATES]
 
-    @th.no_grad()
-    def mean_max_q(self, model: OffPolicyAlgorithm) -> float:
-        """Largest action value of each state, averaged over the states."""
-        model.policy.set_training_mode(False)
-        batches = np.array_split(self.states, len(self.states) // 128)
-        tensors = (th.as_tensor(batch, device=model.device) for batch in batches)
-        values = [action_values(model, tensor).max(dim=1).values for tensor in tensors]
-        return float(th.cat(values).mean())
+@th.no_grad()
+def mean_max_q(model: OffPolicyAlgorithm, states: npt.NDArray[np.uint8]) -> float:
+    """Largest action value of each state, averaged over the states."""
+    model.policy.set_training_mode(False)
+    batches = np.array_split(states, len(states) // 128)
+    tensors = (th.as_tensor(batch, device=model.device) for batch in batches)
+    values = [action_values(model, tensor).max(dim=1).values for tensor in tensors]
+    return float(th.cat(values).mean())
 
 
 class FixedEpsilonEvaluation(PeriodicCallback):
@@ -77,20 +70,14 @@ class FixedEpsilonEvaluation(PeriodicCallback):
 
     model: OffPolicyAlgorithm
 
-    def __init__(
-        self,
-        run: Run,
-        freq: int,
-        protocol: Protocol,
-        status: Status,
-    ) -> None:
+    def __init__(self, run: Run, freq: int, protocol: Protocol, status: Status) -> None:
         super().__init__(freq)
         self.run = run
         self.protocol = protocol
         self.status = status
         self.best: float | None = None  # mean score of the best evaluation
         self._evaluations: list[tuple[int, Scores, float]] = []
-        self._held_out: HeldOutStates | None = None
+        self._states: npt.NDArray[np.uint8] | None = None
 
     def on_period(self) -> None:
         """Evaluate, and save the agent if it is the best so far."""
@@ -98,20 +85,19 @@ class FixedEpsilonEvaluation(PeriodicCallback):
             self._evaluate()
 
     def _evaluate(self) -> None:
-        if self._held_out is None:
-            states_seed = evaluation_seed(self.protocol.seed)
-            self._held_out = HeldOutStates(self.run.game, self.run.hyperparams, states_seed)
+        game, values, status = self.run.game, self.run.hyperparams, self.status
+        if self._states is None:
+            self._states = held_out_states(game, values, evaluation_seed(self.protocol.seed))
         seed = evaluation_seed(self.protocol.seed, self.num_timesteps)
         protocol = replace(self.protocol, seed=seed)
-        game, values, status = self.run.game, self.run.hyperparams, self.status
         scores = protocol.play(self.model, game, values, lambda: status.stop_requested)
         status.evaluation_cut_short = len(scores.scores) < protocol.episodes
         if status.evaluation_cut_short:
             return
-        mean_max_q = self._held_out.mean_max_q(self.model)
-        self._evaluations.append((self.num_timesteps, scores, mean_max_q))
+        max_q = mean_max_q(self.model, self._states)
+        self._evaluations.append((self.num_timesteps, scores, max_q))
         self._write()
-        self._log(scores, mean_max_q)
+        self._log(scores, max_q)
         if self.best is None or scores.mean > self.best:
             save_agent(self.model, self.run.path / BEST)
             self.best = scores.mean
@@ -152,15 +138,15 @@ class FixedEpsilonEvaluation(PeriodicCallback):
                 mean_max_q=np.array(values),
             )
 
-    def _log(self, scores: Scores, mean_max_q: float) -> None:
+    def _log(self, scores: Scores, max_q: float) -> None:
         self.logger.record("eval/mean_score", scores.mean)
         self.logger.record("eval/std_score", scores.std)
         self.logger.record("eval/median_score", float(np.median(scores.scores)))
-        self.logger.record("eval/mean_max_q", mean_max_q)
+        self.logger.record("eval/mean_max_q", max_q)
         self.logger.record("eval/scores", scores.scores, exclude=NUMBER_FORMATS)
         self.logger.dump(self.num_timesteps)
         say(
             f"step {self.num_timesteps:,}: evaluation {scores.mean:.1f} ± {scores.std:.1f} points"
             f" (full games: {len(scores.scores)}, epsilon {self.protocol.epsilon}),"
-            f" mean max Q {mean_max_q:.3f}"
+            f" mean max Q {max_q:.3f}"
         )

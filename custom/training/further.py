@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from custom.learner.engine import Engine
@@ -11,50 +12,26 @@ from custom.recipe.games import Game
 from custom.recipe.recipe import Recipe
 from custom.replay.memory import replay_size
 from custom.runs.agents import load_agent
-from custom.runs.folder import Run
+from custom.runs.folder import Run, open_run
 from custom.system.errors import UserError, one_line
 from custom.system.manifest import exists
-from custom.training.saved_state import MACHINE, load_learnt
+from custom.training.saved_state import load_learnt
 
 OF_THE_REPLAY = (
     *("env_kwargs", "env_wrapper", "frame_stack", "frame_stack_padding"),
     *("prioritized_replay", "replay_buffer_class"),
 )
+KEPT = ("env_id", "recipe", "seed", "steps", "parent")  # of the earlier run's facts
 
 
-@dataclass(frozen=True)
-class Parent:
-    """The run that a new run goes on from.
-
-    :param has_replay: its optimizer and replay are taken, too, from its saved state
-    :param asked: values that the recipe had before
-    """
-
-    run: Run
-    has_replay: bool
-    asked: dict[str, Any]
-
-    @property
-    def taken(self) -> str:
-        """What a new run begins with."""
-        return "weights, optimizer and replay" if self.has_replay else "weights only"
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What run.json records."""
-        facts = self.run.facts
-        names = ("env_id", "recipe", "seed", "steps", "parent")
-        own = {"run": str(self.run.path), "taken": self.taken, "has_replay": self.has_replay}
-        own["asked"] = self.asked
-        return own | {name: facts[name] for name in names if name in facts}
-
-
-def further(run: Run, recipe: Recipe, game: Game, engine: Engine) -> tuple[Parent, Recipe]:
+def further(run: Run, recipe: Recipe, game: Game, engine: Engine) -> tuple[dict[str, Any], Recipe]:
     """What a new run takes from an earlier one, and its recipe: epsilon begins at its end.
 
     Without a replay, the agent itself plays the warm-up. A replay keeps its size.
 
     :param recipe: of the new run, with its budget
+    :return: `parent` of run.json: the earlier run, whether optimizer and replay of its saved state
+        are taken, too, and the values that the recipe had before
     :raises UserError: the earlier run is being trained
     """
     if run.is_locked():
@@ -69,12 +46,13 @@ def further(run: Run, recipe: Recipe, game: Game, engine: Engine) -> tuple[Paren
     changes: dict[str, Any] = {"exploration_initial_eps": ours.exploration_final_eps}
     if has_replay:
         changes |= {"learning_starts": 0, "buffer_size": buffer_size(run)}
-    parent = Parent(run, has_replay, {name: getattr(ours, name) for name in changes})
-    note = f"begins with the {parent.taken} of {run.path}; epsilon begins at its end"
+    taken = "weights, optimizer and replay" if has_replay else "weights only"
+    note = f"begins with the {taken} of {run.path}; epsilon begins at its end"
+    asked = {name: getattr(ours, name) for name in changes}
+    parent = {"run": str(run.path), "taken": taken, "has_replay": has_replay, "asked": asked}
+    parent |= {name: run.facts[name] for name in KEPT if name in run.facts}
     values = ours.replace(**changes)
-    return parent, replace(
-        recipe, hyperparams=values, notes=(*recipe.notes, note), digest=f"{recipe.digest}-further"
-    )
+    return parent, replace(recipe, hyperparams=values, notes=(*recipe.notes, note))
 
 
 def buffer_size(run: Run) -> int:
@@ -83,19 +61,19 @@ def buffer_size(run: Run) -> int:
     return run.hyperparams.buffer_size if began_with_some else replay_size(run.hyperparams)
 
 
-def inherit(model: AtariOffPolicy, parent: Parent) -> None:
-    """Give a new learner what its parent has learnt.
+def inherit(model: AtariOffPolicy, run: Run) -> None:
+    """Give the learner of a new run what its parent has learnt.
 
     :raises UserError: the networks differ, or a file is damaged
     """
-    run = parent.run
+    parent = open_run(Path(run.facts["parent"]["run"]), "FROM")
     try:
-        if parent.has_replay:
-            load_learnt(model, run)
+        if run.facts["parent"]["has_replay"]:
+            load_learnt(model, parent)
         else:
-            agent = load_agent(run, run.model("final"), "cpu")
+            agent = load_agent(parent, parent.model("final"), "cpu")
             model.policy.load_state_dict(agent.policy.state_dict())
-    except (UserError, *MACHINE):
+    except UserError:
         raise
     except Exception as error:  # whatever PyTorch and NumPy raise for damaged files
-        raise UserError(f"FROM {run.path}: does not fit ({one_line(error)[:300]})") from None
+        raise UserError(f"FROM {parent.path}: does not fit ({one_line(error)[:300]})") from None

@@ -6,9 +6,7 @@ import contextlib
 import copy
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import torch as th
@@ -23,19 +21,19 @@ from custom.learner.dqn import AtariDQN, AtariQRDQN
 from custom.learner.off_policy import AtariOffPolicy
 from custom.recipe.classes import resolve
 from custom.recipe.games import Game
-from custom.recipe.recipe import Recipe, refusal
+from custom.recipe.recipe import Recipe
 from custom.replay.memory import check_replay
 from custom.runs.folder import Run, claim_folder
 from custom.runs.provenance import provenance
 from custom.runs.zoo_files import write_zoo_files
 from custom.system.errors import UserError, one_line
 from custom.system.files import atomic_file, write_json
-from custom.tracking.callback import Tracker
+from custom.tracking.tracker import Tracker
 from custom.training.callbacks import Checkpoints, GameRecord, StopOnRequest
 from custom.training.evaluation import FixedEpsilonEvaluation
-from custom.training.further import Parent, buffer_size, inherit
+from custom.training.further import buffer_size, inherit
 from custom.training.progress import Progress
-from custom.training.saved_state import SavedState, StateSaver, can_be_saved, is_cheap
+from custom.training.saved_state import StateSaver, can_be_saved
 from custom.training.settings import Settings, fitted
 from custom.training.status import Status
 
@@ -67,12 +65,12 @@ class Training:
 
 
 def prepare(
-    recipe: Recipe, game: Game, settings: Settings, parent: Parent | None = None
+    recipe: Recipe, game: Game, settings: Settings, parent: dict[str, Any] | None = None
 ) -> Training:
     """Try a recipe for a few steps, claim a run folder and make the training.
 
     :param recipe: with the budget of this run
-    :param parent: the run that this one goes on from
+    :param parent: the run that this one goes on from, from `further`
     :raises UserError: the recipe cannot be trained as asked, its replay does not fit into memory,
         or `logs` cannot be written; no run folder is left behind
     """
@@ -83,16 +81,19 @@ def prepare(
         with atomic_file(folder / "recipe.yml", "w") as file:
             file.write(recipe.to_yaml(game.env_id))
         facts = _facts(recipe, game, settings)
-        run = Run(folder, facts | {"parent": parent.facts} if parent else facts)
+        run = Run(folder, facts | {"parent": parent} if parent else facts)
         lock = run.lock()
         write_json(folder / "run.json", run.facts)
         write_zoo_files(run, folder / game.folder_name)
         model = make_model(recipe, run, settings)
         if parent:
-            inherit(model, parent)
+            inherit(model, run)
         return make_training(recipe, run, lock, model, settings, Status())
     except BaseException as error:
-        _remove(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # others have runs there
+            folder.parent.rmdir()
+            folder.parent.parent.rmdir()
         if isinstance(error, MemoryError):
             reason = f"{recipe.file}: out of memory ({error}); lower buffer_size"
             raise UserError(reason) from None
@@ -100,19 +101,30 @@ def prepare(
 
 
 def tried(recipe: Recipe, game: Game, settings: Settings) -> dict[str, Any]:
-    """Arguments of the learner, without `buffer_size`, with which a few steps were played.
+    """Play and learn a few steps with a tiny replay, before anything is written.
 
+    :return: arguments of the learner, without `buffer_size`
     :raises UserError: the recipe cannot be trained, or its replay does not fit into memory
     """
+    values, engine = recipe.hyperparams, settings.engine
+    if engine.threads:
+        th.set_num_threads(engine.threads)
     try:
         arguments = _learner_arguments(recipe)
-    except ValueError as error:
-        raise refusal(recipe.file, game.env_id, error) from None
-    if settings.engine.threads:
-        th.set_num_threads(settings.engine.threads)
-    with contextlib.closing(_one_game(recipe, game, settings)) as env:
-        _check_replay(recipe, settings, env)
-        try_out(recipe, game, settings, env, arguments)
+        make_games(game, values, 1, settings.seed).close()  # as in evaluations
+        env = training_games(game, values, 1, settings.seed, workers=1)
+        with contextlib.closing(env), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            space = env.observation_space
+            assert isinstance(space, spaces.Box)
+            check_replay(space, values, recipe.file, engine.buffer == "frames", settings.device)
+            tiny = copy.deepcopy(arguments) | TINY | {"buffer_size": TRIED_STEPS + values.n_steps}
+            make_learner(recipe, settings, env, tiny).learn(TRIED_STEPS)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # whatever wrappers, the emulator, SB3 and PyTorch raise
+        where = f"{recipe.file}: {game.env_id}"
+        raise UserError(f"{where}: cannot be trained: {one_line(error)}") from error
     return arguments
 
 
@@ -163,107 +175,34 @@ def make_training(
     model: AtariOffPolicy,
     settings: Settings,
     status: Status,
-    saved: SavedState | None = None,
+    saved: dict[str, Any] | None = None,
 ) -> Training:
     """A training with its callbacks.
 
     :param saved: the state from which it resumes; None: a new run
     """
-    saves = is_cheap(model, run.path) if settings.save_state is None else settings.save_state
-    protocol = protocol_of(settings)
-    record = GameRecord(run.path, run.facts["frame_skip"])
-    evaluation = FixedEpsilonEvaluation(run, settings.eval_freq, protocol, status)
-    callbacks: list[BaseCallback] = [
-        StopOnRequest(status, saves=saves),
-        record,
-        evaluation,
-        Checkpoints(run, settings.save_freq, settings.keep_checkpoints),
-        Progress(recipe.n_timesteps, lambda: list(record.last_scores), evaluation),
-    ]
+    saves = settings.save_state and can_be_saved(model, run)
+    evaluation = FixedEpsilonEvaluation(run, settings.eval_freq, protocol_of(settings), status)
     tracker = None
-    if settings.tracking.is_on:
-        rows = saved.content.get("rows", 0) if saved else 0
-        tracker = Tracker(run, settings.tracking, protocol, lambda: status.stop_requested, rows)
+    if settings.tracking.mode != "off":
+        tracker = Tracker(run, settings.tracking, saved["rows"] if saved else 0)
+    callbacks: list[BaseCallback] = [
+        GameRecord(run),
+        evaluation,
+        Checkpoints(run, settings.save_freq),
+        Progress(recipe.n_timesteps, evaluation),
+    ]
     if saves:
-        rows_so_far = (lambda: tracker.session.rows) if tracker else (lambda: 0)
+        rows_so_far = (lambda: tracker.rows) if tracker else (lambda: 0)
         callbacks.append(StateSaver(run, settings.save_freq, status, saved, rows_so_far))
     callbacks += [tracker] if tracker else []
+    callbacks.append(StopOnRequest(status))
     return Training(recipe, run, lock, model, status, evaluation, tracker, tuple(callbacks), saves)
 
 
 def protocol_of(settings: Settings) -> Protocol:
     """The protocol of the evaluations during a training."""
-    return Protocol(settings.eval_episodes, settings.eval_epsilon, settings.seed)
-
-
-def _check_replay(recipe: Recipe, settings: Settings, env: VecEnv) -> None:
-    values, engine = recipe.hyperparams, settings.engine
-    if settings.save_state and not can_be_saved(engine, values.replay_buffer_class):
-        reason = "--save-state needs BUFFER=frames and a recipe without replay_buffer_class"
-        raise UserError(reason)
-    space = env.observation_space
-    assert isinstance(space, spaces.Box)
-    frames = engine.buffer == "frames"
-    check_replay(space, values, recipe.file, frames, settings.device)
-
-
-def _one_game(recipe: Recipe, game: Game, settings: Settings) -> VecEnv:
-    try:
-        make_games(game, recipe.hyperparams, 1, settings.seed).close()  # as in evaluations
-        return training_games(game, recipe.hyperparams, 1, settings.seed, workers=1)
-    except Exception as error:  # whatever wrappers and the emulator raise
-        text = one_line(error)
-        key = "env_kwargs" if "game mode" in text or "difficulty" in text else "env_wrapper"
-        raise _error_at(recipe, game, key, text) from error
-
-
-def try_out(
-    recipe: Recipe, game: Game, settings: Settings, env: VecEnv, learner: dict[str, Any]
-) -> None:
-    """Play and learn a few steps with a tiny replay, before anything is written.
-
-    :param env: one game, as in training
-    :param learner: arguments of the learner's constructor
-    :raises UserError: something fails; the message names file, game and key
-    """
-    values = learner | TINY | {"buffer_size": TRIED_STEPS + recipe.hyperparams.n_steps}
-
-    def learn(arguments: dict[str, Any]) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            make_learner(recipe, settings, env, copy.deepcopy(arguments)).learn(TRIED_STEPS)
-
-    try:
-        learn(values)
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever SB3 and PyTorch raise
-        key = next((key for key, others in _without_one(values) if _succeeds(learn, others)), "")
-        raise _error_at(recipe, game, key or "these values", one_line(error)) from error
-
-
-def _without_one(values: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each key, and the values without it; the keys of `policy_kwargs` one by one."""
-    policy = values.get("policy_kwargs", {})
-    for key in sorted(policy):
-        removed = (key, key.replace("_class", "_kwargs"))
-        others = {k: v for k, v in policy.items() if k not in removed}
-        yield f"policy_kwargs.{key}", values | {"policy_kwargs": others}
-    for key in sorted(values.keys() - TINY.keys() - {"buffer_size", "policy"}):
-        yield key, {k: v for k, v in values.items() if k != key}
-
-
-def _succeeds(learn: Callable[[dict[str, Any]], None], values: dict[str, Any]) -> bool:
-    try:
-        learn(values)
-    except Exception:  # whatever SB3 and PyTorch raise
-        return False
-    return True
-
-
-def _error_at(recipe: Recipe, game: Game, key: str, text: str) -> UserError:
-    named = text if text.startswith(key) else f"{key}: {text}"
-    return UserError(f"{recipe.file}: {game.env_id}: {named}")
+    return Protocol(settings.eval_episodes, seed=settings.seed)
 
 
 def _facts(recipe: Recipe, game: Game, settings: Settings) -> dict[str, Any]:
@@ -282,18 +221,9 @@ def _facts(recipe: Recipe, game: Game, settings: Settings) -> dict[str, Any]:
         "frame_skip": frame_skip(recipe.hyperparams),
         "eval_freq": settings.eval_freq,
         "save_freq": settings.save_freq,
-        "keep_checkpoints": settings.keep_checkpoints,
         "eval_protocol": protocol_of(settings).describe(game, recipe.hyperparams),
         "steps": 0,
         "state": "running",
         "tracking": asdict(settings.tracking),
         **provenance(),
     }
-
-
-def _remove(folder: Path) -> None:
-    """Remove a run folder, and its parent folders if they are empty."""
-    shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        folder.parent.rmdir()
-        folder.parent.parent.rmdir()

@@ -13,8 +13,7 @@ import ale_py
 import gymnasium as gym
 import numpy as np
 import torch as th
-from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, unwrap_vec_wrapper
 
 from custom.env.workers import WorkerVecEnv
 
@@ -47,11 +46,9 @@ def restore_games(env: VecEnv, state: Plain) -> None:
 
 
 def _stacks(env: VecEnv) -> Any:
-    while isinstance(env, VecEnvWrapper):
-        if isinstance(env, VecFrameStack):
-            return env.stacked_obs
-        env = env.venv
-    raise ValueError("the games have no VecFrameStack")
+    stack = unwrap_vec_wrapper(env, VecFrameStack)
+    assert stack is not None
+    return stack.stacked_obs
 
 
 def _states(env: Any) -> list[list[dict[str, Any]]]:

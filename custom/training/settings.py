@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from custom.evaluation import EPSILON
 from custom.learner.engine import Engine
 from custom.recipe.recipe import Recipe
 from custom.system.errors import UserError
@@ -21,10 +20,8 @@ class Settings:
     :param device: as PyTorch names it, or ``auto``
     :param eval_freq: steps between evaluations; 0: a twentieth of the budget, 10,000 to 250,000
     :param eval_episodes: full games of an evaluation
-    :param eval_epsilon: share of random actions in an evaluation, 0 to 1
     :param save_freq: steps between checkpoints; 0: as `eval_freq`
-    :param keep_checkpoints: number of checkpoints that are kept
-    :param save_state: save before each checkpoint what `make resume` needs; None: if `is_cheap`
+    :param save_state: save before each checkpoint what `make resume` needs, if it `can_be_saved`
     """
 
     seed: int
@@ -32,10 +29,8 @@ class Settings:
     device: str = "auto"
     eval_freq: int = 0
     eval_episodes: int = 10
-    eval_epsilon: float = EPSILON
     save_freq: int = 0
-    keep_checkpoints: int = 3
-    save_state: bool | None = None
+    save_state: bool = True
     engine: Engine = field(default_factory=Engine)
     tracking: Tracking = field(default_factory=Tracking)
 

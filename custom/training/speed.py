@@ -1,4 +1,4 @@
-"""How fast a recipe plays and learns here, measured for a few seconds before its run."""
+"""What a training would take: its speed, measured for a few seconds, and all that follows."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from custom.learner.off_policy import AtariOffPolicy
 from custom.recipe.games import Game
 from custom.recipe.recipe import WARM_UP_SHARE, Recipe
 from custom.replay.buffer import bytes_per_step
+from custom.replay.memory import replay_size
 from custom.training.prepare import make_learner, tried
+from custom.training.progress import duration
 from custom.training.settings import Settings, fitted
 
-PLAYING, SETTLING, LEARNING = 1.5, 1.5, 5.0  # seconds; caches fill while it settles
+PARTS = (1.5, 1.5, 5.0)  # seconds to play, to settle while caches fill, to learn
 BUFFER = 20_000  # steps of the replay buffer that is learnt from
 
 
@@ -52,37 +54,29 @@ class Speed:
 
 
 class _Stopwatch(BaseCallback):
-    """Plays, then learns, and measures both; it ends `learn`."""
+    """Plays, settles while it learns, learns; then it ends `learn`.
+
+    :ivar seconds_per_step: of each part
+    """
 
     model: AtariOffPolicy
 
     def __init__(self, learning_starts: int) -> None:
         super().__init__()
         self.learning_starts = learning_starts
-        self.playing = 0.0
-        self.learning = 0.0
+        self.seconds_per_step: list[float] = []
 
     def _on_training_start(self) -> None:
-        self._start()
-        self._is_settled = False
-
-    def _start(self) -> None:
         self._began, self._first = time.perf_counter(), self.num_timesteps
 
     def _on_step(self) -> bool:
         seconds, steps = time.perf_counter() - self._began, self.num_timesteps - self._first
-        if not self.playing:
-            if seconds > PLAYING and self.num_timesteps > self.learning_starts:
-                self.playing = seconds / steps
-                self.model.learning_starts = 0
-                self._start()
-        elif not self._is_settled:
-            if seconds > SETTLING:
-                self._is_settled = True
-                self._start()
-        elif seconds > LEARNING:
-            self.learning = seconds / steps
-        return not self.learning
+        done = self.seconds_per_step
+        if seconds > PARTS[len(done)] and self.num_timesteps > self.learning_starts:
+            done.append(seconds / steps)
+            self.model.learning_starts = 0
+            self._on_training_start()
+        return len(done) < len(PARTS)
 
 
 def measure(recipe: Recipe, game: Game, settings: Settings) -> Speed:
@@ -103,4 +97,39 @@ def measure(recipe: Recipe, game: Game, settings: Settings) -> Speed:
         stopwatch = _Stopwatch(least)
         make_learner(recipe, settings, env, arguments).learn(10**9, stopwatch)
         step_bytes = bytes_per_step(env.observation_space, values.frame_stack)
-    return Speed(stopwatch.playing, stopwatch.learning, step_bytes)
+    playing, _, learning = stopwatch.seconds_per_step
+    return Speed(playing, learning, step_bytes)
+
+
+def plan(recipe: Recipe, game: Game, settings: Settings) -> str:
+    """The resolved recipe, memory, disk, updates, evaluations and time of a training.
+
+    Speed is measured for a few seconds. What evaluations take is known only from an agent that
+    plays as the trained one does, so they are counted and not timed.
+
+    :param recipe: with the budget of the run
+    :raises UserError: the recipe cannot be trained as asked
+    """
+    recipe, settings = fitted(recipe, settings.engine), settings.resolved(recipe.n_timesteps)
+    speed, values, total = measure(recipe, game, settings), recipe.hyperparams, recipe.n_timesteps
+    warm_up = min(values.learning_starts, total)
+    every, unit = values.period
+    updates = f"after each {unit}"
+    if unit == "step":
+        steps = every * values.n_envs
+        each = values.gradient_steps if values.gradient_steps > 0 else steps
+        updates = f"{(total - warm_up) // steps * each:,}, {each} after each {steps} steps"
+    size = replay_size(values) * speed.step_bytes / 1e9
+    evaluations = total // settings.eval_freq
+    seconds = warm_up * speed.playing + (total - warm_up) * speed.learning
+    return "\n".join(
+        (
+            recipe.to_yaml(game.env_id),
+            f"games at once: {values.n_envs}; updates: {updates}",
+            f"memory: {size:.1f} GB for a replay of {replay_size(values):,} steps",
+            f"disk: up to {3 * size:.1f} GB while it trains, if its state is saved",
+            f"evaluations: {evaluations}, each of {settings.eval_episodes} full games",
+            f"time: {duration(seconds)} by {speed}",
+            "DRY_RUN=1: nothing was trained and nothing written",
+        )
+    )

@@ -8,6 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+Seconds = npt.NDArray[np.float64]  # (2,): wall-clock, CPU
+
+
+def _now() -> Seconds:
+    return np.array([time.monotonic(), time.process_time()])
+
 
 class Clock:
     """Wall-clock and CPU seconds of a run since its start, those of evaluations also apart.
@@ -19,62 +28,48 @@ class Clock:
     """
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
-        self._began = self._now()
-        self._before = state["spent"] if state else [0.0, 0.0]
-        self.evaluating = state["evaluating"] if state else [0.0, 0.0]  # wall-clock, CPU
-        self.evaluations = state["evaluations"] if state else 0
-
-    @staticmethod
-    def _now() -> list[float]:
-        return [time.monotonic(), time.process_time()]
+        before = state or {"spent": [0, 0], "evaluating": [0, 0], "evaluations": 0}
+        self._start = _now() - before["spent"]
+        self._evaluating: Seconds = np.array(before["evaluating"], dtype=float)
+        self._evaluations = before["evaluations"]
 
     @property
-    def spent(self) -> list[float]:
-        """Seconds so far: wall-clock, CPU."""
-        parts = zip(self._now(), self._began, self._before, strict=True)
-        return [now - began + before for now, began, before in parts]
-
-    @property
-    def trained(self) -> float:
-        """Wall-clock seconds so far, without evaluations."""
-        return float(self.spent[0] - self.evaluating[0])
-
-    @property
-    def core_hours(self) -> float:
-        """CPU hours without evaluations."""
-        return float(self.spent[1] - self.evaluating[1]) / 3600
+    def trained(self) -> Seconds:
+        """Seconds so far, without evaluations."""
+        spent: Seconds = _now() - self._start
+        return spent - self._evaluating
 
     @contextmanager
     def evaluation(self) -> Iterator[None]:
         """Count the time in the ``with`` block as an evaluation."""
-        began = self._now()
+        began = _now()
         try:
             yield
         finally:
-            parts = zip(self.evaluating, self._now(), began, strict=True)
-            self.evaluating = [total + now - start for total, now, start in parts]
-            self.evaluations += 1
+            self._evaluating += _now() - began
+            self._evaluations += 1
 
     @property
     def seconds_per_evaluation(self) -> float:
         """Mean wall-clock seconds of an evaluation; 0 before the first."""
-        return float(self.evaluating[0] / max(self.evaluations, 1))
+        return float(self._evaluating[0] / max(self._evaluations, 1))
 
     def facts(self) -> dict[str, float]:
         """What run.json records."""
-        (wall, cpu), (_, evaluating) = self.spent, self.evaluating
+        wall, cpu = (_now() - self._start).round(1).tolist()
+        evaluating = round(float(self._evaluating[1]), 1)
         return {
-            "wall_clock_seconds": round(wall, 1),
-            "cpu_seconds": round(cpu, 1),
-            "evaluation_cpu_seconds": round(evaluating, 1),
+            "wall_clock_seconds": wall,
+            "cpu_seconds": cpu,
+            "evaluation_cpu_seconds": evaluating,
         }
 
     def state(self) -> dict[str, Any]:
         """Plain values from which a new clock continues."""
         return {
-            "spent": self.spent,
-            "evaluating": self.evaluating,
-            "evaluations": self.evaluations,
+            "spent": (_now() - self._start).tolist(),
+            "evaluating": self._evaluating.tolist(),
+            "evaluations": self._evaluations,
         }
 
 

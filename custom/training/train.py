@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 from collections.abc import Callable
 
@@ -25,44 +26,42 @@ def train(training: Training, report_episodes: int = 0) -> int:
     :return: exit status: 0, or 128 + the signal that stopped the training
     :raises NonFiniteError: an update was not finite; checkpoints stay
     """
-    with training.lock:
-        return _train(training, report_episodes)
-
-
-def _train(training: Training, report_episodes: int) -> int:
     run, model = training.run, training.model
-    with stopping_on_signals(training.status.request_stop) as received:
-        try:
-            then = "make resume resumes it" if training.is_saved else "it cannot be resumed"
-            say(f"training; Ctrl-C stops it and saves the agent; {then}")
-            _learn(training)
-            save_agent(model, run.final_model)
-        except BaseException as error:
-            _record_error(training, error)
-            _end_tracking(training, 1)
-            if isinstance(error, UserError | OSError):
-                kind = type(error) if isinstance(error, UserError) else UserError
-                raise kind(f"{error}. {_last_agent(run)}") from None
-            raise
-        _end(training)
-    if report_episodes and not received:
-        report(run, report_episodes, str(model.device))
-    status = SIGNAL_STATUS + received[0] if received else 0
-    _end_tracking(training, status, bool(received))
+    with training.lock:
+        with stopping_on_signals(training.status.request_stop) as received:
+            try:
+                then = "make resume resumes it" if training.is_saved else "it cannot be resumed"
+                say(f"training; Ctrl-C stops it and saves the agent; {then}")
+                _learn(training)
+                save_agent(model, run.final_model)
+            except BaseException as error:
+                _record_error(training, error)
+                _end_tracking(training, 1)
+                if isinstance(error, UserError | OSError):
+                    kind = type(error) if isinstance(error, UserError) else UserError
+                    *_, last = "none", *run.checkpoints()
+                    said = f"{error}. Last checkpoint: {last}; {_how_to_resume(run)}"
+                    raise kind(said) from None
+                raise
+            _end(training)
+        if report_episodes and not received:
+            report(run, report_episodes, str(model.device))
+        status = SIGNAL_STATUS + received[0] if received else 0
+        _end_tracking(training, status, bool(received))
     say(f"Run: {run.path}")
     return status
 
 
 def _learn(training: Training) -> None:
     """Learn until the budget is used up or a stop is requested."""
-    model, total = training.model, training.recipe.n_timesteps
+    model, total, callbacks = training.model, training.recipe.n_timesteps, [*training.callbacks]
     assert model.env is not None
     try:
         with contextlib.suppress(StopTraining):
             if model._last_obs is not None:  # a state was loaded
-                model.continue_learning(total, list(training.callbacks))
+                model.continue_learning(total, callbacks)
             else:
-                model.learn(total, list(training.callbacks))
+                model.learn(total, callbacks)
     finally:
         model.env.close()
     _end_callbacks(training)
@@ -70,18 +69,16 @@ def _learn(training: Training) -> None:
 
 def _end(training: Training) -> None:
     """Record whether the run is finished or interrupted, and print how to resume it."""
-    run, model = training.run, training.model
-    is_finished = model.num_timesteps >= training.recipe.n_timesteps
-    is_finished = is_finished and not training.status.evaluation_cut_short
+    run, steps = training.run, training.model.num_timesteps
+    was_cut_short = training.status.evaluation_cut_short
+    is_finished = steps >= training.recipe.n_timesteps and not was_cut_short
     state = "finished" if is_finished else "interrupted"
     _record(training, state)
-    say(f"{state} after {model.num_timesteps:,} steps; the agent is in {run.final_model}")
     if is_finished:
         shutil.rmtree(run.saved_state, ignore_errors=True)
-    elif exists(run.saved_state):
-        say(f"{run.resume_command} resumes it")
-    else:
-        say("it cannot be resumed: its state was not saved")
+    say(f"{state} after {steps:,} steps; the agent is in {run.final_model}")
+    if not is_finished:
+        say(_how_to_resume(run))
 
 
 def _end_callbacks(training: Training) -> None:
@@ -114,49 +111,33 @@ def _record(training: Training, state: str, **facts: str) -> None:
     training.run.update(state=state, steps=steps, finished=now(), **times, **facts)
 
 
-def _last_agent(run: Run) -> str:
-    """Where the newest checkpoint is, and how to resume from it."""
-    checkpoints = run.checkpoints()
-    if not checkpoints:
-        return f"No checkpoint had been written yet. Run: {run.path}"
-    agent = f"The last checkpoint is {checkpoints[-1]}."
+def _how_to_resume(run: Run) -> str:
     if exists(run.saved_state):
-        return f"{agent} {run.resume_command} resumes the run"
-    return f"{agent} Run: {run.path}"
+        return f"make resume RUN={shlex.quote(str(run.path))} resumes it"
+    return "it cannot be resumed: its state was not saved"
 
 
 def report(run: Run, episodes: int, device: str) -> None:
     """Evaluate, film and plot; an error is printed, and the run stays finished."""
-
-    # Imported here, because training does not need these packages.
-    def evaluate() -> None:
-        from custom.evaluation.results import evaluate_run, score_table
-
-        result = evaluate_run(run, Protocol(episodes=episodes), run.final_model, device)
-        say(score_table(run, result))
-
-    def record() -> None:
-        from custom.evaluation.film import record_run
-
-        record_run(run, run.final_model, device=device)
-
-    def plot() -> None:
-        from custom.evaluation.plot import plot_run
-
-        plot_run(run)
-
     try:
         say(f"evaluating over {episodes} full games, filming one and plotting (Ctrl-C skips it)")
-        for part in (evaluate, record, plot):
-            _try(part)
-            if interrupted():
+        # Imported here, because training does not need these packages.
+        from custom.evaluation.film import record_run
+        from custom.evaluation.plot import plot_run
+        from custom.evaluation.results import evaluate_run, score_table
+
+        agent, protocol = run.final_model, Protocol(episodes=episodes)
+        parts: dict[str, Callable[[], object]] = {
+            "evaluate": lambda: say(score_table(run, evaluate_run(run, protocol, agent, device))),
+            "record": lambda: record_run(run, agent, device=device),
+            "plot": lambda: plot_run(run),
+        }
+        for name, part in parts.items():
+            if interrupted():  # and an import swallowed the exception
                 raise KeyboardInterrupt
+            try:
+                part()
+            except Exception as error:  # the run stays finished without a film
+                say(f"{name} failed ({one_line(error)}); make {name} does it later")
     except KeyboardInterrupt:
         say("report skipped; make evaluate, make record and make plot do it later")
-
-
-def _try(part: Callable[[], None]) -> None:
-    try:
-        part()
-    except Exception as error:  # the run stays finished without a film
-        say(f"{part.__name__} failed ({one_line(error)}); make {part.__name__} does it later")

@@ -70,7 +70,6 @@ def train_trial(plan: Plan, asked: dict[str, Any], trial: Trial) -> float:
         device=asked["device"],
         eval_freq=plan.steps // plan.evaluations,
         eval_episodes=plan.episodes,
-        keep_checkpoints=1,
         save_state=False,
         engine=Engine(n_envs=plan.n_envs, threads=asked["threads"]),
     )

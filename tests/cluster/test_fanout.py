@@ -13,7 +13,8 @@ import yaml
 
 from custom.jobs.cluster import launcher, on_slurm
 from custom.jobs.task import Resources, Task
-from custom.runs.listing import all_runs
+from custom.runs.folder import open_runs
+from custom.runs.listing import state_of
 from custom.system.errors import UserError
 from tests.conftest import SMALL, run, start
 
@@ -42,13 +43,11 @@ def test_all_runs_finish_though_a_worker_of_ray_is_killed(
     output, _ = process.communicate()
     assert process.returncode == 0, output
     assert output.count("it is tried again") == 1
-    lines, _ = all_runs(tmp_path / "logs")
-    finished = [line for line in lines if line.state == "finished"]
-    of = {
-        (line.run.game.name, line.run.facts["recipe"], line.run.facts["seed"]) for line in finished
-    }
-    assert len(lines) == len(finished) == len(of) == 8
-    assert [line for line in lines if "resumed" in line.run.facts]  # it went on where it was
+    runs, _ = open_runs(tmp_path / "logs")
+    finished = [run for run in runs if run.facts["state"] == "finished"]
+    of = {(run.game.name, run.facts["recipe"], run.facts["seed"]) for run in finished}
+    assert len(runs) == len(finished) == len(of) == 8
+    assert [run for run in runs if "resumed" in run.facts]  # it went on where it was
     data = json.loads((tmp_path / "report" / "compare.json").read_text())
     assert [column["label"] for column in data["over_games"]["columns"]] == ["one", "two"]
     output = run("scripts.benchmark", *flags, "--cluster", "ray")
@@ -72,8 +71,8 @@ def test_sigterm_ends_a_benchmark_on_ray_in_one_line(flags: list[object], tmp_pa
     output, _ = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
     assert "SIGTERM" not in output
-    lines, _ = all_runs(tmp_path / "logs")
-    assert "interrupted" in {line.state for line in lines}  # it had time to save
+    runs, _ = open_runs(tmp_path / "logs")
+    assert "interrupted" in map(state_of, runs)  # it had time to save
 
 
 def _a_busy_worker(logs: Path) -> int:

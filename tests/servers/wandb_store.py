@@ -184,31 +184,6 @@ def node(run: Data) -> Data:
     }
 
 
-def artifact(store: RunStore, variables: Data) -> Data:
-    """An artifact, whose files and manifest come next."""
-    made = {"id": "artifact", "artifactSequence": {"latestArtifact": None}}
-    return {"createArtifact": {"artifact": {**made, "state": "PENDING"}}}
-
-
-def manifest(store: RunStore, variables: Data) -> Data:
-    """Where the list of an artifact's files goes."""
-    file = {"id": "1", "uploadHeaders": [], **store.place("manifest", variables["name"])}
-    return {"createArtifactManifest": {"artifactManifest": {"id": "1", "file": file}}}
-
-
-def artifact_files(store: RunStore, variables: Data) -> Data:
-    """Where an artifact's files go."""
-    rest: Data = {"uploadHeaders": [], "uploadMultipartUrls": None, "artifact": {"id": "artifact"}}
-    names = [file["name"] for file in variables["input"]["artifactFiles"]]
-    nodes = [{"storagePath": name, **rest, **store.place("artifact", name)} for name in names]
-    return {"createArtifactFiles": {"files": {"edges": [{"node": node} for node in nodes]}}}
-
-
-def commit(store: RunStore, variables: Data) -> Data:
-    """The artifact is whole."""
-    return {"commitArtifact": {"artifact": {"id": variables["artifactID"], "digest": ""}}}
-
-
 OPERATIONS: dict[str, Callable[[RunStore, Data], Data]] = {
     "Viewer": viewer,
     "GetDefaultEntity": viewer,
@@ -222,8 +197,4 @@ OPERATIONS: dict[str, Callable[[RunStore, Data], Data]] = {
     "RunParquetHistory": parquet_history,
     "HistoryPage": history_page,
     "SampledHistoryPage": keys_page,
-    "CreateArtifact": artifact,
-    "CreateArtifactManifest": manifest,
-    "CreateArtifactFiles": artifact_files,
-    "CommitArtifact": commit,
 }

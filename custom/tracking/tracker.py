@@ -1,13 +1,18 @@
-"""One training's run on W&B: it starts, takes rows and files, and ends; it never raises."""
+"""One training's run on W&B: its games, its evaluations, and all that SB3's logger dumps."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import KVWriter
 
 from custom.runs.folder import Run
 from custom.system.console import say
@@ -18,29 +23,52 @@ from custom.tracking.wish import Tracking
 if TYPE_CHECKING:
     import wandb
 
+TIMES = ("wall_clock_seconds", "cpu_seconds", "evaluation_cpu_seconds")
+AT_THE_END = ("state", "steps", *TIMES)  # of run.json: known only at the end
+NOT_CONFIG = ("tracking", "wandb", *AT_THE_END)
+LOGGED = (bool, int, float, str, list, np.generic)  # W&B takes these as they are
 LATER = "make sync uploads it later"
 UPLOADED = ".synced"  # beside a file of the client; wandb sync makes and reads this mark, too
 
 
-class Session:
-    """What W&B is told of a training.
+class Tracker(BaseCallback, KVWriter):
+    """Tracks a training; it changes nothing in it, and W&B's errors end only the tracking.
 
     :param run: its folder keeps the client's files, its ``run.json`` the id of the run on W&B
-    :param config: how it is trained
     :param rows: number of rows that a resumed run has logged already
     """
 
-    def __init__(self, run: Run, tracking: Tracking, config: dict[str, Any], rows: int = 0) -> None:
+    def __init__(self, run: Run, tracking: Tracking, rows: int = 0) -> None:
+        super().__init__()
         self.run = run
         self.tracking = tracking
-        self.config = config
         self.rows = rows
         self._run: wandb.Run | None = None
 
-    @property
-    def is_open(self) -> bool:
-        """Whether rows are taken."""
-        return self._run is not None
+    def _on_training_start(self) -> None:
+        self.start()
+        self.logger.output_formats.append(self)
+
+    def _on_step(self) -> bool:
+        for info in self.locals["infos"]:
+            if "episode" in info:
+                score, length = float(info["episode"]["r"]), int(info["episode"]["l"])
+                row = {"training/score": score, "training/game_frames": length}
+                self.log(row, self.num_timesteps)
+        return True
+
+    def write(
+        self,
+        key_values: dict[str, Any],
+        key_excluded: dict[str, tuple[str, ...]],
+        step: int = 0,
+    ) -> None:
+        """Log all numbers, texts and lists of a dump of SB3's logger as one row."""
+        row = {key: value for key, value in key_values.items() if isinstance(value, LOGGED)}
+        self.log(row, step)
+
+    def close(self) -> None:
+        """Nothing: `finish` ends the run."""
 
     def start(self) -> None:
         """Start online, or offline where the server fails; that takes a few seconds at most."""
@@ -93,23 +121,24 @@ class Session:
             group=f"{game}/{recipe}"[:128],
             job_type="train",
             tags=[tag[:64] for tag in dict.fromkeys((game, recipe, facts["algo"]))],
-            config=self.config,
+            config=config_of(self.run),
             dir=str(self.run.path),
             mode=mode,
             reinit="create_new",
             settings=client.settings(),
         )
 
-    def log(self, row: dict[str, Any]) -> None:
-        """Log a row, with its number.
+    def log(self, row: dict[str, Any], steps: int) -> None:
+        """Log a row with its number, and the steps and frames at which it stands.
 
         A resumed run repeats the rows that came after its saved state: W&B ignores a number that
         it has.
         """
         number, self.rows = self.rows, self.rows + 1
-        self.tell(lambda run: run.log(row, step=number, commit=True))
+        place = {"steps": steps, "frames": steps * self.run.facts["frame_skip"]}
+        self._tell(lambda run: run.log(row | place, step=number, commit=True))
 
-    def tell(self, action: Callable[[wandb.Run], object]) -> None:
+    def _tell(self, action: Callable[[wandb.Run], object]) -> None:
         """Hand something over; it is not waited for."""
         if self._run is not None:
             try:
@@ -118,7 +147,15 @@ class Session:
                 self._give_up(error)
 
     def finish(self, exit_code: int) -> None:
-        """Upload the rest, in `client.FINISH` seconds at most; the files stay here in any case."""
+        """Log what is known only at the end, and upload the rest, in `client.FINISH` seconds.
+
+        The files stay here in any case.
+        """
+        values = {key: self.run.facts[key] for key in AT_THE_END if key in self.run.facts}
+        evaluation = self.run.path / "evaluation.json"
+        with suppress(OSError, ValueError):  # there is none, or half of one
+            values["final_evaluation"] = json.loads(evaluation.read_text())
+        self._tell(lambda run: run.summary.update(values))
         if self._run is None:
             return
         run, self._run = self._run, None
@@ -138,6 +175,12 @@ class Session:
         with suppress(Exception, SystemExit):  # else it raises when this process ends
             wandb.teardown()
         say(f"warning: W&B: no longer tracked ({client.reason(error)}); the training continues")
+
+
+def config_of(run: Run) -> dict[str, Any]:
+    """The resolved recipe and all that is needed to repeat the run."""
+    facts = {key: value for key, value in run.facts.items() if key not in NOT_CONFIG}
+    return {**facts, "hyperparams": run.hyperparams.given}
 
 
 def unsent(run: Run) -> list[Path]:
