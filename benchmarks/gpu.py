@@ -29,7 +29,7 @@ from custom.runs.folder import open_run
 from custom.runs.metrics import evaluations
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = ("tests/test_dqn.py", "tests/test_optimizers.py", "tests/test_graphs.py")
+TESTS = ("tests/test_dqn.py", "tests/test_update.py", "tests/test_optimizers.py")
 ENVS = (1, 16, 64)
 SAVING = 60.0  # seconds in which the long run saves its state
 MILLIONS = 12.5  # steps of the long run: 50M frames

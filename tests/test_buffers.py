@@ -178,7 +178,7 @@ def test_the_devices_generator_draws_every_step_alike(breakout: list[Step]) -> N
     ours, _ = both(3)
     fill(breakout[:40], ours)
     th.manual_seed(0)
-    positions, envs = ours.draw_on_device(120_000)
+    positions, envs = ours.draw(120_000, on_device=True)
     counts = np.bincount(positions * 3 + envs, minlength=120)
     assert len(counts) == 120  # 40 steps of 3 environments, none beyond
     statistic = ((counts - 1000) ** 2 / 1000).sum()

@@ -255,7 +255,7 @@ def test_a_captured_update_is_the_eager_one(options: dict[str, Any]) -> None:
         model = learner(device="cuda", buffer_size=2000, learning_starts=10**6, **options)
         model.learn(500)
         places = th.arange(32, device="cuda") * 9, th.zeros(32, dtype=th.int64, device="cuda")
-        model.replay_buffer.draw_on_device = lambda _, places=places: places
+        model.replay_buffer.draw = lambda *_, places=places: places
         update = model.make_update(32)
         if captured:
             update.capture()

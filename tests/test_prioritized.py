@@ -118,9 +118,8 @@ def test_drawing_as_on_a_gpu_draws_the_same_distribution() -> None:
     errors = th.linspace(0.1, 4, 100)
     buffer.update_priorities(places, errors)
     th.manual_seed(0)
-    drawn = [
-        positions * 2 + envs for positions, envs in (buffer.draw_on_device(50) for _ in range(2000))
-    ]
+    draws = (buffer.draw(50, on_device=True) for _ in range(2000))
+    drawn = [positions * 2 + envs for positions, envs in draws]
     expected = (errors.double() + 1e-6).pow(0.6).numpy()
     expected *= 100_000 / expected.sum()
     counts = np.bincount(th.cat(drawn).numpy(), minlength=100)

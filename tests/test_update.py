@@ -1,7 +1,8 @@
-"""One update with each option: what it reads, what it weighs, and what it leaves behind."""
+"""One update with each option: what it reads, weighs and leaves behind, and how it is captured."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch as th
 from stable_baselines3.dqn.policies import QNetwork
 
+from custom.learner.cuda_graph import WARM_UPS, Captured
 from custom.learner.dqn import AtariDQN
 from custom.learner.layout import Inputs
 from custom.learner.update import Update
@@ -57,7 +59,7 @@ def batch_of(model: AtariDQN) -> Batch:
     return Batch(*model.replay_buffer.gather(*first_places(16)))
 
 
-def first_places(batch_size: int) -> tuple[th.Tensor, th.Tensor]:
+def first_places(batch_size: int, on_device: bool = False) -> tuple[th.Tensor, th.Tensor]:
     return th.arange(batch_size), th.zeros(batch_size, dtype=th.int64)
 
 
@@ -157,18 +159,15 @@ def test_munchausen_asks_the_target_network_about_both_states() -> None:
         assert th.allclose(found, expected, atol=1e-5)
 
 
-def test_a_forward_pass_of_ones_own_is_learnt_through() -> None:
+def test_a_forward_pass_of_ones_own_is_refused() -> None:
     class Halved(QNetwork):
         def forward(self, obs: th.Tensor) -> th.Tensor:
             return super().forward(obs) / 2
 
     model, _ = ready()
-    model.q_net.__class__ = model.q_net_target.__class__ = Halved
-    update, batch = model.make_update(16), batch_of(model)
-    recorder = Recorder(update)
-    expected = model.q_net(batch.observations).detach()
-    update.step(batch)
-    assert th.allclose(recorder.outputs["prediction"][0], expected)
+    model.q_net.__class__ = Halved
+    with pytest.raises(ValueError, match="own forward is not called"):
+        model.set_parameters(model.get_parameters())
 
 
 def test_each_use_of_a_network_has_new_noise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,3 +197,34 @@ def test_the_noise_on_a_weight_is_sigma_times_the_outer_product() -> None:
     # each row gains 0.1 * noise_out * (1 - 2), each bias 0.2 * noise_out
     gained = (noisy - layer(x)).detach().flatten().numpy()
     assert gained == pytest.approx(np.array([0.05, 0.1, 0.3]), abs=1e-6)
+
+
+class Recording(Captured):
+    """Writes down what it does, on any machine."""
+
+    def __init__(self, works: bool = True) -> None:
+        super().__init__(lambda: None, "function", th.device("cpu"))
+        self.works = works
+        self.done: list[str] = []
+
+    def _eagerly(self) -> None:
+        self.done.append("eager")
+
+    def _capture(self) -> th.cuda.CUDAGraph | None:
+        self.done.append("capture")
+        replay = SimpleNamespace(replay=lambda: self.done.append("replay"))
+        return replay if self.works else None  # type: ignore[return-value]
+
+
+def test_eager_calls_come_before_a_capture_and_other_memory_is_captured_anew() -> None:
+    function = Recording()
+    assert all(function(key) for key in "aaa" + "aabb")
+    again = ["capture", "replay", "replay"]
+    assert function.done == ["eager"] * WARM_UPS + again + again
+
+
+def test_where_it_cannot_be_captured_nothing_is_computed_and_it_is_not_tried_again() -> None:
+    function = Recording(works=False)
+    assert [function() for _ in range(WARM_UPS + 2)] == [True] * WARM_UPS + [False, False]
+    assert function.failed
+    assert function.done == ["eager"] * WARM_UPS + ["capture"]

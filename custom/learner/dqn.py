@@ -15,12 +15,13 @@ import torch as th
 from sb3_contrib import QRDQN
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.dqn.dqn import DQN
+from stable_baselines3.dqn.policies import QNetwork
 
 from custom.learner.layout import set_up_optimizer, speed_up
 from custom.learner.nan_guard import check_finite
 from custom.learner.off_policy import AtariOffPolicy
 from custom.learner.targets import Loss
-from custom.learner.update import Actor, Update, can_be_captured, takes_scaled
+from custom.learner.update import Actor, Update, can_be_captured
 from custom.policies import Distribution, noisy_layers
 from custom.replay.prioritized import PrioritizedFrameReplayBuffer
 
@@ -42,7 +43,7 @@ class AtariDQN(AtariOffPolicy, DQN):
     :param exploration_decay: per step; above 0, epsilon is
         ``final + (initial - final) * exp(-exploration_decay * steps)``, whatever the budget; 0:
         SB3's linear schedule
-    :raises ValueError: options that exclude each other
+    :raises ValueError: options that exclude each other, or a network with a forward of its own
     :raises NonFiniteError: from `learn`, before a NaN or infinity reaches the weights; on a GPU up
         to `LOSS_EVERY` updates later
     """
@@ -78,12 +79,14 @@ class AtariDQN(AtariOffPolicy, DQN):
         """Lay out networks and optimizer for speed; call it when either was replaced."""
         self._update = None
         self._loss()  # refuses options that exclude each other, before any training
+        if type(self.q_net).forward is not QNetwork.forward:
+            raise ValueError("policy: its network's own forward is not called; put it into q_net")
         is_fast = self.engine.update == "fast"
         if is_fast:
             speed_up(self.policy, self.device)
             captured = can_be_captured(self.policy, self.replay_buffer)
             set_up_optimizer(self.policy.optimizer, self.device, captured)
-        acts = noisy_layers(self.q_net) or (is_fast and takes_scaled(self.q_net))
+        acts = is_fast or noisy_layers(self.q_net)
         self._actor = Actor(self.q_net, self.n_envs) if acts else None
 
     def _loss(self) -> Loss:

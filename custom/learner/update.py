@@ -35,14 +35,8 @@ def can_be_captured(policy: DQNPolicy, replay: object) -> bool:
         isinstance(replay, FrameReplayBuffer)
         and replay.device.type == "cuda"
         and replay.storage == replay.device
-        and takes_scaled(policy.q_net)
         and all("capturable" in group for group in policy.optimizer.param_groups)
     )
-
-
-def takes_scaled(network: QNetwork) -> bool:
-    """Whether the forward pass is SB3's: then the features extractor takes scaled observations."""
-    return type(network).forward is QNetwork.forward
 
 
 class Update:
@@ -68,7 +62,7 @@ class Update:
         self.policy, self.replay, self.loss = policy, replay, loss
         self.batch_size, self.max_grad_norm, self._steps_so_far = batch_size, max_grad_norm, steps
         self._bf16 = engine.precision == "bf16"
-        is_fast = engine.update == "fast" and takes_scaled(policy.q_net)
+        is_fast = engine.update == "fast"
         self._inputs = Inputs(policy.q_net, batch_size, buffers=2) if is_fast else None
         self._parameters = list(policy.q_net.parameters())
         self._noise = noisy_layers(policy.q_net)
@@ -116,15 +110,12 @@ class Update:
         """A network's outputs in float32: (B, A), or (B, N * A) before `Distribution`."""
         device = network.device.type
         with th.autocast(device, th.bfloat16, enabled=self._bf16, cache_enabled=False):
-            if not takes_scaled(network):
-                outputs: th.Tensor = network(observations)
-                return outputs.float()
             if self._inputs is None:
                 features = network.extract_features(observations, network.features_extractor)
             else:
                 features = network.features_extractor(observations)
             head = network.q_net if self.loss.distribution is None else network.q_net[0]
-            outputs = head(features)
+            outputs: th.Tensor = head(features)
             return outputs.float()
 
     def __call__(self, gradient_steps: int) -> None:

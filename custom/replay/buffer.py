@@ -174,9 +174,9 @@ class FrameReplayBuffer(ReplayBuffer):
         """A batch for a gradient step, with importance weights.
 
         :param env: not used: the learner refuses `VecNormalize`
-        :param on_device: use `draw_on_device` instead of `draw`
+        :param on_device: as of `draw`
         """
-        places = self.draw_on_device(batch_size) if on_device else self.draw(batch_size)
+        places = self.draw(batch_size, on_device)
         samples = (None if x is None else x.to(self.device) for x in self.gather(*places))
         moved = ReplayBufferSamples(*samples)  # type: ignore[arg-type]  # discounts may be None
         return Batch(*moved, self.weights(places), places)
@@ -189,22 +189,24 @@ class FrameReplayBuffer(ReplayBuffer):
         """Set the priorities of a batch by its errors, (B,); does nothing without priorities."""
 
     def prepare(self) -> None:
-        """Call it before `draw_on_device`; does nothing without priorities."""
+        """Call it before drawing on the device; does nothing without priorities."""
 
-    def draw(self, batch_size: int) -> Places:
-        """Uniform places, with the same calls of NumPy's generator as SB3's `ReplayBuffer`."""
+    def draw(self, batch_size: int, on_device: bool = False) -> Places:
+        """Random places, uniformly.
+
+        :param on_device: use the device's generator, without waiting for the device; else NumPy's,
+            with the same calls as SB3's `ReplayBuffer`
+        """
+        if on_device:
+            uniform = th.rand(2, batch_size, dtype=th.float64, device=self.storage)
+            size = self.ring.count.clamp(max=self.buffer_size)
+            return (uniform[0] * size).long(), (uniform[1] * self.n_envs).long()
         positions = np.random.randint(0, self.size(), size=batch_size)
         envs = np.random.randint(0, high=self.n_envs, size=batch_size)
         return (
             th.as_tensor(positions).to(self.storage, non_blocking=True),
             th.as_tensor(envs).to(self.storage, non_blocking=True),
         )
-
-    def draw_on_device(self, batch_size: int) -> Places:
-        """Uniform places, with the device's generator and without waiting for the device."""
-        uniform = th.rand(2, batch_size, dtype=th.float64, device=self.storage)
-        size = self.ring.count.clamp(max=self.buffer_size)
-        return (uniform[0] * size).long(), (uniform[1] * self.n_envs).long()
 
     def gather(self, positions: th.Tensor, envs: th.Tensor) -> ReplayBufferSamples:
         """The transitions at some places; tensor operations only, on the storage's device.

@@ -96,18 +96,18 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         self.tree.set(new % self.tree.size, self.largest.expand(len(new)))
         self._with_priority = self.ring.added
 
-    def draw(self, batch_size: int) -> Places:
-        """One place from each of B equal parts of the total priority (their appendix B.2.1)."""
-        self.prepare()
-        return self._places(th.as_tensor(np.random.random(batch_size)).to(self.storage))
+    def draw(self, batch_size: int, on_device: bool = False) -> Places:
+        """One place from each of B equal parts of the total priority (their appendix B.2.1).
 
-    def draw_on_device(self, batch_size: int) -> Places:
-        """As `draw`, with the device's generator; call `prepare` first."""
-        return self._places(th.rand(batch_size, dtype=th.float64, device=self.storage))
-
-    def _places(self, uniform: th.Tensor) -> Places:
-        strata = th.arange(len(uniform), device=self.storage)
-        leaves = self.tree.draw((strata + uniform) / len(uniform))
+        :param on_device: as of `FrameReplayBuffer.draw`; call `prepare` first
+        """
+        if on_device:
+            uniform = th.rand(batch_size, dtype=th.float64, device=self.storage)
+        else:
+            self.prepare()
+            uniform = th.as_tensor(np.random.random(batch_size)).to(self.storage)
+        strata = th.arange(batch_size, device=self.storage)
+        leaves = self.tree.draw((strata + uniform) / batch_size)
         return leaves // self.n_envs, leaves % self.n_envs
 
     def weights(self, places: Places) -> th.Tensor:
