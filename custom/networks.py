@@ -62,14 +62,9 @@ class ConvNet(_Convolutions):
         activation: str = "ReLU",
         frames: int = 1,
     ) -> None:
-        channels = observation_space.shape[0]
-        if channels % frames:
-            raise ValueError(
-                f"frames is {frames}; it must divide the {channels} channels of a stack"
-            )
         activate = getattr(nn, activation)
         layers: list[nn.Module] = []
-        last = channels // frames
+        last = observation_space.shape[0] // frames
         for width, kernel, stride in filters:
             layers += [nn.Conv2d(last, width, kernel, stride), activate()]
             last = width

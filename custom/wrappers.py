@@ -14,8 +14,6 @@ from stable_baselines3.common.atari_wrappers import (
     WarpFrame,
 )
 
-from custom.system.errors import UserError
-
 NOOP_MAX = 30
 Screens = gym.Env[np.ndarray, int]
 
@@ -57,15 +55,12 @@ class ActionSet(gym.ActionWrapper[np.ndarray, int, int]):
     """Some of the game's actions only.
 
     :param actions: their names, in the order of their numbers
-    :raises UserError: the game has no such action
+    :raises ValueError: the game has no such action
     """
 
     def __init__(self, env: Screens, actions: list[str]) -> None:
         super().__init__(env)
         names: list[str] = env.unwrapped.get_action_meanings()  # type: ignore[attr-defined]
-        if unknown := [name for name in actions if name not in names]:
-            known = ", ".join(names)
-            raise UserError(f"env_wrapper: actions has {unknown[0]}; write some of {known}")
         self._names, self._numbers = actions, [names.index(name) for name in actions]
         self.action_space = spaces.Discrete(len(actions))  # type: ignore[assignment]
 
@@ -91,11 +86,6 @@ class CropScreen(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):
         height, width, *colours = env.observation_space.shape or ()
         self._rows, self._columns = slice(top, height - bottom), slice(left, width - right)
         shape = (height - top - bottom, width - left - right, *colours)
-        if min(shape) < 1:
-            edges = f"{top=}, {bottom=}, {left=}, {right=}"
-            raise ValueError(
-                f"env_wrapper: {edges} leave nothing of {height} x {width}; lower them"
-            )
         self.observation_space = spaces.Box(0, 255, shape, np.uint8)
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
@@ -104,13 +94,11 @@ class CropScreen(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):
         return part
 
 
-def played(env: Screens, noop_max: int, frame_skip: int, terminal_on_life_loss: bool) -> Screens:
-    """No-ops at the start, the maximum of the last two of the skipped frames, ends of lives."""
+def played(env: Screens, noop_max: int, frame_skip: int = 4) -> Screens:
+    """No-ops at the start, the maximum of the last two of the skipped frames."""
     if noop_max > 0:
         env = NoopResetEnv(env, noop_max=noop_max)
-    if frame_skip > 1:
-        env = MaxAndSkipEnv(env, skip=frame_skip)
-    return LifeLossTerminalEnv(env) if terminal_on_life_loss else env
+    return MaxAndSkipEnv(env, skip=frame_skip) if frame_skip > 1 else env
 
 
 class DeepMindAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
@@ -135,7 +123,9 @@ class DeepMindAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
         clip_reward: bool = True,
         actions: list[str] | None = None,
     ) -> None:
-        env = played(env, noop_max, frame_skip, terminal_on_life_loss)
+        env = played(env, noop_max, frame_skip)
+        if terminal_on_life_loss:
+            env = LifeLossTerminalEnv(env)
         env = WarpFrame(env, width=screen_size, height=screen_size)
         if clip_reward:
             env = ClipRewardEnv(env)
@@ -145,19 +135,11 @@ class DeepMindAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
 class FullFrameAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
     """The screen as it is, 210 x 160 in colours; for `dueling_dqn-fullframe`.
 
-    :param noop_max: see `DeepMindAtariWrapper`, as are the others
+    :param noop_max: a game starts after 1 to so many no-ops
     """
 
-    def __init__(
-        self,
-        env: Screens,
-        noop_max: int = NOOP_MAX,
-        frame_skip: int = 4,
-        terminal_on_life_loss: bool = False,
-        clip_reward: bool = False,
-    ) -> None:
-        env = played(env, noop_max, frame_skip, terminal_on_life_loss)
-        super().__init__(ClipRewardEnv(env) if clip_reward else env)
+    def __init__(self, env: Screens, noop_max: int = NOOP_MAX) -> None:
+        super().__init__(played(env, noop_max))
 
 
 class HalfSizeAtariWrapper(FullFrameAtariWrapper):
@@ -165,11 +147,11 @@ class HalfSizeAtariWrapper(FullFrameAtariWrapper):
 
     The last frame of a game is blank, as its source pushes one so that the final reward is kept.
 
-    :param kwargs: those of `FullFrameAtariWrapper`
+    :param noop_max: a game starts after 1 to so many no-ops
     """
 
-    def __init__(self, env: Screens, **kwargs: Any) -> None:
-        super().__init__(env, **kwargs)
+    def __init__(self, env: Screens, noop_max: int = NOOP_MAX) -> None:
+        super().__init__(env, noop_max)
         height, width, _ = env.observation_space.shape or ()
         shape = ((height + 1) // 2, (width + 1) // 2, 1)
         self.observation_space = spaces.Box(0, 255, shape, np.uint8)

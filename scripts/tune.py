@@ -16,7 +16,6 @@ FLAGS = (
     ("steps", {"type": whole(1), "default": 1_000_000, "help": "of each trial"}),
     ("search", {"default": "", "help": "what is searched, e.g. 'learning_rate batch_size'"}),
     ("evaluations", {"type": whole(1), "default": 5, "help": "of each trial"}),
-    ("pruner", {"choices": ("median", "none"), "default": "median", "help": "ends trials early"}),
     ("finalists", {"type": whole(0), "default": 3, "help": "best trials that are trained anew"}),
     ("seeds", {"type": whole(1), "default": 5, "help": "fresh seeds of each of them"}),
 )

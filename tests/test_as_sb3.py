@@ -139,17 +139,6 @@ def test_the_options_of_a_loaded_agent_are_its_own(tmp_path: Path) -> None:
 
 
 @each
-def test_a_file_for_sb3_says_that_it_has_no_averages(
-    algorithm: type[DQN], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model = model_of(algorithm, policy_kwargs=RMSPROP).learn(60)
-    with (tmp_path / "agent.zip").open("wb") as file:
-        model.save_for_sb3(file)
-    algorithm.load(tmp_path / "agent.zip", env=games(), device="cpu")
-    assert "holds no state of Adam" in capsys.readouterr().out
-
-
-@each
 def test_the_replay_is_saved_and_loaded(algorithm: type[DQN], tmp_path: Path) -> None:
     model = model_of(algorithm).learn(50)
     model.save_replay_buffer(tmp_path / "replay")
@@ -251,15 +240,3 @@ def test_games_without_a_frame_stack_are_played() -> None:
     single = games().venv  # type: ignore[attr-defined]
     assert isinstance(single, DummyVecEnv)
     assert model_of(AtariDQN, single).learn(60).frame_stack == 1
-
-
-@each
-@pytest.mark.parametrize("cut", ["all", "param_groups", "state"])
-def test_a_cut_optimizer_is_told(algorithm: type[DQN], cut: str) -> None:
-    model = model_of(algorithm).learn(40)
-    parameters = model.get_parameters()
-    optimizer = parameters["policy.optimizer"]
-    for name in ["param_groups", "state"] if cut == "all" else [cut]:
-        optimizer.pop(name, None)
-    with pytest.raises(ValueError, match=r"policy\.optimizer: state or param_groups is missing"):
-        model.set_parameters(parameters)

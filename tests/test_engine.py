@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -149,12 +148,3 @@ def test_a_wrapper_of_ones_own_takes_what_its_constructor_says(
     wrapper["custom.mine.StepPenalty"] = {"penality": 0.5}
     with pytest.raises(UserError, match="penality is not a known key; did you mean penalty"):
         recipe(tmp_path, env_wrapper=[ZOO, wrapper])
-
-
-@pytest.mark.parametrize(
-    "flags", [("--workers", "x"), ("--buffer", "x"), ("--envs", "0"), ("--precision", "fp8")]
-)
-def test_settings_that_there_are_not_are_refused(
-    flags: tuple[str, str], refused: Callable[..., str]
-) -> None:
-    assert flags[0] in refused("scripts.train", "--game", "Pong", *flags)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -135,17 +134,6 @@ def test_what_was_killed_is_tried_again(matrix: Matrix, status: int, tried: int)
         assert task.module == "scripts.train"
         queue.ended(task, status)
     assert count == tried
-
-
-def test_a_run_that_comes_further_has_all_its_attempts_again(matrix: Matrix, killed: Path) -> None:
-    one, folder = with_copy(matrix, killed)
-    queue, count = _queue(one), 0
-    while (task := queue.next_task()) is not None:
-        count += 1
-        if count == ATTEMPTS:
-            os.utime(folder / "state" / "manifest.json", (2**31, 2**31))  # as if it had saved anew
-        queue.ended(task, -9)
-    assert count == 2 * ATTEMPTS
 
 
 def _queue(matrix: Matrix) -> Queue:

@@ -17,7 +17,7 @@ from custom.system.errors import NonFiniteError
 from tests.test_dqn import learner, weights
 
 Spoil = Callable[[AtariDQN], Any]
-TARGET = "the target (a reward, the discount or the output of q_net_target)"
+LOSS = "the loss (a reward, or the output of a network)"
 
 
 def once(spoil: Spoil) -> Callable[..., bool]:
@@ -62,9 +62,9 @@ def in_the_q_values(model: AtariDQN) -> None:
     [
         (in_q_net, "the parameter q_net.features_extractor.cnn.2.weight"),
         (in_target_net, "the parameter q_net_target.q_net.0.bias"),
-        (in_a_reward, TARGET),
-        (infinite_reward, TARGET),
-        (in_the_q_values, "the loss (the output of q_net)"),
+        (in_a_reward, LOSS),
+        (infinite_reward, LOSS),
+        (in_the_q_values, LOSS),
         (in_a_gradient, "the gradient of q_net.features_extractor.cnn.0"),
     ],
 )

@@ -10,7 +10,6 @@ import pytest
 import torch as th
 from gymnasium import spaces
 
-from custom.replay.buffer import FrameReplayBuffer
 from custom.replay.files import load_steps, save_steps
 from custom.replay.prioritized import PrioritizedFrameReplayBuffer, SumTree
 from tests.conftest import SMALL
@@ -63,26 +62,17 @@ def test_a_leaf_that_is_set_twice_leaves_the_sums_right() -> None:
     assert tree.total.item() == 4.0
 
 
-def played(n_envs: int, steps: int, **settings: Any) -> tuple[Any, Any]:
-    """The same real play in a prioritized replay and in a uniform one."""
+def played(n_envs: int, steps: int, **settings: Any) -> PrioritizedFrameReplayBuffer:
+    """A replay of real play."""
     size = settings.pop("buffer_size", 400)
-    first = PrioritizedFrameReplayBuffer(size, *SPACES, device="cpu", n_envs=n_envs, **settings)
-    second = FrameReplayBuffer(size, *SPACES, device="cpu", n_envs=n_envs)
-    fill(recorded("Breakout", steps, n_envs, SMALL["env_wrapper"]), first, second)
-    return first, second
-
-
-def test_it_gathers_what_the_uniform_replay_does() -> None:
-    ours, uniform = played(2, 260)
-    positions, envs = ours.draw(64)
-    both = ours.gather(positions, envs), uniform.gather(positions, envs)
-    for mine, theirs in zip(*both, strict=True):
-        assert (mine is None and theirs is None) or th.equal(mine, theirs)
+    buffer = PrioritizedFrameReplayBuffer(size, *SPACES, device="cpu", n_envs=n_envs, **settings)
+    fill(recorded("Breakout", steps, n_envs, SMALL["env_wrapper"]), buffer)
+    return buffer
 
 
 @pytest.mark.parametrize("steps", [120, 260])  # not full, and after it went round
 def test_new_transitions_have_the_largest_priority(steps: int) -> None:
-    buffer, _ = played(2, steps)
+    buffer = played(2, steps)
     buffer.draw(4)
     held = min(steps, buffer.buffer_size) * 2
     assert int((buffer.tree.nodes[buffer.tree.leaves :] > 0).sum()) == held
@@ -98,7 +88,7 @@ def test_new_transitions_have_the_largest_priority(steps: int) -> None:
 
 
 def test_draws_follow_the_errors_to_the_power_of_alpha() -> None:
-    buffer, _ = played(1, 100, buffer_size=100, alpha=0.5)
+    buffer = played(1, 100, buffer_size=100, alpha=0.5)
     buffer.draw(1)
     errors = th.linspace(0.1, 4, 100)
     buffer.update_priorities((th.arange(100), th.zeros(100, dtype=th.int64)), -errors)
@@ -110,7 +100,7 @@ def test_draws_follow_the_errors_to_the_power_of_alpha() -> None:
 
 
 def test_weights_undo_the_preference_as_far_as_beta_says() -> None:
-    buffer, _ = played(1, 3, buffer_size=3, alpha=1.0, beta=0.5)
+    buffer = played(1, 3, buffer_size=3, alpha=1.0, beta=0.5)
     buffer.draw(1)
     places = th.arange(3), th.zeros(3, dtype=th.int64)
     buffer.update_priorities(places, th.tensor([1.0, 4.0, 16.0]))
@@ -122,7 +112,7 @@ def test_weights_undo_the_preference_as_far_as_beta_says() -> None:
 
 
 def test_drawing_as_on_a_gpu_draws_the_same_distribution() -> None:
-    buffer, _ = played(2, 50, buffer_size=100)
+    buffer = played(2, 50, buffer_size=100)
     buffer.prepare()
     places = th.arange(100) // 2, th.arange(100) % 2
     errors = th.linspace(0.1, 4, 100)
@@ -138,13 +128,13 @@ def test_drawing_as_on_a_gpu_draws_the_same_distribution() -> None:
 
 
 def test_priorities_are_saved_with_the_replay(tmp_path: Path) -> None:
-    buffer, _ = played(2, 120)
+    buffer = played(2, 120)
     buffer.draw(1)
     places = th.arange(50), th.zeros(50, dtype=th.int64)
     buffer.update_priorities(places, th.linspace(0, 9, 50))
     first = buffer.ring.added - buffer.size()
     save_steps(buffer, first, tmp_path / "replay.npy")
-    loaded, _ = played(2, 0)
+    loaded = played(2, 0)
     load_steps(loaded, buffer.ring.added, [tmp_path / "replay.npy"])
     loaded.set_extra(buffer.extra())
     assert th.equal(loaded.tree.nodes, buffer.tree.nodes)
@@ -154,7 +144,7 @@ def test_priorities_are_saved_with_the_replay(tmp_path: Path) -> None:
 
 
 def test_a_reset_forgets_the_priorities() -> None:
-    buffer, _ = played(2, 120)
+    buffer = played(2, 120)
     buffer.draw(1)
     buffer.reset()
     assert buffer.tree.total.item() == 0

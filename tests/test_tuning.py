@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import multiprocessing
 import os
@@ -10,6 +9,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,18 +29,16 @@ from custom.recipe.recipe import load_recipe
 from custom.runs.folder import claim_folder
 from custom.system.errors import UserError
 from custom.system.files import write_json
-from custom.tuning.files import write_files
 from custom.tuning.finalists import RECIPE, finalists, matrix_of, rank, write_best
-from custom.tuning.plan import Plan
-from custom.tuning.storage import RETRIES, address, shown
+from custom.tuning.storage import address, shown
 from custom.tuning.study import (
     RANKING,
+    RETRIES,
+    Plan,
     TrialFailedError,
     begin,
-    is_full,
     load,
     results,
-    retry_killed,
     run_trial,
 )
 from tests.compared import PROTOCOL
@@ -53,7 +51,7 @@ OPTIMUM = 3e-4
 def plan_of(**changed: Any) -> Plan:
     values = {**SMALL, "n_timesteps": 1000, "learning_rate": 1e-4, "batch_size": 32}
     known = {"env_id": PONG.env_id, "recipe": "small", "algo": "dqn", "hyperparams": values}
-    return Plan(**{**known, "search": ("learning_rate",), "pruner": "none", **changed})
+    return Plan(**{**known, "search": ["learning_rate"], **changed})
 
 
 @pytest.fixture
@@ -77,12 +75,12 @@ def search(
     url: str, plan: Plan, n_trials: int, train: Callable[[Trial], float] = double
 ) -> optuna.Study:
     study = begin(url, "s", plan)
-    while not is_full(study.trials, n_trials):
-        run_trial(study, url, n_trials, train)
+    while len(results(study.trials)) < n_trials:
+        run_trial(study, url, train)
     return study
 
 
-def kill_a_trial(url: str, n_trials: int = 3) -> None:
+def kill_a_trial(url: str) -> None:
     """A process that is killed in the middle of a trial, longer ago than the grace period."""
 
     def train(trial: Trial) -> float:
@@ -93,7 +91,7 @@ def kill_a_trial(url: str, n_trials: int = 3) -> None:
 
     if (child := os.fork()) == 0:
         try:
-            run_trial(load(url, "s"), url, n_trials, train)
+            run_trial(load(url, "s"), url, train)
         finally:
             os._exit(1)  # never reached where the trial began
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -171,49 +169,33 @@ def test_a_trial_whose_process_was_killed_is_done_again_and_in_the_end_replaced(
     assert seeds == [plan_of().seed_of(first + i) for i in range(3)]
 
 
-def test_a_trial_that_was_killed_before_its_first_heartbeat_is_done_again(url: str) -> None:
-    study = begin(url, "s", plan_of())
-    with pytest.warns(UserWarning, match="Heartbeat"):
-        study.ask()
-    study = search(url, plan_of(), 2)
-    assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
-    assert study.trials[1].params == {"learning_rate": 1e-4}
-
-
-def test_a_trial_that_lives_is_left_as_it_is(url: str) -> None:
-    def train(trial: Trial) -> float:
-        wait_for_heartbeat(url)
-        other = load(url, "s")
-        retry_killed(other)
-        assert [t.state for t in other.trials] == [TrialState.RUNNING]
-        return double(trial)
-
-    assert len(search(url, plan_of(), 1, train).trials) == 1
-
-
-def test_a_trial_that_was_silent_for_long_but_lives_counts_once(url: str) -> None:
-    def train(trial: Trial) -> float:
-        wait_for_heartbeat(url)
-        silence(url)
-        retry_killed(load(url, "s"))  # on another machine
-        return double(trial)
-
-    study = begin(url, "s", plan_of())
-    with pytest.raises(ValueError, match="Cannot tell a FAIL trial"):
-        run_trial(study, url, 1, train)
-    assert [trial.state.name for trial in study.trials] == ["FAIL", "WAITING"]
-    assert len(results(search(url, plan_of(), 1).trials)) == 1
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError, ValueError, UserError])
-def test_a_trial_that_was_stopped_is_done_again_however_often(
-    url: str, error: type[BaseException]
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_a_trial_that_lives_counts_once_however_long_it_is_silent(
+    url: str, is_silent: bool
 ) -> None:
+    def train(trial: Trial) -> float:
+        wait_for_heartbeat(url)
+        if is_silent:
+            silence(url)
+        search(url, plan_of(), 1)  # on another machine
+        return double(trial)
+
+    study = begin(url, "s", plan_of())
+    with suppress(ValueError):  # it was given up
+        run_trial(study, url, train)
+    done = results(study.trials)
+    again = [trial for trial in done if trial.params == {"learning_rate": 1e-4}]
+    assert len(again) == 1
+    assert len(done) == 2 - is_silent
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, ValueError, UserError])
+def test_a_trial_that_was_stopped_is_done_again(url: str, error: type[BaseException]) -> None:
     def stopped(trial: Trial) -> float:
         plan_of().space.suggest(trial)
         raise error("Ctrl-C, a full disk, a bug")
 
-    for _ in range(RETRIES + 3):
+    for _ in range(RETRIES):
         with pytest.raises(error):
             search(url, plan_of(), 1, stopped)
     study = search(url, plan_of(), 1)
@@ -251,7 +233,7 @@ def test_ctrl_c_says_how_to_resume(
     assert output.endswith("the same command resumes the search\n")
 
 
-def test_two_processes_share_a_study_without_a_trial_too_many(url: str) -> None:
+def test_two_processes_share_a_study(url: str) -> None:
     begin(url, "s", plan_of())
     context = multiprocessing.get_context("fork")
     both = [context.Process(target=search, args=(url, plan_of(), 8)) for _ in range(2)]
@@ -261,15 +243,15 @@ def test_two_processes_share_a_study_without_a_trial_too_many(url: str) -> None:
         process.join()
     assert [process.exitcode for process in both] == [0, 0]
     trials = load(url, "s").trials
-    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 8
-    assert len({str(trial.params) for trial in trials}) == 8
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    assert 8 <= len(trials) == len({str(trial.params) for trial in trials}) <= 9
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
         ({"seed": 3}, "seed 0, now it is 3"),
-        ({"search": ()}, "search "),
+        ({"search": []}, "search "),
         ({"n_envs": 2}, "n_envs 0, now it is 2"),
         ({"hyperparams": {**plan_of().hyperparams, "gamma": 0.9}}, "gamma None, now it is 0.9"),
     ],
@@ -278,34 +260,9 @@ def test_another_plan_under_the_same_name_is_refused(
     url: str, changed: dict[str, Any], said: str
 ) -> None:
     begin(url, "s", plan_of())
-    begin(url, "s", plan_of(largest_buffer=5))  # another machine
+    begin(url, "s", plan_of())  # another machine
     with pytest.raises(UserError, match=f"STUDY s was begun with {said}.*STUDY="):
         begin(url, "s", plan_of(**changed))
-
-
-@pytest.mark.parametrize(
-    ("search", "largest", "needed"),
-    [((), 300, 400), ((), 700, 700), ((), 9000, 1000), (("batch_size",), 9000, 400)],
-)
-def test_a_study_knows_its_largest_replay(
-    search: tuple[str, ...], largest: int, needed: int
-) -> None:
-    assert plan_of(search=search, largest_buffer=largest).largest_replay == needed
-
-
-def test_a_study_whose_replays_do_not_fit_is_refused(
-    tmp_path: Path, small_recipe: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("custom.tuning.tune.largest_replay", lambda *_: 700)
-    flags = (f"--recipe={small_recipe}", f"--logs={tmp_path}", "--steps=1000", "--jobs=2")
-    error = refused("scripts.tune", *flags)
-    assert "replays of this study have up to 400 steps, of which 350 fit 2 times" in error
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_plan_comes_back_from_json_as_it_was() -> None:
-    plan = plan_of(search=("learning_rate", "batch_size"), seed=7)
-    assert Plan.from_json(plan.to_json()) == plan
 
 
 @pytest.mark.parametrize(
@@ -314,9 +271,6 @@ def test_a_plan_comes_back_from_json_as_it_was() -> None:
         ("mysql://a@b/c", "STORAGE: give a file, or postgresql://"),
         ("postgresql://a@b:port/c", "STORAGE: give a file, or postgresql://"),
         ("postgresql://a:p@ss@b/c", "%40 for @"),
-        ("postgresql://a:p/ss@b/c", "%2F for /"),
-        ("a?b.db", r"a path with \?"),
-        ("a{b}.db", "a path with {"),
         ("/proc/version", "cannot be used"),
         ("", "STORAGE sqlite:.*cannot be used"),  # a folder
         (__file__, "STORAGE sqlite:.*cannot be used"),
@@ -379,7 +333,8 @@ def test_the_search_the_fresh_seeds_and_the_report_name_the_true_winner(
     url: str, tmp_path: Path
 ) -> None:
     study, best = search(url, plan_of(), 30), tmp_path / "best.yml"
-    assert write_best(study, plan_of(), tmp_path / "early.yml").endswith("search, on one seed.")
+    with pytest.raises(UserError, match="its finalists are not trained yet"):
+        write_best(study, plan_of(), best)
     ranking = ranked(study, tmp_path, 2, 5)
     assert ranking[-1]["name"] == RECIPE
     assert [one["verdict"] for one in ranking] == ["better", "better", "the recipe itself"]
@@ -423,19 +378,6 @@ def test_what_is_higher_but_not_surely_better_does_not_win(url: str, tmp_path: P
     assert "Nothing better" in write_best(study, plan_of(), tmp_path / "best.yml")
 
 
-def test_the_files_of_a_study_hold_every_trial(url: str, tmp_path: Path) -> None:
-    study = search(url, plan_of(), 4)
-    write_files(study, tmp_path)
-    trials = json.loads((tmp_path / "trials.json").read_text())
-    assert [t["value"] for t in trials] == pytest.approx([t.value for t in study.trials])
-    assert len((tmp_path / "trials.csv").read_text().splitlines()) == 5
-    drawn = {path.name for path in (tmp_path / "plots").iterdir()}
-    assert {"history.html", "timeline.html", "slices.html"} <= drawn
-    page = (tmp_path / "plots" / "history.html").read_text()
-    assert not re.search(r"<script[^>]+src=", page)
-    assert not list(tmp_path.rglob("*.pkl"))
-
-
 def test_tune_best_does_not_write_over_what_is_not_its_own(url: str, tmp_path: Path) -> None:
     study = search(url, plan_of(), 2)
     out = tmp_path / "mine.yml"
@@ -444,7 +386,3 @@ def test_tune_best_does_not_write_over_what_is_not_its_own(url: str, tmp_path: P
         write_best(study, plan_of(), out)
     with pytest.raises(UserError, match=r"ends in \.yml"):
         write_best(study, plan_of(), tmp_path / "no_ending")
-    empty = begin(url, "other", plan_of())
-    with pytest.raises(UserError, match="no trial is complete yet"):
-        write_best(empty, plan_of(), tmp_path / "new.yml")
-    assert not (tmp_path / "new.yml").exists()

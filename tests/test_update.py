@@ -171,15 +171,6 @@ def test_a_forward_pass_of_ones_own_is_learnt_through() -> None:
     assert th.allclose(recorder.outputs["prediction"][0], expected)
 
 
-def test_returns_of_several_steps_bring_their_discounts() -> None:
-    model, update = ready(n_steps=3)
-    recorder = Recorder(update)
-    update.step(batch_of(model))
-    discounts = recorder.batch.discounts
-    assert discounts.shape == (16, 1)
-    assert th.allclose(discounts, th.full_like(discounts, 0.99**3))
-
-
 def test_each_use_of_a_network_has_new_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     model, update = ready(policy_kwargs={"noisy": True}, double_q=True, learning_rate=1e-12)
     recorder = Recorder(update)

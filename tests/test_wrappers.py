@@ -6,7 +6,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import pytest
 import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -15,11 +14,9 @@ from custom.evaluation.baselines import action_names
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
 from custom.replay.buffer import FrameReplayBuffer
-from custom.system.errors import UserError
 from custom.wrappers import (
     ActionSet,
     CropScreen,
-    DeepMindAtariWrapper,
     FullFrameAtariWrapper,
     HalfSizeAtariWrapper,
 )
@@ -63,13 +60,8 @@ def test_an_action_of_the_set_is_the_games() -> None:
         assert np.array_equal(bare.step(left)[0], wrapped.step(0)[0])
 
 
-def test_an_action_that_the_game_has_not_is_named() -> None:
-    with pytest.raises(UserError, match="actions has UP; write some of NOOP, FIRE"):
-        DeepMindAtariWrapper(game(), actions=["NOOP", "UP"])
-
-
 def test_half_the_rows_and_columns_and_the_mean_of_the_colours() -> None:
-    small, whole = HalfSizeAtariWrapper(game(), noop_max=0, frame_skip=1), game()
+    small, whole = HalfSizeAtariWrapper(game(), noop_max=0), game()
     assert small.observation_space.shape == (105, 80, 1)
     obs, _ = small.reset(seed=1)
     screen, _ = whole.reset(seed=1)

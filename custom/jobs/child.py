@@ -18,21 +18,12 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1  # of Linux: the signal that comes when the parent ends
 
 
-def end_with_parent(parent: int) -> None:
-    """Ask Linux for SIGTERM when the parent ends; other systems cannot send it.
-
-    :param parent: its process id; it may have ended already
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
 if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # Ray's workers block some signals
-    end_with_parent(int(sys.argv[1]))
+    if sys.platform.startswith("linux"):  # other systems cannot send it
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != int(sys.argv[1]):  # the parent has ended already
+            os.kill(os.getpid(), signal.SIGTERM)
     sys.path[0] = str(Path(__file__).resolve().parents[2])
     sys.argv = sys.argv[2:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -11,7 +11,7 @@ from typing import IO
 from custom.jobs.task import Launcher, Resources, Task, run_all
 from custom.learner.engine import Engine
 from custom.recipe.games import Game
-from custom.recipe.recipe import Recipe, sources
+from custom.recipe.recipe import Recipe
 from custom.runs.folder import Run, open_run
 from custom.runs.listing import can_resume, state_of
 from custom.runs.metrics import evaluations
@@ -22,7 +22,7 @@ from custom.system.signals import SIGNAL_STATUS
 from custom.training.resume import is_run_of, saved_at
 from custom.training.settings import Settings, fitted
 
-ATTEMPTS = 3  # of a run from one saved state
+ATTEMPTS = 5  # of a run whose process is killed
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,7 @@ class Matrix:
             cell.name,
             "scripts.resume" if run else "scripts.train",
             (*self._flags(cell, run), "--no-report"),
-            files=tuple((str(file), file.read_text()) for file in sources(cell.recipe.file)),
-            log=self.log(cell),
+            log=self.log(cell).absolute(),
             resources=self.resources,
         )
 
@@ -122,7 +121,7 @@ class Matrix:
             return [f"--run={run.path}", f"--device={self.device}"]
         flags: dict[str, object] = {
             "game": cell.game.env_id,
-            "recipe": cell.recipe.asked,
+            "recipe": f"{cell.recipe.file.absolute()}{cell.recipe.changes}",
             "steps": cell.recipe.n_timesteps,
             "seed": cell.seed,
             "logs": self.logs.absolute(),
@@ -157,7 +156,7 @@ class Queue:
         self.matrix = matrix
         self.waiting = [cell for cell in matrix.cells if not matrix.is_done(cell)]
         self._running: dict[str, tuple[Cell, IO[str]]] = {}  # and their locks
-        self._attempts: Counter[tuple[str, float]] = Counter()  # by run and time of its state
+        self._attempts: Counter[str] = Counter()
         self._done = len(matrix.cells) - len(self.waiting)
         say(f"{len(matrix.cells)} runs, {self._done} of them finished before")
 
@@ -178,15 +177,10 @@ class Queue:
     def _start(self, cell: Cell, file: IO[str]) -> Task:
         run = self.matrix.interrupted(cell)
         self._running[cell.name] = cell, file
-        self._attempts[self._state(cell)] += 1
+        self._attempts[cell.name] += 1
         if run is not None:
             say(f"{cell.name}: resumes {run.path}")
         return self.matrix.task(cell, run)
-
-    def _state(self, cell: Cell) -> tuple[str, float]:
-        """How far a run has come: another state is progress."""
-        run = self.matrix.interrupted(cell)
-        return cell.name, saved_at(run) if run else 0.0
 
     def ended(self, task: Task, status: int) -> None:
         """Report how a run ended; queue it again if it was killed, but not too often."""
@@ -195,7 +189,7 @@ class Queue:
         was_killed = status < 0 or status > SIGNAL_STATUS
         if status == 0 and self.matrix.is_done(cell):
             self._report(cell, "finished")
-        elif was_killed and self._attempts[self._state(cell)] < ATTEMPTS:
+        elif was_killed and self._attempts[cell.name] < ATTEMPTS:
             self.waiting.append(cell)
             say(f"{task.name}: ended with status {status}; it is tried again ({task.log})")
         else:

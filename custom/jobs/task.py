@@ -39,8 +39,6 @@ class Task:
     :param module: of this project, started as ``python -m``
     :param arguments: of the command line, which every user of the machine can see
     :param stdin: input that other users must not see
-    :param stdin_file: a file with that input, deleted once it is read
-    :param files: path and text of the files that it reads, for machines without them
     :param log: file to which its output is appended
     """
 
@@ -48,8 +46,6 @@ class Task:
     module: str
     arguments: tuple[str, ...] = ()
     stdin: str = ""
-    stdin_file: str = ""
-    files: tuple[tuple[str, str], ...] = ()
     log: Path | None = None
     resources: Resources = field(default_factory=Resources)
 
@@ -87,12 +83,8 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # the terminal's Ctrl-C goes to the parent, which stops it
             )
-        text = task.stdin
-        if task.stdin_file:
-            text = Path(task.stdin_file).read_text()
-            Path(task.stdin_file).unlink()
         assert self._process.stdin is not None
-        self._process.stdin.write(text.encode())
+        self._process.stdin.write(task.stdin.encode())
         self._process.stdin.close()
 
     def status(self) -> int | None:

@@ -17,7 +17,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.dqn.dqn import DQN
 
 from custom.learner.layout import set_up_optimizer, speed_up
-from custom.learner.nan_guard import NanGuard
+from custom.learner.nan_guard import check_finite
 from custom.learner.off_policy import AtariOffPolicy
 from custom.learner.targets import Loss
 from custom.learner.update import Actor, Update, can_be_captured, takes_scaled
@@ -119,7 +119,7 @@ class AtariDQN(AtariOffPolicy, DQN):
         self._update_learning_rate(self.policy.optimizer)
         if isinstance(self.replay_buffer, PrioritizedFrameReplayBuffer):
             self.replay_buffer.anneal(1 - self._current_progress_remaining)
-        if self._update is None or self._update.batch_size != batch_size:
+        if self._update is None:
             self._update = self.make_update(batch_size)
             if self.engine.update == "fast" and can_be_captured(self.policy, self.replay_buffer):
                 self._update.capture()
@@ -128,7 +128,7 @@ class AtariDQN(AtariOffPolicy, DQN):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         if self.device.type == "cpu" or self._n_updates % LOSS_EVERY < gradient_steps:
             loss, norm = self._update.mean_loss_and_norm()
-            self._update.guard.check_loss(loss)
+            check_finite(self.policy, self.num_timesteps, loss)
             self.logger.record("train/loss", loss)
             self.logger.record("train/gradient_norm", norm)
 
@@ -140,9 +140,9 @@ class AtariDQN(AtariOffPolicy, DQN):
             self.replay_buffer,
             self._loss(),
             self.engine,
-            NanGuard(self.policy, lambda: self.num_timesteps),
             batch_size,
             self.max_grad_norm,
+            lambda: self.num_timesteps,
         )
 
     def _update_learning_rate(self, optimizers: Any) -> None:
@@ -179,5 +179,5 @@ class AtariQRDQN(AtariOffPolicy, QRDQN):
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """As sb3-contrib's, then check the loss."""
         super().train(gradient_steps, batch_size)
-        guard = NanGuard(self.policy, lambda: self.num_timesteps)
-        guard.check_loss(float(self.logger.name_to_value["train/loss"]))
+        loss = float(self.logger.name_to_value["train/loss"])
+        check_finite(self.policy, self.num_timesteps, loss)

@@ -147,25 +147,15 @@ class AtariOffPolicy(OffPolicyAlgorithm):
     def set_parameters(
         self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto"
     ) -> None:
-        """As SB3's, but prints a line if the optimizer starts without its averages.
-
-        The state of another kind of optimizer is not loaded; see `save_for_sb3`.
-
-        :raises ValueError: as SB3's, or the state of the optimizer is incomplete
-        """
+        """As SB3's, but takes no state of another kind of optimizer, as of `save_for_sb3`."""
         params = load_path_or_dict
         if not isinstance(params, dict):
             _, params, _ = load_from_zip_file(params, device=device, load_data=False)
-        state, saved = self.policy.optimizer.state_dict(), params.get("policy.optimizer")
-        if saved is not None:
-            if not (saved.get("param_groups") and "state" in saved):
-                raise ValueError("policy.optimizer: state or param_groups is missing")
-            is_other = saved["param_groups"][0].keys() != state["param_groups"][0].keys()
-            if is_other or (not saved["state"] and self._n_updates):
-                kind = type(self.policy.optimizer).__name__
-                say(f"the file holds no state of {kind}: the optimizer starts without its averages")
-            if is_other:
-                params = {**params, "policy.optimizer": state}
+        if "policy.optimizer" in params:
+            own, saved = self.policy.optimizer.state_dict(), params["policy.optimizer"]
+            if saved["param_groups"][0].keys() != own["param_groups"][0].keys():
+                say(f"the file has no state of {type(self.policy.optimizer).__name__}")
+                params = {**params, "policy.optimizer": own}
         super().set_parameters(params, exact_match, device)
 
     def save_for_sb3(self, file: io.BufferedIOBase) -> None:

@@ -7,6 +7,7 @@ On a GPU each step is one CUDA graph.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from custom.learner.cuda_graph import Captured
 from custom.learner.engine import Engine
 from custom.learner.layout import Inputs
-from custom.learner.nan_guard import NanGuard
+from custom.learner.nan_guard import check_finite
 from custom.learner.targets import Loss
 from custom.policies import draw_noise, noise_in, noisy_layers
 from custom.replay.buffer import Batch, FrameReplayBuffer
@@ -47,9 +48,11 @@ def takes_scaled(network: QNetwork) -> bool:
 class Update:
     """Gradient steps of a policy's networks, with its optimizer.
 
-    :param guard: checks each step before the weights change; not on a GPU, where that would wait
+    Each is checked before the weights change; not on a GPU, where that would wait.
+
     :param batch_size: transitions per gradient step
     :param max_grad_norm: a larger gradient is scaled down to this norm
+    :param steps: returns the number of steps so far, for messages
     """
 
     def __init__(
@@ -58,12 +61,12 @@ class Update:
         replay: ReplayBuffer,
         loss: Loss,
         engine: Engine,
-        guard: NanGuard,
         batch_size: int,
         max_grad_norm: float,
+        steps: Callable[[], int],
     ) -> None:
-        self.policy, self.replay, self.loss, self.guard = policy, replay, loss, guard
-        self.batch_size, self.max_grad_norm = batch_size, max_grad_norm
+        self.policy, self.replay, self.loss = policy, replay, loss
+        self.batch_size, self.max_grad_norm, self._steps_so_far = batch_size, max_grad_norm, steps
         self._bf16 = engine.precision == "bf16"
         is_fast = engine.update == "fast" and takes_scaled(policy.q_net)
         self._inputs = Inputs(policy.q_net, batch_size, buffers=2) if is_fast else None
@@ -84,15 +87,14 @@ class Update:
             target_net = partial(self._outputs, self.policy.q_net_target)
             target = self.loss.target(batch, online, target_net)
         draw_noise(self._noise)  # independent noise for each use (Fortunato et al. 2018, eq. 16)
-        outputs = online(batch.observations)
-        losses, errors = self.loss(outputs, batch.actions, target)
+        losses, errors = self.loss(online(batch.observations), batch.actions, target)
         loss = (losses if batch.weights is None else batch.weights * losses).mean()
 
         self.policy.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
         norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         if not norm.is_cuda:
-            self.guard.check_update(target, outputs, loss, norm)
+            check_finite(self.policy, self._steps_so_far(), loss.item(), norm.item())
         # On a CPU the norm is read at no cost, to skip a clip that would change nothing.
         if norm.is_cuda or not norm + CLIP_EPSILON <= self.max_grad_norm:
             clip_grads_with_norm_(self._parameters, self.max_grad_norm, norm)

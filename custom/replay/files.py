@@ -12,8 +12,6 @@ import torch as th
 from custom.replay.buffer import FrameReplayBuffer
 from custom.system.files import atomic_file
 
-PART = 2**26  # bytes copied from a GPU at once
-
 
 def save_steps(buffer: FrameReplayBuffer, first: int, path: Path) -> None:
     """Write the steps from `first` to the newest one, atomically.
@@ -25,7 +23,7 @@ def save_steps(buffer: FrameReplayBuffer, first: int, path: Path) -> None:
     number = ring.added - first
     # The newest step of the file before may have got an end since.
     steps = np.arange(max(first - 1, ring.added - ring.steps, 0), ring.added)
-    rows = ring.end_rows(steps)
+    rows = ring.end_of.cpu().numpy()[steps % ring.steps]
     place = np.argwhere(rows >= 0)
     ends = th.as_tensor(rows[place[:, 0], place[:, 1]].astype(np.int64))
     with atomic_file(path) as file:
@@ -77,12 +75,10 @@ def _parts(tensor: th.Tensor, first: int, number: int) -> list[th.Tensor]:
 
 
 def _write(file: IO[Any], parts: list[th.Tensor]) -> None:
-    """As `np.save` of all parts, but copied from a GPU piece by piece, to save memory."""
+    """As `np.save` of all parts together, without a copy of them."""
     shape = (sum(map(len, parts)), *parts[0].shape[1:])
     empty = parts[0][:0].cpu().numpy()
     header = np.lib.format.header_data_from_array_1_0(empty) | {"shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
     for part in parts:
-        rows = max(PART // max(part[:1].nbytes, 1), 1)
-        for piece in th.split(part, rows):
-            file.write(piece.contiguous().cpu().numpy().data)
+        file.write(part.contiguous().cpu().numpy().data)

@@ -60,12 +60,6 @@ def replay_size(hyperparams: Hyperparams) -> int:
     return min(hyperparams.buffer_size, hyperparams.n_timesteps + hyperparams.n_envs)
 
 
-def largest_replay(observation_space: spaces.Box, hyperparams: Hyperparams) -> int:
-    """Steps of the largest `FrameReplayBuffer` that fits into main memory."""
-    step_bytes = bytes_per_step(observation_space, hyperparams.frame_stack)
-    return max(available_memory() - RESERVE, 0) // step_bytes
-
-
 def check_replay(
     observation_space: spaces.Box,
     hyperparams: Hyperparams,

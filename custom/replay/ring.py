@@ -74,11 +74,6 @@ class FrameRing:
         """
         return self.frames[:-1].view(self._length, self.n_envs, -1)
 
-    def end_rows(self, steps: Array) -> Array:
-        """Rows of `ends` for steps that are held, (steps, n_envs); -1: no end is kept."""
-        rows: Array = self._end_of[steps % self.steps]
-        return rows
-
     def restart(self, ended: Array) -> None:
         """Set what is kept on the host from the tensors.
 
@@ -133,17 +128,13 @@ class FrameRing:
             self._store_end(int(env))
             write(self._slot(self.added)[env], stacks[env, -1])
         starts = is_new | self._ended
-        if starts.any():
-            before = stacks[starts, -1:] if self.repeat_first else 0
-            if (stacks[starts, :-1] != before).any():
-                kind = "its first frame" if self.repeat_first else "blank frames"
-                raise ValueError(
-                    f"an episode's first stack must hold {kind} before its newest frame"
-                )
-        if self._last is not None and (stacks[~starts, :-1] != self._last[~starts]).any():
+        before = stacks[:, -1:] if self.repeat_first else 0
+        continued = stacks[:, :-1] if self._last is None else self._last
+        if (stacks[:, :-1] != np.where(starts[:, None, None], before, continued)).any():
+            kind = "its first frame" if self.repeat_first else "blank frames"
             raise ValueError(
-                "an observation does not continue the stack before it;"
-                f" are {self.frame_stack} frames stacked?"
+                f"an observation does not continue the stack before it, nor has it {kind} before"
+                f" its newest one; are {self.frame_stack} frames stacked?"
             )
         one_more = np.minimum(self._older + 1, self.frame_stack - 1)
         return np.where(starts, 0, one_more).astype(np.uint8)

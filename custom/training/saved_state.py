@@ -91,7 +91,7 @@ class StateSaver(BaseCallback):
 
     def _save(self, now: int) -> None:
         if now == self._saved_at or non_finite_parameter(self.model.policy):
-            return  # on a GPU, `NanGuard` may not have checked yet
+            return  # on a GPU, updates may not be checked yet
         self._saved_at = now
         try:
             facts = {"clock": self.status.clock.state(), "rows": self._rows()}

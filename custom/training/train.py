@@ -24,7 +24,7 @@ def train(training: Training, report_episodes: int = 0) -> int:
 
     :param report_episodes: full games of the final evaluation; 0: no evaluation, film or curve
     :return: exit status: 0, or 128 + the signal that stopped the training
-    :raises NonFiniteError: `NanGuard` stopped the training; checkpoints stay
+    :raises NonFiniteError: an update was not finite; checkpoints stay
     """
     run, model = training.run, training.model
     with training.lock:

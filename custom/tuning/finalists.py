@@ -22,8 +22,7 @@ from custom.learner.engine import Engine
 from custom.recipe.recipe import Recipe
 from custom.system.errors import UserError
 from custom.system.files import atomic_file
-from custom.tuning.plan import FINALISTS, Plan
-from custom.tuning.study import RANKING, best_first
+from custom.tuning.study import FINALISTS, RANKING, Plan, best_first
 
 RECIPE = "recipe-itself"
 Finalists = dict[int | None, Recipe]  # by number of the trial; None: the recipe itself
@@ -103,12 +102,15 @@ def write_best(study: optuna.Study, plan: Plan, out: Path) -> str:
     """Write the winner: what is better than the recipe on fresh seeds, or else the recipe itself.
 
     :return: what was written, in words
-    :raises UserError: no trial is complete yet, or `out` exists
+    :raises UserError: the finalists are not ranked yet, or `out` exists
     """
     if out.suffix not in (".yml", ".yaml"):
         raise UserError(f"OUT {out}: a recipe's name ends in .yml")
     if out.exists():
         raise UserError(f"OUT {out}: exists already; name another file, or remove it")
+    if RANKING not in study.user_attrs:
+        name = study.study_name
+        raise UserError(f"STUDY {name}: its finalists are not trained yet; go on with make tune")
     about, chosen = _winner(study, plan)
     envs = f" with ENVS={plan.n_envs}" if plan.n_envs else ""
     head = [
@@ -126,14 +128,7 @@ def write_best(study: optuna.Study, plan: Plan, out: Path) -> str:
 
 def _winner(study: optuna.Study, plan: Plan) -> tuple[str, dict[str, Any]]:
     """The winner in words, and its point."""
-    rows = study.user_attrs.get(RANKING)
-    if rows is None:
-        complete = best_first(study.get_trials(deepcopy=False))
-        if not complete:
-            name = study.study_name
-            raise UserError(f"STUDY {name}: no trial is complete yet; go on with make tune")
-        best = complete[0]
-        return f"Trial {best.number}, {best.value:.1f} in the search, on one seed.", best.params
+    rows = study.user_attrs[RANKING]
     for row in rows:
         if row["verdict"] == "better":
             trial = study.trials[row["trial"]]

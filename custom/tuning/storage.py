@@ -10,18 +10,14 @@ from pathlib import Path
 
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages import RDBStorage
 
 from custom.system.errors import UserError
 
-HEARTBEAT, GRACE = 10, 60  # seconds between heartbeats of a trial; without one until it is retried
-RETRIES = 2  # of a trial whose process was killed
+HEARTBEAT, GRACE = 10, 60  # seconds between heartbeats of a trial; without one until it has failed
 WAIT = 60.0  # seconds for a write of another process to an SQLite file
 LOCK = 0x54554E45  # of PostgreSQL's advisory locks, which are numbers
-POSTGRESQL = re.compile(
-    r"postgres(?:ql)?(?:\+psycopg)?://"
-    r"((?:[^@/]*@)?(?:[^@/:]*|\[[^@/]*\])(?::\d+)?/[^@/?]+(?:\?.*)?)"
-)
+POSTGRESQL = re.compile(r"postgresql://(([^@]*@)?[^@/:]+(:\d+)?/[^@]+)")
 
 
 def address(text: str, default: Path) -> str:
@@ -36,18 +32,14 @@ def address(text: str, default: Path) -> str:
     if "://" in text:  # not shown: it may hold a password
         raise UserError(
             "STORAGE: give a file, or postgresql://USER:PASSWORD@HOST:PORT/DATABASE, in the"
-            " password %40 for @ and %2F for /"
+            " password %40 for @"
         )
-    file = Path(text or default).absolute()
-    if odd := re.search("[?{}]", str(file)):
-        raise UserError(f"STORAGE {file}: a study cannot be kept in a path with {odd[0]}")
-    return f"sqlite:///{file}"
+    return f"sqlite:///{Path(text or default).absolute()}"
 
 
 def file_of(url: str) -> Path | None:
     """The file of a storage; None: it is a server."""
-    parts = sqlalchemy.make_url(url)
-    return Path(str(parts.database)) if parts.drivername == "sqlite" else None
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite") else None
 
 
 def shown(url: str) -> str:
@@ -56,15 +48,9 @@ def shown(url: str) -> str:
 
 
 def connect(url: str) -> RDBStorage:
-    """Optuna's storage; a trial without a heartbeat for `GRACE` seconds is queued again."""
+    """Optuna's storage; a trial without a heartbeat for `GRACE` seconds has failed."""
     settings = {"connect_args": {"timeout": WAIT}} if file_of(url) else {"pool_pre_ping": True}
-    return RDBStorage(
-        url,
-        engine_kwargs=settings,
-        heartbeat_interval=HEARTBEAT,
-        grace_period=GRACE,
-        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(RETRIES),
-    )
+    return RDBStorage(url, engine_kwargs=settings, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
 
 
 @contextmanager
@@ -90,8 +76,8 @@ def one_line_errors(url: str) -> Iterator[None]:
 def storage_lock(url: str) -> Iterator[None]:
     """Keep all other processes, on any machine, from beginning a study or claiming a trial.
 
-    The lock ends with its process. Optuna has none: two processes could claim the last trial, or
-    the same one, or both make the tables.
+    The lock ends with its process. Optuna has none: two processes could both make the tables, or
+    begin a study twice, or claim trials with the same seed.
     """
     if file := file_of(url):
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,35 +1,90 @@
-"""A study: begun once, its trials claimed one by one by processes of any machine.
+"""A study: what it is about, and its trials, claimed one by one by processes of any machine.
 
-Optuna's heartbeats tell which trials were killed, and its retry callback queues their values and
-seed again.
+The plan is kept in the study, so that every machine does the same. Optuna's heartbeats tell which
+trials were killed, and its retry callback queues their values and seed again.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from custom.recipe.check import check
+from custom.recipe.games import Game, find_game
+from custom.recipe.recipe import Recipe
 from custom.system.errors import UserError
-from custom.tuning.plan import Plan
+from custom.tuning.space import Space, space_of
 from custom.tuning.storage import connect, file_of, one_line_errors, shown, storage_lock
 
 # Attributes of a study: what it is about; how its finalists did.
 PLAN, RANKING = "plan", "ranking"
-# Attributes of a trial: its number, with the machine and process that claimed it; the seed of its
-# training; its run folder; why it could not be trained.
-PROCESS, SEED, RUN, REASON = "process", "seed", "run", "reason"
+# Attributes of a trial: the seed of its training; its run folder; why it could not be trained.
+SEED, RUN, REASON = "seed", "run", "reason"
+FINALISTS = 10**6  # numbers of their runs begin here: no trial has one of their seeds
+RETRIES = 2  # of a trial that was stopped or killed
 
 
 class TrialFailedError(Exception):
     """A trial cannot be trained, which another attempt would not change; the message says why."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study is about. A trial's value is the mean score of its last evaluation.
+
+    :param recipe: its name
+    :param hyperparams: of the recipe, checked, with the budget of a trial
+    :param seed: the seeds of all trials and finalists follow from it
+    :param evaluations: in each trial, the last one at its end
+    :param episodes: full games in each evaluation
+    :param search: names of the dimensions that are searched; empty: all that the recipe has
+    :param n_envs: games at once; 0: the recipe's number
+    """
+
+    env_id: str
+    recipe: str
+    algo: str
+    hyperparams: dict[str, Any]
+    seed: int = 0
+    evaluations: int = 5
+    episodes: int = 10
+    search: list[str] = field(default_factory=list)
+    n_envs: int = 0
+
+    @property
+    def game(self) -> Game:
+        """The game that is trained."""
+        return find_game(self.env_id)
+
+    @property
+    def steps(self) -> int:
+        """Budget of a trial."""
+        return int(self.hyperparams["n_timesteps"])
+
+    @property
+    def space(self) -> Space:
+        """What is searched."""
+        return space_of(self.hyperparams, self.algo, self.search)
+
+    def recipe_of(self, name: str, chosen: dict[str, Any]) -> Recipe:
+        """The recipe at a point of the space."""
+        values = check(self.space.resolve(chosen), self.algo)
+        recipe = Recipe(name, self.algo, Path(f"{name}.yml"), values)
+        return recipe.with_budget(self.steps)  # as make train reads it from a file
+
+    def seed_of(self, number: int) -> int:
+        """The seed of a trial, or of a finalist's run, which are numbered from `FINALISTS` on."""
+        return int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0] >> 1)
 
 
 def begin(url: str, name: str, plan: Plan) -> optuna.Study:
@@ -43,9 +98,15 @@ def begin(url: str, name: str, plan: Plan) -> optuna.Study:
             storage=connect(url), study_name=name, direction="maximize", load_if_exists=True
         )
         if not study.trials:
-            study.set_user_attr(PLAN, plan.to_json())
+            study.set_user_attr(PLAN, asdict(plan))
             study.enqueue_trial(plan.space.recipe_point())
-    plan.check_same(plan_of(study), name)
+    asked, was = ({**vars(each), **each.hyperparams} for each in (plan, plan_of(study)))
+    for key in sorted({*asked, *was} - {"hyperparams"}):
+        if asked.get(key) != was.get(key):
+            raise UserError(
+                f"STUDY {name} was begun with {key} {was.get(key)}, now it is {asked.get(key)};"
+                " name another one with STUDY="
+            )
     return study
 
 
@@ -78,7 +139,7 @@ def plan_of(study: optuna.Study) -> Plan:
     """
     if PLAN not in study.user_attrs:
         raise UserError(f"STUDY {study.study_name}: is not of make tune; name another one")
-    return Plan.from_json(study.user_attrs[PLAN])
+    return Plan(**study.user_attrs[PLAN])
 
 
 def results(trials: list[FrozenTrial]) -> list[FrozenTrial]:
@@ -86,13 +147,8 @@ def results(trials: list[FrozenTrial]) -> list[FrozenTrial]:
 
     One that was stopped or killed is retried, and else another one takes its place.
     """
-
-    def counts(trial: FrozenTrial) -> bool:
-        if trial.state is TrialState.FAIL:
-            return REASON in trial.user_attrs
-        return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-
-    return [trial for trial in trials if counts(trial)]
+    ends = (TrialState.COMPLETE, TrialState.PRUNED)
+    return [trial for trial in trials if trial.state in ends or REASON in trial.user_attrs]
 
 
 def best_first(trials: list[FrozenTrial]) -> list[FrozenTrial]:
@@ -101,37 +157,21 @@ def best_first(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     return sorted(complete, key=lambda trial: (-float(trial.value or 0.0), trial.number))
 
 
-def is_full(trials: list[FrozenTrial], n_trials: int) -> bool:
-    """Whether those that run now will bring all results that are asked for."""
-    running = sum(trial.state is TrialState.RUNNING for trial in trials)
-    return len(results(trials)) + running >= n_trials
+def run_trial(study: optuna.Study, url: str, train: Callable[[Trial], float]) -> None:
+    """Claim a trial and train it.
 
-
-def run_trial(
-    study: optuna.Study, url: str, n_trials: int, train: Callable[[Trial], float]
-) -> None:
-    """Claim a trial and train it, unless the study is full.
-
-    :param n_trials: results of the study, from all machines together
     :param train: returns the value of a trial, whose attribute `SEED` is the training's
-    :raises: what `train` raises and is neither `TrialPruned` nor `TrialFailedError`; the trial is
-        queued again
+    :raises: what `train` raises and is neither `TrialPruned` nor `TrialFailedError`; the next call
+        queues the trial again
     """
-    claimed: list[Trial] = []
+    plan = plan_of(study)
     with ExitStack() as lock:
         lock.enter_context(storage_lock(url))
-        retry_killed(study)
-        trials = study.get_trials(deepcopy=False)
-        if is_full(trials, n_trials):
-            return
-        plan, place = plan_of(study), _place(trials)
-        seed = plan.seed_of(place)
-        study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
-        study.pruner = pruner(plan)
+        seed = plan.seed_of(_retry_stopped(study))
+        study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
+        study.pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_min_trials=3)
 
         def objective(trial: Trial) -> float:
-            claimed.append(trial)
-            trial.set_user_attr(PROCESS, [trial.number, socket.gethostname(), os.getpid()])
             trial.set_user_attr(SEED, trial.user_attrs.get(SEED, seed))  # a retry has its own
             lock.close()
             try:
@@ -140,40 +180,20 @@ def run_trial(
                 trial.set_user_attr(REASON, str(error))
                 raise
 
-        try:
-            study.optimize(objective, n_trials=1, catch=(TrialFailedError,))
-        except BaseException:
-            for trial in claimed:
-                _retry(study, trial.number)
-            raise
+        study.optimize(objective, n_trials=1, catch=(TrialFailedError,))
 
 
-def retry_killed(study: optuna.Study) -> None:
-    """Fail the trials of killed processes and queue them again; the caller holds the lock."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        number, *_ = trial.user_attrs.get(PROCESS, [None])  # a retry begins with its forerunner's
-        if number != trial.number:  # killed before its first heartbeat: Optuna overlooks it
-            _retry(study, trial.number)
+def _retry_stopped(study: optuna.Study) -> int:
+    """Queue the values of stopped and killed trials again; the caller holds the lock.
+
+    :return: trials that were claimed before, retries not counted: the same however often one
+        stopped
+    """
     fail_stale_trials(study)
-
-
-def _retry(study: optuna.Study, number: int) -> None:
-    """Fail a trial, and queue the same values again if nobody has."""
-    study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
-    history_of = RetryHeartbeatStaleTrialCallback.retry_history
-    if not any(number in history_of(trial) for trial in study.get_trials(deepcopy=False)):
-        RetryHeartbeatStaleTrialCallback()(study, study.trials[number])
-
-
-def _place(trials: list[FrozenTrial]) -> int:
-    """Trials that were claimed before, retries not counted: the same however often one stopped."""
-    original = RetryHeartbeatStaleTrialCallback.retried_trial_number
-    claimed = (trial for trial in trials if trial.state is not TrialState.WAITING)
-    return sum(original(trial) is None for trial in claimed)
-
-
-def pruner(plan: Plan) -> optuna.pruners.BasePruner:
-    """What ends a trial early, by the mean score of each evaluation."""
-    if plan.pruner == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=5, n_min_trials=3)
-    return optuna.pruners.NopPruner()
+    trials, history_of = study.trials, RetryHeartbeatStaleTrialCallback.retry_history
+    retried = {number for trial in trials for number in history_of(trial)}
+    for trial in trials:
+        stopped = trial.state is TrialState.FAIL and REASON not in trial.user_attrs
+        if stopped and trial.number not in retried:
+            RetryHeartbeatStaleTrialCallback(RETRIES)(study, trial)
+    return sum(trial.state is not TrialState.WAITING and not history_of(trial) for trial in trials)

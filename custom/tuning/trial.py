@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,11 +26,11 @@ from custom.system.errors import NonFiniteError, UserError, one_line
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from custom.tuning.plan import Plan
-from custom.tuning.study import RUN, SEED, TrialFailedError, load, plan_of, run_trial
+from custom.tuning.study import RUN, SEED, Plan, TrialFailedError, load, plan_of, run_trial
 
 RUNS = "trials"  # the recipe's name in their run folders
-NO_MEMORY = (MemoryError, th.OutOfMemoryError)
+# Errors that lie in a trial's values.
+ITS_OWN = (UserError, NonFiniteError, MemoryError, th.OutOfMemoryError)
 
 
 class Report(BaseCallback):
@@ -76,31 +74,21 @@ def train_trial(plan: Plan, asked: dict[str, Any], trial: Trial) -> float:
         engine=Engine(n_envs=plan.n_envs, threads=asked["threads"]),
     )
     chosen = plan.space.suggest(trial)
-    with _failed_by(UserError, ValueError, *NO_MEMORY):
+    try:
         recipe = replace(plan.recipe_of(RUNS, chosen), file=Path(f"trial {trial.number}"))
         training = prepare(recipe, plan.game, settings)
-    trial.set_user_attr(RUN, str(training.run.path))
-    report = Report(trial, plan, training)
-    training = replace(training, callbacks=(*training.callbacks, report))
-    with _failed_by(NonFiniteError, *NO_MEMORY):
-        status = train(training)
+        trial.set_user_attr(RUN, str(training.run.path))
+        report = Report(trial, plan, training)
+        status = train(replace(training, callbacks=(*training.callbacks, report)))
+    except ITS_OWN as error:
+        raise TrialFailedError(one_line(error)) from None
     if status:
         raise KeyboardInterrupt
     if report.pruned:
         raise optuna.TrialPruned
     means = training.evaluation.means
-    if len(means) < plan.evaluations:
-        raise RuntimeError(f"{len(means)} of {plan.evaluations} evaluations were made")
+    assert len(means) >= plan.evaluations
     return means[-1]
-
-
-@contextmanager
-def _failed_by(*errors: type[Exception]) -> Iterator[None]:
-    """Turn errors that lie in a trial's values into its reason to fail."""
-    try:
-        yield
-    except errors as error:
-        raise TrialFailedError(one_line(error)) from None
 
 
 def main(text: str) -> None:
@@ -109,8 +97,7 @@ def main(text: str) -> None:
     study = load(asked["url"], asked["study"])
     with TemporaryFile(dir=asked["logs"]):  # a full disk is no trial's fault
         pass
-    train_this = partial(train_trial, plan_of(study), asked)
-    run_trial(study, asked["url"], asked["n_trials"], train_this)
+    run_trial(study, asked["url"], partial(train_trial, plan_of(study), asked))
 
 
 if __name__ == "__main__":

@@ -5,37 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import optuna
-from gymnasium import spaces
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from custom.compare.report import write_report
-from custom.env.games import make_games
 from custom.env.workers import usable_cores
 from custom.jobs.cluster import launcher
 from custom.jobs.task import Launcher, Resources, Task, run_all
 from custom.recipe.games import Game
 from custom.recipe.recipe import Recipe
-from custom.replay.memory import largest_replay
 from custom.system.console import say
 from custom.system.errors import UserError
-from custom.tuning.files import write_files
+from custom.system.files import atomic_file
 from custom.tuning.finalists import finalists, matrix_of, rank
-from custom.tuning.plan import Plan
-from custom.tuning.storage import GRACE, address, one_line_errors, shown, storage_lock
-from custom.tuning.study import (
-    RANKING,
-    REASON,
-    begin,
-    best_first,
-    is_full,
-    plan_of,
-    results,
-    retry_killed,
-)
+from custom.tuning.storage import address, one_line_errors, shown
+from custom.tuning.study import RANKING, REASON, Plan, begin, best_first, results
 
 CRASHES = 3  # of each job, in a row, end a search: something other than a trial is wrong
 RESUMES = "the same command resumes the search"
@@ -48,19 +36,30 @@ def tune(args: argparse.Namespace, game: Game, recipe: Recipe, name: str, folder
     :param name: of the study
     :param folder: of the study on this machine
     """
-    fits = replay_that_fits(game, recipe, args.jobs)
-    url = address(args.storage, folder / "study.db")
+    url, plan = address(args.storage, folder / "study.db"), plan_from(args, game, recipe)
     where = launcher(args.cluster, folder)
-    asked = plan_from(args, game, recipe, fits)
-    check_memory(asked, fits, args.jobs)
-    study = begin(url, name, asked)
-    plan = plan_of(study)  # another machine may have begun it
-    check_memory(plan, fits, args.jobs)
-    say(describe(plan, name, url, args.trials))
+    study = begin(url, name, plan)
+    say(
+        f"study {name} in {shown(url)}: {args.trials} trials of {plan.steps:,} steps around"
+        f" {plan.recipe}; the first one is the recipe itself\n"
+        f"searched: {', '.join(dimension.name for dimension in plan.space.dimensions)}\n"
+        f"objective: the last of {plan.evaluations} evaluations of {plan.episodes} full games each"
+    )
     resources = Resources(args.cpus or max(usable_cores() // args.jobs, 1), args.gpus, args.memory)
+    logs = folder.absolute()
+    asked = {"url": url, "study": name, "logs": str(logs), "device": args.device}
+    task = Task(
+        "a trial",
+        "custom.tuning.trial",
+        stdin=json.dumps({**asked, "threads": resources.cpus}),  # it may hold a password
+        log=logs / "logs",
+        resources=resources,
+    )
     try:
-        Search(study, url, args.trials, folder, args.device, resources).run(where, args.jobs)
-        write_files(study, folder)
+        Search(study, url, args.trials, args.jobs, task).run(where)
+        with atomic_file(folder / "trials.csv", "w") as file:
+            columns = ("number", "state", "value", "duration", "user_attrs", "params")
+            study.trials_dataframe(columns).to_csv(file, index=False)
         if args.finalists:
             train_finalists(study, plan, folder, args, where, resources)
     except (KeyboardInterrupt, SystemExit):
@@ -69,14 +68,14 @@ def tune(args: argparse.Namespace, game: Game, recipe: Recipe, name: str, folder
     say(f"Study: {folder}")
 
 
-def plan_from(args: argparse.Namespace, game: Game, recipe: Recipe, largest_buffer: int) -> Plan:
+def plan_from(args: argparse.Namespace, game: Game, recipe: Recipe) -> Plan:
     """What the flags ask for.
 
     :raises UserError: fewer steps than evaluations, or a name that cannot be searched
     """
     if args.evaluations > recipe.n_timesteps:
         raise UserError(f"--evaluations {args.evaluations}: more than {recipe.n_timesteps} STEPS")
-    plan = Plan(
+    return Plan(
         env_id=game.env_id,
         recipe=recipe.name,
         algo=recipe.algo,
@@ -84,48 +83,8 @@ def plan_from(args: argparse.Namespace, game: Game, recipe: Recipe, largest_buff
         seed=args.seed or 0,
         evaluations=args.evaluations,
         episodes=args.eval_episodes,
-        pruner=args.pruner,
-        search=tuple(args.search.replace(",", " ").split()),
-        largest_buffer=largest_buffer,
+        search=args.search.replace(",", " ").split(),
         n_envs=args.envs or 0,
-    )
-    _ = plan.space  # or what is wrong with it would be said by every trial
-    return plan
-
-
-def replay_that_fits(game: Game, recipe: Recipe, jobs: int) -> int:
-    """Steps of the largest replay that fits so many times into the memory of this machine."""
-    env = make_games(game, recipe.hyperparams, 1, 0)
-    space = env.observation_space
-    env.close()
-    assert isinstance(space, spaces.Box)
-    return largest_replay(space, recipe.hyperparams) // jobs
-
-
-def check_memory(plan: Plan, fits: int, jobs: int) -> None:
-    """Make sure that trials have the memory for their replays.
-
-    :param fits: steps of the replay that fits `jobs` times
-    :raises UserError: they have not
-    """
-    largest = plan.largest_replay
-    if fits < 0.9 * largest:  # what is free changes from minute to minute
-        raise UserError(
-            f"replays of this study have up to {largest:,} steps, of which {fits:,} fit {jobs}"
-            " times into the memory; give a smaller JOBS, or STEPS, or buffer_size in a copy of the"
-            " recipe"
-        )
-
-
-def describe(plan: Plan, name: str, url: str, n_trials: int) -> str:
-    """What is going to be searched, in a few lines."""
-    dimensions = ", ".join(dimension.name for dimension in plan.space.dimensions)
-    return (
-        f"study {name} in {shown(url)}: {n_trials} trials of {plan.steps:,} steps around"
-        f" {plan.recipe}; the first one is the recipe itself\n"
-        f"searched: {dimensions}\n"
-        f"objective: the last of {plan.evaluations} evaluations of {plan.episodes} full games each;"
-        f" pruner: {plan.pruner}"
     )
 
 
@@ -157,86 +116,58 @@ class Search:
     """A search on this machine; other machines may work on the same study.
 
     :param n_trials: results of the study, from all machines together
-    :param folder: of the study on this machine
+    :param jobs: trials at once here
+    :param task: a process that claims a trial; its `log` is a folder
     """
 
-    def __init__(
-        self,
-        study: optuna.Study,
-        url: str,
-        n_trials: int,
-        folder: Path,
-        device: str,
-        resources: Resources,
-    ) -> None:
-        self.study, self.url, self.n_trials = study, url, n_trials
-        self._folder, self._resources = folder, resources
-        asked = {"url": url, "study": study.study_name, "n_trials": n_trials}
-        asked |= {"logs": str(folder), "device": device, "threads": resources.cpus}
-        self._asked = json.dumps(asked)
+    def __init__(self, study: optuna.Study, url: str, n_trials: int, jobs: int, task: Task) -> None:
+        self.study, self.url, self.n_trials, self.jobs, self.task = study, url, n_trials, jobs, task
         self._numbers = count(1)  # of processes
+        self._running = 0
         self._crashes = 0  # in a row
-        self._trials = study.get_trials(deepcopy=False)
-        self._reported = {trial.number for trial in self._trials if trial.state.is_finished()}
+        self._reported = {trial.number for trial in study.trials if trial.state.is_finished()}
 
-    def run(self, launch: Launcher, jobs: int) -> None:
+    def run(self, launch: Launcher) -> None:
         """Search until there are `n_trials` results.
 
         :raises UserError: the storage does not answer, or the processes of trials crash
         """
+        run_all(launch, self.jobs, self._next, self._ended, lambda: self._missing() <= 0)
 
-        def ended(task: Task, status: int) -> None:
-            self._ended(task, status)
-            if self._crashes >= CRASHES * jobs:
-                raise UserError(f"{self._crashes} trials in a row crashed; {RESUMES}")
-
-        run_all(launch, jobs, self._next, ended, self._is_over)
-
-    def _look(self) -> None:
-        """Retry what was killed, report what has ended anywhere."""
-        with one_line_errors(self.url), storage_lock(self.url):
-            retry_killed(self.study)
-            self._trials = self.study.get_trials(deepcopy=False)
-        for trial in self._trials:
+    def _missing(self) -> int:
+        """Report the trials that have ended on any machine; the number of missing results."""
+        with one_line_errors(self.url):
+            trials = self.study.get_trials(deepcopy=False)
+        done = len(results(trials))
+        best = ", ".join(f"best: {trial.value:.1f}" for trial in best_first(trials)[:1])
+        for trial in trials:
             if trial.state.is_finished() and trial.number not in self._reported:
                 self._reported.add(trial.number)
-                say(f"trial {trial.number}: {self._outcome(trial)}")
+                counts = f"{done} of {self.n_trials} done; {best}"
+                say(f"trial {trial.number}: {outcome(trial)}; {counts}")
+        return self.n_trials - done
 
     def _next(self) -> Task | None:
-        """A process that claims a trial, unless the study is full."""
-        self._look()
-        if is_full(self._trials, self.n_trials):
+        """A process that claims a trial, if those that run will not bring all results."""
+        if self._missing() <= self._running:
             return None
-        return Task(
-            "a trial",
-            "custom.tuning.trial",
-            stdin=self._asked,  # it may hold a password
-            log=self._folder / "logs" / f"{os.getpid()}-{next(self._numbers)}.log",
-            resources=self._resources,
-        )
+        self._running += 1
+        assert self.task.log is not None
+        return replace(self.task, log=self.task.log / f"{os.getpid()}-{next(self._numbers)}.log")
 
     def _ended(self, task: Task, status: int) -> None:
+        self._running -= 1
         self._crashes = self._crashes + 1 if status else 0
-        if status < 0:
-            signal = f"the process of a trial was killed (signal {-status})"
-            say(f"{signal}; the trial will be retried {GRACE} seconds after its last heartbeat")
-        elif status:
-            say(f"the process of a trial ended with status {status}: {last_line(task.log)}")
-
-    def _is_over(self) -> bool:
-        self._look()
-        return len(results(self._trials)) >= self.n_trials
-
-    def _outcome(self, trial: FrozenTrial) -> str:
-        if trial.state is TrialState.FAIL and REASON not in trial.user_attrs:
-            return "stopped or killed; it does not count"
-        reason = trial.user_attrs.get(REASON)
-        end = f"failed: {reason}" if reason else f"{trial.state.name.lower()}, {trial.value:.1f}"
-        best = ", ".join(f"best: {each.value:.1f}" for each in best_first(self._trials)[:1])
-        return f"{end}; {len(results(self._trials))} of {self.n_trials} done; {best}"
+        if status:
+            say(f"the process of a trial ended with status {status}; look into {task.log}")
+        if self._crashes >= CRASHES * self.jobs:
+            raise UserError(f"{self._crashes} trials in a row crashed; {RESUMES}")
 
 
-def last_line(log: Path | None) -> str:
-    """What a task printed last."""
-    lines = log.read_text(errors="replace").splitlines() if log and log.is_file() else []
-    return f"{lines[-1] if lines else 'it printed nothing'} ({log})"
+def outcome(trial: FrozenTrial) -> str:
+    """How a trial ended."""
+    if reason := trial.user_attrs.get(REASON):
+        return f"failed: {reason}"
+    if trial.value is None:
+        return "stopped or killed; it does not count"
+    return f"{trial.state.name.lower()}, {trial.value:.1f}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from custom.jobs.cluster import launcher, on_slurm, run_task, unpack
+from custom.jobs.cluster import launcher, on_slurm
 from custom.jobs.task import Resources, Task
 from custom.runs.folder import open_runs
 from custom.runs.listing import state_of
@@ -55,10 +54,12 @@ def test_all_runs_finish_though_a_worker_of_ray_is_killed(
     assert "8 runs, 8 of them finished before" in output
 
 
-def test_what_no_machine_has_is_refused(tmp_path: Path) -> None:
-    start_task = launcher("ray", tmp_path)
-    with pytest.raises(UserError, match=r"--cpus 1000 .*: no machine of Ray has that; they have"):
-        start_task(Task("one", "one", resources=Resources(1000)))
+def test_a_task_that_no_machine_can_run_is_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    handle = launcher("ray", tmp_path)(Task("one", "this", resources=Resources(1000)))
+    assert "one: waits, no machine of Ray has Resources(cpus=1000, " in capfd.readouterr().out
+    handle.stop()
 
 
 def test_sigterm_ends_a_benchmark_on_ray_in_one_line(flags: list[object], tmp_path: Path) -> None:
@@ -70,7 +71,6 @@ def test_sigterm_ends_a_benchmark_on_ray_in_one_line(flags: list[object], tmp_pa
     output, _ = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
     assert "SIGTERM" not in output
-    assert not list((tmp_path / "logs" / "matrix").glob(".shared-*"))
     runs, _ = open_runs(tmp_path / "logs")
     assert "interrupted" in map(state_of, runs)  # it had time to save
 
@@ -89,42 +89,17 @@ def _a_busy_worker(logs: Path) -> int:
     raise TimeoutError("no task runs")
 
 
-def test_runs_come_back_from_machines_with_disks_of_their_own(tmp_path: Path) -> None:
-    text = yaml.safe_dump({"atari": SMALL})
-    there, here = tmp_path / "there", tmp_path / "here"
-    recipe = there / "small.yml"
-    more = (f"--recipe={recipe}", "--steps=40", f"--logs={here}", "--eval-freq=1000000")
-    for seed in (1, 2):
-        flags = ("--game=Pong", f"--seed={seed}", *more, "--no-report")
-        log = tmp_path / f"{seed}.log"
-        task = Task("one", "scripts.train", flags, files=((str(recipe), text),), log=log)
-        outcome = run_task(task, str(tmp_path / "no such mark"))
-        assert outcome.status == 0
-        shutil.move(outcome.run, tmp_path / "elsewhere")  # as if it had never been here
-        log.unlink()
-        if seed == 2:
-            (here / "small" / "dqn" / "PongNoFrameskip-v4_1").mkdir(parents=True, exist_ok=True)
-        unpack(task, outcome)
-        assert log.read_text().endswith(f"Run: {outcome.run}\n")
-        shutil.rmtree(tmp_path / "elsewhere")
-    runs, _ = open_runs(here)
-    assert [run.facts["seed"] for run in runs] == [1, 2]
-    assert not list(here.rglob("tensorboard"))
-
-
 def test_submitit_runs_a_task_and_says_how_it_ended(tmp_path: Path) -> None:
     start_task = on_slurm(tmp_path, "local")
     handles = [
         start_task(Task(name, name, stdin="secret", log=tmp_path / name, resources=Resources()))
         for name in ("this", "nonsense")
     ]
-    pickles = list((tmp_path / "slurm").rglob("*.pkl"))
-    assert not any(b"secret" in path.read_bytes() for path in pickles)
+    assert (tmp_path / "slurm").stat().st_mode & 0o777 == 0o700  # the secret is in there
     end = time.monotonic() + 120
     while any(handle.status() is None for handle in handles) and time.monotonic() < end:
         time.sleep(0.2)
     assert handles[0].status() == 0
     assert handles[1].status() not in (0, None)
-    assert not list(tmp_path.glob("*.stdin"))
     with pytest.raises(UserError, match="SLURM gives whole ones"):
         start_task(Task("this", "this", resources=Resources(gpus=0.5)))

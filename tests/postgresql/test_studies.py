@@ -39,7 +39,7 @@ def test_two_processes_begin_a_study_on_an_empty_database_together(server: str) 
         "from tests.test_tuning import *\n"
         "sys.stdin.readline()\n"
         "study = begin(sys.argv[1], 's', plan_of())\n"
-        "while not is_full(study.trials, 6): run_trial(study, sys.argv[1], 6, double)\n"
+        "while len(results(study.trials)) < 6: run_trial(study, sys.argv[1], double)\n"
     )
     command = [sys.executable, "-c", code, url]
     processes = [
@@ -53,7 +53,8 @@ def test_two_processes_begin_a_study_on_an_empty_database_together(server: str) 
     errors = [process.communicate()[1].decode() for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], errors
     trials = load(url, "s").trials
-    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 6
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    assert 6 <= len(trials) == len({str(trial.params) for trial in trials}) <= 8
     assert trials[0].params == {"learning_rate": 1e-4}
 
 
@@ -63,17 +64,18 @@ def test_a_search_survives_a_killed_trial_and_its_winner_trains(
     (tmp_path / "small.yml").write_text(yaml.safe_dump({"atari": SMALL}))
     shared = ["--game", "Breakout", "--recipe", tmp_path / "small.yml", "--logs", tmp_path / "logs"]
     shared += ["--storage", server]
-    few = ["--pruner", "none", "--evaluations", 2, "--eval-episodes", 1, "--seeds", 1]
-    size = ["--trials", 8, "--steps", 200, "--jobs", 2, "--finalists", 1]
-    size += ["--search", "learning_rate,one_minus_gamma"]  # what does not make it slower
+    few = ["--evaluations", 2, "--eval-episodes", 1, "--seeds", 1]
+    size = ["--trials", 8, "--steps", 200, "--finalists", 1]
+    size += ["--search", "learning_rate,gamma"]  # what does not make it slower
     process = start("scripts.tune", *shared, *few, *size)
     url = address(server, Path())
     victim = _a_running_trial(url)
-    os.kill(victim.user_attrs["process"][2], signal.SIGKILL)
+    [child] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGKILL)
     silence(url, str(victim.number))
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    assert "was killed (signal 9); the trial will be retried" in output
+    assert "the process of a trial ended with status -9" in output
     output = run("scripts.tune", *shared, *few, *size)  # nothing is left to do
     trials = load(url, NAME).trials
     states = [trial.state for trial in trials]
