@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from custom.evaluation import EPSILON
 from custom.recipe.games import Game, find_game
 from custom.recipe.recipe import recipe_name
-from custom.runs.folder import Run, last_begun, latest_run, open_run
+from custom.runs.folder import Run, latest_run, open_run
 from custom.system import signals
 from custom.system.console import make_streams_last, say
 from custom.system.errors import UserError
@@ -178,10 +178,7 @@ def find_run(args: argparse.Namespace) -> Run:
     if args.run is not None:
         return open_run(args.run)
     game = find_game(args.game)
-    if args.recipe:
-        run = latest_run(args.logs, recipe_name(args.recipe), game)
-    else:
-        run = last_begun(args.logs, game)
+    run = latest_run(args.logs, game, recipe_name(args.recipe) if args.recipe else "")
     say(f"takes {run.path}")
     return run
 

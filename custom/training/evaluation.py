@@ -102,9 +102,8 @@ class FixedEpsilonEvaluation(PeriodicCallback):
             save_agent(self.model, self.run.path / BEST)
             self.best = scores.mean
 
-    def rewind(self, steps: int) -> None:
-        """Continue from an earlier step, at which the file ends."""
-        super().rewind(steps)
+    def _on_training_start(self) -> None:
+        """Read what a resumed training has evaluated."""
         file = self.run.path / EVALUATIONS_FILE
         if not file.is_file():
             return

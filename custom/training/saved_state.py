@@ -141,7 +141,7 @@ def save_state(model: AtariOffPolicy, run: Run, facts: dict[str, Plain], before:
         **facts,
         "format": FORMAT,
         "parameters": model.get_parameters(),
-        "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
+        "counters": {name: getattr(model, name) for name in COUNTERS},
         "recent": to_plain([*(model.ep_info_buffer or ())]),
         "observation": to_plain(model._last_obs),
         "games": games_state(env),
@@ -173,9 +173,8 @@ def load_state(model: AtariOffPolicy, run: Run) -> dict[str, Plain]:
     """
     env, _ = _env_and_replay(model)
     saved = load_learnt(model, run)
-    for name in COUNTERS:
-        if hasattr(model, name):
-            setattr(model, name, saved["counters"][name])
+    for name, value in saved["counters"].items():
+        setattr(model, name, value)
     size = model._stats_window_size
     model.ep_info_buffer = deque(to_numpy(saved["recent"]), maxlen=size)
     model.ep_success_buffer = deque(maxlen=size)
