@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from custom.recipe.games import find_game
 from custom.runs.folder import claim_folder, latest_run, open_run
 from custom.system.errors import UserError
-from custom.system.files import atomic_file, atomic_folder, restore, write_json
+from custom.system.files import atomic_file, atomic_folder, write_json
 from tests.conftest import SMALL
 
 PONG = find_game("Pong")
@@ -98,15 +97,6 @@ def test_a_broken_off_run_is_its_last_checkpoint(tmp_path: Path) -> None:
     assert run.model("final").name == "rl_model_1000_steps.zip"
 
 
-def test_a_system_without_file_locks_is_told_where_one_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "fcntl", None)
-    run = open_run(a_run(tmp_path / "run"))
-    with pytest.raises(UserError, match="use Linux, macOS or WSL"):
-        run.lock()
-
-
 def test_a_run_in_use_is_refused_after_the_wait(tmp_path: Path) -> None:
     run = open_run(a_run(tmp_path / "run"))
     assert not run.is_locked()
@@ -127,15 +117,6 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
         raise RuntimeError
     assert os.listdir(folder) == ["new"]
     assert os.listdir(tmp_path) == ["state"]
-
-
-def test_a_folder_comes_back_after_a_kill_between_the_renames(tmp_path: Path) -> None:
-    folder = tmp_path / "state"
-    with atomic_folder(folder) as partial:
-        (partial / "old").touch()
-    folder.rename(tmp_path / ".state.old")
-    restore(folder)
-    assert os.listdir(folder) == ["old"]
 
 
 def half_written(file: Path) -> None:

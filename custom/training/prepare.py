@@ -193,8 +193,7 @@ def make_training(
         Progress(recipe.n_timesteps, evaluation),
     ]
     if saves:
-        rows_so_far = (lambda: tracker.rows) if tracker else (lambda: 0)
-        callbacks.append(StateSaver(run, settings.save_freq, status, saved, rows_so_far))
+        callbacks.append(StateSaver(run, settings.save_freq, status, saved, tracker))
     callbacks += [tracker] if tracker else []
     callbacks.append(StopOnRequest(status))
     return Training(recipe, run, lock, model, status, evaluation, tracker, tuple(callbacks), saves)
