@@ -82,8 +82,6 @@ def test_the_recipes_values_are_written_down_and_no_replay_is_allocated(
     agent: bytes, tmp_path: Path
 ) -> None:
     values = {"n_steps": 3, "buffer_size": 10**9, "learning_rate": "lin_1e-3", "gamma": 0.9}
-    values["replay_buffer_kwargs"] = {"handle_timeout_termination": False}
-    values["optimize_memory_usage"] = True
     model: Any = safe_agent(
         run_of(tmp_path, train_freq=[2, "episode"], **values), write(tmp_path, agent), "cpu"
     )
@@ -91,10 +89,16 @@ def test_the_recipes_values_are_written_down_and_no_replay_is_allocated(
     assert (model.learning_rate, model.train_freq.unit.value) == (1e-3, "episode")
     assert type(model.replay_buffer) is NStepReplayBuffer
     assert model.replay_buffer.buffer_size == 1
-    assert model.optimize_memory_usage is True
     model.save(tmp_path / "again.zip")
     again = DQN.load(tmp_path / "again.zip", device="cpu", buffer_size=1)
     assert (again.n_steps, again.gamma) == (3, 0.9)
+
+
+def test_memory_of_a_replay_that_is_optimized_stays_a_value(agent: bytes, tmp_path: Path) -> None:
+    kwargs = {"replay_buffer_kwargs": {"handle_timeout_termination": False}}
+    run = run_of(tmp_path, optimize_memory_usage=True, **kwargs)
+    model: Any = safe_agent(run, write(tmp_path, agent), "cpu")
+    assert model.optimize_memory_usage is True
 
 
 def test_an_agent_of_another_algorithm_does_not_fit(
