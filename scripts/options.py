@@ -21,7 +21,7 @@ from custom.evaluation import EPSILON
 from custom.recipe.games import Game, find_game
 from custom.recipe.model import DQNHyperparams
 from custom.recipe.recipe import differences, load_recipe, recipe_name
-from custom.runs.folder import Run, last_begun, latest_run, open_run, open_runs
+from custom.runs.folder import Run, latest_run, open_run, open_runs
 from custom.system import signals
 from custom.system.console import make_streams_last, say
 from custom.system.errors import UserError
@@ -188,30 +188,26 @@ def find_run(args: argparse.Namespace, or_agent: bool = False) -> Run:
     """
     if args.run is not None:
         return open_run(args.run)
-    if not args.recipe:
-        game = find_game(args.game)
-        if or_agent and not open_runs(args.logs, game.env_id)[0]:
-            from custom.hub.foreign import agent_of_the_checkout, bring_in
+    game, name, recipe = find_game(args.game), "", None
+    if args.recipe:
+        name = recipe_name(args.recipe)
+        try:
+            recipe = load_recipe(args.recipe, game, classes=False)
+        except UserError:
+            if not (args.logs / name).is_dir():
+                raise
+    elif or_agent and not open_runs(args.logs, game.env_id)[0]:
+        from custom.hub.foreign import agent_of_the_checkout, bring_in
 
-            if agent := agent_of_the_checkout(game):
-                say(f"no run of {game.env_id} in {args.logs}: brings in {agent.place}")
-                bring_in(agent, args.logs)
-        run = last_begun(args.logs, game)
-        say(f"takes {run.path}")
-        return run
-    game, name = find_game(args.game), recipe_name(args.recipe)
-    try:
-        recipe = load_recipe(args.recipe, game, classes=False)
-    except UserError:
-        if not (args.logs / name).is_dir():
-            raise
-        return latest_run(args.logs, name, game)  # its file is gone
-    run, newer = latest_run(args.logs, name, game, recipe.digest), latest_run(args.logs, name, game)
-    if run.path != newer.path or run.facts.get("recipe_digest", recipe.digest) != recipe.digest:
-        other = newer if run.path != newer.path else run
-        which = "its" if other is run else f"those of the newer {other.path}"
-        values = differences(recipe.hyperparams, other.hyperparams)
-        say(f"takes {run.path}; {which} values are not those of {recipe.file}: {values}")
+        if agent := agent_of_the_checkout(game):
+            say(f"no run of {game.env_id} in {args.logs}: brings in {agent.place}")
+            bring_in(agent, args.logs)
+    run = latest_run(args.logs, game, name, recipe.digest if recipe else "")
+    say(f"takes {run.path}")
+    newest = latest_run(args.logs, game, name)
+    if recipe and newest.facts.get("recipe_digest", recipe.digest) != recipe.digest:
+        values = differences(recipe.hyperparams, newest.hyperparams)
+        say(f"the values of {newest.path} are not those of {recipe.file}: {values}")
     return run
 
 

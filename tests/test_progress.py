@@ -27,6 +27,7 @@ class Play:
             learning_starts=1000,
             exploration_rate=0.5,
             ep_info_buffer=[{"r": 1.0}, {"r": 4.0}],
+            get_env=lambda: SimpleNamespace(num_envs=1),
         )
         self.line._on_training_start()
 

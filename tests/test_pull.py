@@ -82,7 +82,7 @@ def test_a_pulled_run_is_evaluated_and_found_as_any_other(
 ) -> None:
     run = pulled(hub, zoo_agents["dqn"], tmp_path)
     assert evaluate_run(run, Protocol(episodes=1), run.final_model, "cpu")["steps"] == 200
-    assert latest_run(tmp_path, "tester--dqn-Pong", run.game).path == run.path
+    assert latest_run(tmp_path, run.game, "tester--dqn-Pong").path == run.path
     assert run.facts["pulled"] == {"repo": REPO, "revision": hub.commits(REPO)[-1]["id"]}
     assert (run.facts["state"], run.facts["seed"], run.facts["frame_skip"]) == ("pulled", -1, 4)
 
@@ -227,7 +227,7 @@ def test_a_cut_connection_ends_in_a_run_or_in_one_line(
         assert "cannot be reached" in refusals[0]
         assert not logs.exists() or list(logs.iterdir()) == []
     else:
-        assert latest_run(logs, "tester--dqn-Pong", find_game("Pong")).facts["steps"] == 200
+        assert latest_run(logs, find_game("Pong"), "tester--dqn-Pong").facts["steps"] == 200
 
 
 @pytest.mark.parametrize(

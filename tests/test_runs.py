@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from typing import Any
 import pytest
 
 from custom.recipe.games import find_game
-from custom.runs.folder import claim_folder, last_begun, latest_run, open_run
+from custom.runs.folder import claim_folder, latest_run, open_run
 from custom.system.errors import UserError
-from custom.system.files import atomic_file, atomic_folder, restore, write_json
+from custom.system.files import atomic_file, atomic_folder, write_json
 from tests.conftest import SMALL
 
 PONG = find_game("Pong")
@@ -47,24 +46,18 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         claim_folder(tmp_path / "file" / "dqn", "Pong")
 
 
-def test_the_latest_run_is_the_one_with_the_highest_number(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no run of PongNoFrameskip-v4 with dqn"):
-        latest_run(tmp_path, "dqn", PONG)
-    with pytest.raises(UserError, match=r"no run of PongNoFrameskip-v4 in .*; make train"):
-        last_begun(tmp_path, PONG)
-    for number in (1, 9, 10):
-        a_run(tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_{number}")
-    (tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_11").mkdir()  # no run
-    assert latest_run(tmp_path, "dqn", PONG).path.name == f"{PONG.env_id}_10"
-
-
-def test_without_a_recipe_the_run_that_began_last_is_taken(tmp_path: Path) -> None:
-    for name, started in (("a", "2026-01-02"), ("b", "2026-01-03"), ("c", "2026-01-01")):
-        folder = a_run(tmp_path / name / "dqn" / f"{PONG.env_id}_1")
-        write_json(folder / "run.json", {**open_run(folder).facts, "started": started})
-    assert last_begun(tmp_path, PONG).path.parents[1].name == "b"
-    with pytest.raises(UserError, match=r"with dqn in .*; there are runs of a, b, c"):
-        latest_run(tmp_path, "dqn", PONG)
+def test_the_latest_run_is_the_one_that_began_last(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no run of PongNoFrameskip-v4 in .*; train one"):
+        latest_run(tmp_path, PONG)
+    begun = [("a", 9, "2026-01-02"), ("b", 9, "2026-01-03"), ("b", 10, "2026-01-03")]
+    for name, number, started in [*begun, ("c", 11, "2026-01-01")]:
+        folder = a_run(tmp_path / name / "dqn" / f"{PONG.env_id}_{number}")
+        open_run(folder).update(recipe=name, started=started)
+    (tmp_path / "b" / "dqn" / f"{PONG.env_id}_11").mkdir()  # no run
+    assert latest_run(tmp_path, PONG).path == tmp_path / "b" / "dqn" / f"{PONG.env_id}_10"
+    assert latest_run(tmp_path, PONG, "a").path.parents[1].name == "a"
+    with pytest.raises(UserError, match=r"v4 with dqn in .*; there are runs of a, b, c"):
+        latest_run(tmp_path, PONG, "dqn")
 
 
 @pytest.mark.parametrize(
@@ -104,15 +97,6 @@ def test_a_broken_off_run_is_its_last_checkpoint(tmp_path: Path) -> None:
     assert run.model("final").name == "rl_model_1000_steps.zip"
 
 
-def test_a_system_without_file_locks_is_told_where_one_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "fcntl", None)
-    run = open_run(a_run(tmp_path / "run"))
-    with pytest.raises(UserError, match="use Linux, macOS or WSL"):
-        run.lock()
-
-
 def test_a_run_in_use_is_refused_after_the_wait(tmp_path: Path) -> None:
     run = open_run(a_run(tmp_path / "run"))
     assert not run.is_locked()
@@ -133,15 +117,6 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
         raise RuntimeError
     assert os.listdir(folder) == ["new"]
     assert os.listdir(tmp_path) == ["state"]
-
-
-def test_a_folder_comes_back_after_a_kill_between_the_renames(tmp_path: Path) -> None:
-    folder = tmp_path / "state"
-    with atomic_folder(folder) as partial:
-        (partial / "old").touch()
-    folder.rename(tmp_path / ".state.old")
-    restore(folder)
-    assert os.listdir(folder) == ["old"]
 
 
 def half_written(file: Path) -> None:

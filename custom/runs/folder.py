@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -169,39 +169,26 @@ def open_runs(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Run], 
     return runs, damaged
 
 
-def latest_run(logs: Path, recipe: str, game: Game, digest: str = "") -> Run:
-    """The run of a game and recipe with the highest number.
+def latest_run(logs: Path, game: Game, recipe: str = "", digest: str = "") -> Run:
+    """The run of a game that began last.
 
+    :param recipe: name; empty: any
     :param digest: of the recipe's values; runs with it come first
     :raises UserError: there is none
     """
-    numbered = [
-        (number, path)
-        for algo in (logs / recipe).glob("*")
-        for number, path in _numbered(algo, game.folder_name)
-        if (path / "run.json").is_file()
-    ]
-    if not numbered:
-        found = logs.glob(f"*/*/{game.folder_name}_*/run.json")
-        others = sorted({file.parents[2].name for file in found})
-        has = f"there are runs of {', '.join(others)}" if others else "train one with make train"
-        raise UserError(f"no run of {game.env_id} with {recipe} in {logs}; {has}")
-    paths = [path for _, path in sorted(numbered, reverse=True)]
-    for path in paths if digest else ():
-        if (run := open_run(path)).facts.get("recipe_digest") == digest:
-            return run
-    return open_run(paths[0])
-
-
-def last_begun(logs: Path, game: Game) -> Run:
-    """The run of a game, of any recipe, that began last.
-
-    :raises UserError: there is none
-    """
-    runs, _ = open_runs(logs, game.env_id)
+    runs, _ = open_runs(logs, game.env_id, recipe)
+    runs = [run for run in runs if digest and run.facts.get("recipe_digest") == digest] or runs
     if not runs:
-        raise UserError(f"no run of {game.env_id} in {logs}; make train GAME={game.name}")
-    return max(runs, key=lambda run: str(run.facts.get("started", "")))
+        others = sorted({run.facts["recipe"] for run in open_runs(logs, game.env_id)[0]})
+        has = f"there are runs of {', '.join(others)}" if others else "train one with make train"
+        which = f"{game.env_id} with {recipe}" if recipe else game.env_id
+        raise UserError(f"no run of {which} in {logs}; {has}")
+    return max(runs, key=lambda run: (str(run.facts.get("started", "")), *_natural(run.path)))
+
+
+def _natural(path: Path) -> tuple[int, str]:
+    """A key that sorts ``x_9`` before ``x_10``."""
+    return len(path.name), path.name
 
 
 def claim_folder(parent: Path, name: str) -> Path:
@@ -211,22 +198,13 @@ def claim_folder(parent: Path, name: str) -> Path:
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        number = max((n for n, _ in _numbered(parent, name)), default=0)
+        ends = [path.name.removeprefix(f"{name}_") for path in parent.glob(f"{name}_*")]
+        number = max((int(end) for end in ends if end.isdecimal()), default=0)
         while True:
             number += 1
             folder = parent / f"{name}_{number}"
-            try:
+            with suppress(FileExistsError):  # another process was faster
                 folder.mkdir()
                 return folder
-            except FileExistsError:  # another process was faster
-                continue
     except OSError as error:
         raise UserError(f"LOGS {parent}: cannot be written ({error.strerror})") from None
-
-
-def _numbered(parent: Path, name: str) -> list[tuple[int, Path]]:
-    """(n, path) of the folders ``<name>_<n>``."""
-    pattern = re.compile(re.escape(name) + r"_(\d+)")
-    paths = parent.iterdir() if parent.is_dir() else []
-    matches = ((pattern.fullmatch(path.name), path) for path in paths)
-    return [(int(match[1]), path) for match, path in matches if match]

@@ -43,7 +43,11 @@ class LastingStream(io.TextIOWrapper):
 
 def make_streams_last() -> None:
     """Let no write to a standard stream fail; what it cannot encode becomes ``?``."""
-    for name in ("stdout", "stderr"):
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:  # closed; open takes the lowest free number
+            while os.open(os.devnull, os.O_RDWR) < number:
+                pass
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115
         stream = getattr(sys, name)
         if type(stream) is io.TextIOWrapper:  # not one that somebody put in its place
             lasting = LastingStream(stream.buffer, stream.encoding, "replace", line_buffering=True)

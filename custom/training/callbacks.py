@@ -24,22 +24,17 @@ class PeriodicCallback(BaseCallback):
 
     If `on_period` raises OSError, the training prints it and continues.
 
-    :param freq: steps of all environments together; at least 1
+    :param freq: steps of all environments together
     """
 
     def __init__(self, freq: int) -> None:
         super().__init__()
-        self.freq = max(freq, 1)
-        self._next = self.freq  # step of the next call
-
-    def rewind(self, steps: int) -> None:
-        """Continue from an earlier step of the run."""
-        self._next = (steps // self.freq + 1) * self.freq
+        self.freq = freq
 
     def _on_step(self) -> bool:
-        if self.num_timesteps < self._next:
+        before = self.num_timesteps - self.training_env.num_envs
+        if before // self.freq == self.num_timesteps // self.freq:
             return True
-        self._next = (self.num_timesteps // self.freq + 1) * self.freq
         try:
             self.on_period()
         except OSError as error:  # a full disk may have room again the next time
@@ -112,15 +107,13 @@ class Checkpoints(PeriodicCallback):
         super().__init__(freq)
         self.run = run
 
+    def _on_training_start(self) -> None:
+        for path in self.run.checkpoints():  # a resumed training writes later ones again
+            if int(path.name.split("_")[2]) > self.num_timesteps:
+                path.unlink()
+
     def on_period(self) -> None:
         """Save a checkpoint, then delete the oldest ones."""
         save_agent(self.model, self.run.path / f"rl_model_{self.num_timesteps}_steps.zip")
         for old in self.run.checkpoints()[:-KEPT]:
             old.unlink()
-
-    def rewind(self, steps: int) -> None:
-        """Continue from an earlier step; later checkpoints are deleted."""
-        super().rewind(steps)
-        for path in self.run.checkpoints():
-            if int(path.name.split("_")[2]) > steps:
-                path.unlink()

@@ -23,6 +23,7 @@ from custom.training.callbacks import PeriodicCallback
 from custom.training.status import Status
 
 HELD_OUT_STATES = 512
+COLUMNS = ("timesteps", "results", "ep_lengths", "mean_max_q")  # of the file
 NUMBER_FORMATS = ("stdout", "log", "json", "csv", "tensorboard")  # outputs of SB3 for numbers only
 
 
@@ -75,8 +76,7 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         self.run = run
         self.protocol = protocol
         self.status = status
-        self.best: float | None = None  # mean score of the best evaluation
-        self._evaluations: list[tuple[int, Scores, float]] = []
+        self._made: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         self._states: npt.NDArray[np.uint8] | None = None
 
     def on_period(self) -> None:
@@ -94,25 +94,22 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         status.evaluation_cut_short = len(scores.scores) < protocol.episodes
         if status.evaluation_cut_short:
             return
-        max_q = mean_max_q(self.model, self._states)
-        self._evaluations.append((self.num_timesteps, scores, max_q))
-        self._write()
+        max_q, best = mean_max_q(self.model, self._states), self.best
+        row = (self.num_timesteps, scores.scores, scores.frames, max_q)
+        for name, value in zip(COLUMNS, row, strict=True):
+            self._made[name].append(value)
+        with atomic_file(self.run.path / EVALUATIONS_FILE) as file:
+            np.savez(file, **self._made)  # type: ignore[arg-type]  # allow_pickle is no column
         self._log(scores, max_q)
-        if self.best is None or scores.mean > self.best:
+        if best is None or scores.mean > best:
             save_agent(self.model, self.run.path / BEST)
-            self.best = scores.mean
 
-    def rewind(self, steps: int) -> None:
-        """Continue from an earlier step, at which the file ends."""
-        super().rewind(steps)
+    def _on_training_start(self) -> None:
+        """Read what a resumed training has evaluated."""
         file = self.run.path / EVALUATIONS_FILE
-        if not file.is_file():
-            return
-        with np.load(file) as content:
-            names = ("timesteps", "results", "ep_lengths", "mean_max_q")
-            rows = zip(*(content[name].tolist() for name in names), strict=True)
-        self._evaluations = [(step, Scores(scores, frames), q) for step, scores, frames, q in rows]
-        self.best = max(self.means, default=None)
+        if file.is_file():
+            with np.load(file) as content:
+                self._made = {name: content[name].tolist() for name in COLUMNS}
 
     def seconds_to_come(self, total: int) -> float:
         """Estimated seconds of the evaluations to come, from the mean of those before.
@@ -125,18 +122,12 @@ class FixedEpsilonEvaluation(PeriodicCallback):
     @property
     def means(self) -> list[float]:
         """Mean score of each evaluation so far."""
-        return [scores.mean for _, scores, _ in self._evaluations]
+        return [float(np.mean(scores)) for scores in self._made["results"]]
 
-    def _write(self) -> None:
-        steps, scores, values = zip(*self._evaluations, strict=True)
-        with atomic_file(self.run.path / EVALUATIONS_FILE) as file:
-            np.savez(
-                file,
-                timesteps=np.array(steps),
-                results=np.array([s.scores for s in scores]),
-                ep_lengths=np.array([s.frames for s in scores]),
-                mean_max_q=np.array(values),
-            )
+    @property
+    def best(self) -> float | None:
+        """Mean score of the best evaluation."""
+        return max(self.means, default=None)
 
     def _log(self, scores: Scores, max_q: float) -> None:
         self.logger.record("eval/mean_score", scores.mean)

@@ -35,7 +35,7 @@ from custom.training.further import buffer_size, inherit
 from custom.training.progress import Progress
 from custom.training.saved_state import StateSaver, can_be_saved
 from custom.training.settings import Settings, fitted
-from custom.training.status import Status
+from custom.training.status import Clock, Status
 
 LEARNERS: dict[str, type[AtariOffPolicy]] = {"dqn": AtariDQN, "qrdqn": AtariQRDQN}
 TINY = {"batch_size": 4, "learning_starts": 4, "train_freq": 1, "gradient_steps": 1}
@@ -88,7 +88,7 @@ def prepare(
         model = make_model(recipe, run, settings)
         if parent:
             inherit(model, run)
-        return make_training(recipe, run, lock, model, settings, Status())
+        return make_training(recipe, run, lock, model, settings)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # others have runs there
@@ -174,14 +174,14 @@ def make_training(
     lock: IO[str],
     model: AtariOffPolicy,
     settings: Settings,
-    status: Status,
     saved: dict[str, Any] | None = None,
 ) -> Training:
     """A training with its callbacks.
 
     :param saved: the state from which it resumes; None: a new run
     """
-    saves = settings.save_state and can_be_saved(model, run)
+    status = Status(Clock(saved["clock"] if saved else None))
+    saves = saved is not None or (settings.save_state and can_be_saved(model, run))
     evaluation = FixedEpsilonEvaluation(run, settings.eval_freq, protocol_of(settings), status)
     tracker = None
     if settings.tracking.mode != "off":
@@ -193,8 +193,7 @@ def make_training(
         Progress(recipe.n_timesteps, evaluation),
     ]
     if saves:
-        rows_so_far = (lambda: tracker.rows) if tracker else (lambda: 0)
-        callbacks.append(StateSaver(run, settings.save_freq, status, saved, rows_so_far))
+        callbacks.append(StateSaver(run, settings.save_freq, status, saved, tracker))
     callbacks += [tracker] if tracker else []
     callbacks.append(StopOnRequest(status))
     return Training(recipe, run, lock, model, status, evaluation, tracker, tuple(callbacks), saves)

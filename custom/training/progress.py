@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from datetime import timedelta
 from typing import Any
@@ -39,16 +37,15 @@ class Progress(BaseCallback):
         self.evaluation = evaluation
         self._clock = evaluation.status.clock
         self._bar: tqdm[Any] | None = None
-        self._live = sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
 
     def _on_training_start(self) -> None:
         self._bar = tqdm(
             total=self.total,
             initial=self.model.num_timesteps,
-            mininterval=0.5 if self._live else QUIET_LINE_EVERY,
+            mininterval=0.5,
             dynamic_ncols=True,
             bar_format=BAR,
-            disable=not self._live,
+            disable=None,  # where stderr is no terminal
         )
         self._line_at = time.monotonic()
         self._began = self._here()
@@ -58,10 +55,10 @@ class Progress(BaseCallback):
         assert self._bar is not None
         if self._is_warm_up and self._is_learning():
             self._is_warm_up, self._began = False, self._here()
-        if self._live and self._bar.update(self.training_env.num_envs):
+        if self._bar.update(self.training_env.num_envs):
             self._bar.set_postfix_str(self._text(), refresh=False)
         now = time.monotonic()
-        if not self._live and now - self._line_at >= QUIET_LINE_EVERY:
+        if self._bar.disable and now - self._line_at >= QUIET_LINE_EVERY:
             self._line_at = now
             say(f"step {self.num_timesteps:,} of {self.total:,}, {self._text()}")
         return True

@@ -18,11 +18,9 @@ from custom.system.errors import UserError, one_line
 from custom.system.files import remove_partial
 from custom.system.manifest import NEWEST, exists
 from custom.tracking.wish import tracking
-from custom.training.callbacks import PeriodicCallback
 from custom.training.prepare import Training, make_model, make_training
 from custom.training.saved_state import load_state
 from custom.training.settings import Settings, fitted
-from custom.training.status import Clock, Status
 
 PATIENCE = 300.0  # seconds to wait for a process that saves its state before it ends
 
@@ -95,13 +93,8 @@ def _load(run: Run, lock: IO[str], settings: Settings) -> Training:
     model = make_model(recipe, run, settings, resumes=True)
     try:
         saved = load_state(model, run)
-        status = Status(Clock(saved["clock"]))
-        training = make_training(recipe, run, lock, model, settings, status, saved)
-        for callback in training.callbacks:
-            if isinstance(callback, PeriodicCallback):
-                callback.rewind(model.num_timesteps)
         run.final_model.unlink(missing_ok=True)
-        return training
+        return make_training(recipe, run, lock, model, settings, saved)
     except BaseException:
         assert model.env is not None
         model.env.close()

@@ -12,7 +12,6 @@ import json
 import random
 import shutil
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from custom.runs.folder import BEST, EVALUATIONS_FILE, GAMES_FILE, Run
 from custom.system.console import say
 from custom.system.files import atomic_file, copy_file
 from custom.system.manifest import Files, checksum, commit, sound_version, sweep
+from custom.tracking.tracker import Tracker
 from custom.training.saved_games import Plain, games_state, restore_games, to_numpy, to_plain
 from custom.training.status import Status
 
@@ -55,7 +55,7 @@ class StateSaver(BaseCallback):
 
     :param freq: the period in steps of all environments together
     :param saved: the state from which the training resumes, from `load_state`; None: a new run
-    :param rows: number of rows that were tracked so far
+    :param tracker: its number of rows is saved, too
     """
 
     model: AtariOffPolicy
@@ -66,13 +66,13 @@ class StateSaver(BaseCallback):
         freq: int,
         status: Status,
         saved: dict[str, Plain] | None,
-        rows: Callable[[], int],
+        tracker: Tracker | None,
     ) -> None:
         super().__init__()
         self.run = run
         self.freq = freq
         self.status = status
-        self._rows = rows
+        self._tracker = tracker
         self._random = saved["random"] if saved else None
         self._steps: Files = saved["steps"] if saved else {}
         self._saved_at = saved["counters"]["num_timesteps"] if saved else -1
@@ -94,7 +94,8 @@ class StateSaver(BaseCallback):
             return  # on a GPU, updates may not be checked yet
         self._saved_at = now
         try:
-            facts = {"clock": self.status.clock.state(), "rows": self._rows()}
+            rows = self._tracker.rows if self._tracker else 0
+            facts = {"clock": self.status.clock.state(), "rows": rows}
             self._steps = save_state(self.model, self.run, facts, self._steps)
         except OSError as error:  # a full disk may have room again the next time
             say(f"step {now:,}: state not saved: {error}; the training continues")
@@ -141,7 +142,7 @@ def save_state(model: AtariOffPolicy, run: Run, facts: dict[str, Plain], before:
         **facts,
         "format": FORMAT,
         "parameters": model.get_parameters(),
-        "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
+        "counters": {name: getattr(model, name) for name in COUNTERS},
         "recent": to_plain([*(model.ep_info_buffer or ())]),
         "observation": to_plain(model._last_obs),
         "games": games_state(env),
@@ -173,9 +174,8 @@ def load_state(model: AtariOffPolicy, run: Run) -> dict[str, Plain]:
     """
     env, _ = _env_and_replay(model)
     saved = load_learnt(model, run)
-    for name in COUNTERS:
-        if hasattr(model, name):
-            setattr(model, name, saved["counters"][name])
+    for name, value in saved["counters"].items():
+        setattr(model, name, value)
     size = model._stats_window_size
     model.ep_info_buffer = deque(to_numpy(saved["recent"]), maxlen=size)
     model.ep_success_buffer = deque(maxlen=size)

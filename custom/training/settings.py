@@ -45,14 +45,10 @@ class Settings:
 
 
 def fitted(recipe: Recipe, engine: Engine) -> Recipe:
-    """The recipe with an engine's `n_envs`, and a note on each change.
+    """The recipe with an engine's `n_envs`.
 
     :raises UserError: the engine's settings do not fit the recipe's algorithm or this machine
     """
-    buffer = recipe.hyperparams.replay_buffer_class
-    if buffer and engine.buffer == "frames":
-        note = f"replay: {buffer}, as the recipe says, not BUFFER=frames"
-        recipe = replace(recipe, notes=(*recipe.notes, note))
     if recipe.algo != "dqn" and (engine.precision != "float32" or engine.update != "fast"):
         raise UserError(
             f"{recipe.file}: --precision and --update are not for {recipe.algo}, of sb3-contrib;"

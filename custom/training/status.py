@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,7 @@ class Status:
     :param evaluation_cut_short: a requested stop ended the last evaluation early
     """
 
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock
     stop_requested: bool = False
     evaluation_cut_short: bool = False
 

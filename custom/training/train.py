@@ -35,7 +35,8 @@ def train(training: Training, report_episodes: int = 0) -> int:
                 _learn(training)
                 save_agent(model, run.final_model)
             except BaseException as error:
-                _record_error(training, error)
+                with contextlib.suppress(OSError):
+                    _record(training, "failed", error=one_line(error))
                 _end_tracking(training, 1)
                 if isinstance(error, UserError | OSError):
                     kind = type(error) if isinstance(error, UserError) else UserError
@@ -64,7 +65,8 @@ def _learn(training: Training) -> None:
                 model.learn(total, callbacks)
     finally:
         model.env.close()
-    _end_callbacks(training)
+        for callback in callbacks:  # SB3 ends them only if the budget is used up
+            callback.on_training_end()
 
 
 def _end(training: Training) -> None:
@@ -81,12 +83,6 @@ def _end(training: Training) -> None:
         say(_how_to_resume(run))
 
 
-def _end_callbacks(training: Training) -> None:
-    """End all callbacks, because SB3 does so only if the budget is used up."""
-    for callback in training.callbacks:
-        callback.on_training_end()
-
-
 def _end_tracking(training: Training, exit_code: int, was_stopped: bool = False) -> None:
     """Upload the remaining rows; if the training was stopped, another signal stops the upload."""
     if training.tracker is None:
@@ -95,14 +91,6 @@ def _end_tracking(training: Training, exit_code: int, was_stopped: bool = False)
         if was_stopped:
             end_on_signals()
         training.tracker.finish(exit_code)
-
-
-def _record_error(training: Training, error: BaseException) -> None:
-    """Record the error in run.json; raises nothing itself."""
-    with contextlib.suppress(Exception):
-        _end_callbacks(training)
-    with contextlib.suppress(OSError):
-        _record(training, "failed", error=one_line(error))
 
 
 def _record(training: Training, state: str, **facts: str) -> None:
