@@ -7,22 +7,15 @@ from pathlib import Path
 
 from custom.jobs.task import Resources
 from custom.learner.engine import Engine
-from custom.recipe.recipe import find_recipe, load_recipe, recipe_name
+from custom.recipe.recipe import load_recipe, recipe_name
 from custom.system.console import say
 from custom.system.errors import UserError
 from scripts import options
 from scripts.options import whole
 
 FLAGS = (
-    *(
-        "set",
-        "device",
-        "steps",
-        "eval-episodes",
-        "envs",
-        "precision",
-        *options.FAN_OUT,
-    ),
+    *("set", "device", "steps", "eval-episodes", "envs", "precision"),
+    *options.FAN_OUT,
     ("games", {"default": "", "help": "e.g. 'Pong Breakout'"}),
     ("recipes", {"default": "dqn", "help": "e.g. 'dqn rainbow'"}),
     ("seeds", {"type": whole(1), "default": 5, "help": "of each game and recipe"}),
@@ -43,8 +36,14 @@ def command(args: argparse.Namespace) -> int:
     names = [recipe_name(recipe) for recipe in recipes]
     if len(set(names)) < len(names):
         raise UserError(f"RECIPES: two are named {max(names, key=names.count)}; rename a file")
-    for recipe in recipes:  # a mistyped name does not wait for PyTorch
-        find_recipe(recipe)
+    loaded = [
+        (game, load_recipe(recipe, game).with_budget(args.steps))
+        for game in games
+        for recipe in recipes
+    ]
+    least = min(recipe.n_timesteps for _, recipe in loaded)
+    if args.evaluations > least:
+        raise UserError(f"--evaluations {args.evaluations}: more than {least} STEPS")
     from custom.compare.comparison import compare
     from custom.compare.report import write_report
     from custom.compare.sources import from_logs
@@ -53,15 +52,8 @@ def command(args: argparse.Namespace) -> int:
     from custom.jobs.cluster import launcher
     from custom.jobs.matrix import Cell, Matrix
 
-    cells = tuple(  # whole rounds first
-        Cell(game, load_recipe(recipe, game).with_budget(args.steps), seed)
-        for seed in range(1, args.seeds + 1)
-        for game in games
-        for recipe in recipes
-    )
-    least = min(cell.recipe.n_timesteps for cell in cells)
-    if args.evaluations > least:
-        raise UserError(f"--evaluations {args.evaluations}: more than {least} STEPS")
+    seeds = range(1, args.seeds + 1)
+    cells = tuple(Cell(*both, seed) for seed in seeds for both in loaded)  # whole rounds first
     matrix = Matrix(
         cells,
         args.logs,

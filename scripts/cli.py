@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from importlib import import_module
 from pkgutil import iter_modules
@@ -24,17 +23,13 @@ def commands() -> dict[str, str]:
 def main() -> NoReturn:
     """Run a command with its flags, or list them all."""
     name, *words = sys.argv[1:] or ["--help"]
-    found = commands()
-    if name in found:
-        options.main(import_module(found[name]).command, f"{PROGRAM} {name}", words)
-    if name in ("-h", "--help"):
-        print(overview())
-        sys.exit(0)
-    close = difflib.get_close_matches(name, found, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    line = " ".join(name.split())
-    print(f"error: {line!r} is no command: {hint}{PROGRAM} --help lists them", file=sys.stderr)
-    sys.exit(2)
+    if name in commands():
+        options.main(import_module(commands()[name]).command, f"{PROGRAM} {name}", words)
+    if name not in ("-h", "--help"):
+        print(f"error: {name!r} is no command; {PROGRAM} --help lists them", file=sys.stderr)
+        sys.exit(2)
+    print(overview())
+    sys.exit(0)
 
 
 def overview() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from custom.recipe.recipe import find_recipe, recipe_name
 from custom.system.console import say
 from custom.system.errors import UserError
 from custom.tracking.wish import project_named
@@ -26,8 +25,6 @@ def command(args: argparse.Namespace) -> None:
     games, recipes = options.games_named(args.game, args.games), args.recipes.split()
     if not recipes:
         raise UserError("RECIPES is empty; write for one RECIPES='dqn dqn-rmsprop'")
-    if args.source == "logs":
-        check_logs(args.logs, recipes)
     # Statistics take seconds to import: no mistyped name waits for them.
     from custom.compare.comparison import compare
     from custom.compare.report import write_report
@@ -45,18 +42,6 @@ def command(args: argparse.Namespace) -> None:
     write_report(data, out)
     show(data)
     print(f"Report: {out / 'report.html'}")
-
-
-def check_logs(logs: Path, recipes: list[str]) -> None:
-    """Refuse a folder that is none, and a recipe that has neither runs nor a file.
-
-    :raises UserError: one of them
-    """
-    if not logs.is_dir():
-        raise UserError(f"LOGS {logs}: there is no such folder")
-    for recipe in recipes:
-        if not (logs / recipe_name(recipe)).is_dir():
-            find_recipe(recipe)
 
 
 if __name__ == "__main__":

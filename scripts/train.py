@@ -6,7 +6,6 @@ import argparse
 import secrets
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from custom.recipe.games import Game, find_game
 from custom.recipe.recipe import Recipe, load_recipe, recipe_name, split_changes
@@ -16,9 +15,6 @@ from custom.system.errors import UserError
 from custom.tracking.wish import CHOICES, tracking
 from scripts import options
 from scripts.options import POSITIVE, switch, whole
-
-if TYPE_CHECKING:
-    from custom.training.settings import Settings
 
 FLAGS = (
     ("game", options.SHARED["game"] | {"default": None}),
@@ -47,9 +43,11 @@ def command(args: argparse.Namespace) -> int:
     parent = open_run(args.parent, "FROM") if args.parent else None
     game, recipe = game_and_recipe(args, parent)
     track = tracking(args.track, args.project)
-    check_flags(args)
+    if args.hours and args.steps:
+        raise UserError("HOURS and STEPS are both budgets; give one")
+    if args.update == "sb3" and args.precision != "float32":
+        raise UserError("--update sb3 is of float32")
     device = options.check_device(args.device)
-    from custom.env.games import processes_of
     from custom.learner.engine import Engine
     from custom.training.further import further
     from custom.training.prepare import prepare
@@ -78,7 +76,11 @@ def command(args: argparse.Namespace) -> int:
     )
     steps = args.steps
     if args.hours:
-        steps = steps_in(args.hours, recipe, game, settings)
+        from custom.training.speed import measure
+
+        speed = measure(recipe, game, settings)
+        steps = speed.steps_in(3600 * args.hours, recipe.hyperparams.learning_starts)
+        say(f"HOURS={args.hours:g}: {steps:,} steps, by {speed}")
     recipe, origin = recipe.with_budget(steps), None
     if parent:
         origin, recipe = further(parent, recipe, game, engine)
@@ -92,7 +94,6 @@ def command(args: argparse.Namespace) -> int:
     own = recipe.hyperparams.env_kwargs.given
     say(f"{game.env_id} with {own}: not the published game" if own else game.explain())
     say(describe(training.recipe, seed, str(model.device)))
-    say(f"games at once: {model.n_envs}, processes that play them: {processes_of(model.env)}")
     return train(training, report_episodes=0 if args.no_report else args.episodes)
 
 
@@ -113,27 +114,6 @@ def game_and_recipe(args: argparse.Namespace, parent: Run | None) -> tuple[Game,
     )
 
 
-def steps_in(hours: float, recipe: Recipe, game: Game, settings: Settings) -> int:
-    """Steps that are played and learnt in so many hours here; it says how it was measured."""
-    from custom.training.speed import measure
-
-    speed = measure(recipe, game, settings)
-    steps = speed.steps_in(3600 * hours, recipe.hyperparams.learning_starts)
-    say(f"HOURS={hours:g}: {steps:,} steps, by {speed}")
-    return steps
-
-
-def check_flags(args: argparse.Namespace) -> None:
-    """Refuse flags that do not go together.
-
-    :raises UserError: two of them
-    """
-    if args.hours and args.steps:
-        raise UserError("HOURS and STEPS are both budgets; give one")
-    if args.update == "sb3" and args.precision != "float32":
-        raise UserError("--update sb3 is of float32")
-
-
 def describe(recipe: Recipe, seed: int, device: str) -> str:
     """What is going to run, in a few lines."""
     values, ends = recipe.hyperparams, recipe.exploration_steps
@@ -146,9 +126,7 @@ def describe(recipe: Recipe, seed: int, device: str) -> str:
         + (falls if ends else f"epsilon is {last:g} for the whole run"),
         *recipe.notes,
     ]
-    if values.learning_starts >= recipe.n_timesteps:
-        lines.append("note: nothing is learnt; learning_starts is not below the budget")
-    elif 0 < ends <= values.learning_starts:
+    if 0 < ends <= values.learning_starts:
         lines.append("note: epsilon has fallen before learning begins; the recipe says so")
     return "\n".join(lines)
 

@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env import (
     unwrap_vec_wrapper,
 )
 
-from custom.env.games import training_games
+from custom.env.games import make_games
 from custom.learner.dqn import AtariDQN, AtariQRDQN
 from custom.learner.engine import Engine
 from custom.optimizers import DeepMindRMSprop
@@ -34,7 +34,8 @@ each = pytest.mark.parametrize("algorithm", [AtariDQN, AtariQRDQN])
 
 def games(n_envs: int = 1, n_stack: int = 4) -> VecEnv:
     """As a user stacks them: `VecFrameStack` without `VecTransposeImage`."""
-    env = training_games(find_game("Breakout"), typed(SMALL), n_envs, 0, 1)
+    values = typed(SMALL)
+    env = make_games(find_game("Breakout"), values, n_envs, 0, wrappers=values.env_wrapper)
     single = unwrap_vec_wrapper(env, VecFrameStack).venv  # type: ignore[union-attr]
     return VecFrameStack(single, n_stack)
 

@@ -258,7 +258,7 @@ BAD_FLAGS = {
     ("--game", "Pong; touch /tmp/x"): "unknown",
     ("--game", ""): "unknown",
     ("--recipe", "dqm"): "did you mean dqn",
-    ("--recipe", "no/such.yml"): "there is no such file",
+    ("--recipe", "no/such.yml"): "is unknown",
     ("--steps", "-1"): "'-1' is not a whole number of at least 1",
     ("--steps", "abc"): "'abc' is not a whole number of at least 1",
     ("--steps", "1.5"): "'1.5' is not a whole number",

@@ -1,4 +1,4 @@
-"""Commands whose standard streams are closed, broken or of another encoding."""
+"""Commands whose standard streams are broken or of another encoding."""
 
 from __future__ import annotations
 
@@ -16,30 +16,24 @@ NO_UTF8 = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
 @pytest.mark.parametrize(
-    ("shell", "status", "shown"),
+    ("shell", "shown"),
     [
-        ("{runs} >&-", 0, ""),
-        ("{wrong} 2>&-", 2, ""),
-        ("{runs} >&- 2>&-", 0, ""),
-        ("{runs} | true; exit ${{PIPESTATUS[0]}}", 0, ""),
-        ("{train} | true; exit ${{PIPESTATUS[0]}}", 0, ""),
-        ("{runs} > /dev/full", 2, ""),
-        ("{runs}", 0, "0.0 ? 0.0"),
+        ("{runs} | true; exit ${{PIPESTATUS[0]}}", ""),
+        ("{train} | true; exit ${{PIPESTATUS[0]}}", ""),
+        ("{runs}", "0.0 ? 0.0"),
     ],
 )
-def test_streams(shell: str, status: int, shown: str, tmp_path: Path, trained: Path) -> None:
+def test_streams(shell: str, shown: str, tmp_path: Path, trained: Path) -> None:
     python = f"{shlex.quote(sys.executable)} -m"
     line = shell.format(
         runs=f"{python} scripts.runs --logs {shlex.quote(str(trained))}",
-        wrong=f"{python} scripts.train --game Nothing",
         train=f"{python} scripts.train --game Pong --steps 40 --logs {shlex.quote(str(tmp_path))}"
         " --no-report --eval-freq 1000",
     )
     done = subprocess.run(
         ["bash", "-c", line], cwd=ROOT, env={**os.environ, **NO_UTF8}, capture_output=True
     )
-    assert done.returncode == status, done.stderr
-    full = b"error: standard output: No space left on device\n"
-    assert done.stderr == (full if "/dev/full" in shell else b"")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b""
     assert shown.encode() in done.stdout
     assert ("{train}" in shell) == bool(list(tmp_path.glob("dqn/dqn/*/PongNoFrameskip-v4.zip")))

@@ -69,30 +69,6 @@ def frame_skip(hyperparams: Hyperparams) -> int:
     return int(arguments.get("frame_skip", 4))
 
 
-def processes_for(n_envs: int) -> int:
-    """Number of processes for `n_envs` games: one per PyTorch thread, or 1 for few games."""
-    return min(th.get_num_threads(), n_envs) if n_envs >= FEWEST_GAMES else 1
-
-
-def processes_of(env: VecEnv | None) -> int:
-    """Number of processes that step an environment's games."""
-    base = env.unwrapped if env is not None else None
-    return len(base.shares) if isinstance(base, WorkerVecEnv) else 1
-
-
-def training_games(
-    game: Game, hyperparams: Hyperparams, n_envs: int, seed: int, workers: int, **monitor: Any
-) -> VecEnv:
-    """Games of a training: `make_games` with the recipe's wrappers.
-
-    :param monitor: ``monitor_dir`` and ``monitor_kwargs`` of SB3's `make_vec_env`
-    """
-    wrappers = hyperparams.env_wrapper
-    return make_games(
-        game, hyperparams, n_envs, seed, workers=workers, wrappers=wrappers, **monitor
-    )
-
-
 def make_games(
     game: Game,
     hyperparams: Hyperparams,
@@ -109,7 +85,8 @@ def make_games(
     """Vectorized games, by default those of an evaluation.
 
     :param seed: game ``i`` has the seed ``seed + i``
-    :param workers: processes that step the games, including this one; 0: `processes_for` decides
+    :param workers: processes that step the games, including this one; 0: one per PyTorch thread,
+        or 1 for few games
     :param wrappers: of each game; None: `evaluation_wrapper`
     :param render_mode: ``human`` for a window
     :param tap: wraps the bare environment, below all other wrappers
@@ -120,19 +97,20 @@ def make_games(
     """
     wrap = get_wrapper_class({"env_wrapper": wrappers or evaluation_wrapper(hyperparams)})
     assert wrap is not None
-    processes = min(workers, n_envs) or processes_for(n_envs)
-    settings = {
-        "game": game,
-        "env_kwargs": hyperparams.env_kwargs.given,
-        "render_mode": render_mode,
-    }
+    kwargs = game.env_kwargs | hyperparams.env_kwargs.given
+
+    def bare_game() -> gym.Env[Any, Any]:
+        register_games()  # a worker process has not done so
+        return gym.make(game.env_id, **kwargs, render_mode=render_mode)
+
+    automatic = th.get_num_threads() if n_envs >= FEWEST_GAMES else 1
+    processes = min(workers or automatic, n_envs)
     env = make_vec_env(
-        _bare_game,
+        bare_game,
         n_envs=n_envs,
         seed=seed,
         monitor_dir=str(monitor_dir) if monitor_dir else None,
         wrapper_class=lambda bare: wrap(tap(bare)),
-        env_kwargs=settings,
         vec_env_cls=DummyVecEnv if processes == 1 else WorkerVecEnv,  # type: ignore[arg-type]
         vec_env_kwargs={} if processes == 1 else {"workers": processes, "name": game.env_id},
         monitor_kwargs=monitor_kwargs,
@@ -140,13 +118,6 @@ def make_games(
     first = hyperparams.frame_stack_padding == "first"
     stack = RepeatFirstFrame if first else VecFrameStack
     return VecTransposeImage(stack(env, hyperparams.frame_stack))
-
-
-def _bare_game(
-    game: Game, env_kwargs: dict[str, Any], render_mode: str | None
-) -> gym.Env[Any, Any]:
-    register_games()  # a worker process has not done so
-    return gym.make(game.env_id, **(game.env_kwargs | env_kwargs), render_mode=render_mode)
 
 
 def register_games() -> None:

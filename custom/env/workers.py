@@ -25,7 +25,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 from custom.system.errors import UserError
 from custom.system.signals import STOPPING
 
-PATIENCE = 60.0  # seconds; a step takes milliseconds, making a game half a second
+CLOSING = 60.0  # seconds that a process has to end
 Games = Sequence[Callable[[], gym.Env[Any, Any]]]
 
 
@@ -37,7 +37,7 @@ class WorkerVecEnv(VecEnv):
     :param games: functions that make the games
     :param workers: number of processes including this one, from 2 to the number of games
     :param name: of the game, for errors
-    :raises UserError: from any method: a process has died or does not answer
+    :raises UserError: from any method: a process has died
     """
 
     def __init__(self, games: Games, workers: int, name: str) -> None:
@@ -48,7 +48,8 @@ class WorkerVecEnv(VecEnv):
         # At its end Python joins the processes, which wait for their pipes: close these first.
         Finalize(self, _close, (self._pipes,), exitpriority=10)
         try:
-            self._start(games)
+            for share in self.shares[1:]:
+                self._start([games[i] for i in share])
             self._local = DummyVecEnv([games[i] for i in self.shares[0]])
             self.metadata = self._local.metadata
             self.call(attrgetter("num_envs"))  # waits until all games are made, or raises
@@ -58,19 +59,14 @@ class WorkerVecEnv(VecEnv):
         super().__init__(len(games), self._local.observation_space, self._local.action_space)
 
     def _start(self, games: Games) -> None:
-        try:
-            context = _context()
-            for share in self.shares[1:]:
-                ours, theirs = context.Pipe()
-                arguments = theirs, CloudpickleWrapper([games[i] for i in share])
-                process = context.Process(target=_serve, args=arguments, daemon=True)
-                process.start()
-                theirs.close()
-                self._pipes.append(ours)
-                self._processes.append(process)
-        except OSError as error:  # a long TMPDIR, too many open files or processes
-            said = f"processes for the games cannot be started ({error}); give --workers 1"
-            raise UserError(f"{self._name}: {said}") from None
+        context = _context()
+        ours, theirs = context.Pipe()
+        arguments = theirs, CloudpickleWrapper(games)
+        process = context.Process(target=_serve, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        self._pipes.append(ours)
+        self._processes.append(process)
 
     def call(self, function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
         """Call a picklable function in each process, with its `DummyVecEnv` as first argument.
@@ -95,14 +91,12 @@ class WorkerVecEnv(VecEnv):
 
     def _answer(self, process: int) -> Any:
         """Wait for a process's answer; `process` counts from 1, this process is 0."""
-        pipe, fault = self._pipes[process - 1], "has died"
-        with suppress(EOFError, OSError):
-            # The second wait is for a process that was suspended (Ctrl-Z) in the first.
-            if pipe.poll(PATIENCE) or pipe.poll(PATIENCE):
-                return pipe.recv()
-            fault = "does not answer"
-        share = self.shares[process]
-        raise UserError(f"{self._name}: the process of games {share[0]} to {share[-1]} {fault}")
+        try:
+            return self._pipes[process - 1].recv()
+        except (EOFError, OSError):
+            share = self.shares[process]
+            said = f"the process of games {share[0]} to {share[-1]} has died"
+            raise UserError(f"{self._name}: {said}") from None
 
     def _kill(self) -> None:
         for process in self._processes:
@@ -161,7 +155,7 @@ class WorkerVecEnv(VecEnv):
         self._local.close()
         _close(self._pipes)
         for process in self._processes:
-            process.join(PATIENCE)
+            process.join(CLOSING)
         self._kill()
         self._processes.clear()
 

@@ -20,7 +20,7 @@ class Engine:
     :param precision: of the networks: ``float32`` or ``bf16`` (autocast)
     :param n_envs: environments in training, with the recipe's ratio of gradient steps to steps; 0:
         the recipe's `n_envs`
-    :param workers: processes that step them, including the main one; 0: `processes_for` decides
+    :param workers: processes that step them, including the main one; 0: as many as pay
     :param threads: CPU threads of PyTorch; 0: PyTorch's default
     """
 

@@ -15,7 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from custom.env.games import frame_skip, make_games, training_games
+from custom.env.games import frame_skip, make_games
 from custom.evaluation.protocol import Protocol
 from custom.learner.dqn import AtariDQN, AtariQRDQN
 from custom.learner.off_policy import AtariOffPolicy
@@ -112,7 +112,7 @@ def tried(recipe: Recipe, game: Game, settings: Settings) -> dict[str, Any]:
     try:
         arguments = _learner_arguments(recipe)
         make_games(game, values, 1, settings.seed).close()  # as in evaluations
-        env = training_games(game, values, 1, settings.seed, workers=1)
+        env = make_games(game, values, 1, settings.seed, wrappers=values.env_wrapper)
         with contextlib.closing(env), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             space = env.observation_space
@@ -135,12 +135,14 @@ def make_model(
 
     :param resumes: append to the run's monitor file instead of starting a new one
     """
-    env = training_games(
+    values = recipe.hyperparams
+    env = make_games(
         run.game,
-        recipe.hyperparams,
-        recipe.hyperparams.n_envs,
+        values,
+        values.n_envs,
         settings.seed,
-        settings.engine.workers,
+        workers=settings.engine.workers,
+        wrappers=values.env_wrapper,
         monitor_dir=run.path,
         monitor_kwargs={"override_existing": not resumes},
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from custom.env.games import training_games
+from custom.env.games import make_games
 from custom.learner.off_policy import AtariOffPolicy
 from custom.recipe.games import Game
 from custom.recipe.recipe import WARM_UP_SHARE, Recipe
@@ -89,7 +89,8 @@ def measure(recipe: Recipe, game: Game, settings: Settings) -> Speed:
     recipe = fitted(replace(recipe, hyperparams=values), settings.engine)
     arguments = tried(recipe, game, settings)
     least = values.batch_size + values.n_steps  # transitions from which a batch is sampled
-    env = training_games(game, values, recipe.hyperparams.n_envs, 0, settings.engine.workers)
+    n_envs, workers = recipe.hyperparams.n_envs, settings.engine.workers
+    env = make_games(game, values, n_envs, 0, workers=workers, wrappers=values.env_wrapper)
     with contextlib.closing(env):
         arguments |= {"learning_starts": 10**9, "buffer_size": values.buffer_size}
         # Epsilon as for most of a run, in which the network chooses the actions.
