@@ -182,7 +182,7 @@ def test_any_revision_can_be_pulled(hub: Hub, zoo_agents: dict[str, Files], tmp_
     first = hub.add(REPO, zoo_agents["dqn"])
     hub.add(REPO, {"config.yml": b"normalize: true"})
     assert pull(client(), REPO, first, tmp_path).facts["pulled"]["revision"] == first
-    with pytest.raises(UserError, match="normalize is True, which names code or needs"):
+    with pytest.raises(UserError, match="normalize is not known here; it names code or needs"):
         pull(client(), REPO, "", tmp_path)
     with pytest.raises(UserError, match="is not there"):
         pull(client(), REPO, "nowhere", tmp_path)

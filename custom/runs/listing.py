@@ -49,11 +49,17 @@ def row_of(run: Run, logs: Path) -> Row:
     return (
         str(logs / run.path.relative_to(logs.resolve())),
         str(run.facts["seed"]),
-        f"{steps / 1e6:.3g}M" + (f" of {budget / 1e6:.3g}M" if budget else ""),
+        short(steps) + (f" of {short(budget)}" if budget else ""),
         last,
         best,
         f"{state}, can be resumed" if can_resume(run) else state,
     )
+
+
+def short(steps: int) -> str:
+    """Steps with three digits: 950, 20k, 1.25M."""
+    unit, size = next(((u, s) for u, s in (("M", 10**6), ("k", 1000)) if steps >= s), ("", 1))
+    return f"{steps / size:.3g}{unit}"
 
 
 def can_resume(run: Run) -> bool:

@@ -42,16 +42,22 @@ class LastingStream(io.TextIOWrapper):
 
 
 def make_streams_last() -> None:
-    """Let no write to a standard stream fail; what it cannot encode becomes ``?``."""
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        if getattr(sys, name) is None:  # closed; open takes the lowest free number
-            while os.open(os.devnull, os.O_RDWR) < number:
-                pass
-            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115
-        stream = getattr(sys, name)
+    """Open closed standard streams, and let no write to them fail.
+
+    What a stream cannot encode becomes ``?``.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which takes the lowest free number
+    for fd, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name) or open(fd, "w", closefd=False)  # noqa: SIM115
         if type(stream) is io.TextIOWrapper:  # not one that somebody put in its place
-            lasting = LastingStream(stream.buffer, stream.encoding, "replace", line_buffering=True)
+            encoding, buffer = stream.encoding, stream.detach()
+            lasting = LastingStream(buffer, encoding, "replace", line_buffering=True)
             setattr(sys, name, lasting)
+            setattr(sys, f"__{name}__", lasting)  # whose width a terminal is asked for
 
 
 def say(text: str) -> None:
