@@ -89,7 +89,8 @@ def test_a_transition_never_joins_two_episodes(algorithm: type[DQN]) -> None:
 
 @each
 def test_save_and_load(algorithm: type[DQN], tmp_path: Path) -> None:
-    model, other = model_of(algorithm).learn(60), model_of(algorithm, seed=9)
+    options = {"policy_kwargs": RMSPROP, "learning_rate": lambda left: 1e-3 * left}
+    model, other = model_of(algorithm, **options).learn(60), model_of(algorithm, seed=9, **options)
     model.save(tmp_path / "agent")
     again = algorithm.load(tmp_path / "agent", env=games(), device="cpu")
     assert equal(model, again)
@@ -104,26 +105,14 @@ def test_save_and_load(algorithm: type[DQN], tmp_path: Path) -> None:
             m.predict(obs, deterministic=deterministic)[0] for m in (model, again, other)
         )
         assert all(np.array_equal(first, actions) for actions in more)
-    again.learn(40)
-    other.learn(40)
-
-
-@each
-def test_a_loaded_agent_learns_on_with_its_own_optimizer(
-    algorithm: type[DQN], tmp_path: Path
-) -> None:
-    options = {"policy_kwargs": RMSPROP, "learning_rate": lambda left: 1e-3 * left}
-    model = model_of(algorithm, **options).learn(60)
-    model.save(tmp_path / "agent")
-    again = algorithm.load(tmp_path / "agent", env=games(), device="cpu")
-    optimizers = [m.policy.optimizer for m in (model, again)]
-    assert type(optimizers[1]) is DeepMindRMSprop
-    assert optimizers[1].param_groups[0]["alpha"] == 0.9
-    for one, other in zip(*(o.state.values() for o in optimizers), strict=True):
-        assert th.equal(one["square_avg"], other["square_avg"])
-    again.learn(40, reset_num_timesteps=False)
-    assert type(again.policy.optimizer) is DeepMindRMSprop
-    assert not equal(model, again)
+    optimizer = model.policy.optimizer
+    for one in (again, other):
+        assert type(one.policy.optimizer) is DeepMindRMSprop
+        assert one.policy.optimizer.param_groups[0]["alpha"] == 0.9
+        both = (o.state.values() for o in (optimizer, one.policy.optimizer))
+        assert all(th.equal(a["square_avg"], b["square_avg"]) for a, b in zip(*both, strict=True))
+        one.learn(40, reset_num_timesteps=False)
+        assert not equal(model, one)
 
 
 def test_the_options_of_a_loaded_agent_are_its_own(tmp_path: Path) -> None:

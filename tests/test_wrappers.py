@@ -70,15 +70,6 @@ def test_half_the_rows_and_columns_and_the_mean_of_the_colours() -> None:
     assert np.array_equal(obs[..., 0], screen[::2, ::2].astype(int).sum(axis=2) // 3)
 
 
-def test_the_last_frame_of_a_game_is_blank() -> None:
-    env = HalfSizeAtariWrapper(game("PongNoFrameskip-v4"))
-    env.reset(seed=0)
-    over = False
-    while not over:
-        obs, _, over, _, _ = env.step(0)
-        assert obs.any() != over
-
-
 def test_a_stack_begins_with_its_first_frame_four_times() -> None:
     env = of_recipe("dqn-keras", "Pong")
     obs = env.reset()
