@@ -12,8 +12,11 @@ import pytest
 import torch as th
 from PIL import Image, ImageColor
 
-from custom.evaluation import film, panel
+from custom.env.games import make_games
+from custom.evaluation import EPSILON, film, panel
+from custom.evaluation.protocol import epsilon_greedy, evaluation_seed, play_games
 from custom.recipe.games import find_game
+from custom.runs.agents import load_agent
 from custom.runs.folder import Run
 from tests.conftest import run
 from tests.test_onnx import untrained
@@ -36,8 +39,12 @@ def test_the_gif_is_the_whole_game_and_never_too_large(
     made: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(film, "GIF_SECONDS", 2)
-    mp4, gif, speed, _ = film.record_run(made, made.final_model)
+    mp4, gif, speed, score = film.record_run(made, made.final_model)
     assert speed >= 2
+    env = make_games(made.game, made.hyperparams, 1, evaluation_seed(0))
+    agent = load_agent(made, made.final_model)
+    again = play_games(epsilon_greedy(agent, EPSILON, np.random.default_rng(0)), env, 1)
+    assert (again.mean, again.frames) == (score, [imageio_ffmpeg.count_frames_and_secs(mp4)[0]])
     seconds = facts(mp4)["duration"] / speed
     assert facts(gif)["duration"] == pytest.approx(seconds, abs=0.2)
     with Image.open(gif) as opened:

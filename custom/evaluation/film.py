@@ -35,13 +35,14 @@ GIF_SECONDS = 40  # at most: a longer game is faster in it
 GIF_BYTES = 5e6  # at most: a larger GIF is made anew, twice as fast
 # Sprites blink in every other frame: the maximum of two neighbours shows them all.
 GIF_FILTER = (
-    "format=gbrp,tblend=all_mode=lighten,setpts=PTS/{speed},fps=15,scale=iw*2/3:-1:flags=neighbor,split[a][b];"
+    "format=gbrp,tblend=all_mode=lighten,setpts=PTS/{speed},fps=15,"
+    "scale=iw*2/3:-1:flags=neighbor,split[a][b];"
     "[a]palettegen=max_colors=32[palette];[b][palette]paletteuse=dither=none"
 )
 
 
 class Film(gym.Wrapper[Any, Any, Any, Any]):
-    """Films every frame, below the wrappers that skip and shrink them; ends with `close`.
+    """Films every frame of one game, below the wrappers that skip and shrink them, until `close`.
 
     :param panel: stands beside the game
     """
@@ -50,6 +51,7 @@ class Film(gym.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self._ale: Any = env.unwrapped.ale  # type: ignore[attr-defined]
         self._panel = panel
+        self._is_over = False  # what follows is the next game, which SB3 begins by itself
         height, width = self._ale.getScreenDims()
         scale = SCALE
         if panel:
@@ -74,6 +76,9 @@ class Film(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Play on, and film the frame."""
         result = self.env.step(action)
+        if self._is_over:
+            return result
+        self._is_over = result[2] or result[3]
         frame = self._ale.getScreenRGB()
         if self._panel:
             frame, beside = frame.repeat(SCALE, axis=0).repeat(SCALE, axis=1), self._panel.picture
