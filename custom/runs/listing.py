@@ -26,8 +26,8 @@ def table(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Row], list
     for run in sorted(runs, key=lambda run: str(run.facts.get("started", ""))):
         try:
             rows.append(row_of(run, logs))
-        except UserError as error:
-            problems.append(f"left out: {error}")
+        except (UserError, OverflowError) as error:  # a number of 400 digits
+            problems.append(f"left out: {run.path}: {error}")
         if state_of(run) == "failed":
             reason = run.facts.get("error") or "its process ended unexpectedly"
             problems.append(f"{run.path}: {reason}")

@@ -109,10 +109,12 @@ def tried(recipe: Recipe, game: Game, settings: Settings) -> dict[str, Any]:
     values, engine = recipe.hyperparams, settings.engine
     if engine.threads:
         th.set_num_threads(engine.threads)
+    part = "env_wrapper or env_kwargs"
     try:
-        arguments = _learner_arguments(recipe)
         make_games(game, values, 1, settings.seed).close()  # as in evaluations
         env = make_games(game, values, 1, settings.seed, wrappers=values.env_wrapper)
+        part = "cannot be trained"
+        arguments = _learner_arguments(recipe)
         with contextlib.closing(env), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             space = env.observation_space
@@ -123,8 +125,8 @@ def tried(recipe: Recipe, game: Game, settings: Settings) -> dict[str, Any]:
     except (UserError, MemoryError):
         raise
     except Exception as error:  # whatever wrappers, the emulator, SB3 and PyTorch raise
-        where = f"{recipe.file}: {game.env_id}"
-        raise UserError(f"{where}: cannot be trained: {one_line(error)}") from error
+        where = f"{recipe.file}: {game.env_id}: {part}"
+        raise UserError(f"{where}: {one_line(error)}") from error
     return arguments
 
 
