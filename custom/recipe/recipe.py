@@ -286,8 +286,7 @@ def load_recipe(text: str, game: Game, classes: bool = True) -> Recipe:
         raise refusal(file, key, error) from None
     text = json.dumps([algo, values.model_dump(exclude={"n_timesteps"})], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    name = recipe_name(f"{file}{changes}")
-    return Recipe(name, algo, file, values, changes=changes, digest=digest)
+    return Recipe(recipe_name(f"{file}{changes}"), algo, file, values, (), changes, digest)
 
 
 def differences(recipe: Hyperparams, run: Hyperparams) -> str:
