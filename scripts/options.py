@@ -96,7 +96,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "seed": {"type": whole(0, 2**31 - 1), "help": "seed of all random numbers"},
     "device": {"default": "auto", "help": "auto, cpu, cuda, cuda:1, mps"},
     "episodes": {"type": whole(1), "default": 30, "help": "full games of an evaluation"},
-    "model": {"choices": ("final", "best"), "default": "final", "help": "which agent"},
+    "model": {"default": "final", "help": "final, best, or the name of a checkpoint's file"},
     "epsilon": {"type": SHARE, "default": EPSILON, "help": "share of random actions"},
     "steps": {"type": whole(1), "help": "budget of each run in steps; default: the recipe's"},
     "envs": {"type": whole(1, 1024), "help": "games at once; default: the recipe's"},
@@ -131,6 +131,9 @@ def parser_of(script: Any, called: str = "") -> Parser:
     parser.add_argument("--logs", type=Path, default=Path("logs"), help="folder of all runs")
     for flag in script.FLAGS:
         key, settings = (flag, SHARED[flag]) if isinstance(flag, str) else flag
+        default = settings.get("default")
+        if default and "default" not in settings["help"]:
+            settings = settings | {"help": f"{settings['help']}; default: {default}"}
         zoos = ("-params", "--hyperparams") if key == "set" else ()
         parser.add_argument(f"--{key}", *zoos, **settings)
     return parser

@@ -16,14 +16,17 @@ from custom.tracking.wish import CHOICES, tracking
 from scripts import options
 from scripts.options import POSITIVE, switch, whole
 
+EVAL_FREQ = (
+    "steps between evaluations; -1: none; default: a twentieth of the budget, 10,000 to 250,000"
+)
 FLAGS = (
     ("game", options.SHARED["game"] | {"default": None}),
     ("recipe", options.SHARED["recipe"] | {"default": ""}),
     ("from", {"type": Path, "dest": "parent", "help": "run folder whose agent is trained further"}),
     ("hours", {"type": POSITIVE, "help": "budget instead of --steps, without evaluations"}),
     *("set", "steps", "seed", "device", "episodes", "no-report", "eval-episodes"),
-    ("eval-freq", {"type": whole(0), "default": 0, "help": "steps between evaluations"}),
-    ("save-freq", {"type": whole(0), "default": 0, "help": "steps between checkpoints"}),
+    ("eval-freq", {"type": whole(-1), "default": 0, "help": EVAL_FREQ}),
+    ("save-freq", {"type": whole(0), "default": 0, "help": "of checkpoints; default: eval-freq"}),
     ("save-state", switch("keep what make resume needs; default: 1") | {"default": True}),
     ("dry-run", switch("say what it would do and take, and end")),
     # How fast it is computed: docs/performance.md.

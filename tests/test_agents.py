@@ -97,3 +97,21 @@ def test_folders_without_an_agent_are_refused(of_the_zoo: Path, trained: Path) -
         assert (status, said in output) == (2, True), output
     status, output = ended("scripts.evaluate", "--run", other)
     assert (status, "make pull REPO=" in output) == (2, True)
+
+
+def test_a_checkpoint_is_evaluated_by_its_name(trained: Path, tmp_path: Path) -> None:
+    own = open_run(next(trained.glob("*/*/*/run.json")).parent)
+    shutil.copytree(own.path, tmp_path / "run")
+    name = own.checkpoints()[0].name
+    flags = ("--run", tmp_path / "run", "--episodes", 1, "--model")
+    assert f"model {name}" in run("scripts.evaluate", *flags, name)
+    status, output = ended("scripts.evaluate", *flags, "../run.json")
+    assert (status, f"holds no ../run.json model, but {name}" in output) == (2, True)
+
+
+def test_a_training_without_evaluations(small_recipe: Path, tmp_path: Path) -> None:
+    flags = ("--game", "Pong", "--recipe", small_recipe, "--steps", 120, "--logs", tmp_path)
+    run("scripts.train", *flags, "--eval-freq", -1, "--no-report")
+    made = open_run(next(tmp_path.glob("*/*/*/run.json")).parent)
+    assert (made.facts["eval_freq"], evaluations(made)) == (-1, None)
+    assert made.facts["state"] == "finished"

@@ -47,8 +47,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     one = only(matrix_in(tmp_path_factory.mktemp("killed")), 1)
     task, save = one.task(one.cells[0]), StateSaver._save
 
-    def save_and_die(saver: StateSaver) -> None:
-        save(saver)
+    def save_and_die(saver: StateSaver, now: int) -> None:
+        save(saver, now)
         raise KilledError
 
     with pytest.MonkeyPatch.context() as patch, suppress(KilledError):

@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from custom.system.console import say
+
 CHILD = Path(__file__).with_name("child.py")
 PATIENCE = 300.0  # seconds in which stopped tasks save their state
 POLL = 1.0  # seconds between two looks at what runs
+LINE_EVERY = 60.0  # seconds between two reports of it
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,13 @@ class Process:
             self._process.wait()
 
 
+def _tell(task: Task) -> None:
+    """Print the last line of a task's log, which says how far it is."""
+    if task.log and task.log.is_file():
+        lines = task.log.read_text(errors="replace").splitlines()
+        say(f"{task.name}: {lines[-1] if lines else 'starts'} ({task.log})")
+
+
 def run_all(
     launch: Launcher,
     slots: int,
@@ -121,6 +131,7 @@ def run_all(
     :param is_over: whether nothing will be left to start once no task runs
     """
     running: list[tuple[Task, Handle]] = []
+    told_at = time.monotonic()
     try:
         while True:
             for pair in list(running):
@@ -133,6 +144,13 @@ def run_all(
             if not running and is_over():
                 return
             time.sleep(POLL)
+            if time.monotonic() - told_at > LINE_EVERY:
+                told_at = time.monotonic()
+                for task, _ in running:
+                    _tell(task)
+    except (KeyboardInterrupt, SystemExit):
+        say("stopping; the same command resumes")
+        raise
     finally:
         for _, handle in running:
             handle.stop()

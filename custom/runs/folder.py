@@ -88,14 +88,18 @@ class Run:
     def model(self, which: str) -> Path:
         """The file of an agent.
 
-        :param which: ``final`` (of an interrupted run the last checkpoint) or ``best``
+        :param which: ``final`` (of an interrupted run the last checkpoint), ``best``, or the name
+            of a checkpoint's file
         :raises UserError: there is none
         """
-        final = [self.final_model, *reversed(self.checkpoints())]
-        for path in final if which == "final" else [self.path / BEST]:
+        saved = self.checkpoints()
+        named = {path.name: [path] for path in saved} | {"best": [self.path / BEST]}
+        named["final"] = [self.final_model, *reversed(saved)]
+        for path in named.get(which, ()):
             if path.is_file():
                 return path
-        raise UserError(f"RUN {self.path}: holds no {which} model; name another run with RUN=")
+        there = ", ".join(path.name for path in saved) or "no checkpoint"
+        raise UserError(f"RUN {self.path}: holds no {which} model, but {there}")
 
     def lock(self, seconds: float = math.inf) -> IO[str]:
         """Lock the run until the returned file is closed or the process ends.

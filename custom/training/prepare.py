@@ -186,7 +186,7 @@ def make_training(
     """
     status = Status(Clock(saved["clock"] if saved else None))
     saves = saved is not None or (settings.save_state and can_be_saved(model, run))
-    evaluation = FixedEpsilonEvaluation(run, settings.eval_freq, protocol_of(settings), status)
+    evaluation = FixedEpsilonEvaluation(run, settings.eval_period, protocol_of(settings), status)
     tracker = None
     if settings.tracking.mode != "off":
         tracker = Tracker(run, settings.tracking, saved["rows"] if saved else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +19,8 @@ class Settings:
     :param seed: of all random numbers
     :param logs: folder of all runs
     :param device: as PyTorch names it, or ``auto``
-    :param eval_freq: steps between evaluations; 0: a twentieth of the budget, 10,000 to 250,000
+    :param eval_freq: steps between evaluations; 0: a twentieth of the budget, 10,000 to 250,000;
+        -1: no evaluations
     :param eval_episodes: full games of an evaluation
     :param save_freq: steps between checkpoints; 0: as `eval_freq`
     :param save_state: save before each checkpoint what `make resume` needs, if it `can_be_saved`
@@ -35,13 +37,20 @@ class Settings:
     tracking: Tracking = field(default_factory=Tracking)
 
     def resolved(self, n_timesteps: int) -> Settings:
-        """A copy with `eval_freq` and `save_freq` above 0.
+        """A copy with `eval_freq` other than 0, and `save_freq` above 0.
 
         :param n_timesteps: the run's budget in steps
         """
         # Ten games take about as long as 10,000 steps of warm-up.
-        eval_freq = self.eval_freq or min(max(n_timesteps // 20, 10_000), 250_000, n_timesteps)
-        return replace(self, eval_freq=eval_freq, save_freq=self.save_freq or eval_freq)
+        usual = min(max(n_timesteps // 20, 10_000), 250_000, n_timesteps)
+        eval_freq = self.eval_freq or usual
+        save_freq = self.save_freq or (eval_freq if eval_freq > 0 else usual)
+        return replace(self, eval_freq=eval_freq, save_freq=save_freq)
+
+    @property
+    def eval_period(self) -> int:
+        """Steps between evaluations; without any, more than there ever are."""
+        return self.eval_freq if self.eval_freq > 0 else sys.maxsize
 
 
 def fitted(recipe: Recipe, engine: Engine) -> Recipe:

@@ -121,7 +121,7 @@ def plan(recipe: Recipe, game: Game, settings: Settings) -> str:
         each = values.gradient_steps if values.gradient_steps > 0 else steps
         updates = f"{(total - warm_up) // steps * each:,}, {each} after each {steps} steps"
     size = replay_size(values) * speed.step_bytes / 1e9
-    evaluations = total // settings.eval_freq
+    evaluations = total // settings.eval_period
     seconds = warm_up * speed.playing + (total - warm_up) * speed.learning
     return "\n".join(
         (

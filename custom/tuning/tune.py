@@ -26,7 +26,6 @@ from custom.tuning.storage import address, one_line_errors, shown
 from custom.tuning.study import RANKING, REASON, Plan, begin, best_first, results
 
 CRASHES = 3  # of each job, in a row, end a search: something other than a trial is wrong
-RESUMES = "the same command resumes the search"
 
 
 def tune(args: argparse.Namespace, game: Game, recipe: Recipe, name: str, folder: Path) -> None:
@@ -55,16 +54,12 @@ def tune(args: argparse.Namespace, game: Game, recipe: Recipe, name: str, folder
         log=logs / "logs",
         resources=resources,
     )
-    try:
-        Search(study, url, args.trials, args.jobs, task).run(where)
-        with atomic_file(folder / "trials.csv", "w") as file:
-            columns = ("number", "state", "value", "duration", "user_attrs", "params")
-            study.trials_dataframe(columns).to_csv(file, index=False)
-        if args.finalists:
-            train_finalists(study, plan, folder, args, where, resources)
-    except (KeyboardInterrupt, SystemExit):
-        say(RESUMES)
-        raise
+    Search(study, url, args.trials, args.jobs, task).run(where)
+    with atomic_file(folder / "trials.csv", "w") as file:
+        columns = ("number", "state", "value", "duration", "user_attrs", "params")
+        study.trials_dataframe(columns).to_csv(file, index=False)
+    if args.finalists:
+        train_finalists(study, plan, folder, args, where, resources)
     say(f"Study: {folder}")
 
 
@@ -161,7 +156,7 @@ class Search:
         if status:
             say(f"the process of a trial ended with status {status}; look into {task.log}")
         if self._crashes >= CRASHES * self.jobs:
-            raise UserError(f"{self._crashes} trials in a row crashed; {RESUMES}")
+            raise UserError(f"{self._crashes} trials in a row crashed; the same command resumes")
 
 
 def outcome(trial: FrozenTrial) -> str:
