@@ -68,16 +68,6 @@ def test_the_best_agent_is_that_of_the_highest_mean(
     assert callback.best == 3.0
 
 
-def test_a_broken_off_evaluation_counts_for_nothing(tmp_path: Path) -> None:
-    made, model = experiment(tmp_path, 100)
-    made.status.request_stop()
-    callback = FixedEpsilonEvaluation(made.run, 40, Protocol(episodes=1), made.status)
-    model.learn(60, callback=callback)
-    assert made.status.evaluation_cut_short
-    assert callback.best is None
-    assert not (made.run.path / "evaluations.npz").exists()
-
-
 def test_the_held_out_states_are_always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "HELD_OUT_STATES", 512)
     first, second = (held_out_states(BREAKOUT, typed(WHOLE), seed=1) for _ in range(2))

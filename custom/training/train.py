@@ -13,6 +13,7 @@ from custom.runs.folder import Run
 from custom.runs.provenance import now
 from custom.system.console import say
 from custom.system.errors import UserError, one_line
+from custom.system.files import sync
 from custom.system.manifest import exists
 from custom.system.signals import SIGNAL_STATUS, end_on_signals, interrupted, stopping_on_signals
 from custom.training.callbacks import StopTraining
@@ -75,6 +76,8 @@ def _end(training: Training) -> None:
     was_cut_short = training.status.evaluation_cut_short
     is_finished = steps >= training.recipe.n_timesteps and not was_cut_short
     state = "finished" if is_finished else "interrupted"
+    for file in run.path.glob("*.csv"):  # before the saved state, which has copies, is deleted
+        sync(file)
     _record(training, state)
     if is_finished:
         shutil.rmtree(run.saved_state, ignore_errors=True)
