@@ -31,7 +31,7 @@ import torch as th
 from custom.learner.engine import Engine
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
-from custom.runs.folder import Run, open_run
+from custom.runs.folder import BEST, Run, open_run
 from custom.system.errors import UserError
 from custom.system.manifest import exists
 from custom.training.prepare import prepare
@@ -85,7 +85,8 @@ def written(run: Run) -> str:
     if run.facts["state"] != "finished" or left or run.saved_state.exists():
         raise ValueError(f"{run.path}: {run.facts['state']}, {left}")
     digest = hashlib.sha256()
-    for agent in (run.model("final"), run.model("best"), *run.checkpoints()):
+    agents = (run.model("final"), run.path / BEST, *run.checkpoints())
+    for agent in filter(Path.is_file, agents):  # the best one may have found no room
         with ZipFile(agent) as archive:
             for name in ("policy.pth", "policy.optimizer.pth"):
                 digest.update(archive.read(name))

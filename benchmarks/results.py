@@ -27,10 +27,10 @@ from matplotlib.figure import Figure
 
 from custom.evaluation.results import EVALUATION_FILE
 from custom.evaluation.scores import reference
-from custom.hub.foreign import AGENTS, RECIPE_FILES
+from custom.hub.foreign import RECIPE_FILES
 from custom.hub.publish import agent_name, build
 from custom.recipe.games import find_game
-from custom.runs.folder import open_run
+from custom.runs.folder import AGENTS, open_run
 from custom.runs.listing import can_resume
 from custom.runs.metrics import core_hours, evaluations, finished_games
 

@@ -21,7 +21,7 @@ from custom.evaluation import EPSILON
 from custom.recipe.games import Game, find_game
 from custom.recipe.model import DQNHyperparams
 from custom.recipe.recipe import differences, load_recipe, recipe_name
-from custom.runs.folder import Run, latest_run, open_run, open_runs
+from custom.runs.folder import AGENTS, Run, latest_run, open_run, open_runs
 from custom.system import signals
 from custom.system.console import make_streams_last, say
 from custom.system.errors import UserError
@@ -30,7 +30,6 @@ if TYPE_CHECKING:  # slow to import
     from optuna import Study
 
 MOST = 10**12  # more than anybody asks for
-LONGEST = 1000  # characters of an error, which may show what stands in a file
 PRECISIONS = ("float32", "bf16")
 CLUSTERS = ("auto", "none", "ray", "slurm")
 Flag = str | tuple[str, dict[str, Any]]  # one of SHARED, or a flag of one command
@@ -199,7 +198,7 @@ def find_run(args: argparse.Namespace, or_agent: bool = False) -> Run:
         except UserError:
             if not (args.logs / name).is_dir():
                 raise
-    elif or_agent and not open_runs(args.logs, game.env_id)[0]:
+    elif or_agent and (AGENTS / game.name).is_dir() and not open_runs(args.logs, game.env_id)[0]:
         from custom.hub.foreign import agent_of_the_checkout, bring_in
 
         if agent := agent_of_the_checkout(game):
@@ -237,7 +236,7 @@ def main(command: Command, called: str = "", words: Sequence[str] | None = None)
         status, problem = status or 2, problem or f"error: standard output: {lost}"
     gc.collect()  # the emulator complains of games that outlive the interpreter
     for line in problem.splitlines():  # with names from elsewhere, which could move a cursor
-        said = " ".join(line.split())[:LONGEST]
+        said = " ".join(line.split())
         print("".join(c if c.isprintable() else "?" for c in said), file=sys.stderr)
     sys.exit(status)
 

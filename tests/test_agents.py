@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from custom.hub.foreign import AGENTS, bring_in, of_folder
-from custom.runs.folder import open_run
+from custom.hub.foreign import bring_in, of_folder
+from custom.runs.folder import AGENTS, open_run
 from custom.runs.metrics import evaluations
 from scripts import evaluate, options
 from tests.conftest import ended, run

@@ -251,7 +251,7 @@ LINES = {  # of config.yml
     "policy_kwargs: {optimizer_class: subprocess.Popen}": "optimizer_class is 'subprocess.Popen'",
     'normalize: "CODE"': "normalize is .* needs a pickle",
     "env_wrapper: {subprocess.run: {args: touch CANARY}}": "env_wrapper is 'subprocess.run'",
-    "callback: os.system": "callback is 'os.system', which names code",
+    "callback: os.system": "callback is not known here; it names code",
     "policy: os.system": "policy is 'os.system'",
     f"policy: {MODULE}": f"there is no class '{MODULE}'",
 }
@@ -338,7 +338,7 @@ def test_no_archive_writes_over_what_was_checked(hub: Hub, sound: Files, canary:
         ("dqn-EvilNoFrameskip-v4.zip", "GAME 'EvilNoFrameskip-v4' is unknown"),
         ("dqn-..zip", "needs one agent|GAME"),
         ("dqn-pong.zip", "is not named after an environment, as PongNoFrameskip-v4"),
-        ("dqn-Pong-v4.zip", "is not a version that is trained here"),
+        ("dqn-Pong-v4.zip", "is unknown: did you mean Pong"),
     ],
 )
 def test_an_unknown_game_is_refused(name: str, reason: str, hub: Hub, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_runs_that_differ_in_their_seed_share_a_column(written: Write, tmp_path:
         ({"scores": [[0, 1], [np.nan, 1]]}, "its evaluations are not finite"),
         ({"scores": [[1e308, 0], [0, 0]]}, "its evaluations are not finite"),
         ({"evaluated": (2000, 1000)}, "their steps do not increase"),
-        ({"n_timesteps": None}, "is damaged: n_timesteps: "),
+        ({"n_timesteps": None}, "n_timesteps is None"),
         ({"n_timesteps": 0}, "is damaged: n_timesteps: "),
         ({"n_timesteps": 10**400}, "_2"),
         ({"wall_clock_seconds": float("nan")}, "is damaged: wall_clock_seconds: "),

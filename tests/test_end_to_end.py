@@ -300,7 +300,7 @@ def test_a_recipe_that_cannot_be_trained_leaves_nothing_behind(
 def test_a_run_that_is_none_is_refused(tmp_path: Path, refused: Refused, module: str) -> None:
     assert "is not a run folder" in refused(f"scripts.{module}", "--run", tmp_path)
     assert "no such folder" in refused(f"scripts.{module}", "--run", tmp_path / "no")
-    assert "no run of" in refused(f"scripts.{module}", "--logs", tmp_path)
+    assert "no run of" in refused(f"scripts.{module}", "--logs", tmp_path, "--game", "Qbert")
 
 
 def test_a_run_without_a_whole_model_is_refused(

@@ -89,7 +89,7 @@ def test_a_push_has_it_on_demand_the_same_each_time_and_without_paths(
 def test_the_missing_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
 ) -> None:
-    made = untrained("dqn", tmp_path)
+    made = untrained("dueling_dqn-fullframe", tmp_path)  # whose replay is small
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert "pip install -c constraints.txt -e '.[onnx]'" in refused(
         "scripts.export", "--run", made.path

@@ -11,6 +11,7 @@ import yaml
 from stable_baselines3 import DQN
 
 from custom.evaluation.protocol import Protocol, Scores
+from custom.learner.off_policy import AtariOffPolicy
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
 from custom.training import evaluation
@@ -61,7 +62,12 @@ def test_the_best_agent_is_that_of_the_highest_mean(
     means = iter([1.0, 3.0, 2.0])
     monkeypatch.setattr(Protocol, "play", lambda *_: Scores([next(means)], [1]))
     saved: list[int] = []
-    monkeypatch.setattr(evaluation, "save_agent", lambda m, _: saved.append(m.num_timesteps))
+
+    def save_agent(model: AtariOffPolicy, path: Path) -> None:
+        saved.append(model.num_timesteps)
+        path.touch()
+
+    monkeypatch.setattr(evaluation, "save_agent", save_agent)
     callback = FixedEpsilonEvaluation(made.run, 40, Protocol(episodes=1), made.status)
     model.learn(120, callback=callback)
     assert saved == [40, 80]

@@ -133,7 +133,7 @@ def test_help_names_each_command_with_its_line_and_imports_nothing_slow(call: Ca
         ("tune --recipe dqm", "RECIPE 'dqm' is unknown: did you mean dqn?"),
         ("benchmark --games Pong --recipes dqn_", "RECIPE 'dqn_' is unknown: did you mean dqn?"),
         ("compare --logs . --games Pnog", "GAME 'Pnog' is unknown: did you mean Pong, UpNDown?"),
-        ("evaluate --game Pong", "no run of PongNoFrameskip-v4 in logs; make train GAME=Pong"),
+        ("evaluate --game Qbert", "no run of QbertNoFrameskip-v4 in logs; train one with make"),
     ],
 )
 def test_bad_input_is_one_line_without_anything_slow(call: Call, line: str, message: str) -> None:

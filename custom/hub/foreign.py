@@ -24,7 +24,7 @@ from custom.recipe.model import ALGORITHMS
 from custom.recipe.recipe import Recipe
 from custom.recipe.yaml_text import MAX_BYTES, read_yaml
 from custom.runs.agents import safe_agent, save_agent
-from custom.runs.folder import BEST, EVALUATIONS_FILE, Run, claim_folder, open_run
+from custom.runs.folder import AGENTS, BEST, EVALUATIONS_FILE, Run, claim_folder, open_run
 from custom.runs.metrics import evaluations
 from custom.runs.zoo_files import recipe_of, write_zoo_files
 from custom.system.errors import UserError, one_line
@@ -32,7 +32,6 @@ from custom.system.errors import UserError, one_line
 LONGEST = 24 * 3600  # seconds that an agent takes to be brought in
 RECIPE_FILES = ("args.yml", "config.yml", "env_kwargs.yml", "recipe.yml")
 UNKNOWN_SEED = -1
-AGENTS = Path(__file__).resolve().parents[2] / "agents"  # of the checkout; a wheel has none
 
 
 @dataclass(frozen=True)
@@ -134,11 +133,9 @@ def agent_among(place: str, names: Iterable[str]) -> tuple[str, str, Game]:
 
 def agent_of_the_checkout(game: Game) -> Foreign | None:
     """The agent of a game that comes with the project; None: there is none."""
-    for folder in sorted(AGENTS.glob("*/")):
-        foreign = of_folder(folder)
-        if foreign.game == game:
-            return foreign
-    return None
+    folder = AGENTS / game.name
+    foreign = of_folder(folder) if folder.is_dir() else None
+    return foreign if foreign and foreign.game == game else None
 
 
 def _game(place: str, environment: str) -> Game:

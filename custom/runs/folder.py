@@ -35,6 +35,7 @@ from custom.system.errors import UserError
 from custom.system.files import lock, try_lock, write_json
 
 LOCK, STATE, BEST = "run.lock", "state", "best_model.zip"
+AGENTS = Path(__file__).resolve().parents[2] / "agents"  # of the checkout; a wheel has none
 GAMES_FILE, EVALUATIONS_FILE = "training_games.csv", "evaluations.npz"
 
 # What commands read from run.json; a run may be without the last ones.

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+LONGEST = 1000  # characters of a line, which may show what stands in a file
+
 
 class UserError(Exception):
     """Bad input: the message says what, where and what to do; the command ends with status 2."""
 
     exit_status = 2
+
+    def __init__(self, message: str) -> None:
+        lines = (line[:LONGEST] for line in message.splitlines())
+        super().__init__("\n".join(lines))
 
 
 class NonFiniteError(UserError):

@@ -18,10 +18,15 @@ def end_on_signals() -> None:
 
 
 def _end(number: int, _: object) -> None:
-    ignore()  # others would interrupt the tidying up
+    for other in STOPPING:  # they would interrupt the tidying up
+        signal.signal(other, _ignored)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(SIGNAL_STATUS + number)
+
+
+def _ignored(*_: object) -> None:
+    """What a signal does after the first one."""
 
 
 def ignore() -> None:
@@ -32,7 +37,7 @@ def ignore() -> None:
 
 def interrupted() -> bool:
     """Whether a signal came, even if a library swallowed its exception, as some imports do."""
-    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    return signal.getsignal(signal.SIGINT) is _ignored
 
 
 @contextmanager

@@ -101,7 +101,8 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         with atomic_file(self.run.path / EVALUATIONS_FILE) as file:
             np.savez(file, **self._made)  # type: ignore[arg-type]  # allow_pickle is no column
         self._log(scores, max_q)
-        if best is None or scores.mean > best:
+        is_missing = not (self.run.path / BEST).is_file()  # a full disk may have had no room
+        if best is None or scores.mean > best or is_missing:
             save_agent(self.model, self.run.path / BEST)
 
     def _on_training_start(self) -> None:
