@@ -54,6 +54,7 @@ def test_the_gif_is_the_whole_game_and_never_too_large(
     assert facts(gif)["duration"] == pytest.approx(seconds / 2, abs=0.2)
 
 
+@pytest.mark.long
 def test_the_values_stand_beside_the_same_game(made: Run) -> None:
     score = film.record_run(made, made.final_model)[-1]
     assert f"a game of {score:.0f} points" in run("scripts.record", "--run", made.path, "--actions")

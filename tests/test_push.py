@@ -349,6 +349,7 @@ def test_an_agent_that_changed_since_it_was_scored_is_not_pushed(run: Run) -> No
     assert not (run.path / "hub").exists()
 
 
+@pytest.mark.long
 def test_a_film_of_another_agent_is_made_anew(run: Run) -> None:
     before = json.loads((run.path / "replay.json").read_text())
     shutil.copy(run.final_model, run.path / "best_model.zip")
