@@ -8,7 +8,6 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,15 +92,11 @@ class Film(gym.Wrapper[Any, Any, Any, Any]):
         super().close()
 
 
-def film_game(
-    run: Run, act: Act, seed: int, film: Path, should_stop: Callable[[], bool] = lambda: False
-) -> float:
+def film_game(run: Run, act: Act, seed: int, film: Path) -> float:
     """Film one full game of a function from observations to actions.
 
     :param act: a `Panel` stands beside its game
-    :param should_stop: asked at every step
     :return: the raw score
-    :raises KeyboardInterrupt: it was stopped; there is no film
     """
     with atomic_path(film) as path:
         seed = evaluation_seed(seed)
@@ -109,12 +104,9 @@ def film_game(
         tap = partial(Film, path=path, panel=panel)
         env = make_games(run.game, run.hyperparams, 1, seed, tap=tap)
         try:
-            scores = play_games(act, env, 1, should_stop)
+            return play_games(act, env, 1).mean
         finally:
             env.close()
-        if not scores.scores:
-            raise KeyboardInterrupt
-    return scores.mean
 
 
 def record_run(
