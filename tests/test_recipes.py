@@ -287,6 +287,8 @@ LINES = {
     "sticky: true": "write env_kwargs: {repeat_action_probability: 0.25}",
     "features_dim: 512": "write policy_kwargs: {features_extractor_kwargs: {features_dim: ...}}",
     "monitor_kwargs: {info_keywords: [x]}": "names code or needs a pickle; delete it",
+    "batch_size: true": "batch_size is True; write a number",
+    "munchausen_temperature: 0.1": "munchausen_temperature does nothing without munchausen_alpha",
     "lerning_rate: 0.1": "lerning_rate is not a known key; did you mean learning_rate?",
     "gamma: 1.5": "gamma is 1.5; it must be less than or equal to 1",
     "batch_size: 0": "batch_size is 0; it must be greater than or equal to 1",

@@ -226,11 +226,11 @@ def test_no_password_is_shown(text: str) -> None:
 def test_ctrl_c_says_how_to_resume(
     tmp_path: Path, small_recipe: Path, main: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("custom.tuning.tune.Search.run", lambda *_: signal.raise_signal(2))
+    monkeypatch.setattr("custom.tuning.tune.Search._next", lambda *_: signal.raise_signal(2))
     flags = (f"--recipe={small_recipe}", f"--logs={tmp_path}", "--steps=1000")
     status, output, _ = main("scripts.tune", *flags)
     assert status == 130
-    assert output.endswith("the same command resumes the search\n")
+    assert output.endswith("stopping; the same command resumes\n")
 
 
 def test_two_processes_share_a_study(url: str) -> None:

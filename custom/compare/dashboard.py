@@ -7,7 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment
 
@@ -17,6 +17,7 @@ from custom.runs.listing import HEAD, row_of
 from custom.system.errors import UserError
 
 PAGE = "/dashboard.html"
+SHOWN = (".html", ".png", ".svg", ".mp4")  # of the files below LOGS
 
 
 def serve(logs: Path, host: str, port: int) -> None:
@@ -33,8 +34,12 @@ class Pages(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a request."""
+        host = self.headers.get("Host", "").partition(":")[0]
+        if host not in ("127.0.0.1", "localhost"):  # another page's name for this machine
+            return self.send_error(403)
         if self.path not in ("/", PAGE):
-            return super().do_GET()
+            is_shown = Path(urlsplit(self.path).path).suffix in SHOWN
+            return super().do_GET() if is_shown else self.send_error(404)
         content = page(Path(self.directory)).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
@@ -53,7 +58,7 @@ def page(logs: Path) -> str:
     for run in sorted(found, key=lambda run: str(run.facts.get("started", "")), reverse=True):
         try:
             about = dict(zip(HEAD, row_of(run, logs), strict=True))
-        except UserError as error:
+        except (UserError, OverflowError) as error:
             problems.append(str(error))
             continue
         about |= {"error": run.facts.get("error", ""), "curve": _address(logs, _curve(run))}
@@ -87,5 +92,5 @@ def _address(logs: Path, file: Path) -> str:
     """Of a file, which changes with its content; empty: there is none."""
     if not file.is_file():
         return ""
-    path = quote(str(file.relative_to(logs.resolve() if file.is_absolute() else logs)))
+    path = quote(str(file.resolve().relative_to(logs.resolve())))
     return f"{path}?{file.stat().st_mtime_ns}"

@@ -12,10 +12,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from custom.env.games import frame_skip
 from custom.evaluation.protocol import Protocol
@@ -65,8 +67,9 @@ def workplace(logs: Path) -> Iterator[Path]:
     try:
         logs.mkdir(parents=True, exist_ok=True)
         for left in logs.glob(".pull-*"):  # by a process that was killed
-            if time.time() - left.stat().st_mtime > LONGEST:
-                shutil.rmtree(left, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another process was faster
+                if time.time() - left.stat().st_mtime > LONGEST:
+                    shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=".pull-", dir=logs) as folder:
             yield Path(folder)
     except OSError as error:
@@ -109,6 +112,9 @@ def of_folder(folder: Path) -> Foreign:
         evaluated = None
     paths = {name: of_recipe / name for name in RECIPE_FILES}
     files = {name: path for name, path in paths.items() if path.is_file()}
+    for path in (agent, *files.values()):
+        if path.is_symlink() or not path.is_file():
+            raise UserError(f"{place}: {path.name} is not a plain file")
     facts: dict[str, Any] = {"state": "finished", "brought_from": str(folder)}
     if not evaluated:
         named = f"{folder.parent.name}/{folder.name}"
@@ -193,11 +199,11 @@ def _of_the_zoo(run: Run, folder: Path, files: dict[str, bytes]) -> dict[str, An
         for key in ("seed", "n_timesteps")
         if type(value := dict(arguments).get(key)) is int and value > 0
     }
-    if (folder / BEST).is_file():
+    if (folder / BEST).is_file() and not (folder / BEST).is_symlink():
         save_agent(safe_agent(run, folder / BEST, "cpu"), run.path / BEST)
     there = Run(folder, run.facts)
     if (evaluated := evaluations(there)) is not None:
-        shutil.copyfile(folder / EVALUATIONS_FILE, run.path / EVALUATIONS_FILE)
+        np.savez(run.path / EVALUATIONS_FILE, **evaluated)  # and nothing else that is in the file
         epsilon = run.hyperparams.exploration_final_eps
         protocol = Protocol(evaluated["results"].shape[1], epsilon)
         facts["eval_protocol"] = protocol.describe(run.game, run.hyperparams)

@@ -67,6 +67,8 @@ def on_ray() -> Launcher:
         nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call,unused-ignore]
         machines = [node["Resources"] for node in nodes if node["Alive"]]
         if not any(all(has.get(key, 0) >= asked[key] for key in asked) for has in machines):
+            if not is_cluster:
+                raise UserError(f"{task.name}: this machine does not have {needs}")
             say(f"{task.name}: waits, no machine of Ray has {needs}")
         remote = ray.remote(run_task).options(
             num_cpus=needs.cpus,

@@ -46,6 +46,12 @@ ELSEWHERE = {  # keys that people write where they are not known
     "subsample_steps": "write gradient_steps: train_freq divided by it",
     "target_network_update_freq": "write target_update_interval",
 }
+NEEDS = {
+    "munchausen_clip": "munchausen_alpha",
+    "munchausen_temperature": "munchausen_alpha",
+    "sigma": "noisy",
+    "v_max": "n_atoms",
+}
 INNER: dict[str, type[Values]] = {
     "env_kwargs": EnvKwargs,
     "policy_kwargs": PolicyKwargs,
@@ -112,8 +118,17 @@ def unknown(key: str, known: Iterable[str]) -> str:
 
 
 def _check_conflicts(values: Hyperparams) -> None:
-    """Refuse what SB3 would accept and ignore; `prepare` reports what SB3 refuses."""
+    """Refuse what would be accepted and ignored; `prepare` reports what SB3 refuses."""
     given = values.policy_kwargs.model_fields_set
+    for name, needed in NEEDS.items():
+        owner = values.policy_kwargs if name in ATARI_POLICY else values
+        if name in owner.model_fields_set and not getattr(owner, needed):
+            raise ValueError(f"{name} does nothing without {needed}; add that, or delete it")
+    if (
+        getattr(values, "exploration_decay", 0)
+        and "exploration_fraction" in values.model_fields_set
+    ):
+        raise ValueError("exploration_fraction does nothing beside exploration_decay; delete one")
     if values.n_steps > 1 and values.replay_buffer_class.endswith(".ReplayBuffer"):
         raise ValueError("n_steps above 1 needs a replay of its own; delete replay_buffer_class")
     if values.n_envs > 1 and values.period[1] == "episode":

@@ -14,13 +14,20 @@ ZOO_WRAPPER = "stable_baselines3.common.atari_wrappers.AtariWrapper"
 PAPERS_WRAPPER = "custom.wrappers.DeepMindAtariWrapper"
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Norm = Annotated[float, Field(gt=0, allow_inf_nan=True)]
-Positive = Annotated[float, Field(gt=0, le=1e6)]
-Count = Annotated[int, Field(ge=1, le=2**53)]
-Small = Annotated[int, Field(ge=0, le=1000)]
+def _no_switch(value: Any) -> Any:
+    if isinstance(value, bool):  # Pydantic would take true for 1
+        raise ValueError(f"is {value}; write a number")
+    return value
+
+
+NUMBER = BeforeValidator(_no_switch)
+Share = Annotated[float, Field(ge=0, le=1), NUMBER]
+Norm = Annotated[float, Field(gt=0, allow_inf_nan=True), NUMBER]
+Positive = Annotated[float, Field(gt=0, le=1e6), NUMBER]
+Count = Annotated[int, Field(ge=1, le=2**53), NUMBER]
+Small = Annotated[int, Field(ge=0, le=1000), NUMBER]
 Linear = Annotated[str, Field(pattern=r"^lin_(0?\.\d+|\d(\.\d+)?e-\d+)$")]
-LearningRate = Annotated[float, Field(gt=0, le=1)] | Linear
+LearningRate = Annotated[float, Field(gt=0, le=1), NUMBER] | Linear
 TrainFreq = Count | tuple[Count, Literal["step", "episode"]]
 
 
@@ -108,7 +115,7 @@ class PolicyKwargs(Values):
     """Fortunato et al. 2018."""
     sigma: Positive = 0.5
     """Of the noise at the start."""
-    n_atoms: Literal[0] | Annotated[int, Field(ge=2, le=1000)] = 0
+    n_atoms: Literal[0] | Annotated[int, Field(ge=2, le=1000), NUMBER] = 0
     """Of the return (C51, Bellemare et al. 2017); 0: none."""
     v_max: Positive = 10.0
     """The atoms reach from -v_max to v_max."""
@@ -128,12 +135,12 @@ class Hyperparams(Values):
 
     env_wrapper: EnvWrapper
     """Wrappers of one game, innermost first: class paths, or {path: arguments}."""
-    frame_stack: Annotated[int, Field(ge=1, le=64)]
+    frame_stack: Annotated[int, Field(ge=1, le=64), NUMBER]
     n_timesteps: Count
     """Budget of the run."""
     policy: StrictStr
     """CnnPolicy, or the dotted path of a policy class."""
-    batch_size: Annotated[int, Field(ge=1, le=100_000)] = 32
+    batch_size: Annotated[int, Field(ge=1, le=100_000), NUMBER] = 32
     buffer_size: Count = 1_000_000
     """Transitions of the replay."""
     env_kwargs: EnvKwargs = EnvKwargs()
@@ -144,16 +151,16 @@ class Hyperparams(Values):
     frame_stack_padding: Literal["zero", "first"] = "zero"
     """Before the first frame of an episode: blank frames, or that frame again."""
     gamma: Share = 0.99
-    gradient_steps: Literal[-1] | Annotated[int, Field(ge=1, le=10**6)] = 1
+    gradient_steps: Literal[-1] | Annotated[int, Field(ge=1, le=10**6), NUMBER] = 1
     """Updates after each train_freq; -1: as many as steps were taken."""
     learning_rate: LearningRate = 1e-4
     """A number, or lin_NUMBER: falls to 0 over the run."""
-    learning_starts: Annotated[int, Field(ge=0, le=2**53)] = 100
+    learning_starts: Annotated[int, Field(ge=0, le=2**53), NUMBER] = 100
     """Steps at random before the first update."""
     max_grad_norm: Norm | None = 10.0
-    n_envs: Annotated[int, Field(ge=1, le=1024)] = 1
+    n_envs: Annotated[int, Field(ge=1, le=1024), NUMBER] = 1
     """Games at once."""
-    n_steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    n_steps: Annotated[int, Field(ge=1, le=1000), NUMBER] = 1
     """Steps of a return."""
     optimize_memory_usage: StrictBool = False
     policy_kwargs: PolicyKwargs = PolicyKwargs()
@@ -161,7 +168,7 @@ class Hyperparams(Values):
     replay_buffer_kwargs: dict[str, Any] = {}
     stats_window_size: Count = 100
     target_update_interval: Count = 10_000
-    tau: Annotated[float, Field(gt=0, le=1)] = 1.0
+    tau: Annotated[float, Field(gt=0, le=1), NUMBER] = 1.0
     train_freq: TrainFreq = 4
     """Steps of each game between updates, or [n, step] or [n, episode]."""
 
@@ -185,7 +192,7 @@ class DQNHyperparams(Hyperparams):
     loss: Literal["huber", "mse"] = "huber"
     munchausen_alpha: Share = 0.0
     """Vieillard et al. 2020, as the next two."""
-    munchausen_clip: Annotated[float, Field(le=0)] = -1.0
+    munchausen_clip: Annotated[float, Field(le=0), NUMBER] = -1.0
     munchausen_temperature: Positive = 0.03
     prioritized_replay: PrioritizedReplay | None = None
 

@@ -164,6 +164,10 @@ def open_runs(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Run], 
     """
     runs, damaged = [], {}
     for file in sorted(logs.glob("*/*/*/run.json")):
+        with suppress(Exception):  # what is damaged is told below; others are not looked at further
+            facts = json.loads(file.read_text())
+            if game not in ("", facts["env_id"]) or recipe not in ("", facts["recipe"]):
+                continue
         try:
             run = open_run(file.parent)
         except UserError as error:

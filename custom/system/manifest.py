@@ -58,9 +58,10 @@ def sweep(folder: Path) -> None:
                 path.unlink()
 
 
-def sound_version(folder: Path) -> tuple[Files, str]:
-    """The newest version whose files are as they were written, which becomes the newest one.
+def sound_version(folder: Path, adopt: bool) -> tuple[Files, str]:
+    """The newest version whose files are as they were written.
 
+    :param adopt: it becomes the newest one
     :return: and what is wrong with a newer one; empty: nothing
     :raises ValueError: there is none
     """
@@ -72,7 +73,7 @@ def sound_version(folder: Path) -> tuple[Files, str]:
         except (ValueError, FileNotFoundError) as error:
             problems.append(str(error))
             continue
-        if name == BEFORE:
+        if name == BEFORE and adopt:
             (folder / BEFORE).replace(folder / NEWEST)
         return files, "; ".join(problems)
     raise ValueError("; ".join(problems))

@@ -197,7 +197,8 @@ def make_training(
         Progress(recipe.n_timesteps, evaluation),
     ]
     if saves:
-        callbacks.append(StateSaver(run, settings.save_freq, status, saved, tracker))
+        freq = min(settings.save_freq, settings.eval_period)  # a broken-off evaluation is repeated
+        callbacks.append(StateSaver(run, freq, status, saved, tracker))
     callbacks += [tracker] if tracker else []
     callbacks.append(StopOnRequest(status))
     return Training(recipe, run, lock, model, status, evaluation, tracker, tuple(callbacks), saves)

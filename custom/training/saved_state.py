@@ -173,7 +173,7 @@ def load_state(model: AtariOffPolicy, run: Run) -> dict[str, Plain]:
     :raises Exception: the state is damaged, or of another recipe
     """
     env, _ = _env_and_replay(model)
-    saved = load_learnt(model, run)
+    saved = load_learnt(model, run, adopt=True)
     for name, value in saved["counters"].items():
         setattr(model, name, value)
     size = model._stats_window_size
@@ -190,15 +190,16 @@ def load_state(model: AtariOffPolicy, run: Run) -> dict[str, Plain]:
     return saved
 
 
-def load_learnt(model: AtariOffPolicy, run: Run) -> dict[str, Plain]:
+def load_learnt(model: AtariOffPolicy, run: Run, adopt: bool = False) -> dict[str, Plain]:
     """Load the network, the optimizer and the replay of the newest sound state.
 
+    :param adopt: it becomes the newest one
     :return: what `save_state` wrote into the learner's file; in `files` all files, in `steps` those
         of the replay buffer
     :raises Exception: as `load_state`
     """
     _, replay = _env_and_replay(model)
-    files, problem = sound_version(run.saved_state)
+    files, problem = sound_version(run.saved_state, adopt)
     if problem:
         say(f"the newest state is damaged ({problem}): the one before it is taken")
     # Reading from a file, PyTorch turns disk errors into those of a damaged file.

@@ -161,7 +161,7 @@ def _exploration(recipe: Hyperparams) -> list[Dimension]:
     """Length and floor; noisy networks and an exponential decay keep their own."""
     first, final = recipe.exploration_initial_eps, recipe.exploration_final_eps
     fraction, dimensions = recipe.exploration_fraction, []
-    if first > final and not getattr(recipe, "exploration_decay", 0):
+    if first > final and fraction > 0 and not getattr(recipe, "exploration_decay", 0):
         # Below twice the warm-up `Recipe.with_budget` lengthens it: there all would be one point.
         warm_up = recipe.learning_starts / recipe.n_timesteps
         low, high = max(fraction / 4, 2 * warm_up), min(4 * fraction, 1.0)

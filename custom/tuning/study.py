@@ -6,6 +6,7 @@ trials were killed, and its retry callback queues their values and seed again.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -100,7 +101,8 @@ def begin(url: str, name: str, plan: Plan) -> optuna.Study:
         if not study.trials:
             study.set_user_attr(PLAN, asdict(plan))
             study.enqueue_trial(plan.space.recipe_point())
-    asked, was = ({**vars(each), **each.hyperparams} for each in (plan, plan_of(study)))
+    plans = (json.loads(json.dumps(asdict(each))) for each in (plan, plan_of(study)))
+    asked, was = ({**each, **each["hyperparams"]} for each in plans)
     for key in sorted({*asked, *was} - {"hyperparams"}):
         if asked.get(key) != was.get(key):
             raise UserError(

@@ -29,8 +29,7 @@ from custom.training.train import train
 from custom.tuning.study import RUN, SEED, Plan, TrialFailedError, load, plan_of, run_trial
 
 RUNS = "trials"  # the recipe's name in their run folders
-# Errors that lie in a trial's values.
-ITS_OWN = (UserError, NonFiniteError, MemoryError, th.OutOfMemoryError)
+ITS_OWN = (NonFiniteError, MemoryError, th.OutOfMemoryError)  # errors that lie in a trial's values
 
 
 class Report(BaseCallback):
@@ -77,6 +76,9 @@ def train_trial(plan: Plan, asked: dict[str, Any], trial: Trial) -> float:
     try:
         recipe = replace(plan.recipe_of(RUNS, chosen), file=Path(f"trial {trial.number}"))
         training = prepare(recipe, plan.game, settings)
+    except (UserError, *ITS_OWN) as error:
+        raise TrialFailedError(one_line(error)) from None
+    try:
         trial.set_user_attr(RUN, str(training.run.path))
         report = Report(trial, plan, training)
         status = train(replace(training, callbacks=(*training.callbacks, report)))
@@ -95,8 +97,9 @@ def main(text: str) -> None:
     """Claim a trial and train it."""
     asked = json.loads(text)
     study = load(asked["url"], asked["study"])
-    with TemporaryFile(dir=asked["logs"]):  # a full disk is no trial's fault
-        pass
+    with TemporaryFile(dir=asked["logs"]) as file:  # a full disk is no trial's fault
+        file.write(bytes(2**20))
+        file.flush()
     run_trial(study, asked["url"], partial(train_trial, plan_of(study), asked))
 
 

@@ -5,6 +5,7 @@ Part of `make test-all` alone: it needs a Chromium (Debian's package, or ``CHROM
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -96,9 +97,10 @@ def test_a_video_of_each_recipe_plays(page: Page) -> None:
 def test_what_files_hold_is_text_in_the_page(written: Write, tmp_path: Path) -> None:
     nasty, end = "<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>"
     for seed in (1, 2):
-        written(recipe=nasty, seed=seed, hardware={"gpu": end})
+        file = written(recipe="nasty", seed=seed, hardware={"gpu": end}) / "run.json"
+        file.write_text(file.read_text().replace('"nasty"', json.dumps(nasty)))
         written(recipe="dqn", seed=seed)
-    data = compare(*from_logs(tmp_path / "logs", [find_game("Pong")], [nasty, "dqn"]))
+    data = compare(*from_logs(tmp_path / "logs", [find_game("Pong")], ["nasty", "dqn"]))
     write_report(data, tmp_path / "report")
     with opened(tmp_path / "report" / "report.html") as page:
         assert page.locator("img").count() == 1  # the curves
@@ -123,5 +125,9 @@ def test_the_dashboard_shows_runs_curves_and_films_that_load(trained: Path) -> N
             assert min(sizes) > 500
             assert page.locator("video").count() == 2
             assert failed == []
+            for path in ("compare/", "tune/secret.pkl"):
+                assert page.request.get(f"{page.url}{path}").status == 404
+            other = {"Host": "evil.example"}
+            assert page.request.get(page.url, headers=other).status == 403
             browser.close()
         server.shutdown()
