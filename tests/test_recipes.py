@@ -366,7 +366,7 @@ def test_other_values_stand_behind_the_name_of_a_recipe() -> None:
     assert values.policy_kwargs.net_arch == [16, 8]
     assert values.buffer_size == plain.hyperparams.buffer_size
     assert recipe.name == text.replace("[", "_").replace("]", "_")
-    assert load_recipe(recipe.asked, PONG) == recipe
+    assert load_recipe(f"{recipe.file}{recipe.changes}", PONG) == recipe
     assert load_recipe("dqn+batch_size=null", PONG).hyperparams.batch_size == 32
 
 

@@ -1,8 +1,8 @@
 """Recipes: YAML files of hyperparameters, one entry a game, in the zoo's own format.
 
-A file holds an `atari` entry for every game and, where a game differs, an entry under its
-environment id. One entry is taken whole, as the zoo does; YAML's ``<<: *atari`` fills it. A file
-with ``extends: NAME`` holds differences to the recipe of that name; null removes a key.
+A file holds an `atari` entry for every game and, where a game differs, one under its environment
+id, which is taken whole, as the zoo does; YAML's ``<<: *atari`` fills it. A file with ``extends:
+NAME`` holds differences to the recipe of that name; null removes a key.
 
 ``dqn+n_steps=3+policy_kwargs.dueling=true`` is the recipe `dqn` with these values, and the name of
 its runs.
@@ -56,11 +56,6 @@ class Recipe:
     notes: tuple[str, ...] = ()
     changes: str = ""
     digest: str = ""
-
-    @property
-    def asked(self) -> str:
-        """What can be given as RECIPE again."""
-        return f"{self.file}{self.changes}"
 
     @property
     def n_timesteps(self) -> int:
@@ -284,9 +279,9 @@ def load_recipe(text: str, game: Game, classes: bool = True) -> Recipe:
             resolve(values)
     except ValueError as error:
         raise refusal(file, key, error) from None
-    text = json.dumps([algo, values.model_dump(exclude={"n_timesteps"})], sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return Recipe(recipe_name(f"{file}{changes}"), algo, file, values, (), changes, digest)
+    said = json.dumps([algo, values.model_dump(exclude={"n_timesteps"})], sort_keys=True).encode()
+    name, digest = recipe_name(f"{file}{changes}"), hashlib.sha256(said).hexdigest()[:8]
+    return Recipe(name, algo, file, values, (), changes, digest)
 
 
 def differences(recipe: Hyperparams, run: Hyperparams) -> str:
