@@ -248,7 +248,8 @@ def apply_changes(args: argparse.Namespace) -> None:
     """
     changes, words = "", " ".join(getattr(args, "set", [])).strip()
     for word in re.split(r"\s+(?=[\w.]+[=:])", words) if words else ():
-        match = re.fullmatch(r"([A-Za-z_][\w.]*)[=:]([^{]+)", re.sub(r"\s+", "", word))
+        word = re.sub(r"(?<=[,\[])\s+|\s+(?=\])", "", word)  # in a list
+        match = re.fullmatch(r"([A-Za-z_][\w.]*)[=:]([^{\s]+)", word)
         if not match:
             raise UserError(f"SET {word!r}: write key=value, e.g. SET='gamma=0.9 n_steps=3'")
         changes += f"+{match[1]}={match[2]}"

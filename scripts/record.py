@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from custom.system.console import say
 from scripts import options
 
 FLAGS = (
@@ -18,6 +19,7 @@ def command(args: argparse.Namespace) -> None:
     agent, device = run.model(args.model), options.check_device(args.device)
     from custom.evaluation.film import record_run
 
+    say("filming a game; this takes a minute or two")
     film, gif, speed, score = record_run(run, agent, args.epsilon, seed, device, args.actions)
     print(f"a game of {score:.0f} points\nFilm: {film}\nGIF, at {speed} times its speed: {gif}")
 

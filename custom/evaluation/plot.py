@@ -42,7 +42,9 @@ def draw(run: Run) -> Figure:
     """
     games, evaluated = finished_games(run), evaluations(run)
     if not games["score"].size and evaluated is None:
-        raise UserError(f"RUN {run.path}: no game was finished yet; there is nothing to plot")
+        raise UserError(
+            f"RUN {run.path}: there is nothing to plot: no game was finished yet, or it was pulled"
+        )
     figure = Figure(figsize=(9, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     _draw_training(axes, games)

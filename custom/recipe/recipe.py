@@ -199,7 +199,9 @@ def sources(file: Path) -> list[Path]:
         known = ", ".join(sorted(others))
         raise ValueError(f"extends is {name!r}; write the name of a recipe, one of {known}")
     if "extends" in _read(others[name]):
-        raise ValueError(f"extends {name}, which extends another recipe; extend that one")
+        raise ValueError(
+            f"extends {name}, which extends another recipe; extend that one and copy the values"
+        )
     return [file, others[name]]
 
 
