@@ -42,7 +42,7 @@ def interrupted() -> bool:
 
 @contextmanager
 def stopping_on_signals(request_stop: Callable[[], None]) -> Iterator[list[int]]:
-    """Signals end the training after the step at hand.
+    """Signals end the training after the rollout at hand.
 
     Nothing is raised, however many come: an exception would interrupt whatever Python happens to
     be doing, a save as well as an import. An evaluation under way ends after its step. Once a

@@ -86,5 +86,5 @@ class Status:
     evaluation_cut_short: bool = False
 
     def request_stop(self) -> None:
-        """End the training after the current step, or after the rollout if its state is saved."""
+        """End the training after the current rollout."""
         self.stop_requested = True
