@@ -28,4 +28,4 @@ def test_the_notebook(tmp_path: Path) -> None:
         if kind.startswith("image/")
     ]
     assert pictures == ["image/png", "image/gif"]
-    assert list(tmp_path.glob("my logs/dqn/dqn/PongNoFrameskip-v4_1/hub/README.md"))
+    assert list(tmp_path.glob("my logs/cpu/dqn/PongNoFrameskip-v4_1/hub/README.md"))

@@ -234,4 +234,4 @@ def test_a_training_whose_process_dies_ends_with_one_line(
     assert process.returncode == 2, output
     error = output.strip().splitlines()[-1]
     assert error.startswith("error: PongNoFrameskip-v4: the process of games ")
-    assert "has died. No checkpoint had been written yet. Run: " in error
+    assert "has died. Last checkpoint: none; it cannot be resumed" in error
