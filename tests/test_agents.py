@@ -17,7 +17,7 @@ from tests.conftest import ended, run
 from tests.foreign import ENV
 
 OURS = sorted(path.name for path in AGENTS.iterdir())
-GAMES = 4
+GAMES = 2
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -311,6 +311,7 @@ def test_private_is_kept_to(run: Run, hub: Hub) -> None:
     assert set(hub.files("tester/open")) == {".gitattributes", "a.txt"}
 
 
+@pytest.mark.long
 def test_an_evaluation_is_made_where_none_is_fresh(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

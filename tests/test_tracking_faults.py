@@ -83,7 +83,7 @@ def mend(server: WandbServer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.mark.parametrize("fault", ["silent", "client killed", *longer("killed", "storm")])
+@pytest.mark.parametrize("fault", ["client killed", *longer("silent", "killed", "storm")])
 def test_a_server_lost_in_mid_run_changes_nothing_and_gets_the_rest_later(
     wandb_server: WandbServer,
     tmp_path: Path,
