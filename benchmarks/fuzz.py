@@ -187,6 +187,9 @@ def small_runs(folder: Path) -> tuple[Run, Run]:
     return finished, stopped
 
 
+OF_A_RUN = ["run.json", "recipe.yml", "evaluation.json", "training_games.csv", "evaluations.npz"]
+
+
 def readers(folder: Path) -> list[Reader]:
     """All readers, with files of small trainings made in a folder."""
     run, broken = small_runs(folder)
@@ -252,16 +255,7 @@ def readers(folder: Path) -> list[Reader]:
     cards = [b'[{"name": "DQN", "results": [{"metrics": [{"value": "1.50 +/- 0.20"}]}]}]']
     return [
         Reader("recipe", 0.4, [f.read_bytes() for f in sorted(FOLDER.glob("*.yml"))], recipes),
-        *(
-            Reader(name, 0.09, [(run.path / name).read_bytes()], of_run(name))
-            for name in ("run.json", "recipe.yml", "evaluation.json", "training_games.csv")
-        ),
-        Reader(
-            "evaluations.npz",
-            0.09,
-            [(run.path / "evaluations.npz").read_bytes()],
-            of_run("evaluations.npz"),
-        ),
+        *(Reader(name, 0.09, [(run.path / name).read_bytes()], of_run(name)) for name in OF_A_RUN),
         Reader("config", 0.1, [zoo["config.yml"], zoo["args.yml"], b"{}"], config),
         Reader("card", 0.03, cards, card),
         Reader("agent", 0.01, [run.final_model.read_bytes()], agent),

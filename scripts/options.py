@@ -204,9 +204,10 @@ def find_run(args: argparse.Namespace, or_agent: bool = False) -> Run:
         if agent := agent_of_the_checkout(game):
             say(f"no run of {game.env_id} in {args.logs}: brings in {agent.place}")
             bring_in(agent, args.logs)
-    run = latest_run(args.logs, game, name, recipe.digest if recipe else "")
+    run = newest = latest_run(args.logs, game, name)
+    if recipe and newest.facts.get("recipe_digest") != recipe.digest:
+        run = latest_run(args.logs, game, name, recipe.digest)
     say(f"takes {run.path}")
-    newest = latest_run(args.logs, game, name)
     if recipe and newest.facts.get("recipe_digest", recipe.digest) != recipe.digest:
         values = differences(recipe.hyperparams, newest.hyperparams)
         say(f"the values of {newest.path} are not those of {recipe.file}: {values}")

@@ -12,8 +12,8 @@ from urllib.parse import quote, urlsplit
 from jinja2 import Environment
 
 from custom.evaluation.plot import plot_run
-from custom.runs.folder import EVALUATIONS_FILE, GAMES_FILE, Run, open_runs
-from custom.runs.listing import HEAD, row_of
+from custom.runs.folder import EVALUATIONS_FILE, GAMES_FILE, Run
+from custom.runs.listing import HEAD, rows_of
 from custom.system.errors import UserError
 
 PAGE = "/dashboard.html"
@@ -53,16 +53,15 @@ class Pages(SimpleHTTPRequestHandler):
 
 def page(logs: Path) -> str:
     """The page, with addresses relative to LOGS; curves that are out of date are drawn anew."""
-    found, damaged = open_runs(logs)
-    problems, runs = list(damaged.values()), []
-    for run in sorted(found, key=lambda run: str(run.facts.get("started", "")), reverse=True):
-        try:
-            about = dict(zip(HEAD, row_of(run, logs), strict=True))
-        except (UserError, OverflowError) as error:
-            problems.append(str(error))
-            continue
-        about |= {"error": run.facts.get("error", ""), "curve": _address(logs, _curve(run))}
-        runs.append({**about, "film": _address(logs, run.path / "replay.mp4")})
+    found, problems = rows_of(logs)
+    runs = [
+        {
+            **dict(zip(HEAD, row, strict=True)),
+            "curve": _address(logs, _curve(run)),
+            "film": _address(logs, run.path / "replay.mp4"),
+        }
+        for run, row in reversed(found)
+    ]
     reports = sorted(logs.glob("compare/*/report.html"))
     template = (resources.files("custom.compare") / "dashboard.html").read_text(encoding="utf-8")
     return (

@@ -138,10 +138,9 @@ def agent_among(place: str, names: Iterable[str]) -> tuple[str, str, Game]:
 
 
 def agent_of_the_checkout(game: Game) -> Foreign | None:
-    """The agent of a game that comes with the project; None: there is none."""
-    folder = AGENTS / game.name
-    foreign = of_folder(folder) if folder.is_dir() else None
-    return foreign if foreign and foreign.game == game else None
+    """The agent in the game's folder in agents/; None: it is of another version of the game."""
+    foreign = of_folder(AGENTS / game.name)
+    return foreign if foreign.game == game else None
 
 
 def _game(place: str, environment: str) -> Game:

@@ -172,8 +172,7 @@ def open_runs(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Run], 
             run = open_run(file.parent)
         except UserError as error:
             damaged[file.parent] = str(error)
-            continue
-        if game in ("", run.facts["env_id"]) and recipe in ("", run.facts["recipe"]):
+        else:
             runs.append(run)
     return runs, damaged
 

@@ -16,7 +16,15 @@ Row = tuple[str, ...]  # text for each column of `HEAD`
 
 
 def table(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Row], list[str]]:
-    """A row for every run below a folder, the newest last; and a line for each failed or damaged.
+    """The rows of `rows_of` alone, and its lines."""
+    rows, problems = rows_of(logs, game, recipe)
+    return [row for _, row in rows], problems
+
+
+def rows_of(
+    logs: Path, game: str = "", recipe: str = ""
+) -> tuple[list[tuple[Run, Row]], list[str]]:
+    """Every run below a folder with its row, the newest last; a line for each failed or damaged.
 
     :param game: environment id; empty: any
     :param recipe: name; empty: any
@@ -25,7 +33,7 @@ def table(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Row], list
     rows, problems = [], [f"left out: {text}" for text in damaged.values()]
     for run in sorted(runs, key=lambda run: str(run.facts.get("started", ""))):
         try:
-            rows.append(row_of(run, logs))
+            rows.append((run, row_of(run, logs)))
         except (UserError, OverflowError) as error:  # a number of 400 digits
             problems.append(f"left out: {run.path}: {error}")
         if state_of(run) == "failed":
