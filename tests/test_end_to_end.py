@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -205,6 +206,7 @@ def test_signals_without_end_leave_a_whole_run(tmp_path: Path, small_recipe: Pat
     first = next(line for line in process.stdout if line.startswith("training;"))
     while process.poll() is None:  # as somebody who leans on Ctrl-C
         process.send_signal(signal.SIGINT)
+        time.sleep(0.01)
     output = first + process.stdout.read()
     assert "Traceback" not in output
     assert process.returncode == 130
