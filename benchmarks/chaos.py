@@ -6,8 +6,6 @@ The process that learns is forked, ends by SIGKILL, and the next one resumes fro
 The same training is then made without a kill: agents, games and evaluations have to be equal.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

@@ -8,8 +8,6 @@ outside the temporary folder, more than 10 seconds, more than 1 GB of memory. Wh
 FOLDER.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import io

@@ -7,8 +7,6 @@ Each part writes ``gpu-PART.json`` and is not repeated where that file exists; `
 run each time until it is finished. ``--small`` writes into a temporary folder.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

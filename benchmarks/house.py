@@ -3,8 +3,6 @@
 python -m benchmarks.house [folder of another checkout]
 """
 
-from __future__ import annotations
-
 import ast
 import statistics
 import sys

@@ -3,8 +3,6 @@
 python -m benchmarks.replay --steps 1000000 --out benchmarks/results/replay.json
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import tempfile

@@ -9,8 +9,6 @@ Trainings run one after another, on one thread, at the lowest priority: their CP
 cost on a busy machine, too.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import shutil

@@ -4,8 +4,6 @@ The zoo is run by its own `train` command's function, unchanged; its YAML file n
 callback, as any user's may.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import resource

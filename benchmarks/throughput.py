@@ -6,8 +6,6 @@ Both play the same game with the same recipe, seed and budget; what is measured 
 has. The ratio is taken pair by pair, so that it holds where the machine's speed drifts.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -10,8 +10,6 @@ training with the start of its session; `whole_seconds` those of the process, wh
 for the upload.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

@@ -3,8 +3,6 @@
 SB3's `NatureCNN` stays the default; these are for what it cannot be set to.
 """
 
-from __future__ import annotations
-
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp

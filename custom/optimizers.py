@@ -5,8 +5,6 @@ that Mnih et al. 2015 published. It differs from `torch.optim.RMSprop(centered=T
 epsilon outside the root, and from SB3's `RMSpropTFLike`, whose squared average starts at one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

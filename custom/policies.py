@@ -3,8 +3,6 @@
 It is SB3's `CnnPolicy` where every option is off. All of them combine.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager

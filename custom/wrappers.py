@@ -1,7 +1,5 @@
 """Wrappers of single games; each recipe names one whose name ends in AtariWrapper."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym

@@ -1,7 +1,5 @@
 """`make baselines`: what random play and every single action bring in a game."""
 
-from __future__ import annotations
-
 import argparse
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`make benchmark`: games x recipes x seeds, trained, evaluated and compared."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

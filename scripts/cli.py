@@ -1,7 +1,5 @@
 """`sb3-atari-dqn COMMAND`: the commands of an installed copy, each that of make's target."""
 
-from __future__ import annotations
-
 import sys
 from importlib import import_module
 from pkgutil import iter_modules

@@ -1,7 +1,5 @@
 """`make compare`: recipes side by side, over all their runs, with uncertainty."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`make dashboard`: show a study in the browser, or without one all runs: curves and films."""
 
-from __future__ import annotations
-
 import argparse
 
 from custom.system.console import say

@@ -1,7 +1,5 @@
 """`make enjoy`: watch an agent play in a window."""
 
-from __future__ import annotations
-
 import argparse
 
 from scripts import options

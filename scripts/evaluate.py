@@ -1,7 +1,5 @@
 """`make evaluate`: the score of an agent, from full games at a stated epsilon."""
 
-from __future__ import annotations
-
 import argparse
 
 from scripts import options

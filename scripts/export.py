@@ -1,7 +1,5 @@
 """`make export`: write an agent as agent.onnx, which runs without PyTorch."""
 
-from __future__ import annotations
-
 import argparse
 
 from scripts import options

@@ -1,7 +1,5 @@
 """`make leaderboard`: the Hub's agents for a game and your own, ranked."""
 
-from __future__ import annotations
-
 import argparse
 
 from custom.recipe.games import find_game

@@ -4,8 +4,6 @@ A script is a docstring, `FLAGS`, and ``command(args)``. Nothing that is slow to
 before the flags are read.
 """
 
-from __future__ import annotations
-
 import argparse
 import errno
 import gc
@@ -150,7 +148,7 @@ def study_of(args: argparse.Namespace) -> tuple[str, Path]:
     return name, args.logs / "tune" / name
 
 
-def load_study(args: argparse.Namespace) -> tuple[Study, str]:
+def load_study(args: argparse.Namespace) -> tuple["Study", str]:
     """The study that a command is about, and the address of its storage.
 
     :raises UserError: there is none

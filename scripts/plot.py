@@ -1,7 +1,5 @@
 """`make plot`: the learning curve of a run."""
 
-from __future__ import annotations
-
 import argparse
 
 from scripts import options

@@ -1,7 +1,5 @@
 """`make pull`: bring in an agent of the Hugging Face Hub, or one that the zoo trained here."""
 
-from __future__ import annotations
-
 import argparse
 import os.path
 import shlex

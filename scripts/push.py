@@ -1,7 +1,5 @@
 """`make push`: publish a run's agent on the Hugging Face Hub."""
 
-from __future__ import annotations
-
 import argparse
 import re
 

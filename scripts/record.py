@@ -1,7 +1,5 @@
 """`make record`: film one game of an agent."""
 
-from __future__ import annotations
-
 import argparse
 
 from custom.system.console import say

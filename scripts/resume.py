@@ -1,7 +1,5 @@
 """`make resume`: resume an interrupted training."""
 
-from __future__ import annotations
-
 import argparse
 
 from custom.system.console import say

@@ -1,7 +1,5 @@
 """`make runs`: list the runs of this machine."""
 
-from __future__ import annotations
-
 import argparse
 
 from custom.recipe.games import find_game

@@ -1,7 +1,5 @@
 """`make sync`: upload to Weights & Biases what was trained without it."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

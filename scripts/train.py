@@ -1,7 +1,5 @@
 """`make train`: train an agent on a game, then evaluate, film and plot it."""
 
-from __future__ import annotations
-
 import argparse
 import secrets
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """`make tune`: search for better hyperparameters than a recipe's."""
 
-from __future__ import annotations
-
 import argparse
 
 from custom.recipe.games import find_game

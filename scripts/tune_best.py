@@ -1,7 +1,5 @@
 """`make tune-best`: write the winner of a study as a recipe."""
 
-from __future__ import annotations
-
 import argparse
 import shlex
 from pathlib import Path

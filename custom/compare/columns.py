@@ -1,7 +1,5 @@
 """Which runs go into one column: those that differ in nothing but their seed."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

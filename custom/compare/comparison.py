@@ -1,7 +1,5 @@
 """The whole comparison as plain data, from which every picture, table and page is drawn."""
 
-from __future__ import annotations
-
 from itertools import combinations
 from typing import Any
 

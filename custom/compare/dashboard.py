@@ -1,7 +1,5 @@
 """A page with all runs of this machine: states, curves, films and comparisons."""
 
-from __future__ import annotations
-
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources

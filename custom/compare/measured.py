@@ -1,7 +1,5 @@
 """What is compared of a run, whether it was read from a folder or from W&B."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """The pictures of a comparison, drawn from its data, as PNG and SVG."""
 
-from __future__ import annotations
-
 import re
 import textwrap
 from pathlib import Path

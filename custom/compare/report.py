@@ -4,8 +4,6 @@ All text from files of runs is escaped; a policy in the page keeps the browser f
 anything.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import re

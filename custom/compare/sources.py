@@ -1,7 +1,5 @@
 """Runs to compare: from the run folders of this machine, or from a project on W&B."""
 
-from __future__ import annotations
-
 import glob
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -116,7 +114,7 @@ def _of_folder(folder: Path) -> Measured:
     )
 
 
-def _of_wandb(run: Run, game: Game, baselines_of_game: Path) -> Measured:
+def _of_wandb(run: "Run", game: Game, baselines_of_game: Path) -> Measured:
     name = "/".join(run.path)
     with _one_line(name):
         facts = dict(run.config)
@@ -132,7 +130,7 @@ def _of_wandb(run: Run, game: Game, baselines_of_game: Path) -> Measured:
     return measured(name, facts, hyperparams=hyperparams, steps=steps, scores=scores, levels=known)
 
 
-def _evaluations(run: Run) -> tuple[FloatArray, FloatArray]:
+def _evaluations(run: "Run") -> tuple[FloatArray, FloatArray]:
     """Steps, (N,), and scores, (N, games); of two evaluations at one step, the later one."""
     rows = run.scan_history(keys=["steps", "eval/scores"], use_cache=False)
     by_step = {int(row["steps"]): row["eval/scores"] for row in rows}

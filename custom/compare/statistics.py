@@ -3,8 +3,6 @@
 A matrix of scores is (runs, games). Resampling is stratified: runs are drawn within each game.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from itertools import combinations

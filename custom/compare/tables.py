@@ -1,7 +1,5 @@
 """The tables of a comparison as text, for the terminal and the page; and a CSV file."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Vectorized games with a recipe's wrappers, in one process or in several."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ SB3's `SubprocVecEnv` needs one process per game, which is slower where there ar
 cores (docs/performance.md).
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -1,7 +1,5 @@
 """Scores without learning: random actions, and each single action all the time."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Films of an agent: H.264 for every browser, and a small, fast GIF of the whole game."""
 
-from __future__ import annotations
-
 import math
 import os
 import re

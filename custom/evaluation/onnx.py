@@ -1,7 +1,5 @@
 """An agent as ``agent.onnx``: screens in, action values out, the same as PyTorch's."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from pathlib import Path

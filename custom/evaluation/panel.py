@@ -1,7 +1,5 @@
 """What an agent thinks, beside its game: the value of each action, and of the state."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ As in Mnih et al. 2015 (https://www.nature.com/articles/nature14236), 1-30 no-op
 epsilon 0.05; but a game lasts up to 108,000 frames (30 minutes), as in later papers, not 18,000.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any

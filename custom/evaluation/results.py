@@ -1,7 +1,5 @@
 """The score of a run: measured by the protocol, kept in ``evaluation.json``, shown in a table."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Callable

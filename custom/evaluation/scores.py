@@ -20,8 +20,6 @@ Columns of ``reference_scores.csv``; an empty cell means that no figure was foun
 Mean scores of different protocols are no ranking: name the protocol wherever a figure is shown.
 """
 
-from __future__ import annotations
-
 import csv
 from functools import cache
 from pathlib import Path

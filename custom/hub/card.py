@@ -4,8 +4,6 @@
 environment id as a tag, and the score as the text ``mean +/- std``.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Address, token and cache are the client's settings: ``HF_ENDPOINT``, ``HF_TOKEN`
 ``hf auth login``. It retries by itself where it can.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ agent is saved anew, so that no pickle of others stays on the disk. Scores, film
 here, by other commands.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import tempfile

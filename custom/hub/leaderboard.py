@@ -4,8 +4,6 @@ Leaderboards read two things of a card: the environment id among the tags, and t
 the first result of ``model-index``, a text ``mean +/- std``. Nobody checks what it says.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The agent has as few bytes as play needs, ``rl_zoo3.load_from_hub`` can read the
 same run gives the same bytes, so that a second push changes nothing.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import re

@@ -3,8 +3,6 @@
 The agent and its recipe are fetched, each within a limit.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from huggingface_hub import HfApi

@@ -6,8 +6,6 @@ Else a training would continue beside the one that replaces it. It is started by
 the module is of the same copy of this project, whatever lies in the current folder.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import runpy

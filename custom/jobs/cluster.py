@@ -4,8 +4,6 @@ Ray runs on this machine, or on the cluster that ``RAY_ADDRESS`` names. SLURM re
 account from its own ``SBATCH_`` variables.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """Many runs of one experiment: games x recipes x seeds. What is finished is not trained again."""
 
-from __future__ import annotations
-
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A command with the resources that it needs, its process, and as many as there are slots."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -19,8 +19,6 @@ launches on fixed memory. What can go wrong, and what prevents it:
   reads. Only the learner's `set_parameters` may replace the optimizer's state.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable
 
 import torch as th

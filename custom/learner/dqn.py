@@ -4,8 +4,6 @@ With every option off, the algorithms are theirs, in another memory layout and i
 difference: epsilon-greedy exploration is sampled per environment.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

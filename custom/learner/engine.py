@@ -3,8 +3,6 @@
 The defaults are those of `make train`. They compute SB3's algorithm up to the rounding of float32.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -32,7 +30,7 @@ class Engine:
     threads: int = 0
 
     @classmethod
-    def recorded(cls, facts: Mapping[str, Any]) -> Engine:
+    def recorded(cls, facts: Mapping[str, Any]) -> "Engine":
         """The engine that a run or a study has recorded; unknown settings are ignored."""
         names = [field.name for field in fields(cls) if field.name in facts]
         return cls(**{name: facts[name] for name in names})

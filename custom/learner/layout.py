@@ -3,8 +3,6 @@
 Results differ from SB3's by the rounding of float32 only. Saved agents have SB3's layout.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

@@ -6,8 +6,6 @@ and clipping has not yet spread one NaN over all gradients. Two numbers are read
 gradient norm that clipping needs anyway.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch as th

@@ -1,7 +1,5 @@
 """What both learners share: the replay buffer, exploration, and files that SB3 loads."""
 
-from __future__ import annotations
-
 import copy
 import io
 from typing import Any

@@ -8,8 +8,6 @@ rlax: ``tm1`` is the step that is learnt from, ``t`` the one after it (`n_steps`
 one number per transition, so that prioritized replay can weigh them. Call targets without gradient.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ reused, weights are in channels_last, the optimizer is fused, and the loss is re
 On a GPU each step is one CUDA graph.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Checks the values of one game: the zoo's notation, all errors at once, values that conflict."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 from typing import Any

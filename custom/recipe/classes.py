@@ -1,7 +1,5 @@
 """Classes that a recipe names, and the arguments for them: policies, networks, wrappers, replay."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import sys

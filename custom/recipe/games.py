@@ -6,8 +6,6 @@ https://arxiv.org/abs/1709.06009). The environment itself never skips a frame, b
 wrapper does. Nothing of ale_py is imported.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Keys are those of the zoo's YAML files and of the algorithm's constructor. Value
 class is its dotted path, which `custom.recipe.classes` resolves. Nothing of PyTorch is imported.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr
@@ -177,7 +175,7 @@ class Hyperparams(Values):
         """Of updates: a number of steps of each game, or of episodes."""
         return (self.train_freq, "step") if isinstance(self.train_freq, int) else self.train_freq
 
-    def replace(self, **values: Any) -> Hyperparams:
+    def replace(self, **values: Any) -> "Hyperparams":
         """A copy with other values, checked."""
         return type(self).model_validate({**self.given, **values})
 

@@ -8,8 +8,6 @@ NAME`` holds differences to the recipe of that name; null removes a key.
 its runs.
 """
 
-from __future__ import annotations
-
 import copy
 import difflib
 import hashlib
@@ -76,7 +74,7 @@ class Recipe:
             return max(round(math.log(max(above, 0.01) / 0.01) / values.exploration_decay), 0)
         return round(values.exploration_fraction * self.n_timesteps)
 
-    def with_budget(self, n_timesteps: int | None) -> Recipe:
+    def with_budget(self, n_timesteps: int | None) -> "Recipe":
         """The recipe for a run of so many steps (None: the recipe's own).
 
         Another budget than the file's shortens a warm-up longer than a tenth of it, and lengthens
@@ -104,7 +102,7 @@ class Recipe:
             notes.append(f"train_freq: {every:,} shortened to {most:,} steps, the whole budget")
         return replace(self, hyperparams=values, notes=tuple(notes))
 
-    def with_envs(self, n_envs: int) -> Recipe:
+    def with_envs(self, n_envs: int) -> "Recipe":
         """The recipe for other games at once, at as many updates per step, with a note.
 
         `train_freq` counts steps of each game. The smallest is taken at which a whole number of
@@ -261,7 +259,7 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
-def load_recipe(text: str, game: Game, classes: bool = True) -> Recipe:
+def load_recipe(text: str, game: Game, classes: bool = True) -> "Recipe":
     """Read and check the entry of a recipe that serves a game.
 
     :param text: a name in hyperparams/, or the path of a YAML file; with changes behind it

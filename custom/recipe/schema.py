@@ -3,8 +3,6 @@
 python -m custom.recipe.schema      # writes it anew, beside the recipes
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

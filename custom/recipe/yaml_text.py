@@ -5,8 +5,6 @@ that calls what they name. Two of these tags are understood here, ordered dictio
 Texts that the zoo evaluates, e.g. ``dict(net_arch=[256])``, are parsed, not run.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 from typing import Any

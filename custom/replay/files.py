@@ -1,7 +1,5 @@
 """Steps of a replay buffer in files: each file adds the steps since the one before; no pickle."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any

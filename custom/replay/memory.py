@@ -1,7 +1,5 @@
 """Compare the memory that a replay buffer needs with the free memory, before it is allocated."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Proportional prioritized replay (Schaul et al. 2016) over `FrameReplayBuffer`."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

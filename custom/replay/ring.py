@@ -5,8 +5,6 @@ frame identifies a stack. The frame after an episode's last step is in no later 
 frames are stored separately, in `ends`. All content is tensors, so it may be in a GPU's memory.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

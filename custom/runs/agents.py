@@ -7,8 +7,6 @@ everything is looked at without memory being taken: what the file declares again
 network has.
 """
 
-from __future__ import annotations
-
 import copy
 import inspect
 import io

@@ -15,8 +15,6 @@ Their layout is the zoo's, ``LOGS/<recipe>/<algo>/<env>_<n>/``::
     wandb/                files of Weights & Biases, with TRACK
 """
 
-from __future__ import annotations
-
 import json
 import math
 import shlex

@@ -1,7 +1,5 @@
 """`make runs`: the runs of this machine, how far they are and what they score."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The learning curve of a run: finished training games, and evaluations during training."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The zoo's files beside an agent, ``config.yml`` and ``args.yml``: written, and read as data."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path

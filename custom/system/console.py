@@ -1,7 +1,5 @@
 """Lines for the user that never end a command, also if the pipe or the terminal has gone."""
 
-from __future__ import annotations
-
 import errno
 import io
 import os

@@ -1,7 +1,5 @@
 """What goes wrong in a way that the user can mend, said in one line."""
 
-from __future__ import annotations
-
 LONGEST = 1000  # characters of a line, which may show what stands in a file
 
 

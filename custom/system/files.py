@@ -1,7 +1,5 @@
 """Atomic file and folder writes, and file locks."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import json

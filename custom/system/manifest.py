@@ -4,8 +4,6 @@ A file never changes once a manifest names it. A process that is killed leaves t
 or the one before it complete.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Ctrl-C, SIGTERM and a lost terminal: how a command and how a training end on them."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Callable, Iterator

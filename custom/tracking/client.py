@@ -5,8 +5,6 @@ Address, key, entity and project are its own settings: ``WANDB_BASE_URL``, ``WAN
 which retries by itself. It writes all that it is given to a file first.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable
@@ -24,7 +22,7 @@ FINISH = 10.0  # seconds in which it takes the last rows and files of a run
 LOG_IN = "for the key run .venv/bin/wandb login, or set WANDB_API_KEY"
 
 
-def settings() -> wandb.Settings:
+def settings() -> "wandb.Settings":
     """Settings of a run: silent, bounded in time, without code, git and the machine's name."""
     import wandb
 
@@ -63,7 +61,7 @@ def log_in() -> None:
         raise UserError(f"W&B: {address}: {text}; {LOG_IN}") from None
 
 
-def runs(project: str, config: dict[str, Any]) -> Iterable[Run]:
+def runs(project: str, config: dict[str, Any]) -> "Iterable[Run]":
     """The runs of a project that have these values in their configuration, the oldest first.
 
     :param project: ``entity/name``, or the name of a project of the default entity

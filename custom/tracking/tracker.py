@@ -1,7 +1,5 @@
 """One training's run on W&B: its games, its evaluations, and all that SB3's logger dumps."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -93,7 +91,7 @@ class Tracker(BaseCallback, KVWriter):
         else:
             say(f"W&B: {offline if run.offline else run.url}")
 
-    def _init(self) -> tuple[wandb.Run, str]:
+    def _init(self) -> "tuple[wandb.Run, str]":
         """A run, online if that is asked for; where that fails, an offline one and the reason."""
         problem = ""
         if self.tracking.mode == "online":
@@ -106,7 +104,7 @@ class Tracker(BaseCallback, KVWriter):
                 problem = f"W&B: {client.reason(error)}"
         return self._init_wandb("offline"), problem
 
-    def _init_wandb(self, mode: Literal["online", "offline"]) -> wandb.Run:
+    def _init_wandb(self, mode: Literal["online", "offline"]) -> "wandb.Run":
         import wandb
 
         facts = self.run.facts
@@ -138,7 +136,7 @@ class Tracker(BaseCallback, KVWriter):
         place = {"steps": steps, "frames": steps * self.run.facts["frame_skip"]}
         self._tell(lambda run: run.log(row | place, step=number, commit=True))
 
-    def _tell(self, action: Callable[[wandb.Run], object]) -> None:
+    def _tell(self, action: "Callable[[wandb.Run], object]") -> None:
         """Hand something over; it is not waited for."""
         if self._run is not None:
             try:

@@ -1,7 +1,5 @@
 """What is tracked and where: the options of a training and W&B's own variables."""
 
-from __future__ import annotations
-
 import os
 import re
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Periods are in steps of all environments together. `on_training_end` may be call
 and by `train` if a training stops early.
 """
 
-from __future__ import annotations
-
 import csv
 from typing import IO
 

@@ -1,7 +1,5 @@
 """Evaluations during a training, by the same protocol as all evaluations."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Train an agent further: a new run begins with what an earlier run has learnt."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Prepare a training: check the recipe, claim a run folder, make the model and its callbacks."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import shutil

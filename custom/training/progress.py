@@ -1,7 +1,5 @@
 """The progress line of a training."""
 
-from __future__ import annotations
-
 import time
 from datetime import timedelta
 from typing import Any

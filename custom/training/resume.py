@@ -1,7 +1,5 @@
 """Resume an interrupted training from the newest state that it saved."""
 
-from __future__ import annotations
-
 import shlex
 import shutil
 from dataclasses import asdict

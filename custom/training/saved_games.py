@@ -4,8 +4,6 @@ Plain values are numbers, texts, tensors, lists and dictionaries, so a file of t
 running code. The state does not depend on the number of processes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -5,8 +5,6 @@ generators and the games. Files hold tensors and plain values only, which are re
 code.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import random

@@ -1,7 +1,5 @@
 """How a recipe is run: all that a user sets outside the recipe."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,7 +34,7 @@ class Settings:
     engine: Engine = field(default_factory=Engine)
     tracking: Tracking = field(default_factory=Tracking)
 
-    def resolved(self, n_timesteps: int) -> Settings:
+    def resolved(self, n_timesteps: int) -> "Settings":
         """A copy with `eval_freq` other than 0, and `save_freq` above 0.
 
         :param n_timesteps: the run's budget in steps

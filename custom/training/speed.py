@@ -1,7 +1,5 @@
 """What a training would take: its speed, measured for a few seconds, and all that follows."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from dataclasses import dataclass, replace

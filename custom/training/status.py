@@ -1,7 +1,5 @@
 """What the callbacks of one training share: its clock, and whether a stop was requested."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

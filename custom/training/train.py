@@ -1,7 +1,5 @@
 """Run a prepared training: learn, save, report; record the outcome also if it fails."""
 
-from __future__ import annotations
-
 import contextlib
 import shlex
 import shutil

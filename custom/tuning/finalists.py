@@ -4,8 +4,6 @@ The best of many noisy scores is too good to be true. A trial is better only if 
 over seeds that no trial had.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ A dimension at the recipe's value changes nothing, so the first trial is the rec
 not searched (kind of optimizer, network, schedules) stays as the recipe has it.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Where a study is kept: an SQLite file by default, PostgreSQL for several machines."""
 
-from __future__ import annotations
-
 import fcntl
 import re
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ The plan is kept in the study, so that every machine does the same. Optuna's hea
 trials were killed, and its retry callback queues their values and seed again.
 """
 
-from __future__ import annotations
-
 import json
 import warnings
 from collections.abc import Callable

@@ -5,8 +5,6 @@
 Where memory runs out, that ends this process and nothing else.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import replace

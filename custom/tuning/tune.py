@@ -1,7 +1,5 @@
 """A whole search: begin or resume the study, run trials in processes, rank the finalists."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
