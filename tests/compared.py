@@ -1,7 +1,5 @@
 """Run folders for comparisons: written by hand, and five that were trained."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

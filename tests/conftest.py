@@ -1,7 +1,5 @@
 """What the tests share: a small Pong recipe, and commands run as the Makefile runs them."""
 
-from __future__ import annotations
-
 import io
 import os
 import signal
@@ -45,6 +43,8 @@ __all__ = [
     "zoo_agents",
     "zoo_runs",
 ]  # fixtures
+Printed, Patch = pytest.CaptureFixture[str], pytest.MonkeyPatch
+Main, Refused = Callable[..., tuple[int, str, str]], Callable[..., str]
 ROOT = Path(__file__).resolve().parents[1]
 ATARI = "stable_baselines3.common.atari_wrappers.AtariWrapper"
 SMALL = {
@@ -165,9 +165,7 @@ def own_signals() -> Iterator[None]:
 
 
 @pytest.fixture
-def main(
-    own_signals: None, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
+def main(own_signals: None, capsys: Printed) -> Main:
     """Call a command's entry point in this process; its status, output and errors."""
 
     def call(module: str, *arguments: object) -> tuple[int, str, str]:
@@ -180,7 +178,7 @@ def main(
 
 
 @pytest.fixture
-def refused(main: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
+def refused(main: Main) -> Refused:
     """Call a command's entry point in this process; it must refuse in one line, with status 2."""
 
     def call(module: str, *arguments: object) -> str:

@@ -1,7 +1,5 @@
 """Agents as others publish them: trained by the zoo itself, laid out as it pushes them."""
 
-from __future__ import annotations
-
 import io
 import zipfile
 from pathlib import Path

@@ -5,8 +5,6 @@ write, sync, rename, removal, truncation and new folder below a run folder is co
 TensorBoard, which writes in a thread, are not.
 """
 
-from __future__ import annotations
-
 import builtins
 import errno
 import hashlib

@@ -1,7 +1,5 @@
 """Agents that were trained elsewhere: those in agents/, and runs of the zoo on this machine."""
 
-from __future__ import annotations
-
 import json
 import math
 import shutil

@@ -1,7 +1,5 @@
 """The documented calls of Stable-Baselines3: `AtariDQN` and `AtariQRDQN` take them as `DQN`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Each attack makes a hostile repository of a sound one. What it would run is alwa
 would create a file, the canary.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import json

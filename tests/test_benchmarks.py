@@ -1,7 +1,5 @@
 """The benchmarks run, and their tables say what was measured."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

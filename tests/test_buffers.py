@@ -1,7 +1,5 @@
 """The single-frame replay against SB3's, both filled with the same real play."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any

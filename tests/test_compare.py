@@ -1,12 +1,9 @@
 """`make compare`: what it writes, what it says, and what it refuses."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +21,8 @@ from custom.evaluation.plot import draw_levels
 from custom.recipe.games import find_game
 from custom.system.errors import UserError
 from tests.compared import GAME, Write
-from tests.conftest import run
+from tests.conftest import Patch, Refused, run
 
-Refused = Callable[..., str]
 ENV = "RoadRunnerNoFrameskip-v4"
 
 
@@ -202,7 +198,7 @@ def test_an_earlier_comparison_is_replaced_whole(written: Write, tmp_path: Path)
 
 
 def test_a_failure_leaves_the_earlier_comparison(
-    written: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    written: Write, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     def interrupted(*_: object) -> str:
         raise KeyboardInterrupt

@@ -1,7 +1,5 @@
 """Which runs are compared, which share a column, and which are left out with a reason."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -124,10 +122,7 @@ def test_runs_of_different_code_share_a_column_and_that_is_said(
         ({"values": {"double_q": True}}, "dqn (double_q true)"),
         ({"values": {"policy_kwargs": {"features_extractor_kwargs": {"features_dim": 9}}}}, None),
         ({"engine": {"env": "native"}}, "dqn (env native)"),
-        (
-            {"evaluated": (1000,), "scores": [[1, 3]]},
-            "dqn (evaluated every 1,000 steps to 1,000)",
-        ),
+        ({"evaluated": (1000,), "scores": [[1, 3]]}, "dqn (evaluated every 1,000 steps to 1,000)"),
     ],
 )
 def test_what_differs_in_more_than_its_seed_has_a_column_of_its_own(
@@ -146,10 +141,7 @@ def test_what_differs_in_more_than_its_seed_has_a_column_of_its_own(
     ("other", "reason"),
     [
         ({"n_timesteps": 4000}, "budget 0.008M frames and 0.016M frames"),
-        (
-            {"eval_protocol": PROTOCOL | {"episodes": 2, "epsilon": 0.01}},
-            "epsilon 0.05 and 0.01",
-        ),
+        ({"eval_protocol": PROTOCOL | {"episodes": 2, "epsilon": 0.01}}, "epsilon 0.05 and 0.01"),
         ({"evaluated": (500, 1500)}, "last evaluated after 8,000 and 6,000 frames"),
         ({"evaluated": (500, 2000)}, ""),
         ({"values": {"learning_rate": 1e-3}}, ""),

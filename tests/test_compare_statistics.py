@@ -1,13 +1,12 @@
 """The statistics of a comparison, on scores whose results are known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from rliable import library, metrics
 from scipy.stats import permutation_test
 
 from custom.compare import statistics
+from tests.conftest import Patch
 
 REPS = statistics.REPS  # before conftest.py takes fewer
 LOW = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
@@ -15,7 +14,7 @@ HIGH = LOW + 10
 
 
 @pytest.fixture(autouse=True)
-def _all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def _all_of_them(monkeypatch: Patch) -> None:
     monkeypatch.setattr(statistics, "REPS", REPS)
 
 
@@ -43,9 +42,7 @@ def test_an_interval_is_the_one_that_rliable_gives() -> None:
     found = statistics.summary(scores[:, 0])
     with statistics.fixed_seed():
         _, expected = library.get_interval_estimates(
-            {"x": scores},
-            lambda s: np.array([metrics.aggregate_iqm(s)]),
-            reps=statistics.REPS,
+            {"x": scores}, lambda s: np.array([metrics.aggregate_iqm(s)]), reps=statistics.REPS
         )
     assert found["iqm_95"] == expected["x"][:, 0].tolist()
 

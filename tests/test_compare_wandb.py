@@ -1,11 +1,8 @@
 """Runs that were trained here, uploaded to a W&B of this machine, and compared from there."""
 
-from __future__ import annotations
-
 import copy
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +12,10 @@ from custom.compare.measured import Measured
 from custom.compare.sources import from_wandb
 from custom.recipe.games import find_game
 from tests.compared import GAME
-from tests.conftest import run
+from tests.conftest import Refused, run
 from tests.servers.wandb_server import WandbServer, a_wandb
 from tests.servers.wandb_store import RunStore
 
-Refused = Callable[..., str]
 RECIPES = ["small", "small-fast"]
 PROJECT = "tester/sb3-atari-dqn"
 OF_THE_SOURCE = ("name", "video")  # of a run in compare.json

@@ -1,7 +1,5 @@
 """The learner against SB3's DQN, on real games."""
 
-from __future__ import annotations
-
 import copy
 import json
 import subprocess
@@ -24,7 +22,7 @@ from custom.optimizers import DeepMindRMSprop
 from custom.policies import AtariPolicy
 from custom.recipe.games import find_game
 from custom.replay.buffer import Batch
-from tests.conftest import SMALL, typed
+from tests.conftest import SMALL, Printed, typed
 
 PLAIN = Engine(update="sb3", buffer="sb3")
 RMSPROP = {"optimizer_class": DeepMindRMSprop, "optimizer_kwargs": {"alpha": 0.9}}
@@ -180,7 +178,7 @@ def test_plain_sb3_loads_what_it_saves(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("policy_kwargs", [{}, RMSPROP], ids=["Adam", "DeepMindRMSprop"])
 def test_parameters_can_be_taken_and_given_back(
-    policy_kwargs: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    policy_kwargs: dict[str, Any], tmp_path: Path, capsys: Printed
 ) -> None:
     model = learner(policy_kwargs=policy_kwargs).learn(60)
     state = model.policy.optimizer.state_dict()["state"][0]

@@ -1,7 +1,5 @@
 """The whole job on real Pong, through the entry points that the Makefile calls."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import signal
@@ -29,11 +27,9 @@ from custom.system.errors import NonFiniteError
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import ROOT, SMALL, run, run_process, start
+from tests.conftest import ROOT, SMALL, Main, Patch, Refused, run, run_process, start
 
 ENV = "RoadRunnerNoFrameskip-v4"
-Main = Callable[..., tuple[int, str, str]]
-Refused = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +218,7 @@ def test_a_signal_during_the_report(
     number: signal.Signals,
     status: int,
     main: Main,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: Patch,
 ) -> None:
     def evaluated(*_: object) -> None:
         signal.raise_signal(number)
@@ -321,7 +317,7 @@ def test_a_run_without_a_whole_model_is_refused(
 
 
 def test_a_window_without_a_display_says_what_to_do(
-    finished: Run, refused: Refused, monkeypatch: pytest.MonkeyPatch
+    finished: Run, refused: Refused, monkeypatch: Patch
 ) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)

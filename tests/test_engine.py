@@ -1,7 +1,5 @@
 """The engine's settings: the same learning, however it is computed."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +17,7 @@ from custom.runs.agents import load_agent, save_agent
 from custom.system.errors import UserError
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings, fitted
-from tests.conftest import SMALL, WHOLE, content, typed
+from tests.conftest import SMALL, WHOLE, Patch, content, typed
 
 INVADERS, PONG = find_game("SpaceInvaders"), find_game("Pong")
 ZOO = WHOLE["env_wrapper"][0]
@@ -135,7 +133,7 @@ class StepPenalty(gym.RewardWrapper):
 
 
 def test_a_wrapper_of_ones_own_takes_what_its_constructor_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: Patch
 ) -> None:
     module = ModuleType("custom.mine")
     exec(MINE, module.__dict__)  # as a file custom/mine.py

@@ -1,7 +1,5 @@
 """DeepMind's wrapper and the games of an evaluation, on the real emulator."""
 
-from __future__ import annotations
-
 import gymnasium as gym
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """The evaluation protocol, on real games and on hand-computed numbers."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +30,7 @@ from custom.evaluation.protocol import (
 from custom.recipe.games import find_game
 from custom.runs.folder import Run
 from custom.system.errors import UserError
-from tests.conftest import typed
+from tests.conftest import Patch, typed
 
 BREAKOUT = find_game("Breakout")
 RECIPE = typed({})
@@ -198,7 +196,7 @@ def test_a_constant_action_is_constant() -> None:
 
 @pytest.mark.parametrize("display", ["", ":99", "127.0.0.1:47.0", "nonsense"])
 def test_a_window_needs_a_display_that_answers(
-    display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    display: str, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.setenv("DISPLAY", display)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)

@@ -1,8 +1,5 @@
 """A new run trains an agent further: FROM of a finished, an interrupted and a pulled run."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from custom.training.prepare import Training, prepare
 from custom.training.resume import is_run_of, resume
 from custom.training.settings import Settings
 from custom.training.train import train
+from tests.conftest import Main, Refused
 from tests.test_resume import STOPPED, Act, the_same, trained
 
 
@@ -33,7 +31,7 @@ def weights(run: Run) -> list[th.Tensor]:
     return list(load_agent(run, run.model("final"), "cpu").policy.state_dict().values())
 
 
-def test_a_finished_run_gives_its_weights(tmp_path: Path, refused: Callable[..., str]) -> None:
+def test_a_finished_run_gives_its_weights(tmp_path: Path, refused: Refused) -> None:
     parent = trained(tmp_path, "quantiles")
     training = prepared(parent, tmp_path)
     assert training.run.facts["parent"]["taken"] == "weights only"
@@ -79,9 +77,7 @@ def test_an_agent_for_other_actions_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("new/*"))
 
 
-def test_a_child_of_a_child_has_the_warm_up_of_the_recipe(
-    tmp_path: Path, main: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_a_child_of_a_child_has_the_warm_up_of_the_recipe(tmp_path: Path, main: Main) -> None:
     parent = trained(tmp_path, "noise", **STOPPED)
     flags = ["--logs", tmp_path, "--steps", 120, "--no-report", "--eval-freq", 1000]
     for changes in (["gamma=0.9"], ["gamma=0.8", "n_steps=2"]):
@@ -98,9 +94,7 @@ def test_a_child_of_a_child_has_the_warm_up_of_the_recipe(
     assert not is_run_of(parent, parent.recipe, Settings(seed=parent.facts["seed"]))
 
 
-def test_the_command_takes_game_and_recipe_of_the_run(
-    tmp_path: Path, main: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_the_command_takes_game_and_recipe_of_the_run(tmp_path: Path, main: Main) -> None:
     parent = trained(tmp_path, "noise")
     flags = ["--from", parent.path, "--logs", tmp_path, "--steps", 60, "--no-report"]
     _, said, _ = main("scripts.train", *flags, "--eval-freq", 1000)

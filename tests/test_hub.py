@@ -1,7 +1,5 @@
 """custom.hub.client, and the client of the real Hub, against a Hub on this machine."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ from huggingface_hub.hf_api import CommitInfo
 
 from custom.hub.client import client, hub_errors, log_in, without_token
 from custom.system.errors import UserError
+from tests.conftest import Patch
 from tests.servers.hub import TOKEN, Hub
 
 REPO = "tester/agent"
@@ -22,7 +21,7 @@ def commit() -> CommitInfo:
     return client().create_commit(REPO, operations, commit_message="Agent")
 
 
-def test_without_a_token_the_hub_is_not_asked(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_token_the_hub_is_not_asked(hub: Hub, monkeypatch: Patch) -> None:
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(UserError, match=r"no token found.*hf auth login"):
         log_in(client())
@@ -58,9 +57,7 @@ def test_a_busy_hub_is_told_with_its_status(hub: Hub, status: int) -> None:
 
 
 @pytest.mark.parametrize("address", ["", "hub.example"])
-def test_a_hub_that_cannot_be_reached_is_named(
-    hub: Hub, address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hub_that_cannot_be_reached_is_named(hub: Hub, address: str, monkeypatch: Patch) -> None:
     hub.stop()
     monkeypatch.setattr(constants, "ENDPOINT", address or hub.url)
     with pytest.raises(UserError, match=f"{address or hub.url}: login: cannot be reached"):
@@ -103,7 +100,7 @@ def test_a_page_of_a_proxy_instead_of_an_answer_is_told(hub: Hub) -> None:
         log_in(client())
 
 
-def test_offline_mode_is_told(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_mode_is_told(hub: Hub, monkeypatch: Patch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"unset the `HF_HUB_OFFLINE`"):
         log_in(client())
@@ -141,9 +138,7 @@ def test_a_token_with_what_cannot_be_sent_is_refused_unseen(hub: Hub, wrong: str
     assert str(error.value).isprintable()
 
 
-def test_a_password_in_the_hubs_address_is_not_said(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_password_in_the_hubs_address_is_not_said(hub: Hub, monkeypatch: Patch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", hub.url.replace("//", "//me:secret@"))
     hub.stop()
     with pytest.raises(UserError) as error:
@@ -151,7 +146,7 @@ def test_a_password_in_the_hubs_address_is_not_said(
     assert "secret" not in str(error.value)
 
 
-def test_what_looks_like_a_token_is_taken_out_of_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_looks_like_a_token_is_taken_out_of_a_text(monkeypatch: Patch) -> None:
     monkeypatch.setenv("HF_TOKEN", "of-an-unusual-form")
     text = f"a {TOKEN}, of-an-unusual-form, hf_oauth_ab.c-d_e and hf_hub"
     assert without_token(text) == "a ***, ***, *** and hf_hub"

@@ -1,7 +1,5 @@
 """Agents of the Hub are ranked as its leaderboards rank them, one's own among them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +12,7 @@ from custom.hub.client import client
 from custom.hub.leaderboard import Entry, entry_of, format_table, hub_entries, local_entries
 from custom.recipe.games import find_game
 from custom.system.errors import UserError
-from tests.conftest import SMALL
+from tests.conftest import SMALL, Patch
 from tests.servers.hub import Hub
 
 ENV = "PongNoFrameskip-v4"
@@ -41,7 +39,7 @@ def agents(hub: Hub) -> Hub:
     return hub
 
 
-def test_the_order_is_mean_minus_std(agents: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_order_is_mean_minus_std(agents: Hub, monkeypatch: Patch) -> None:
     entries, unscored = hub_entries(client(), GAME)
     assert sorted(entries, key=lambda e: -e.rank_by) == [
         Entry("a/steady", "DQN", 19.0, 1.0),

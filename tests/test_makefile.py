@@ -1,7 +1,5 @@
 """The Makefile takes values as data, passes them on as flags, and keeps .venv up to date."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -112,10 +110,7 @@ def test_make_alone_describes_every_target_and_variable_without_a_venv(checkout:
         ("runs", "logs"),
         ("compare", "game games recipes set source project out logs"),
         ("sync", "run logs"),
-        (
-            "tune",
-            "game recipe set trials steps seed jobs search study logs device envs cluster",
-        ),
+        ("tune", "game recipe set trials steps seed jobs search study logs device envs cluster"),
         ("tune-best", "game recipe study logs out"),
         ("dashboard", "game recipe study logs"),
         ("benchmark", "games recipes set seeds steps jobs logs device envs cluster out"),

@@ -1,7 +1,5 @@
 """The runs of a benchmark: each is trained once, by one process, and resumes after a kill."""
 
-from __future__ import annotations
-
 import errno
 import shutil
 from collections.abc import Iterator
@@ -21,7 +19,7 @@ from custom.system.errors import UserError
 from custom.system.files import try_lock
 from custom.training.resume import resume
 from custom.training.saved_state import StateSaver
-from tests.conftest import SMALL, ended
+from tests.conftest import SMALL, Patch, Printed, ended
 
 GAME = find_game("Breakout")  # whose games are short
 STEPS = 600
@@ -76,7 +74,7 @@ def with_copy(matrix: Matrix, killed: Path) -> tuple[Matrix, Path]:
 
 
 def test_a_killed_run_resumes_and_a_finished_one_is_left_alone(
-    matrix: Matrix, killed: Path, capfd: pytest.CaptureFixture[str]
+    matrix: Matrix, killed: Path, capfd: Printed
 ) -> None:
     one, folder = with_copy(matrix, killed)
     with open_run(folder).lock():  # as if it were not yet over
@@ -95,7 +93,7 @@ def test_a_killed_run_resumes_and_a_finished_one_is_left_alone(
     "error", [OSError(errno.ENOSPC, "No space left on device"), MemoryError(), RuntimeError("torn")]
 )
 def test_what_cannot_be_resumed_keeps_its_state_and_is_not_tried_again(
-    matrix: Matrix, killed: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    matrix: Matrix, killed: Path, monkeypatch: Patch, error: Exception
 ) -> None:
     def fail(*_: object) -> None:
         raise error

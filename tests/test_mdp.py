@@ -1,7 +1,5 @@
 """Every way to learn values, on a game of three states whose values are known."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym

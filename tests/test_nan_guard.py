@@ -1,7 +1,5 @@
 """The NaN guard names where it began, in a real DQN on real Pong."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,10 +1,7 @@
 """An agent as ONNX: the values and actions of PyTorch, for any number of screens."""
 
-from __future__ import annotations
-
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,7 @@ from custom.runs.agents import load_agent, save_agent
 from custom.runs.folder import Run
 from custom.training.prepare import prepare
 from custom.training.settings import Settings
-from tests.conftest import ROOT, run
+from tests.conftest import ROOT, Patch, Refused, run
 from tests.test_push import published
 
 __all__ = ["published"]  # a fixture
@@ -55,7 +52,7 @@ def test_the_file_gives_pytorchs_values_and_actions(recipe: str, tmp_path: Path)
 
 @pytest.mark.long  # needs the extra
 def test_a_file_that_says_something_else_is_not_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
+    tmp_path: Path, monkeypatch: Patch, refused: Refused
 ) -> None:
     class Shifted(onnx.ActionValues):
         def forward(self, screens: th.Tensor) -> th.Tensor:
@@ -86,9 +83,7 @@ def test_a_push_has_it_on_demand_the_same_each_time_and_without_paths(
     assert "agent.onnx" not in (hub / "README.md").read_text()
 
 
-def test_the_missing_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
-) -> None:
+def test_the_missing_extra_is_named(tmp_path: Path, monkeypatch: Patch, refused: Refused) -> None:
     made = untrained("dueling_dqn-fullframe", tmp_path)  # whose replay is small
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert "pip install -c constraints.txt -e '.[onnx]'" in refused(

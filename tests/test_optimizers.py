@@ -1,7 +1,5 @@
 """DeepMind's RMSProp against its formula, worked out in float64 with NumPy."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What `make runs` says of runs that are over, under way, or were killed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ from custom.recipe.games import find_game
 from custom.runs.folder import Run, open_run
 from custom.runs.listing import HEAD, row_of, state_of, table
 from custom.system import console
+from tests.conftest import Patch, Printed
 from tests.test_runs import a_run
 
 PONG = find_game("Pong")
@@ -58,10 +57,7 @@ def test_runs_can_be_chosen_and_damaged_ones_are_named(run: Run, tmp_path: Path)
 
 
 def test_the_list_fits_into_100_columns(
-    run: Run,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    run: Run, tmp_path: Path, monkeypatch: Patch, capsys: Printed
 ) -> None:
     path = tmp_path / "logs" / "dqn" / "dqn" / "SpaceInvadersNoFrameskip-v4_1"
     run = open_run(a_run(path))

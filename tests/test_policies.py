@@ -1,7 +1,5 @@
 """Networks and heads: their shapes, their formulas, and what a file keeps of them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Prioritized replay: its tree against brute force, its draws and weights on real play."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,9 +1,6 @@
 """Agents of the Hub as run folders: those of the zoo, and those of this project."""
 
-from __future__ import annotations
-
 import errno
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,13 +28,12 @@ from custom.system.errors import UserError
 from custom.training.prepare import prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import run, run_process
+from tests.conftest import Patch, Refused, run, run_process
 from tests.foreign import ENV, Files
 from tests.servers.hub import Hub
 
 REPO = "tester/dqn-Pong"
 SB3 = {"dqn": DQN, "qrdqn": QRDQN}
-Refused = Callable[..., str]
 
 
 def pulled(hub: Hub, files: Files, logs: Path) -> Run:
@@ -201,7 +197,7 @@ def test_the_command_prints_the_run_last(
 
 
 def test_a_full_disk_leaves_nothing_behind(
-    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path, monkeypatch: Patch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -1,7 +1,5 @@
 """A run goes to the Hub in one commit, whatever happens on the way, and loads anywhere."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os
@@ -9,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,7 +29,7 @@ from custom.training.settings import Settings
 from custom.training.train import train
 from scripts.push import repository
 from tests.compared import once
-from tests.conftest import ROOT, SMALL, ended
+from tests.conftest import ROOT, SMALL, Patch, Printed, Refused, ended
 from tests.conftest import run as command
 from tests.servers.hub import Hub
 
@@ -265,7 +262,7 @@ def test_a_refusal_is_said_in_one_line_and_nothing_is_committed(
 
 
 def test_a_commit_of_somebody_else_meanwhile_is_not_overwritten(
-    run: Run, hub: Hub, monkeypatch: pytest.MonkeyPatch
+    run: Run, hub: Hub, monkeypatch: Patch
 ) -> None:
     folder, api = build_folder(run, run.final_model, REPO), client()
     model_info = api.model_info
@@ -312,9 +309,7 @@ def test_private_is_kept_to(run: Run, hub: Hub) -> None:
 
 
 @pytest.mark.long
-def test_an_evaluation_is_made_where_none_is_fresh(
-    run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_evaluation_is_made_where_none_is_fresh(run: Run, capsys: Printed) -> None:
     prepare(run, run.final_model, episodes=1)
     assert "no evaluation of" not in capsys.readouterr().out
     prepare(run, run.final_model, episodes=2)
@@ -328,7 +323,7 @@ def test_an_evaluation_is_made_where_none_is_fresh(
 
 
 def test_a_wrong_name_or_token_is_refused_before_any_work(
-    run: Run, hub: Hub, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    run: Run, hub: Hub, refused: Refused, monkeypatch: Patch
 ) -> None:
     (run.path / "evaluation.json").unlink()
     push_this = ("scripts.push", "--run", run.path)
@@ -393,7 +388,7 @@ def test_a_better_agent_is_replaced_only_when_asked(run: Run, hub: Hub) -> None:
 
 
 def test_a_pulled_run_is_pushed_to_a_named_repository_only(
-    run: Run, hub: Hub, refused: Callable[..., str]
+    run: Run, hub: Hub, refused: Refused
 ) -> None:
     run.update(pulled={"repo": "them/theirs", "revision": "0" * 40}, seed=-1)
     assert "name your repository with REPO" in refused("scripts.push", "--run", run.path)

@@ -1,7 +1,5 @@
 """What the README and the docs tell people to type is understood by what they type it to."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from importlib import import_module

@@ -1,12 +1,9 @@
 """Recipes: the shipped ones, and everything that a file can get wrong."""
 
-from __future__ import annotations
-
 import importlib.resources
 import inspect
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +16,7 @@ from custom.recipe.model import ALGORITHMS
 from custom.recipe.recipe import FOLDER, load_recipe, recipe_name
 from custom.recipe.schema import json_schema
 from custom.system.errors import UserError
+from tests.conftest import Refused
 from tests.test_resolved_recipes import GAMES, NAMES
 
 PONG = find_game("Pong")
@@ -147,10 +145,7 @@ NOTATIONS = {
     ),
     "normalize: False": ("normalize", None),
     "normalize: 'False'": ("normalize", None),
-    "optimize_memory_usage: True": (
-        "replay_buffer_kwargs",
-        {"handle_timeout_termination": False},
-    ),
+    "optimize_memory_usage: True": ("replay_buffer_kwargs", {"handle_timeout_termination": False}),
     f"env_wrapper: [{{{WRAPPER}: }}]": ("env_wrapper", [WRAPPER]),
     "env_kwargs: {full_action_space: True}": ("env_kwargs", {"full_action_space": True}),
     "env_kwargs: null": ("env_kwargs", None),
@@ -389,14 +384,12 @@ def test_a_folder_may_have_the_name_of_a_changed_recipe(tmp_path: Path) -> None:
         ("gamma=!!python/none", "the tag"),
     ],
 )
-def test_wrong_values_are_told_as_those_of_a_file(
-    words: str, said: str, refused: Callable[..., str]
-) -> None:
+def test_wrong_values_are_told_as_those_of_a_file(words: str, said: str, refused: Refused) -> None:
     assert re.search(said, refused("scripts.train", "--game", "Pong", "--set", words))
     zoos = words.replace("=", ":", 1)
     assert re.search(said, refused("scripts.train", "--game", "Pong", "-params", zoos))
 
 
-def test_a_flag_that_is_a_hyperparameter_says_where_it_belongs(refused: Callable[..., str]) -> None:
+def test_a_flag_that_is_a_hyperparameter_says_where_it_belongs(refused: Refused) -> None:
     said = refused("scripts.train", "--learning-rate", "1e-4")
     assert "it is of the recipe: write SET='learning_rate=...'" in said

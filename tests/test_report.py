@@ -1,7 +1,5 @@
 """The learning curve, drawn from the files of a run."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 python -m tests.test_resolved_recipes    # write it anew, after a change that was meant
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """An interrupted training resumes exactly where it stopped."""
 
-from __future__ import annotations
-
 import functools
 import json
 import os
@@ -33,7 +31,7 @@ from custom.training.prepare import prepare
 from custom.training.resume import resume
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import SMALL, longer, start
+from tests.conftest import SMALL, Patch, Printed, Refused, longer, start
 
 STEPS, EVERY = 240, 60
 STOPPED, KILLED = {"stop": 131}, {"kill": 199}
@@ -53,11 +51,7 @@ OPTIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "Breakout",
         {"prioritized_replay": {"alpha": 0.6, "beta": 0.4}, "n_steps": 3, "buffer_size": 150},
     ),
-    "noise": (
-        "dqn",
-        "Pong",
-        {"policy": "custom.policies.AtariPolicy", "policy_kwargs": NOISY},
-    ),
+    "noise": ("dqn", "Pong", {"policy": "custom.policies.AtariPolicy", "policy_kwargs": NOISY}),
     "four games, first frames": (
         "dqn",
         "Breakout",
@@ -234,7 +228,7 @@ def test_an_evaluation_that_was_broken_off_is_made_after_all(
 
 
 def test_a_full_disk_costs_a_state_and_not_the_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: Patch, capsys: Printed
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -261,7 +255,7 @@ def test_a_run_whose_recipe_or_settings_were_edited_is_refused(what: str, tmp_pa
 
 
 def test_what_cannot_go_on_is_refused_and_left_as_it_is(
-    tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, refused: Refused, monkeypatch: Patch
 ) -> None:
     run = trained(tmp_path, "noise", **STOPPED)
     files = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
@@ -280,7 +274,7 @@ def test_what_cannot_go_on_is_refused_and_left_as_it_is(
 
 @pytest.mark.parametrize("how", ["flipped", *longer("shortened", "missing")])
 def test_a_damaged_state_gives_way_to_the_one_before_it(
-    how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    how: str, tmp_path: Path, capsys: Printed
 ) -> None:
     whole = trained(tmp_path / "whole", "noise")
     run = trained(tmp_path / "damaged", "noise", stop=2 * EVERY + 50)
@@ -317,7 +311,7 @@ def damage(file: Path, how: str) -> None:
 
 
 def test_a_state_is_saved_unless_it_is_large_or_unwanted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: Printed, monkeypatch: Patch
 ) -> None:
     run = trained(tmp_path / "a b", "noise", stop=EVERY)
     assert f"make resume RUN='{run.path}' resumes it" in capsys.readouterr().out

@@ -1,7 +1,5 @@
 """Run folders: numbers, whole files, and what is no run."""
 
-from __future__ import annotations
-
 import json
 import os
 import stat
@@ -15,7 +13,7 @@ from custom.recipe.games import find_game
 from custom.runs.folder import claim_folder, latest_run, open_run
 from custom.system.errors import UserError
 from custom.system.files import atomic_file, atomic_folder, write_json
-from tests.conftest import SMALL
+from tests.conftest import SMALL, Patch
 
 PONG = find_game("Pong")
 
@@ -82,7 +80,7 @@ def test_a_recipe_in_a_run_is_checked_like_any_other(tmp_path: Path) -> None:
         open_run(folder)
 
 
-def test_a_relative_path_is_a_run_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_is_a_run_as_well(tmp_path: Path, monkeypatch: Patch) -> None:
     a_run(tmp_path / "run")
     monkeypatch.chdir(tmp_path)
     assert open_run(Path("run")).path == tmp_path / "run"
@@ -135,7 +133,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 
 
 def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_thereafter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: Patch
 ) -> None:
     file, synced = tmp_path / "x.json", []
     monkeypatch.setattr(

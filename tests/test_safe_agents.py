@@ -1,7 +1,5 @@
 """Agents of SB3's files, built from their recipe and filled with their tensors."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Search spaces: their first point is the recipe, and every point is a recipe that is valid."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import optuna

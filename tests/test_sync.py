@@ -1,7 +1,5 @@
 """`make sync`: what did not reach W&B is uploaded later, once."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

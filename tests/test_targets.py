@@ -1,7 +1,5 @@
 """Targets and losses on numbers worked out by hand."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

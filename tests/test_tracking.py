@@ -1,7 +1,5 @@
 """Trainings tracked by W&B's own client on a W&B of this machine, and read back through its API."""
 
-from __future__ import annotations
-
 import json
 import signal
 import sys
@@ -16,25 +14,13 @@ import yaml
 from custom.runs.folder import open_run
 from custom.tracking.tracker import Tracker, unsent
 from custom.tracking.wish import Tracking, tracking
-from tests.conftest import SMALL, run, run_process, start
+from tests.conftest import SMALL, Patch, Printed, run, run_process, start
 from tests.servers.wandb_server import WandbServer
-from tests.tracked import (
-    NEVER,
-    has_all,
-    holds,
-    plain,
-    read_back,
-    same,
-    trained,
-    warnings,
-)
+from tests.tracked import NEVER, has_all, holds, plain, read_back, same, trained, warnings
 
 
 def test_an_online_run_is_read_back_as_it_was_logged(
-    wandb_server: WandbServer,
-    tmp_path: Path,
-    untracked: list[th.Tensor],
-    capsys: pytest.CaptureFixture[str],
+    wandb_server: WandbServer, tmp_path: Path, untracked: list[th.Tensor], capsys: Printed
 ) -> None:
     run_folder, dumps = trained(tmp_path, "online")
     found, rows = read_back(run_folder)
@@ -71,7 +57,7 @@ def test_an_offline_run_is_the_same_once_it_is_uploaded_and_is_uploaded_once(
 
 
 def test_a_training_that_goes_on_adds_to_the_same_run(
-    wandb_server: WandbServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    wandb_server: WandbServer, tmp_path: Path, capsys: Printed
 ) -> None:
     run_folder, _ = trained(tmp_path, "online")
     tracker = Tracker(run_folder, Tracking("online"), rows=3)
@@ -111,7 +97,7 @@ def test_games_and_evaluations_arrive_through_the_command(
 
 @pytest.mark.long
 def test_a_run_killed_three_times_has_the_history_of_one_that_was_not(
-    wandb_server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wandb_server: WandbServer, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.delenv("WANDB_SERVICE", raising=False)  # of this process, which is not killed
 
@@ -152,7 +138,7 @@ def test_a_run_killed_three_times_has_the_history_of_one_that_was_not(
 
 
 def test_an_untracked_training_does_not_import_wandb(
-    tmp_path: Path, small_recipe: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_recipe: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)  # which cannot be imported then
     flags = ("--game", "Pong", "--recipe", small_recipe, "--logs", tmp_path / "logs")
@@ -160,7 +146,7 @@ def test_an_untracked_training_does_not_import_wandb(
 
 
 def test_a_client_that_cannot_start_is_told_and_the_training_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: Patch, capsys: Printed
 ) -> None:
     def full(**_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -173,7 +159,7 @@ def test_a_client_that_cannot_start_is_told_and_the_training_goes_on(
     assert "No space left on device" in line
 
 
-def test_wandbs_own_variable_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wandbs_own_variable_is_honoured(monkeypatch: Patch) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     modes = {"off": "off", "wandb": "online", "online": "online", "offline": "offline"}
     assert {asked: tracking(asked).mode for asked in modes} == modes

@@ -1,7 +1,5 @@
 """A W&B that is dead, silent or gone: the training is the same, the rest arrives later."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -11,17 +9,9 @@ import wandb
 
 from custom.tracking import client
 from custom.tracking.tracker import unsent, upload
-from tests.conftest import longer
+from tests.conftest import Patch, Printed, longer
 from tests.servers.wandb_server import WandbServer
-from tests.tracked import (
-    has_all,
-    holds,
-    plain,
-    read_back,
-    same,
-    trained,
-    warnings,
-)
+from tests.tracked import has_all, holds, plain, read_back, same, trained, warnings
 
 
 @pytest.mark.parametrize(
@@ -32,8 +22,8 @@ def test_without_a_server_the_training_is_the_same_and_goes_up_later(
     wandb_server: WandbServer,
     tmp_path: Path,
     untracked: list[th.Tensor],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: Patch,
+    capsys: Printed,
     fault: str,
 ) -> None:
     monkeypatch.setattr(client, "ANSWER", 2.0)
@@ -52,7 +42,7 @@ def test_without_a_server_the_training_is_the_same_and_goes_up_later(
     assert has_all(read_back(run_folder)[1], dumps)
 
 
-def spoil(server: WandbServer, monkeypatch: pytest.MonkeyPatch, fault: str) -> str:
+def spoil(server: WandbServer, monkeypatch: Patch, fault: str) -> str:
     """Make something go wrong; the key that is then in use."""
     if fault == "dead":
         server.stop()
@@ -73,7 +63,7 @@ def spoil(server: WandbServer, monkeypatch: pytest.MonkeyPatch, fault: str) -> s
     return os.environ.get("WANDB_API_KEY", "")
 
 
-def mend(server: WandbServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def mend(server: WandbServer, monkeypatch: Patch) -> None:
     """All is well again, and the client remembers nothing."""
     wandb.teardown()
     monkeypatch.setattr(client, "ANSWER", 60.0)
@@ -88,8 +78,8 @@ def test_a_server_lost_in_mid_run_changes_nothing_and_gets_the_rest_later(
     wandb_server: WandbServer,
     tmp_path: Path,
     untracked: list[th.Tensor],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: Patch,
+    capsys: Printed,
     fault: str,
 ) -> None:
     monkeypatch.setattr(client, "FINISH", 2.0)

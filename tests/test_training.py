@@ -1,7 +1,5 @@
 """Callbacks and their periods, in real trainings of a small network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ from custom.training.evaluation import FixedEpsilonEvaluation, held_out_states
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import SMALL, WHOLE, typed
+from tests.conftest import SMALL, WHOLE, Patch, typed
 
 BREAKOUT = find_game("Breakout")
 
@@ -55,9 +53,7 @@ def test_periods_are_steps_however_many_environments_there_are(tmp_path: Path) -
     assert steps == [152, 300, 452]  # the first after 150, 300, 450 that four environments reach
 
 
-def test_the_best_agent_is_that_of_the_highest_mean(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_agent_is_that_of_the_highest_mean(tmp_path: Path, monkeypatch: Patch) -> None:
     made, model = experiment(tmp_path, 100)
     means = iter([1.0, 3.0, 2.0])
     monkeypatch.setattr(Protocol, "play", lambda *_: Scores([next(means)], [1]))
@@ -74,7 +70,7 @@ def test_the_best_agent_is_that_of_the_highest_mean(
     assert callback.best == 3.0
 
 
-def test_the_held_out_states_are_always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_held_out_states_are_always_the_same(monkeypatch: Patch) -> None:
     monkeypatch.setattr(evaluation, "HELD_OUT_STATES", 512)
     first, second = (held_out_states(BREAKOUT, typed(WHOLE), seed=1) for _ in range(2))
     assert first.shape == (512, 4, 84, 84)

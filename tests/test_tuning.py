@@ -1,7 +1,5 @@
 """Studies: what is claimed, retried, counted and named the winner; trainings are doubles here."""
 
-from __future__ import annotations
-
 import math
 import multiprocessing
 import os
@@ -42,7 +40,7 @@ from custom.tuning.study import (
     run_trial,
 )
 from tests.compared import PROTOCOL
-from tests.conftest import SMALL
+from tests.conftest import SMALL, Patch
 
 PONG = find_game("Pong")
 OPTIMUM = 3e-4
@@ -128,9 +126,7 @@ def test_the_first_trial_is_the_recipe_and_no_more_are_made_than_asked_for(url: 
     assert len(search(url, plan_of(), 6).trials) == 6
 
 
-def test_the_same_seed_gives_the_same_trials_however_often_it_is_begun_anew(
-    tmp_path: Path,
-) -> None:
+def test_the_same_seed_gives_the_same_trials_however_often_it_is_begun_anew(tmp_path: Path) -> None:
     def params(name: str, *numbers: int, seed: int = 0) -> list[dict[str, Any]]:
         own = address("", tmp_path / name)
         for n in numbers:
@@ -224,7 +220,7 @@ def test_no_password_is_shown(text: str) -> None:
 
 
 def test_ctrl_c_says_how_to_resume(
-    tmp_path: Path, small_recipe: Path, main: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_recipe: Path, main: Callable[..., Any], monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr("custom.tuning.tune.Search._next", lambda *_: signal.raise_signal(2))
     flags = (f"--recipe={small_recipe}", f"--logs={tmp_path}", "--steps=1000")
@@ -359,7 +355,7 @@ def test_other_threads_train_no_finalist_again_and_no_seed_counts_twice(
 
 
 def test_where_nothing_is_better_the_recipe_wins(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    url: str, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.setitem(globals(), "score", lambda rate: -21.0)
     study = search(url, plan_of(), 3, lambda trial: 0.0 * double(trial))

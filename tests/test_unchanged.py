@@ -6,8 +6,6 @@ The last bits of a product depend on the processor, so `unchanged.json` has a ro
 which it was recorded. On any other one the weights have to be near the first row's.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

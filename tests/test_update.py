@@ -1,7 +1,5 @@
 """One update with each option: what it reads, weighs and leaves behind, and how it is captured."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +15,7 @@ from custom.learner.update import Update
 from custom.policies import NoisyLinear, noise_in, noisy_layers
 from custom.replay.buffer import Batch
 from custom.replay.prioritized import EPSILON
+from tests.conftest import Patch
 from tests.test_dqn import WithPolicy, learner
 
 
@@ -106,7 +105,7 @@ def test_a_gradient_is_clipped_where_it_is_above_the_norm() -> None:
     assert norm_of_a_step() == pytest.approx(whole / 2, rel=1e-3)
 
 
-def test_priorities_become_the_errors_that_were_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_priorities_become_the_errors_that_were_found(monkeypatch: Patch) -> None:
     model, update = ready(prioritized_replay={"alpha": 0.7})
     buffer = model.replay_buffer
     buffer.prepare()
@@ -170,7 +169,7 @@ def test_a_forward_pass_of_ones_own_is_refused() -> None:
         model.set_parameters(model.get_parameters())
 
 
-def test_each_use_of_a_network_has_new_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_use_of_a_network_has_new_noise(monkeypatch: Patch) -> None:
     model, update = ready(policy_kwargs={"noisy": True}, double_q=True, learning_rate=1e-12)
     recorder = Recorder(update)
     monkeypatch.setattr(model.replay_buffer, "draw", first_places)

@@ -1,7 +1,5 @@
 """What `pip install` gives: the wheel's files, and the command `sb3-atari-dqn`."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -20,7 +18,7 @@ from custom.recipe.recipe import FOLDER
 from custom.runs import provenance
 from custom.runs.folder import open_run
 from scripts import cli
-from tests.conftest import ROOT, SMALL
+from tests.conftest import ROOT, SMALL, Patch, Refused
 
 SOURCES = ("custom", "scripts", "hyperparams")
 SLOW = {"torch", "stable_baselines3", "sb3_contrib", "matplotlib", "optuna", "wandb", "ale_py"}
@@ -144,7 +142,7 @@ def test_bad_input_is_one_line_without_anything_slow(call: Call, line: str, mess
     assert message in error
 
 
-def test_python_is_named_where_python_was_called(refused: Callable[..., str]) -> None:
+def test_python_is_named_where_python_was_called(refused: Refused) -> None:
     error = refused("scripts.train", "--step", "5")
     assert error.endswith("; .venv/bin/python -m scripts.train --help lists the flags\n")
 
@@ -185,7 +183,7 @@ def test_an_installed_copy_trains_here_and_its_agent_loads_where_the_card_says(
 
 
 def test_a_task_is_of_the_same_copy_and_runs_in_the_current_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("custom", "scripts"):  # of somebody else
@@ -200,7 +198,7 @@ def test_a_task_is_of_the_same_copy_and_runs_in_the_current_folder(
 
 
 def test_recipes_are_found_beside_the_code_and_a_revision_is_of_the_checkout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: Patch
 ) -> None:
     assert ROOT / "hyperparams" == FOLDER
     subprocess.run(["git", "init", "-q", tmp_path], check=True)

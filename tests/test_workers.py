@@ -1,7 +1,5 @@
 """Games in several processes: the same as in one, and no process outlives its parent."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

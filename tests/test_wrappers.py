@@ -1,7 +1,5 @@
 """Wrappers of the source systems, on real games."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym
@@ -14,12 +12,7 @@ from custom.evaluation.baselines import action_names
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
 from custom.replay.buffer import FrameReplayBuffer
-from custom.wrappers import (
-    ActionSet,
-    CropScreen,
-    FullFrameAtariWrapper,
-    HalfSizeAtariWrapper,
-)
+from custom.wrappers import ActionSet, CropScreen, FullFrameAtariWrapper, HalfSizeAtariWrapper
 from tests.conftest import typed
 
 FOUR = ["NOOP", "FIRE", "RIGHT", "LEFT"]

@@ -1,7 +1,5 @@
 """YAML that others wrote is plain data, or refused with its place and the reason."""
 
-from __future__ import annotations
-
 import re
 from collections import OrderedDict
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """A small training that is tracked, and what becomes of it; used by the tests of tracking."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,11 +49,7 @@ def trained(folder: Path, mode: str, then: Any = None) -> tuple[Run, Dumps]:
     file.write_text(yaml.safe_dump({"atari": {**SMALL, "learning_starts": 12}}))
     recipe = load_recipe(str(file), PONG).with_budget(120)
     settings = Settings(
-        seed=0,
-        logs=folder / "logs",
-        eval_freq=NEVER,
-        eval_episodes=1,
-        tracking=Tracking(mode),
+        seed=0, logs=folder / "logs", eval_freq=NEVER, eval_episodes=1, tracking=Tracking(mode)
     )
     dumps = Dumps(then)
     made = prepare(recipe, PONG, settings)

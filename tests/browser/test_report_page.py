@@ -3,8 +3,6 @@
 Part of `make test-all` alone: it needs a Chromium (Debian's package, or ``CHROMIUM=/path/to/it``).
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

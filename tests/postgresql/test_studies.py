@@ -1,7 +1,5 @@
 """`make tune` on a real PostgreSQL. Needs Debian's package; .ci/run installs it and runs this."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

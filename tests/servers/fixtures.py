@@ -1,7 +1,5 @@
 """``hub``: a Hub of its own for each test, and this process's client turned to it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -3,8 +3,6 @@
 It keeps everything in memory; what goes wrong with it next is said by `fail` and `cut`.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

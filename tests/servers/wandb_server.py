@@ -1,7 +1,5 @@
 """``wandb_server``: a Weights & Biases on this machine for its real client."""
 
-from __future__ import annotations
-
 import gzip
 import os
 import re

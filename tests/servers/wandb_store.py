@@ -1,7 +1,5 @@
 """What a local W&B keeps, and the GraphQL operations that its client asks for, by their names."""
 
-from __future__ import annotations
-
 import base64
 import json
 import threading

@@ -1,7 +1,5 @@
 """HTTP for the local Hub: requests in, answers out, and the faults that a test asks for."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable
