@@ -29,20 +29,11 @@ from custom.training import evaluation
 from scripts import options
 from tests.compared import trained, written
 from tests.foreign import zoo_agents, zoo_runs
-from tests.servers.fixtures import hub, hub_xet
+from tests.servers.fixtures import hub
 from tests.servers.wandb_server import wandb_server
 from tests.tracked import untracked
 
-__all__ = [
-    "hub",
-    "hub_xet",
-    "trained",
-    "untracked",
-    "wandb_server",
-    "written",
-    "zoo_agents",
-    "zoo_runs",
-]  # fixtures
+__all__ = ["hub", "trained", "untracked", "wandb_server", "written", "zoo_agents", "zoo_runs"]
 Printed, Patch = pytest.CaptureFixture[str], pytest.MonkeyPatch
 Main, Refused = Callable[..., tuple[int, str, str]], Callable[..., str]
 ROOT = Path(__file__).resolve().parents[1]

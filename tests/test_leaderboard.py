@@ -52,7 +52,7 @@ def test_the_order_is_mean_minus_std(agents: Hub, monkeypatch: Patch) -> None:
 
 
 def test_a_hub_that_does_not_answer_is_told(agents: Hub) -> None:
-    agents.fail("GET", "/api/models", 503, times=1000)
+    agents.fail("GET", "/api/models", 503)
     with pytest.raises(UserError, match="agents for PongNoFrameskip-v4: the Hub answers 503"):
         hub_entries(client(), GAME)
 

@@ -16,9 +16,7 @@ from custom.runs.folder import Run
 from custom.training.prepare import prepare
 from custom.training.settings import Settings
 from tests.conftest import ROOT, Patch, Refused, run
-from tests.test_push import published
 
-__all__ = ["published"]  # a fixture
 PONG = find_game("Pong")
 
 
@@ -66,10 +64,8 @@ def test_a_file_that_says_something_else_is_not_kept(
 
 
 @pytest.mark.long  # needs the extra
-def test_a_push_has_it_on_demand_the_same_each_time_and_without_paths(
-    published: Run, tmp_path: Path
-) -> None:
-    folder = shutil.copytree(published.path, tmp_path / "run")
+def test_a_push_has_it_on_demand_the_same_each_time(trained: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(trained / "small/dqn/RoadRunnerNoFrameskip-v4_1", tmp_path / "run")
     flags = ("scripts.push", "--run", folder, "--episodes", 1, "--dry-run")
     hub = folder / "hub"
     run(*flags, "--onnx")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import close_session, constants, hf_api
-from huggingface_hub.utils import _xet
 
 from tests.servers.hub import Hub
 
@@ -16,7 +15,6 @@ ALSO_READ = (  # by the client, and in the way of what a test sets
     "HF_OIDC_RESOURCE",
     "HF_STORED_TOKENS_PATH",
     "HF_TOKEN_PATH",
-    "HF_XET_CACHE",
     "HUGGINGFACE_HUB_CACHE",
     "HUGGING_FACE_HUB_TOKEN",
     "TRANSFORMERS_OFFLINE",
@@ -34,16 +32,7 @@ class NoTime:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A Hub without repositories; the client uploads to it by LFS."""
-    yield from _serve(Hub(tmp_path / "hub"), monkeypatch)
-
-
-@pytest.fixture
-def hub_xet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A Hub to which the client would upload by Xet, which it has not."""
-    yield from _serve(Hub(tmp_path / "hub", xet=True), monkeypatch)
-
-
-def _serve(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    hub = Hub(tmp_path / "hub")
     turn_client(hub, monkeypatch)
     close_session()  # connections to the servers of earlier tests
     yield hub
@@ -67,17 +56,15 @@ def turn_client(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
         "HF_HOME": home,
         "HF_HUB_CACHE": os.path.join(home, "hub"),
         "HUGGINGFACE_HUB_CACHE": os.path.join(home, "hub"),
-        "HF_XET_CACHE": os.path.join(home, "xet"),
         "HF_TOKEN_PATH": os.path.join(home, "token"),
         "HF_STORED_TOKENS_PATH": os.path.join(home, "stored_tokens"),
         "AGENT_HARNESSES_PATH": os.path.join(home, ".agent_harnesses.json"),
         "HF_HUB_OFFLINE": False,
         "HF_HUB_DISABLE_TELEMETRY": True,
-        "HF_HUB_DISABLE_XET": hub.env["HF_HUB_DISABLE_XET"] == "1",
+        "HF_HUB_DISABLE_XET": True,
     }
     for name, value in read_once.items():
         monkeypatch.setattr(constants, name, value)
     monkeypatch.setattr(hf_api.api, "endpoint", hub.url)
-    monkeypatch.setattr(_xet, "_GLOBAL_XET_HOLDER", _xet.XetSessionHolder())
     monkeypatch.setattr("huggingface_hub.utils._http.time", NoTime)
     monkeypatch.setattr("huggingface_hub.file_download.time", NoTime)

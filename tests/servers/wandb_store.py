@@ -4,7 +4,6 @@ import base64
 import json
 import threading
 from collections.abc import Callable
-from datetime import datetime, timezone
 from typing import Any
 
 ENTITY = "tester"
@@ -14,10 +13,7 @@ Data = dict[str, Any]
 
 
 class RunStore:
-    """Runs by id in the order of their creation, the rows of their histories, and files.
-
-    :param url: of the server
-    """
+    """Runs by id in the order of their creation, the rows of their histories, and files."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -26,7 +22,6 @@ class RunStore:
         self.files: dict[str, dict[str, bytes]] = {}
 
     def put(self, owner: str, name: str, data: bytes) -> None:
-        """Keep a file of a run or of an artifact."""
         self.files.setdefault(owner, {})[name] = data
 
     def stream(self, name: str, body: Data) -> None:
@@ -47,12 +42,10 @@ class RunStore:
         return [row for row in self.runs[name]["history"] if low <= row["_step"] < high]
 
     def place(self, owner: str, name: str) -> Data:
-        """Where a file is put."""
         return {"name": name, "uploadUrl": f"{self.url}/storage/{owner}/{name}"}
 
 
 def viewer(store: RunStore, variables: Data) -> Data:
-    """Whose key it is."""
     said = {"id": "1", "entity": ENTITY, "username": ENTITY, "name": ENTITY, "flags": "{}"}
     teams = {"edges": [{"node": {"name": ENTITY}}]}
     return {"viewer": {**said, "email": "t@example.org", "teams": teams, "apiKeys": {"edges": []}}}
@@ -64,10 +57,15 @@ def features(store: RunStore, variables: Data) -> Data:
 
 
 def upsert(store: RunStore, variables: Data) -> Data:
-    """Make or change a run."""
     name = variables.get("name") or variables["id"]
     is_new = name not in store.runs
-    new = {"config": {}, "summary": {}, "history": [], "state": "running", "createdAt": now()}
+    new = {
+        "config": {},
+        "summary": {},
+        "history": [],
+        "state": "running",
+        "createdAt": "2026-01-02T03:04:05Z",
+    }
     run = store.runs.setdefault(name, {"name": name, "project": variables.get("project"), **new})
     run["config"].update(json.loads(variables.get("config") or "{}"))
     fields = {"groupName": "group", "tags": "tags", "displayName": "displayName"}
@@ -87,13 +85,7 @@ def resume_status(store: RunStore, variables: Data) -> Data:
     return {"model": {**project, "bucket": {**node(run), **rest}}}
 
 
-def now() -> str:
-    """As W&B writes a time."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def upload_urls(store: RunStore, variables: Data) -> Data:
-    """Where a run's files go."""
     files = [store.place(variables["run"], name) for name in variables["files"]]
     return {"createRunFiles": {"runID": variables["run"], "uploadHeaders": [], "files": files}}
 
@@ -148,7 +140,6 @@ def keys_page(store: RunStore, variables: Data) -> Data:
 
 
 def of_project(found: Data | None) -> Data:
-    """An answer about a run."""
     return {"project": {"internalId": "1", "run": found}}
 
 

@@ -37,22 +37,14 @@ class Answer:
 
 @dataclass
 class Fault:
-    """What the next ``times`` requests with this method and path get."""
+    """What requests with this method and path get."""
 
     method: str
     pattern: str
-    times: int
     answer: Answer
 
     def takes(self, request: Request) -> bool:
-        """Whether this request gets it; counts it."""
-        takes = (
-            self.times > 0
-            and self.method == request.method
-            and re.search(self.pattern, request.path) is not None
-        )
-        self.times -= takes
-        return takes
+        return self.method == request.method and bool(re.search(self.pattern, request.path))
 
 
 class Server(ThreadingHTTPServer):
@@ -72,14 +64,11 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection."""
-
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # else head and body of each answer are 40 ms apart
     server: Server
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Print nothing."""
+    def log_message(self, format: str, *args: Any) -> None: ...
 
     def _serve(self) -> None:
         url = urlsplit(self.path)
