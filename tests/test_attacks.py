@@ -41,8 +41,6 @@ Attack = Callable[[Files, Path], Files]
 
 
 class Payload:
-    """What a victim runs who unpickles it."""
-
     def __init__(self, canary: Path) -> None:
         self.command = f"touch {canary}"
 
@@ -51,7 +49,6 @@ class Payload:
 
 
 def call(canary: Path) -> str:
-    """Code that makes the canary."""
     return f"__import__('os').system('touch {canary}')"
 
 
@@ -71,7 +68,6 @@ def inside(files: Files, name: str, change: Callable[[bytes, Path], bytes], cana
 
 
 def file_with(name: str, text: str) -> Attack:
-    """An attack by another file."""
     return lambda _, canary: {
         name: text.replace("CODE", call(canary)).replace("CANARY", str(canary)).encode()
     }
@@ -98,7 +94,6 @@ def pickled_in_data(content: bytes, canary: Path) -> bytes:
 
 
 def values(**values: Any) -> Attack:
-    """An attack by plain values of SB3's `data`."""
     return data_with(lambda content, _: json.dumps({**json.loads(content), **values}).encode())
 
 
@@ -198,16 +193,11 @@ REFUSED: dict[str, tuple[Attack, str]] = {
     "bomb in policy.pth": (weights_with(compressed), "is compressed, as PyTorch never"),
     "bomb": (bomb(None), "data in it has 100,000,000 bytes, of 67,108,864 allowed"),
     "bomb that lies": (bomb(1000), "data in it is damaged"),
-    "member that is shorter than it says": (
-        lambda files, _: {AGENT: lying(files[AGENT], "data", 10**6)},
-        "data in it is",
-    ),
     "many values": (
         data_with(lambda *_: b"[" + b"[]," * 10**6 + b"1]"),
         "data in it has more than 200,000 values",
     ),
     "deep values": (data_with(lambda *_: b"[" * 10**5 + b"]" * 10**5), "data in it: .*recursion"),
-    "steps as text": (values(num_timesteps="1"), "data in it: .*num_timesteps Input should be a"),
     "epsilon": (values(exploration_rate=7), "data in it: .*exploration_rate Input should be less"),
     "two of a name": (twice, "has two members of the same name"),
     "many members": (
@@ -218,10 +208,6 @@ REFUSED: dict[str, tuple[Attack, str]] = {
     "tag in config.yml": (
         file_with("config.yml", TAG),
         r"config.yml: line 1: the tag '!!python/object/apply:os.system' is refused",
-    ),
-    "tag in recipe.yml": (
-        recipe_with(f"{CNN}  gamma: {TAG}\n"),
-        r"recipe.yml: line 6: the tag '!!python/object/apply:os.system' is refused",
     ),
     "wide convolutions": (
         recipe_with(f"{CNN}  policy_kwargs: {WIDE}\n"),
@@ -238,10 +224,6 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         "args.yml: the agent's game is 'BreakoutNoFrameskip-v4'",
     ),
     "mode of the game": (file_with("args.yml", "{env_kwargs: {mode: 1}}"), "made with {'mode': 1}"),
-    "frames that are skipped": (
-        file_with("env_kwargs.yml", "{frameskip: 4}"),
-        "the agent's game was made with {'frameskip': 4}",
-    ),
 }
 MODULE = "torch.utils.model_dump.__main__.X"  # to import it would be to run it
 LINES = {  # of config.yml
@@ -258,18 +240,15 @@ REFUSED |= {line: (config_with(line), reason) for line, reason in LINES.items()}
 
 @pytest.fixture
 def sound(zoo_agents: dict[str, Files]) -> Files:
-    """A repository that means no harm."""
     return zoo_agents["dqn"]
 
 
 @pytest.fixture
 def canary(tmp_path: Path) -> Path:
-    """What an attack would create."""
     return tmp_path / "canary"
 
 
 def attacked(hub: Hub, sound: Files, attack: Attack, canary: Path) -> Run:
-    """What a pull makes of a repository after an attack."""
     hub.add(REPO, {**sound, **attack(sound, canary)})
     return pull(client(), REPO, "", canary.parent / "logs")
 
@@ -292,6 +271,7 @@ def test_an_attack_is_refused(name: str, hub: Hub, sound: Files, canary: Path) -
     logs = canary.parent / "logs"
     assert not canary.exists()
     assert not logs.exists() or list(logs.iterdir()) == []
+    assert name != "huge file" or not any("resolve" in path for _, path, _ in hub.requests)
 
 
 def test_what_is_pickled_in_the_data_is_never_opened_and_not_kept(
@@ -309,12 +289,6 @@ def test_what_is_pickled_in_the_data_is_never_opened_and_not_kept(
     with pytest.raises(Exception, match=r"."):  # whatever follows, the payload has run
         DQN.load(canary.parent / "hostile.zip", device="cpu")
     assert canary.exists()
-
-
-def test_a_huge_file_is_refused_before_it_is_fetched(hub: Hub, sound: Files, canary: Path) -> None:
-    with pytest.raises(UserError, match=r"config\.yml is"):
-        attacked(hub, sound, REFUSED["huge file"][0], canary)
-    assert not any("resolve" in path for _, path, _ in hub.requests)
 
 
 def test_no_archive_writes_over_what_was_checked(hub: Hub, sound: Files, canary: Path) -> None:

@@ -30,26 +30,14 @@ cuda = pytest.mark.skipif(not th.cuda.is_available(), reason="needs a GPU")
 
 
 def learner(
-    algorithm: type[DQN] = AtariDQN,
-    n_envs: int = 1,
-    game: str = "Pong",
-    env: VecEnv | None = None,
-    **changed: Any,
+    algorithm: type[DQN] = AtariDQN, n_envs: int = 1, env: VecEnv | None = None, **changed: Any
 ) -> DQN:
     """A learner of a small network, which learns at each step."""
     policy_kwargs = {**SMALL["policy_kwargs"], **changed.pop("policy_kwargs", {})}
-    arguments = {
-        "buffer_size": 250,
-        "learning_starts": 40,
-        "train_freq": 1,
-        "target_update_interval": 70,
-        "exploration_fraction": 0.8,
-        "seed": 4,
-        "device": "cpu",
-        **changed,
-    }
-    env = env or make_games(find_game(game), typed(SMALL), n_envs, seed=0)
-    return algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs, **arguments)
+    usual = {"buffer_size": 250, "learning_starts": 40, "train_freq": 1, "seed": 4, "device": "cpu"}
+    usual |= {"target_update_interval": 70, "exploration_fraction": 0.8}
+    env = env or make_games(find_game("Pong"), typed(SMALL), n_envs, seed=0)
+    return algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs, **usual | changed)
 
 
 def weights(model: DQN) -> list[th.Tensor]:

@@ -41,10 +41,6 @@ def in_a_reward(model: AtariDQN) -> None:
     model.replay_buffer.facts[..., REWARD] = np.nan
 
 
-def infinite_reward(model: AtariDQN) -> None:
-    model.replay_buffer.facts[..., REWARD] = np.inf
-
-
 def in_a_gradient(model: AtariDQN) -> None:
     bias = model.q_net.features_extractor.cnn[0].bias
     bias.register_hook(lambda grad: grad * float("nan"))
@@ -61,7 +57,6 @@ def in_the_q_values(model: AtariDQN) -> None:
         (in_q_net, "the parameter q_net.features_extractor.cnn.2.weight"),
         (in_target_net, "the parameter q_net_target.q_net.0.bias"),
         (in_a_reward, LOSS),
-        (infinite_reward, LOSS),
         (in_the_q_values, LOSS),
         (in_a_gradient, "the gradient of q_net.features_extractor.cnn.0"),
     ],

@@ -21,7 +21,6 @@ PONG = find_game("Pong")
 
 
 def untrained(recipe: str, logs: Path, game: Game = PONG) -> Run:
-    """A run whose agent has learnt nothing."""
     made = prepare(load_recipe(recipe, game), game, Settings(0, logs))
     save_agent(made.model, made.run.final_model)
     made.lock.close()
@@ -79,9 +78,9 @@ def test_a_push_has_it_on_demand_the_same_each_time(trained: Path, tmp_path: Pat
     assert "agent.onnx" not in (hub / "README.md").read_text()
 
 
-def test_the_missing_extra_is_named(tmp_path: Path, monkeypatch: Patch, refused: Refused) -> None:
-    made = untrained("dueling_dqn-fullframe", tmp_path)  # whose replay is small
+def test_the_missing_extra_is_named(trained: Path, monkeypatch: Patch, refused: Refused) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    folder = trained / "small/dqn/RoadRunnerNoFrameskip-v4_1"
     assert "pip install -c constraints.txt -e '.[onnx]'" in refused(
-        "scripts.export", "--run", made.path
+        "scripts.export", "--run", folder
     )

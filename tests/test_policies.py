@@ -54,7 +54,6 @@ def test_the_default_convolutions_are_natures() -> None:
 
 
 def test_the_full_frame_network_has_34_812_326_weights() -> None:
-    """The count that the source prints for its network without dueling."""
     recipe = load_recipe("dueling_dqn-fullframe", find_game("SpaceInvaders")).hyperparams
     arguments = {**recipe.policy_kwargs.given, "dueling": False}
     arguments["features_extractor_class"] = ConvNet

@@ -20,7 +20,6 @@ from tests.test_dqn import WithPolicy, learner
 
 
 def ready(**options: Any) -> tuple[AtariDQN, Update]:
-    """A learner with some play in its replay, and its update."""
     options = {"learning_starts": 10**6, **options}
     policy_kwargs = options.pop("policy_kwargs", {})
     if policy_kwargs:

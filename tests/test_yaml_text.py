@@ -27,7 +27,6 @@ def test_what_the_zoo_writes_is_read_as_it_was_meant() -> None:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("", None),
         ("a: 1", {"a": 1}),
         (f"{ORDERED}\n- []", {}),
         ("{a: &x 1, b: *x}", {"a": 1, "b": 1}),
@@ -47,13 +46,10 @@ def test_plain_data_is_read(text: str, value: Any) -> None:
             "line 2: the tag '!!python/object/apply:os.system' is refused",
         ),
         ("a: !!python/name:os.system", "line 1: the tag '!!python/name:os.system' is refused"),
-        ("%TAG ! tag:yaml.org,2002:python/\n---\n!name:os.system", "line 3: the tag"),
         ("a: 2020-01-01", "only numbers, texts, lists and dictionaries are understood"),
         (f"{ORDERED}\nargs: [x]\nstate: {{a: 1}}", "line 1: expected a sequence node"),
-        (f"{ORDERED}\n- - [a]", "line 1: is no !!python/object/apply:collections.OrderedDict"),
         (f"{ORDERED}\n- - [[a], 1]", "line 1: is no !!python/object/apply:collections.OrderedDict"),
         ("a: 1\na: 2", "line 2: the key 'a' stands twice"),
-        ("a: {b: 1,\n b: 2}", "line 2: the key 'b' stands twice"),
         ("1: 2", "the key 1 is not text"),
         (
             "a: &a [x, x]\n"
@@ -63,10 +59,8 @@ def test_plain_data_is_read(text: str, value: Any) -> None:
         ("&x [*x]", "line 1: found unconstructable recursive node"),
         ("[" * 22 + "]" * 22, "more than 20 levels"),
         ("[" * 60_000, "maximum recursion depth exceeded"),
-        ("a: 1\n--- b", "line 2: but found another document"),
         ("a: [", "line 1: expected the node content"),
         ("a: !!int x", "line 1: 'x' is no !!int; write a plain value"),
-        ("a: !!int [1]", "line 1: expected a scalar node"),
         ("a: " + "9" * 5000, f"line 1: '{'9' * 40}' is no !!int"),
         ("a: " + "9" * 30, "a number is too large"),
         ("#" * (MAX_BYTES + 1), "65,537 bytes; 65,536 are allowed"),
@@ -95,8 +89,6 @@ def test_bytes_that_are_no_text_are_refused(content: bytes) -> None:
             "dict(norm_obs=True, a=(1, -2), b={'c': 1})",
             {"norm_obs": True, "a": [1, -2], "b": {"c": 1}},
         ),
-        (" dict() ", {}),
-        ({"a": 1}, {"a": 1}),
         (None, None),
     ],
 )
@@ -109,13 +101,9 @@ def test_code_that_is_data_is_taken_apart(value: Any, meant: Any) -> None:
     [
         "__import__('os').system('true')",
         "dict(optimizer_class=RMSprop)",
-        "dict([('a', 1)])",
         "dict(**{'a': 1})",
         "{**{}}",
-        "{1: 2}",
         "{'a': [x for x in y]}",
-        "(lambda: 1)()",
-        "b'x'",
         "'a' * 10**9",
         "",
         "\0",

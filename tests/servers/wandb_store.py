@@ -59,13 +59,8 @@ def features(store: RunStore, variables: Data) -> Data:
 def upsert(store: RunStore, variables: Data) -> Data:
     name = variables.get("name") or variables["id"]
     is_new = name not in store.runs
-    new = {
-        "config": {},
-        "summary": {},
-        "history": [],
-        "state": "running",
-        "createdAt": "2026-01-02T03:04:05Z",
-    }
+    new = {"config": {}, "summary": {}, "history": [], "state": "running"}
+    new["createdAt"] = "2026-01-02T03:04:05Z"
     run = store.runs.setdefault(name, {"name": name, "project": variables.get("project"), **new})
     run["config"].update(json.loads(variables.get("config") or "{}"))
     fields = {"groupName": "group", "tags": "tags", "displayName": "displayName"}
