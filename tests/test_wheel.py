@@ -14,8 +14,6 @@ import pytest
 import yaml
 
 from custom.jobs.task import Process, Task
-from custom.recipe.recipe import FOLDER
-from custom.runs import provenance
 from custom.runs.folder import open_run
 from scripts import cli
 from tests.conftest import ROOT, SMALL, Patch, Refused
@@ -88,11 +86,8 @@ def test_the_wheel_has_all_code_recipes_and_data_and_one_console_command(site: P
     [text] = site.glob("*.dist-info/entry_points.txt")
     assert text.read_text().split() == [
         "[console_scripts]",
-        "sb3-atari-dqn",
-        "=",
-        "scripts.cli:main",
+        *["sb3-atari-dqn", "=", "scripts.cli:main"],
     ]
-    assert callable(cli.main)
 
 
 def test_every_target_that_runs_a_script_is_a_command() -> None:
@@ -118,16 +113,8 @@ def test_help_names_each_command_with_its_line_and_imports_nothing_slow(call: Ca
     ("line", "message"),
     [
         ("trian", "'trian' is no command; sb3-atari-dqn --help lists them"),
-        (
-            "train --step 5",
-            "unrecognized arguments: --step 5; sb3-atari-dqn train --help lists the flags",
-        ),
-        (
-            "tune-best --out",
-            "argument --out: expected one argument; sb3-atari-dqn tune-best --help lists the flags",
-        ),
+        ("train --step 5", "unrecognized arguments: --step 5; sb3-atari-dqn train --help lists"),
         ("train --game Pnog", "GAME 'Pnog' is unknown: did you mean Pong, UpNDown?"),
-        ("train --recipe dqm", "RECIPE 'dqm' is unknown: did you mean dqn? write one of best,"),
         ("tune --recipe dqm", "RECIPE 'dqm' is unknown: did you mean dqn?"),
         ("benchmark --games Pong --recipes dqn_", "RECIPE 'dqn_' is unknown: did you mean dqn?"),
         ("compare --logs . --games Pnog", "GAME 'Pnog' is unknown: did you mean Pong, UpNDown?"),
@@ -165,10 +152,7 @@ def test_an_installed_copy_trains_here_and_its_agent_loads_where_the_card_says(
     built = call(f"push {flags} --episodes 1 --dry-run")
     assert built.returncode == 0, built.stderr
     folder = tmp_path / built.stdout.splitlines()[-1].removeprefix("Folder: ")
-    card = (folder / "README.md").read_text()
-    assert "installed beside them\n(`pip install .` in a checkout of it)" in card
-    assert "installed (`pip install .` in a\ncheckout of it):" in card
-
+    assert "(`pip install .` in a checkout of it)" in (folder / "README.md").read_text()
     agent = folder / "dqn-BreakoutNoFrameskip-v4.zip"
     load = "from stable_baselines3 import DQN; print(DQN.load({!r}, buffer_size=1).policy_class)"
     loaded = subprocess.run(
@@ -195,12 +179,3 @@ def test_a_task_is_of_the_same_copy_and_runs_in_the_current_folder(
     handle.end(600)
     assert handle.status() == 2
     assert log.read_text().startswith("error: RECIPES is empty")
-
-
-def test_recipes_are_found_beside_the_code_and_a_revision_is_of_the_checkout(
-    tmp_path: Path, monkeypatch: Patch
-) -> None:
-    assert ROOT / "hyperparams" == FOLDER
-    subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    monkeypatch.setattr(provenance, "ROOT", tmp_path / "site-packages")
-    assert provenance.git_revision() is None
