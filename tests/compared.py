@@ -33,8 +33,6 @@ TRAINED = [("small", 3), ("small", 1), ("small", 2), ("small-fast", 1), ("small-
 
 @pytest.fixture
 def written(tmp_path: Path) -> Write:
-    """Write a finished run into ``tmp_path/logs``."""
-
     def write(
         recipe: str = "dqn",
         seed: int = 0,

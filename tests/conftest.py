@@ -66,7 +66,6 @@ def typed(values: dict[str, Any], algo: str = "dqn") -> Hyperparams:
 
 
 def content(buffer: FrameReplayBuffer) -> dict[str, th.Tensor]:
-    """All tensors of a replay buffer, copied."""
     ring, extra = buffer.ring, buffer.extra()
     tensors = {"frames": ring.frames, "older": ring.older, "end_of": ring.end_of, "ends": ring.ends}
     tensors |= {"facts": buffer.facts, **extra}
@@ -78,7 +77,6 @@ th.set_num_threads(1)  # two cores shared by several processes: more threads onl
 
 @pytest.fixture(scope="session")
 def small_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe that learns on a few hundred steps."""
     file = tmp_path_factory.mktemp("recipes") / "small.yml"
     file.write_text(yaml.safe_dump({"atari": SMALL}))
     return file
@@ -121,7 +119,6 @@ def ended(module: str, *arguments: object) -> tuple[int, str]:
 
 
 def run(module: str, *arguments: object) -> str:
-    """What a command prints; it must succeed."""
     status, output = ended(module, *arguments)
     assert status == 0, output
     return output

@@ -57,7 +57,6 @@ def laid_out(algo: str, folder: Path) -> Files:
 
 
 def zipped(members: Files, method: int = zipfile.ZIP_STORED) -> bytes:
-    """A zip archive."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", method) as archive:
         for name, content in members.items():
@@ -66,24 +65,20 @@ def zipped(members: Files, method: int = zipfile.ZIP_STORED) -> bytes:
 
 
 def changed(archive: bytes, members: Files) -> bytes:
-    """An archive with other members in it, or more of them."""
     return zipped({**unzipped(archive), **members})
 
 
 def weights_of(pth: bytes) -> dict[str, th.Tensor]:
-    """The tensors of a ``.pth``."""
     found: dict[str, th.Tensor] = th.load(io.BytesIO(pth), weights_only=True)
     return found
 
 
 def saved(weights: object) -> bytes:
-    """A ``.pth`` as PyTorch writes it."""
     made = io.BytesIO()
     th.save(weights, made)
     return made.getvalue()
 
 
 def unzipped(content: bytes) -> Files:
-    """The members of a zip archive."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}

@@ -73,7 +73,6 @@ class Disk:
         return name.startswith(str(self.folder)) and "/tensorboard" not in name
 
     def call(self, name: str, path: Any) -> None:
-        """Count a call; act if it is the one."""
         self.calls.append(f"{name} {path}")
         is_it, is_after = len(self.calls) == self.at, 0 < self.at < len(self.calls)
         if (is_it and self.act == "ENOSPC") or ((is_it or is_after) and self.act == "ENOSPC+"):
@@ -93,8 +92,6 @@ builtins_open = builtins.open
 
 
 class Raw(io.FileIO):
-    """A file whose writes are counted."""
-
     disk: Disk
 
     def write(self, data: Any, /) -> int:
@@ -148,15 +145,12 @@ def watch(disk: Disk) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A training of one kind, in its own folder."""
-
     kind: str
     logs: Path
     steps: int = 48
 
     @property
     def folder(self) -> Path:
-        """Its run folder."""
         return self.logs / "small" / KINDS[self.kind][0] / "BreakoutNoFrameskip-v4_1"
 
     def train(self, at: int = 0, act: str = "kill") -> tuple[int, str]:

@@ -48,7 +48,6 @@ def test_a_run_of_ones_own_comes_first(trained: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def of_the_zoo(zoo_runs: Path, tmp_path: Path) -> Path:
-    """A copy of a run of the zoo that may be changed."""
     folder = tmp_path / "theirs/dqn" / f"{ENV}_1"
     shutil.copytree(zoo_runs / "dqn" / f"{ENV}_1", folder)
     return folder

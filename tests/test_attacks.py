@@ -58,7 +58,6 @@ def data_with(change: Callable[[bytes, Path], bytes]) -> Attack:
 
 
 def weights_with(change: Callable[[bytes, Path], bytes]) -> Attack:
-    """An attack by ``policy.pth`` in the agent's file."""
     return lambda files, canary: inside(files, "policy.pth", change, canary)
 
 
@@ -74,13 +73,11 @@ def file_with(name: str, text: str) -> Attack:
 
 
 def config_with(line: str) -> Attack:
-    """An attack by a line of ``config.yml``, in place of that of the same name."""
     kept = [known for known in CONFIG if known.split(":")[0] != line.split(":")[0]]
     return file_with("config.yml", "\n".join([*kept, line]))
 
 
 def recipe_with(text: str) -> Attack:
-    """An attack by this project's own ``recipe.yml``."""
     return file_with("recipe.yml", f"{ENV}:\n  n_timesteps: 100\n  frame_stack: 4\n{text}")
 
 
@@ -98,7 +95,6 @@ def values(**values: Any) -> Attack:
 
 
 def pth(content: bytes) -> bytes:
-    """A ``.pth`` by hand, as PyTorch lays it out."""
     return zipped({"archive/data.pkl": content, "archive/version": b"3\n"})
 
 
@@ -109,7 +105,6 @@ def huge(content: bytes, _: Path) -> bytes:
 
 
 def shortened(content: bytes, _: Path) -> bytes:
-    """The first tensor's record is not as long as the tensor."""
     members = unzipped(content)
     [name] = (name for name in members if name.endswith("/data/0"))
     return zipped({**members, name: members[name][:100]})
@@ -144,8 +139,6 @@ def lying(archive: bytes, name: str, size: int) -> bytes:
 
 
 def bomb(declared: int | None) -> Attack:
-    """A `data` of 100 MB in 100 kB."""
-
     def attack(files: Files, _: Path) -> Files:
         members = {**unzipped(files[AGENT]), "data": bytes(10**8)}
         archive = zipped(members, zipfile.ZIP_DEFLATED)
@@ -254,7 +247,6 @@ def attacked(hub: Hub, sound: Files, attack: Attack, canary: Path) -> Run:
 
 
 def reserved() -> int:
-    """The most memory that this process ever asked for, in bytes."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(status.split("VmPeak:")[1].split()[0])
 

@@ -27,13 +27,11 @@ ENV = "RoadRunnerNoFrameskip-v4"
 
 
 def compared(logs: Path, *recipes: str, games: tuple[str, ...] = ("Pong",)) -> dict[str, Any]:
-    """Compare runs of some recipes."""
     return compare(*from_logs(logs, [find_game(game) for game in games], list(recipes)))
 
 
 @pytest.fixture(scope="session")
 def report(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command makes of five trained runs."""
     out = tmp_path_factory.mktemp("compared") / "report"
     recipes = "small small-fast"
     output = run(

@@ -21,12 +21,10 @@ STATES = ("interrupted", "failed", "pulled")
 
 
 def collected(logs: Path, *recipes: str) -> tuple[list[Measured], list[str]]:
-    """The runs of Pong."""
     return from_logs(logs, [PONG], list(recipes or ["dqn"]))
 
 
 def columns(tmp_path: Path, *recipes: str) -> list[Column]:
-    """Columns of the runs of Pong."""
     return columns_of(collected(tmp_path / "logs", *recipes)[0])[0]
 
 
@@ -224,7 +222,6 @@ def test_levels_are_measured_where_they_can_be(written: Write, tmp_path: Path) -
 
 
 def cpu(hours: float) -> dict[str, float]:
-    """Of a training with evaluations of an hour."""
     return {"cpu_seconds": 3600 * (hours + 1), "evaluation_cpu_seconds": 3600.0}
 
 

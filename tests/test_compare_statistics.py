@@ -19,14 +19,12 @@ def _all_of_them(monkeypatch: Patch) -> None:
 
 
 def judged(x: np.ndarray, y: np.ndarray) -> dict:
-    """A pair that is alone in its table."""
     found = statistics.pair(x.reshape(len(x), -1), y.reshape(len(y), -1))
     statistics.judge([found])
     return found
 
 
 def made_up(p: float) -> dict:
-    """A pair whose interval is clear."""
     return {"p": p, "smallest_p": 0.0001, "seeds": [5, 5], "difference_95": [1.0, 2.0]}
 
 

@@ -23,7 +23,6 @@ OF_THE_SOURCE = ("name", "video")  # of a run in compare.json
 
 @pytest.fixture(scope="module")
 def store(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> RunStore:
-    """What a W&B holds once all runs have been uploaded."""
     logs = tmp_path_factory.mktemp("synced") / "logs"
     shutil.copytree(trained, logs)
     with a_wandb(logs.parent) as server:
@@ -33,14 +32,12 @@ def store(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> RunStore:
 
 @pytest.fixture
 def uploaded(trained: Path, store: RunStore, wandb_server: WandbServer) -> Path:
-    """Logs whose runs are all on the server, too."""
     wandb_server.store.runs = copy.deepcopy(store.runs)
     wandb_server.store.files = store.files
     return trained
 
 
 def compared(out: Path, *flags: object) -> dict[str, Any]:
-    """What the command writes, but for what differs between the sources."""
     shared = ["--game", GAME, "--recipes", " ".join(RECIPES), "--out", out]
     run("scripts.compare", *shared, *flags)
     data: dict[str, Any] = json.loads((out / "compare.json").read_text())

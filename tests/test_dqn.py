@@ -194,8 +194,6 @@ def test_a_buffer_that_is_named_is_used() -> None:
 
 
 class WithPolicy(AtariDQN):
-    """As `AtariDQN`, with this project's policy whatever is asked for."""
-
     def __init__(self, policy: object, *args: Any, **kwargs: Any) -> None:
         super().__init__(AtariPolicy, *args, **kwargs)
 

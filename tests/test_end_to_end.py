@@ -34,13 +34,11 @@ ENV = "RoadRunnerNoFrameskip-v4"
 
 @pytest.fixture(scope="module")
 def output(trained: Path) -> str:
-    """What a training prints, report included."""
     return (trained.parent / "output").read_text()
 
 
 @pytest.fixture(scope="module")
 def finished(output: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A copy of its run folder, which the tests here may add to."""
     folder = Path(output.splitlines()[-1].removeprefix("Run: "))
     copy = tmp_path_factory.mktemp("logs").joinpath(*folder.parts[-3:])
     return open_run(Path(shutil.copytree(folder, copy)))
@@ -131,8 +129,6 @@ def test_the_same_seed_gives_the_same_weights(finished: Run, tmp_path: Path) -> 
 
 
 class At(BaseCallback):
-    """Does something to the model at a step."""
-
     def __init__(self, step: int, act: Callable[[DQN], object]) -> None:
         super().__init__()
         self.step, self.act = step, act

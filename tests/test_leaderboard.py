@@ -20,7 +20,6 @@ GAME = find_game("Pong")
 
 
 def card(value: str, env_id: str = ENV) -> bytes:
-    """A card as the zoo and the course write it."""
     place = {"type": "reinforcement-learning"}, {"type": env_id, "name": env_id}
     result = {"task": place[0], "dataset": place[1]}
     result |= {"metrics": [{"type": "mean_reward", "value": value}]}
@@ -30,7 +29,6 @@ def card(value: str, env_id: str = ENV) -> bytes:
 
 @pytest.fixture
 def agents(hub: Hub) -> Hub:
-    """Five agents on the Hub, one of another game, one without a score."""
     hub.add("a/steady", {"README.md": card("19.00 +/- 1.00")})
     hub.add("b/wild", {"README.md": card("20.00 +/- 9.00")})
     hub.add("tester/mine", {"README.md": card("-3.50 +/- 2.25")})

@@ -70,7 +70,6 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def make(root: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run make, without what an outer make has left in the environment."""
     hidden = {*VARIABLES, "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
     clean = {name: value for name, value in os.environ.items() if name not in hidden}
     return subprocess.run(
@@ -79,7 +78,6 @@ def make(root: Path, *words: str, **environment: str) -> subprocess.CompletedPro
 
 
 def arguments(root: Path) -> list[str]:
-    """What the stub interpreter was last started with, if it was."""
     file = root / "arguments"
     return file.read_text().split("\0")[:-1] if file.exists() else []
 

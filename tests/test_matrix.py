@@ -41,7 +41,6 @@ def matrix(tmp_path: Path) -> Matrix:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that had saved its state when its process was killed."""
     one = only(matrix_in(tmp_path_factory.mktemp("killed")), 1)
     task, save = one.task(one.cells[0]), StateSaver._save
 
@@ -66,7 +65,6 @@ def only(matrix: Matrix, number: int) -> Matrix:
 
 
 def with_copy(matrix: Matrix, killed: Path) -> tuple[Matrix, Path]:
-    """The first run alone, which was killed."""
     one = only(matrix, 1)
     folder = one.logs / killed.relative_to(killed.parents[2])
     shutil.copytree(killed, folder)

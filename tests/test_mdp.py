@@ -22,8 +22,6 @@ Rules = list[list[tuple[int, float]]]
 
 
 class Picture(gym.Env[np.ndarray, int]):
-    """A state is a picture of 36 x 36 with one bright band."""
-
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.observation_space = spaces.Box(0, 255, (36, 36, 1), np.uint8)
@@ -108,7 +106,6 @@ WITH_N_STEPS: dict[str, dict[str, Any]] = {
 def learnt(
     rules: Rules, algorithm: type[AtariDQN] | type[AtariQRDQN] = AtariDQN, **options: Any
 ) -> np.ndarray:
-    """Action values after learning from random play."""
     policy_kwargs = {**NET, "net_arch": [], **options.pop("policy_kwargs", {})}
     model = algorithm(
         options.pop("policy", "CnnPolicy"),

@@ -19,8 +19,6 @@ LOSS = "the loss (a reward, or the output of a network)"
 
 
 def once(spoil: Spoil) -> Callable[..., bool]:
-    """A callback that does something to the model after 60 steps, in mid-run."""
-
     def callback(names: dict[str, Any], _: Any) -> bool:
         if names["self"].num_timesteps == 60:
             spoil(names["self"])

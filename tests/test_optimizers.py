@@ -12,7 +12,6 @@ LR, ALPHA, EPS = 2.5e-4, 0.95, 0.01 / 32**2
 
 
 def random_gradients(steps: int, seed: int = 0) -> list[list[np.ndarray]]:
-    """Gradients of two tensors of different sizes and scales."""
     rng = np.random.default_rng(seed)
     return [[rng.normal(0.1, 1.0, (7, 5)), rng.normal(0, 0.01, (3,))] for _ in range(steps)]
 

@@ -61,7 +61,6 @@ def test_a_leaf_that_is_set_twice_leaves_the_sums_right() -> None:
 
 
 def played(n_envs: int, steps: int, **settings: Any) -> PrioritizedFrameReplayBuffer:
-    """A replay of real play."""
     size = settings.pop("buffer_size", 400)
     buffer = PrioritizedFrameReplayBuffer(size, *SPACES, device="cpu", n_envs=n_envs, **settings)
     fill(recorded("Breakout", steps, n_envs, SMALL["env_wrapper"]), buffer)

@@ -29,7 +29,6 @@ class Play:
         self.line._on_training_start()
 
     def play(self, steps: int, rate: float) -> str:
-        """Play and learn at a number of steps a second; what the line says then."""
         for _ in range(steps):
             self.now += 1 / rate
             self.line.num_timesteps += 1

@@ -40,7 +40,6 @@ def pulled(hub: Hub, files: Files, logs: Path) -> Run:
 
 
 def actions(model: DQN, run: Run) -> np.ndarray:
-    """What an agent does in a few dozen steps of random play."""
     env: VecEnv = make_games(run.game, run.hyperparams, 4, seed=1)
     random, chosen, obs = np.random.default_rng(0), [], env.reset()
     for _ in range(20):
@@ -108,7 +107,6 @@ def test_only_the_agent_and_the_recipe_are_fetched(
 
 @pytest.fixture(scope="module")
 def project_agent(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """What this project publishes of a run."""
     logs = tmp_path_factory.mktemp("own")
     game = find_game("ALE/Breakout-v5")
     recipe = load_recipe("rainbow", game).with_budget(48)

@@ -35,7 +35,6 @@ FILES |= {f"{name}.yml" for name in ("args", "config", "env_kwargs", "recipe")}
 
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Run:
-    """A copy of the run that was scored and filmed."""
     folder = trained / "small" / "dqn" / f"{ENV}_1"
     return open_run(Path(shutil.copytree(folder, tmp_path / "logs" / "small_1")))
 

@@ -24,7 +24,6 @@ ENTRY = json.dumps(SMALL)  # JSON is YAML
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """A run with 40 training games and two evaluations."""
     folder = tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_1"
     folder.mkdir(parents=True)
     facts = {"env_id": PONG.env_id, "recipe": "dqn", "algo": "dqn", "seed": 1, "frame_skip": 4}
@@ -38,7 +37,6 @@ def run(tmp_path: Path) -> Run:
 
 
 def labels(run: Run) -> list[str]:
-    """What the legend and the edges say."""
     axes = draw(run).axes[0]
     texts = [text.get_text() for text in (*axes.get_legend().get_texts(), *axes.texts)]
     return [label.strip("↑↓ ") for text in texts for label in text.split(", ")]

@@ -59,8 +59,6 @@ OPTIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 class Act(BaseCallback):
-    """Does something at a step."""
-
     def __init__(self, step: int, act: Callable[[], None]) -> None:
         super().__init__()
         self.step, self.act = step, act
@@ -77,7 +75,6 @@ class KilledError(BaseException):
 
 
 def trained(logs: Path, name: str, stop: int = 0, kill: int = 0, **more: Any) -> Run:
-    """A run of one of the `OPTIONS`, broken off at a step or whole."""
     algo, game, options = OPTIONS[name]
     values = {**SMALL, "n_timesteps": STEPS, **options}
     recipe = Recipe("small", algo, Path("small.yml"), check(values, algo))

@@ -64,7 +64,6 @@ def spoil(server: WandbServer, monkeypatch: Patch, fault: str) -> str:
 
 
 def mend(server: WandbServer, monkeypatch: Patch) -> None:
-    """All is well again, and the client remembers nothing."""
     wandb.teardown()
     monkeypatch.setattr(client, "ANSWER", 60.0)
     server.mend()
@@ -114,7 +113,6 @@ def test_a_server_lost_in_mid_run_changes_nothing_and_gets_the_rest_later(
 
 
 def kill_client() -> None:
-    """Kill the client's own process."""
     for folder in Path("/proc").glob("[0-9]*"):
         status = folder / "status"
         text = status.read_text() if status.exists() else ""

@@ -97,7 +97,6 @@ def kill_a_trial(url: str) -> None:
 
 
 def wait_for_heartbeat(url: str) -> None:
-    """Until each running trial has one."""
     silent = (
         "SELECT COUNT(*) FROM trials WHERE state = 'RUNNING'"
         " AND trial_id NOT IN (SELECT trial_id FROM trial_heartbeats)"
@@ -289,8 +288,6 @@ def test_a_study_that_is_not_there_is_not_begun_by_who_only_reads(url: str) -> N
 
 
 class Double:
-    """Writes the run folder that a training would leave."""
-
     def __init__(self, task: Task) -> None:
         flags = dict(re.findall(r"--([\w-]+)=(.*)", "\n".join(task.arguments)))
         recipe = load_recipe(flags["recipe"], PONG)
@@ -315,7 +312,6 @@ class Double:
 def ranked(
     study: optuna.Study, folder: Path, number: int, n_seeds: int, threads: int = 1
 ) -> list[Data]:
-    """The ranking of the finalists, kept in the study."""
     plan = plan_of()
     found = finalists(study, plan, number)
     matrix = matrix_of(found, plan, folder, n_seeds, "cpu", Resources(threads))

@@ -198,8 +198,6 @@ def test_the_noise_on_a_weight_is_sigma_times_the_outer_product() -> None:
 
 
 class Recording(Captured):
-    """Writes down what it does, on any machine."""
-
     def __init__(self, works: bool = True) -> None:
         super().__init__(lambda: None, "function", th.device("cpu"))
         self.works = works

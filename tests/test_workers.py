@@ -142,7 +142,6 @@ TRAIN = "--game Pong --steps 200000 --envs 8 --workers 3 --seed 1 --no-report"
 
 
 def training(logs: Path, recipe: Path) -> subprocess.Popen[str]:
-    """A training that plays in three processes, all of which are there."""
     flags = [*TRAIN.split(), "--logs", str(logs), "--recipe", str(recipe)]
     process = start("scripts.train", *flags)
     assert process.stdout is not None
@@ -174,7 +173,6 @@ def status_of(pid: int) -> list[str]:
 
 
 def gone(pids: list[int]) -> bool:
-    """Whether all of them end within seconds."""
     end = time.monotonic() + 120
     while any(status_of(pid)[0] != "Z" for pid in pids) and time.monotonic() < end:
         time.sleep(0.05)

@@ -64,7 +64,6 @@ def weights(run: Run) -> list[th.Tensor]:
 
 @pytest.fixture(scope="session")
 def untracked(tmp_path_factory: pytest.TempPathFactory) -> list[th.Tensor]:
-    """Weights of the same training without W&B."""
     return weights(trained(tmp_path_factory.mktemp("untracked"), "off")[0])
 
 
@@ -81,12 +80,10 @@ def read_back(run: Run) -> tuple[Any, list[dict[str, Any]]]:
 
 
 def plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A row without what W&B adds."""
     return {key: value for key, value in row.items() if not key.startswith("_")}
 
 
 def has_all(rows: list[dict[str, Any]], dumps: Dumps) -> bool:
-    """Whether the rows are the dumps, to the bit."""
     kept = [{k: row.get(k) for k in dump} for dump, row in zip(dumps.held, rows, strict=True)]
     return kept == dumps.held and all("train/loss" in row for row in rows)
 
@@ -96,6 +93,5 @@ def warnings(output: str) -> list[str]:
 
 
 def holds(folder: Path, secret: str) -> bool:
-    """Whether a file in a folder has these letters in it."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return any(secret.encode() in path.read_bytes() for path in files)

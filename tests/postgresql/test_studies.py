@@ -96,7 +96,6 @@ def test_a_search_survives_a_killed_trial_and_its_winner_trains(
 
 
 def _a_running_trial(url: str) -> FrozenTrial:
-    """A trial that is being trained."""
     end = time.monotonic() + 600
     while time.monotonic() < end:
         try:

@@ -22,8 +22,6 @@ ALSO_READ = (  # by the client, and in the way of what a test sets
 
 
 class NoTime:
-    """The module ``time`` for who only sleeps."""
-
     @staticmethod
     def sleep(seconds: float) -> None:
         """Do not."""
@@ -31,7 +29,6 @@ class NoTime:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A Hub without repositories; the client uploads to it by LFS."""
     hub = Hub(tmp_path / "hub")
     turn_client(hub, monkeypatch)
     close_session()  # connections to the servers of earlier tests

@@ -87,7 +87,6 @@ class Hub:
         return dict(self.repositories[repo_id]["commits"][-1]["files"])
 
     def commits(self, repo_id: str) -> list[dict[str, Any]]:
-        """A repository's commits, oldest first."""
         return list(self.repositories[repo_id]["commits"])
 
     def fail(self, method: str, pattern: str, status: int, said: str | bytes = "no") -> None:
@@ -147,7 +146,6 @@ class Hub:
         return self.user if given else ""
 
     def visible(self, request: Request, repo_id: str) -> dict[str, Any]:
-        """A repository, where it is there and the asker may know of it."""
         user, repo = self.asker(request), self.repositories.get(repo_id)
         if repo is None or (repo["private"] and user != repo_id.split("/")[0]):
             # The real Hub names no code to those without a token.
@@ -159,7 +157,6 @@ class Hub:
             raise RefusedError(403, f"You don't have the rights to write to {repo_id}")
 
     def at(self, repo: dict[str, Any], revision: str) -> dict[str, Any]:
-        """The commit that a branch or a commit's name stands for."""
         if revision in ("", "main"):
             return dict(repo["commits"][-1])
         for commit in repo["commits"]:
@@ -239,7 +236,6 @@ def preupload(hub: Hub, request: Request, repo_id: str, revision: str) -> Answer
 
 
 def lfs_batch(hub: Hub, request: Request, repo_id: str) -> Answer:
-    """Where to put the large files that are not here yet."""
     hub.writable(request, hub.visible(request, repo_id)["id"])
     objects = [{"oid": each["oid"], "size": each["size"]} for each in request.fields()["objects"]]
     for each in objects:
@@ -249,7 +245,6 @@ def lfs_batch(hub: Hub, request: Request, repo_id: str) -> Answer:
 
 
 def lfs_upload(hub: Hub, request: Request, oid: str) -> Answer:
-    """Take a large file; its address is permission enough."""
     hub.uploads[oid] = request.body
     return Answer()
 

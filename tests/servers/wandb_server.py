@@ -82,7 +82,6 @@ class WandbServer:
             time.sleep(0.01)
 
     def answer(self, request: Request) -> Answer | None:
-        """What becomes of a request; None: its connection is cut."""
         if not self._is_open:  # one that was made before
             return None
         if request.headers.get("Content-Encoding") == "gzip":

@@ -38,7 +38,6 @@ class RunStore:
             run["state"] = "finished" if body.get("exitcode") == 0 else "failed"
 
     def rows(self, name: str, low: int, high: float) -> list[Data]:
-        """Rows of a history with ``low <= _step < high``."""
         return [row for row in self.runs[name]["history"] if low <= row["_step"] < high]
 
     def place(self, owner: str, name: str) -> Data:
@@ -70,7 +69,6 @@ def upsert(store: RunStore, variables: Data) -> Data:
 
 
 def resume_status(store: RunStore, variables: Data) -> Data:
-    """How far a run is that a client goes on with."""
     run = store.runs.get(variables["name"])
     project = {"id": "1", "name": variables["project"], "entity": {"id": "1", "name": ENTITY}}
     if run is None:
@@ -86,8 +84,6 @@ def upload_urls(store: RunStore, variables: Data) -> Data:
 
 
 def runs(store: RunStore, variables: Data) -> Data:
-    """A page of the runs of a project that have some values in their configuration."""
-
     def has(run: Data, name: str, wanted: Any) -> bool:
         kept: Data = run["config"].get(name.removeprefix("config."), {})
         return bool(kept.get("value") == wanted)
@@ -109,7 +105,6 @@ def runs(store: RunStore, variables: Data) -> Data:
 
 
 def run(store: RunStore, variables: Data) -> Data:
-    """A run, but not its history."""
     found = store.runs.get(variables.get("name") or variables.get("run") or "")
     return of_project(found and node(found))
 
@@ -120,7 +115,6 @@ def parquet_history(store: RunStore, variables: Data) -> Data:
 
 
 def history_page(store: RunStore, variables: Data) -> Data:
-    """Whole rows between two steps."""
     rows = store.rows(variables["run"], variables["minStep"], variables["maxStep"])
     return of_project({"history": [json.dumps(row) for row in rows[: variables["pageSize"]]]})
 
@@ -139,7 +133,6 @@ def of_project(found: Data | None) -> Data:
 
 
 def node(run: Data) -> Data:
-    """A run as GraphQL gives it."""
     kept = ("name", "displayName", "state", "group", "jobType", "tags", "createdAt")
     keys: Data = {}
     for row in run["history"]:

@@ -11,8 +11,6 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass
 class Request:
-    """What a client asks."""
-
     method: str
     path: str
     query: dict[str, list[str]]
@@ -21,7 +19,6 @@ class Request:
     base: str
 
     def fields(self) -> dict[str, Any]:
-        """The body, which is JSON."""
         content: dict[str, Any] = json.loads(self.body)
         return content
 
@@ -37,8 +34,6 @@ class Answer:
 
 @dataclass
 class Fault:
-    """What requests with this method and path get."""
-
     method: str
     pattern: str
     answer: Answer
