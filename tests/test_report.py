@@ -43,6 +43,8 @@ def labels(run: Run) -> list[str]:
 
 
 def test_the_curve_has_games_their_mean_and_evaluations(run: Run) -> None:
+    with Image.open(plot_run(run)) as picture:
+        assert (picture.format, picture.size) == ("PNG", (1080, 600))
     shown = labels(run)
     assert "one game" in shown
     assert "mean of 8 games" in shown
@@ -99,21 +101,14 @@ def test_measured_baselines_are_lines_for_their_own_mode_alone(run: Run, tmp_pat
     assert baselines_of(open_run(run.path)) == []
 
 
-@pytest.mark.parametrize("mean", [float("nan"), "x", None])
-def test_damaged_baselines_are_named(run: Run, tmp_path: Path, mean: object) -> None:
-    results = {"random": {"mean": -20.0}, "FIRE": {"mean": mean}}
+def test_damaged_baselines_are_named(run: Run, tmp_path: Path) -> None:
+    results = {"random": {"mean": -20.0}, "FIRE": {"mean": None}}
     content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 1}}
     file = baselines_file(tmp_path, "dqn", PONG)
     file.parent.mkdir()
     write_json(file, content)
     with pytest.raises(UserError, match=r"NoFrameskip-v4.json: is damaged .* make baselines"):
         baselines_of(run)
-
-
-def test_the_picture_is_a_png(run: Run) -> None:
-    with Image.open(plot_run(run)) as picture:
-        assert picture.format == "PNG"
-        assert picture.size == (1080, 600)
 
 
 def test_a_run_without_a_finished_game_has_nothing_to_plot(run: Run) -> None:

@@ -44,6 +44,7 @@ from tests.conftest import SMALL, Patch
 
 PONG = find_game("Pong")
 OPTIMUM = 3e-4
+Train = Callable[[Trial], float]
 
 
 def plan_of(**changed: Any) -> Plan:
@@ -69,9 +70,7 @@ def double(trial: Trial) -> float:
     return score(rate) + float(noise)
 
 
-def search(
-    url: str, plan: Plan, n_trials: int, train: Callable[[Trial], float] = double
-) -> optuna.Study:
+def search(url: str, plan: Plan, n_trials: int, train: Train = double) -> optuna.Study:
     study = begin(url, "s", plan)
     while len(results(study.trials)) < n_trials:
         run_trial(study, url, train)
@@ -125,7 +124,7 @@ def test_the_first_trial_is_the_recipe_and_no_more_are_made_than_asked_for(url: 
     assert len(search(url, plan_of(), 6).trials) == 6
 
 
-def test_the_same_seed_gives_the_same_trials_however_often_it_is_begun_anew(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_trials_however_often_begun(tmp_path: Path) -> None:
     def params(name: str, *numbers: int, seed: int = 0) -> list[dict[str, Any]]:
         own = address("", tmp_path / name)
         for n in numbers:
@@ -146,9 +145,7 @@ def test_the_same_seed_gives_the_same_trials_however_often_it_is_begun_anew(tmp_
 
 
 @pytest.mark.parametrize("times", [RETRIES, RETRIES + 1])
-def test_a_trial_whose_process_was_killed_is_done_again_and_in_the_end_replaced(
-    url: str, times: int
-) -> None:
+def test_a_killed_trial_is_done_again_and_in_the_end_replaced(url: str, times: int) -> None:
     begin(url, "s", plan_of())
     for _ in range(times):
         kill_a_trial(url)
@@ -165,9 +162,7 @@ def test_a_trial_whose_process_was_killed_is_done_again_and_in_the_end_replaced(
 
 
 @pytest.mark.parametrize("is_silent", [False, True])
-def test_a_trial_that_lives_counts_once_however_long_it_is_silent(
-    url: str, is_silent: bool
-) -> None:
+def test_a_trial_that_lives_counts_once_even_if_silent(url: str, is_silent: bool) -> None:
     def train(trial: Trial) -> float:
         wait_for_heartbeat(url)
         if is_silent:
@@ -184,7 +179,7 @@ def test_a_trial_that_lives_counts_once_however_long_it_is_silent(
     assert len(done) == 2 - is_silent
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, ValueError, UserError])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_a_trial_that_was_stopped_is_done_again(url: str, error: type[BaseException]) -> None:
     def stopped(trial: Trial) -> float:
         plan_of().space.suggest(trial)
@@ -247,7 +242,6 @@ def test_two_processes_share_a_study(url: str) -> None:
     [
         ({"seed": 3}, "seed 0, now it is 3"),
         ({"search": []}, "search "),
-        ({"n_envs": 2}, "n_envs 0, now it is 2"),
         ({"hyperparams": {**plan_of().hyperparams, "gamma": 0.9}}, "gamma None, now it is 0.9"),
     ],
 )
@@ -264,16 +258,12 @@ def test_another_plan_under_the_same_name_is_refused(
     ("text", "said"),
     [
         ("mysql://a@b/c", "STORAGE: give a file, or postgresql://"),
-        ("postgresql://a@b:port/c", "STORAGE: give a file, or postgresql://"),
         ("postgresql://a:p@ss@b/c", "%40 for @"),
         ("/proc/version", "cannot be used"),
         ("", "STORAGE sqlite:.*cannot be used"),  # a folder
-        (__file__, "STORAGE sqlite:.*cannot be used"),
     ],
 )
 def test_a_storage_that_cannot_be_had_is_refused(text: str, said: str, tmp_path: Path) -> None:
-    if text == __file__:  # a file that is no storage
-        text = str(shutil.copy(text, tmp_path))
     with pytest.raises(UserError, match=said):
         begin(address(text, tmp_path), "s", plan_of())
 
@@ -321,9 +311,7 @@ def ranked(
     return ranking
 
 
-def test_the_search_the_fresh_seeds_and_the_report_name_the_true_winner(
-    url: str, tmp_path: Path
-) -> None:
+def test_search_fresh_seeds_and_report_name_the_true_winner(url: str, tmp_path: Path) -> None:
     study, best = search(url, plan_of(), 30), tmp_path / "best.yml"
     with pytest.raises(UserError, match="its finalists are not trained yet"):
         write_best(study, plan_of(), best)
@@ -338,9 +326,7 @@ def test_the_search_the_fresh_seeds_and_the_report_name_the_true_winner(
     assert score(values.learning_rate) > score(1e-4) + 10
 
 
-def test_other_threads_train_no_finalist_again_and_no_seed_counts_twice(
-    url: str, tmp_path: Path
-) -> None:
+def test_no_finalist_is_trained_again_and_no_seed_counts_twice(url: str, tmp_path: Path) -> None:
     study = search(url, plan_of(), 10)
     ranked(study, tmp_path, 1, 3)
     runs = sorted(tmp_path.glob("finalists/*/dqn/*"))

@@ -95,11 +95,8 @@ def runs(store: RunStore, variables: Data) -> Data:
         for run in store.runs.values()
         if run["project"] == variables["project"] and all(has(run, *one) for one in wanted.items())
     ]
-    start = int(variables.get("cursor") or 0)
-    end = start + (variables.get("perPage") or 50)
-    page = list(enumerate(found))[start:end]
-    edges = [{"node": node(run), "cursor": str(i + 1)} for i, run in page]
-    info = {"endCursor": str(end), "hasNextPage": end < len(found)}
+    edges = [{"node": node(run), "cursor": "1"} for run in found]
+    info = {"endCursor": "1", "hasNextPage": False}
     whole = {"internalId": "1", "runCount": len(found), "readOnly": False}
     return {"project": {**whole, "runs": {"edges": edges, "pageInfo": info}}}
 
