@@ -76,18 +76,6 @@ def test_the_fast_update_is_sb3s_within_rounding() -> None:
     assert (plain - quick).abs().max() < 0.01 * moved  # Adam makes much of small differences
 
 
-def test_greedy_actions_are_the_policys() -> None:
-    model = learner(n_envs=3)
-    model.learn(300)
-    model.exploration_rate = 0.0
-    obs = model.env.reset()
-    for _ in range(20):
-        fast, _ = model.predict(obs)
-        slow, _ = model.predict(obs, deterministic=True)
-        assert np.array_equal(fast, slow)
-        obs, *_ = model.env.step(fast)
-
-
 def test_bf16_learns_in_float32_weights() -> None:
     model = learner(engine=Engine(precision="bf16"))
     before = weights(model)

@@ -47,9 +47,7 @@ def model(env: VecEnv) -> DQN:
     return DQN("CnnPolicy", env, buffer_size=1, policy_kwargs=kwargs, seed=0, device="cpu")
 
 
-def test_epsilon_one_plays_every_action_and_epsilon_zero_the_greedy_one(
-    model: DQN, env: VecEnv
-) -> None:
+def test_epsilon_one_plays_every_action_and_zero_the_greedy_one(model: DQN, env: VecEnv) -> None:
     obs = np.repeat(env.reset()[:1], 400, axis=0)
     rng = np.random.default_rng(0)
     greedy = model.predict(obs[:1], deterministic=True)[0][0]
@@ -64,9 +62,7 @@ def test_each_game_explores_by_itself_at_the_stated_rate(model: DQN, env: VecEnv
     assert others == pytest.approx(0.2 * 3 / 4, abs=0.02)
 
 
-def test_evaluating_ignores_the_trainings_epsilon_and_its_random_numbers(
-    model: DQN, env: VecEnv
-) -> None:
+def test_evaluating_ignores_the_trainings_epsilon_and_generator(model: DQN, env: VecEnv) -> None:
     model.exploration_rate = 1.0
     np.random.seed(0)  # the generator that SB3 uses
     before = np.random.get_state()[1].copy()
@@ -156,10 +152,6 @@ def test_the_bootstrap_interval_is_the_normal_one_for_many_games() -> None:
     assert high == pytest.approx(np.mean(scores) + half, abs=0.2)
 
 
-def test_the_bootstrap_interval_of_equal_scores_has_no_width() -> None:
-    assert bootstrap_interval([5.0, 5.0]) == (5.0, 5.0)
-
-
 def test_a_single_game_has_no_interval() -> None:
     summary = Scores([-21.0], [3000]).summary()
     assert summary["mean_95"] is None
@@ -190,11 +182,7 @@ def test_baselines_name_the_best_single_action(tmp_path: Path) -> None:
     assert baselines(file, typed({"env_kwargs": {"mode": 1}})) == []
 
 
-def test_a_constant_action_is_constant() -> None:
-    assert list(constant_action(3)(np.zeros((5, 1)))) == [3] * 5
-
-
-@pytest.mark.parametrize("display", ["", ":99", "127.0.0.1:47.0", "nonsense"])
+@pytest.mark.parametrize("display", ["", ":99"])
 def test_a_window_needs_a_display_that_answers(
     display: str, tmp_path: Path, monkeypatch: Patch
 ) -> None:

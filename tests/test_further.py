@@ -84,6 +84,7 @@ def test_a_child_of_a_child_has_the_warm_up_of_the_recipe(tmp_path: Path, main: 
         how = [*flags, "--from", parent.path, "--set", *changes]
         status, said, problem = main("scripts.train", *how)
         assert status == 0, problem
+        assert f"of {parent.path}" in said
         parent = open_run(Path(said.splitlines()[-1].removeprefix("Run: ")))
     assert parent.path.parents[1].name == "small+gamma=0.9+gamma=0.8+n_steps=2"
     assert parent.facts["parent"]["taken"] == "weights only"
@@ -92,12 +93,3 @@ def test_a_child_of_a_child_has_the_warm_up_of_the_recipe(tmp_path: Path, main: 
     assert (values.learning_starts, values.buffer_size) == (12, 400)
     assert (values.gamma, values.n_steps) == (0.8, 2)
     assert not is_run_of(parent, parent.recipe, Settings(seed=parent.facts["seed"]))
-
-
-def test_the_command_takes_game_and_recipe_of_the_run(tmp_path: Path, main: Main) -> None:
-    parent = trained(tmp_path, "noise")
-    flags = ["--from", parent.path, "--logs", tmp_path, "--steps", 60, "--no-report"]
-    _, said, _ = main("scripts.train", *flags, "--eval-freq", 1000)
-    assert f"begins with the weights only of {parent.path}" in said
-    run = open_run(tmp_path / "small/dqn/PongNoFrameskip-v4_2")
-    assert run.hyperparams.exploration_initial_eps == run.hyperparams.exploration_final_eps

@@ -12,7 +12,8 @@ from custom.hub.client import client
 from custom.hub.leaderboard import Entry, entry_of, format_table, hub_entries, local_entries
 from custom.recipe.games import find_game
 from custom.system.errors import UserError
-from tests.conftest import SMALL, Patch
+from tests.compared import Write
+from tests.conftest import Patch
 from tests.servers.hub import Hub
 
 ENV = "PongNoFrameskip-v4"
@@ -59,18 +60,14 @@ def test_a_hub_that_does_not_answer_is_told(agents: Hub) -> None:
     ("value", "scores"),
     [
         ("563.00 +/- 190.46", (563.0, 190.46)),
-        ("-21.00 +/- 0.00", (-21.0, 0.0)),
         (7.5, (7.5, 0.0)),
         ("1e3 ± 5", (1000.0, 5.0)),
         ("1e300 +/- 0", None),
-        ("nan +/- 0", None),
         ("10 +/- -3", None),
         ("best agent ever", None),
     ],
 )
-def test_scores_are_read_as_leaderboards_read_them(
-    value: Any, scores: tuple[float, float] | None
-) -> None:
+def test_scores_are_read_as_leaderboards_read_them(value: Any, scores: tuple | None) -> None:
     metrics = [{"type": "mean_reward", "value": value}]
     index = [{"name": "DQN", "results": [{"metrics": metrics}]}]
     model = SimpleNamespace(id="a/b", model_index=index, card_data=None)
@@ -78,7 +75,7 @@ def test_scores_are_read_as_leaderboards_read_them(
     assert (None if entry is None else (entry.mean, entry.std)) == scores
 
 
-@pytest.mark.parametrize("index", [None, [], [{}], {"name": "x"}, "text"])
+@pytest.mark.parametrize("index", [None, [{}], "text"])
 def test_an_index_of_another_form_is_no_score(index: Any) -> None:
     assert entry_of(SimpleNamespace(id="a/b", model_index=index, card_data=None)) is None
 
@@ -105,15 +102,9 @@ def test_a_name_cannot_move_the_cursor() -> None:
     assert entry.algorithm == "[2JDQN"
 
 
-def test_evaluated_runs_of_this_machine_stand_among_them(tmp_path: Path) -> None:
-    for number, facts in ((1, {}), (2, {"pulled": {"repo": "a/b"}})):
-        folder = tmp_path / "dqn" / "dqn" / f"{ENV}_{number}"
-        folder.mkdir(parents=True)
-        said = {"algo": "dqn", "env_id": ENV, "frame_skip": 4, "recipe": "dqn", "seed": 1}
-        (folder / "run.json").write_text(json.dumps({**said, **facts}))
-        (folder / "recipe.yml").write_text(yaml.safe_dump({ENV: SMALL}))
-        (folder / "evaluation.json").write_text(
-            '{"mean": 5.0, "std": 1.0, "protocol": {"epsilon": 0.05}}'
-        )
-    [entry] = local_entries(GAME, tmp_path)
+def test_evaluated_runs_of_this_machine_stand_among_them(written: Write, tmp_path: Path) -> None:
+    for folder in (written(), written(pulled={"repo": "a/b"})):
+        scores = {"mean": 5.0, "std": 1.0, "protocol": {"epsilon": 0.05}}
+        (folder / "evaluation.json").write_text(json.dumps(scores))
+    [entry] = local_entries(GAME, tmp_path / "logs")
     assert (entry.owner, entry.rank_by, entry.algorithm) == ("here", 4.0, "DQN (dqn)")

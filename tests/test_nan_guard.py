@@ -60,9 +60,7 @@ def in_the_q_values(model: AtariDQN) -> None:
     ],
 )
 @pytest.mark.parametrize("max_grad_norm", [10, float("inf")])  # clipping spreads a NaN
-def test_the_first_tensor_is_named_and_the_weights_stay(
-    spoil: Spoil, named: str, max_grad_norm: float
-) -> None:
+def test_the_first_tensor_is_named(spoil: Spoil, named: str, max_grad_norm: float) -> None:
     model = learner(max_grad_norm=max_grad_norm)
     with pytest.raises(NonFiniteError) as error:
         model.learn(200, callback=once(spoil))
@@ -71,17 +69,10 @@ def test_the_first_tensor_is_named_and_the_weights_stay(
     assert spoilt == (1 if "parameter" in named else 0)
 
 
-def test_values_that_are_huge_but_finite_are_no_alarm() -> None:
+def test_values_and_gradients_whose_squares_are_infinite_are_no_alarm() -> None:
     model = learner()
-    model.q_net.q_net[0].bias.data[:] = 1e30  # whose square is infinite in float32
-    model.learn(60)
-    assert model.num_timesteps == 60
-
-
-def test_gradients_whose_squares_are_infinite_are_no_alarm() -> None:
-    model = learner()
-    bias = model.q_net.features_extractor.cnn[0].bias
-    bias.register_hook(lambda grad: grad + 1e30)
+    model.q_net.q_net[0].bias.data[:] = 1e30
+    model.q_net.features_extractor.cnn[0].bias.register_hook(lambda grad: grad + 1e30)
     model.learn(60)
     assert all(th.isfinite(weight).all() for weight in weights(model))
 

@@ -108,9 +108,9 @@ def test_only_the_agent_and_the_recipe_are_fetched(
 @pytest.fixture(scope="module")
 def project_agent(tmp_path_factory: pytest.TempPathFactory) -> Files:
     logs = tmp_path_factory.mktemp("own")
-    game = find_game("ALE/Breakout-v5")
+    game = find_game("ALE/RoadRunner-v5")
     recipe = load_recipe("rainbow", game).with_budget(48)
-    values = recipe.hyperparams.replace(env_kwargs={"difficulty": 1})
+    values = recipe.hyperparams.replace(env_kwargs={"repeat_action_probability": 0.1})
     recipe = replace(recipe, hyperparams=values)
     experiment = prepare(recipe, game, Settings(3, logs, eval_freq=24, eval_episodes=1))
     assert train(experiment, report_episodes=1) == 0
@@ -127,10 +127,10 @@ def test_what_this_project_published_comes_back_as_it_was(
     assert (run.path / "recipe.yml").read_bytes() == project_agent["recipe.yml"]
     names = ("steps", "exploration_steps", "n_timesteps", "frame_skip")
     assert [run.facts[name] for name in names] == [48, 0, 48, 4]
-    assert run.game.env_id == "ALE/Breakout-v5"
-    assert run.env_kwargs == {"frameskip": 1, "difficulty": 1}
+    assert run.game.env_id == "ALE/RoadRunner-v5"
+    assert run.env_kwargs == {"frameskip": 1, "repeat_action_probability": 0.1}
     assert type(load_agent(run, run.final_model, "cpu").policy).__name__ == "AtariPolicy"
-    assert (run.path / "ALE-Breakout-v5/config.yml").read_bytes() == project_agent["config.yml"]
+    assert (run.path / "ALE-RoadRunner-v5/config.yml").read_bytes() == project_agent["config.yml"]
 
 
 @pytest.mark.parametrize(
