@@ -28,12 +28,12 @@ from custom.system.signals import STOPPING
 from custom.training import evaluation
 from scripts import options
 from tests.compared import trained, written
-from tests.foreign import zoo_agents, zoo_runs
+from tests.foreign import zoo, zoo_runs
 from tests.servers.fixtures import hub
-from tests.servers.wandb_server import wandb_server
+from tests.servers.wandb_server import server
 from tests.tracked import untracked
 
-__all__ = ["hub", "trained", "untracked", "wandb_server", "written", "zoo_agents", "zoo_runs"]
+__all__ = ["hub", "server", "trained", "untracked", "written", "zoo", "zoo_runs"]
 Printed, Patch = pytest.CaptureFixture[str], pytest.MonkeyPatch
 Main, Refused = Callable[..., tuple[int, str, str]], Callable[..., str]
 ROOT = Path(__file__).resolve().parents[1]

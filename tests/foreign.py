@@ -12,6 +12,7 @@ from tests.compared import once
 
 ENV = "PongNoFrameskip-v4"
 Files = dict[str, bytes]
+Zoo = dict[str, Files]  # by algorithm
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +22,7 @@ def zoo_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def zoo_agents(zoo_runs: Path) -> dict[str, Files]:
+def zoo(zoo_runs: Path) -> Zoo:
     """Repositories of these runs' agents, by algorithm."""
     return {algo: laid_out(algo, zoo_runs / algo / f"{ENV}_1") for algo in ("dqn", "qrdqn")}
 

@@ -53,9 +53,7 @@ def of_the_zoo(zoo_runs: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_run_of_the_zoo_is_evaluated_plotted_and_compared(
-    of_the_zoo: Path, tmp_path: Path
-) -> None:
+def test_a_run_of_the_zoo_is_scored_plotted_and_compared(of_the_zoo: Path, tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     output = run("scripts.pull", "--repo", of_the_zoo, "--logs", logs)
     brought = open_run(logs / "dqn-zoo/dqn" / f"{ENV}_1")

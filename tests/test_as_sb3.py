@@ -119,9 +119,7 @@ def test_the_replay_is_saved_and_loaded(algorithm: type[DQN], tmp_path: Path) ->
 
 @each
 @pytest.mark.parametrize("deterministic", [True, False])
-def test_predict_takes_observations_in_every_form(
-    algorithm: type[DQN], deterministic: bool
-) -> None:
+def test_predict_takes_observations_of_any_form(algorithm: type[DQN], deterministic: bool) -> None:
     env = games(n_envs=3)
     model = model_of(algorithm, env)
     model.exploration_rate = 0.5
@@ -153,7 +151,7 @@ def test_each_environment_explores_by_itself(algorithm: type[DQN]) -> None:
 
 
 @pytest.mark.parametrize(("n_stack", "starts"), [(4, [37, 41]), (1, [90]), (6, [90])])
-def test_transitions_have_as_many_frames_as_the_environment_and_join_no_episodes(
+def test_transitions_are_sb3s_whatever_the_number_of_frames(
     n_stack: int, starts: list[int]
 ) -> None:
     samples = []

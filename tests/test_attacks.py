@@ -24,7 +24,7 @@ from custom.hub.pull import pull
 from custom.runs.agents import MOST_MEMBERS, load_agent
 from custom.runs.folder import Run
 from custom.system.errors import UserError
-from tests.foreign import ENV, Files, changed, saved, unzipped, weights_of, zipped
+from tests.foreign import ENV, Files, Zoo, changed, saved, unzipped, weights_of, zipped
 from tests.servers.hub import Hub
 
 REPO = "tester/dqn-Pong"
@@ -202,8 +202,8 @@ REFUSED |= {line: (config_with(line), reason) for line, reason in LINES.items()}
 
 
 @pytest.fixture
-def sound(zoo_agents: dict[str, Files]) -> Files:
-    return zoo_agents["dqn"]
+def sound(zoo: Zoo) -> Files:
+    return zoo["dqn"]
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ def test_an_attack_is_refused(name: str, hub: Hub, sound: Files, canary: Path) -
     assert "#####" not in name or not any("resolve" in path for _, path, _ in hub.requests)
 
 
-def test_what_is_pickled_in_the_data_is_never_opened_and_not_kept(
+def test_what_is_pickled_in_data_is_not_opened_nor_kept(
     hub: Hub, sound: Files, canary: Path
 ) -> None:
     hostile = inside("data", pickled_in_data)(sound, canary)

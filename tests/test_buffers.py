@@ -195,7 +195,7 @@ def test_forgetting_starts_over(breakout: list[Step]) -> None:
 @pytest.mark.parametrize(
     "saves", [[1], [1, 2, 3], [60, 350], [40, 90, 130, 131, 180, 350], [0, 200, 350]]
 )
-def test_a_replay_that_was_saved_piece_by_piece_goes_on_where_it_was(
+def test_a_replay_saved_in_pieces_goes_on(
     breakout: list[Step], saves: list[int], tmp_path: Path
 ) -> None:
     ours, theirs = both(3)

@@ -144,7 +144,7 @@ def test_variants_are_not_mixed_over_games(written: Write, tmp_path: Path) -> No
         ({"engine": {"precision": "bf16"}}, "left out, its games differ in precision"),
     ],
 )
-def test_what_differs_between_games_is_said(
+def test_other_values_of_a_game_are_said(
     written: Write, tmp_path: Path, facts: dict[str, Any], note: str
 ) -> None:
     written(**facts)

@@ -31,9 +31,9 @@ def store(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> RunStore:
 
 
 @pytest.fixture
-def uploaded(trained: Path, store: RunStore, wandb_server: WandbServer) -> Path:
-    wandb_server.store.runs = copy.deepcopy(store.runs)
-    wandb_server.store.files = store.files
+def uploaded(trained: Path, store: RunStore, server: WandbServer) -> Path:
+    server.store.runs = copy.deepcopy(store.runs)
+    server.store.files = store.files
     return trained
 
 
@@ -60,10 +60,10 @@ def test_a_comparison_from_wandb_is_that_from_the_logs(uploaded: Path, tmp_path:
     assert [column["seeds"] for column in there["games"][0]["columns"]] == [[1, 2, 3], [1, 2]]
 
 
-def test_runs_of_others_and_runs_that_go_on_are_left_out_by_name(
-    uploaded: Path, wandb_server: WandbServer, tmp_path: Path
+def test_runs_of_others_and_unfinished_ones_are_left_out(
+    uploaded: Path, server: WandbServer, tmp_path: Path
 ) -> None:
-    kept = wandb_server.store.runs
+    kept = server.store.runs
     first, second, _, third, last = kept.values()
     rows = last["history"]
     twice = next(row for row in rows if "eval/scores" in row) | {"eval/scores": [7.0]}
@@ -88,13 +88,12 @@ def test_runs_of_others_and_runs_that_go_on_are_left_out_by_name(
 
 
 @pytest.mark.parametrize(
-    "damage",
-    [{"eval/scores": [1.0, 2.0]}, {"eval/scores": 5.0}, {"steps": "x"}],
+    "damage", [{"eval/scores": [1.0, 2.0]}, {"eval/scores": 5.0}, {"steps": "x"}]
 )
-def test_a_damaged_evaluation_leaves_only_its_run_out(
-    uploaded: Path, wandb_server: WandbServer, tmp_path: Path, damage: dict[str, Any]
+def test_a_damaged_run_is_left_out(
+    uploaded: Path, server: WandbServer, tmp_path: Path, damage: dict[str, Any]
 ) -> None:
-    history = next(iter(wandb_server.store.runs.values()))["history"]
+    history = next(iter(server.store.runs.values()))["history"]
     next(row for row in history if "eval/scores" in row).update(damage)
     runs, [reason] = collected(tmp_path)
     assert len(runs) == 4
@@ -112,14 +111,14 @@ def test_a_damaged_evaluation_leaves_only_its_run_out(
     ],
 )
 def test_a_project_that_cannot_be_read_is_refused_in_a_line(
-    wandb_server: WandbServer, tmp_path: Path, refused: Refused, fault: str, said: str
+    server: WandbServer, tmp_path: Path, refused: Refused, fault: str, said: str
 ) -> None:
     if fault == "dead":
-        wandb_server.stop()
+        server.stop()
     elif fault == "key":
-        wandb_server.key = "y" * 40
+        server.key = "y" * 40
     elif fault == "storm":
-        wandb_server.fail("Runs", 400)
+        server.fail("Runs", 400)
     project = {"no project": "tester/other", "no name": "a/b/c"}.get(fault, PROJECT)
     flags = ["--game", GAME, "--recipes", "small", "--out", tmp_path / "out"]
     error = refused("scripts.compare", *flags, "--source", "wandb", "--project", project)

@@ -207,7 +207,7 @@ CAPTURED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("works", [True, False])
 @pytest.mark.parametrize("options", CAPTURED.values(), ids=CAPTURED)
-def test_what_is_captured_learns_and_what_cannot_be_runs_eagerly(
+def test_what_is_captured_learns_and_so_does_what_cannot_be(
     options: dict[str, Any], works: bool
 ) -> None:
     model = learner(**{**options, "learning_starts": 10**6}).learn(90)
@@ -240,7 +240,7 @@ def test_a_captured_update_is_the_eager_one(options: dict[str, Any]) -> None:
 
 @cuda
 @pytest.mark.parametrize("policy_kwargs", [{}, RMSPROP], ids=["Adam", "DeepMindRMSprop"])
-def test_a_gpu_learns_by_graphs_and_after_a_load_again(
+def test_a_gpu_learns_by_graphs_also_after_a_load(
     policy_kwargs: dict[str, Any], tmp_path: Path
 ) -> None:
     model = learner(device="cuda", n_envs=2, policy_kwargs=policy_kwargs)

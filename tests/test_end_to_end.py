@@ -151,7 +151,7 @@ def prepared(logs: Path, recipe: Path, act: Callable[[DQN], object]) -> Training
     ("number", "times"), [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGINT, 9)]
 )
 @pytest.mark.usefixtures("own_signals")
-def test_a_signal_ends_the_run_with_the_agent_saved(
+def test_a_signal_saves_the_agent(
     tmp_path: Path, small_recipe: Path, number: signal.Signals, times: int
 ) -> None:
     def send(_: DQN) -> None:
@@ -265,7 +265,7 @@ def test_a_run_that_is_none_is_refused(tmp_path: Path, refused: Refused, module:
     assert "no run of" in refused(f"scripts.{module}", "--logs", tmp_path, "--game", "Qbert")
 
 
-def test_a_run_without_a_whole_model_is_refused(
+def test_a_run_without_a_whole_model_is_told(
     finished: Run, tmp_path: Path, refused: Refused
 ) -> None:
     for name in ("run.json", "recipe.yml"):

@@ -132,9 +132,7 @@ class StepPenalty(gym.RewardWrapper):
 """
 
 
-def test_a_wrapper_of_ones_own_takes_what_its_constructor_says(
-    tmp_path: Path, monkeypatch: Patch
-) -> None:
+def test_a_wrapper_of_ones_own_is_checked_and_used(tmp_path: Path, monkeypatch: Patch) -> None:
     module = ModuleType("custom.mine")
     exec(MINE, module.__dict__)  # as a file custom/mine.py
     module.StepPenalty.__module__ = "custom.mine"

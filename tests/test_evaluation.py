@@ -183,9 +183,7 @@ def test_baselines_name_the_best_single_action(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("display", ["", ":99"])
-def test_a_window_needs_a_display_that_answers(
-    display: str, tmp_path: Path, monkeypatch: Patch
-) -> None:
+def test_a_window_needs_a_display(display: str, tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setenv("DISPLAY", display)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     run = Run(tmp_path, {"env_id": "PongNoFrameskip-v4"})

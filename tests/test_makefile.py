@@ -180,9 +180,7 @@ def test_a_missing_interpreter_is_named(checkout: Path) -> None:
 @pytest.mark.parametrize(
     "missing", ["", "stamp", "interpreter", "pyproject.toml", "constraints.txt"]
 )
-def test_a_venv_is_stale_without_its_parts_or_before_its_inputs(
-    checkout: Path, missing: str
-) -> None:
+def test_a_venv_is_stale_without_parts_or_before_its_inputs(checkout: Path, missing: str) -> None:
     stamped = (checkout / STAMP).stat().st_mtime
     if missing == "stamp":
         (checkout / STAMP).unlink()
@@ -196,7 +194,7 @@ def test_a_venv_is_stale_without_its_parts_or_before_its_inputs(
 
 @pytest.mark.parametrize("torch", ["", "cpu"])
 @pytest.mark.parametrize("uv_works", [True, False])
-def test_an_installation_has_the_tested_packages_and_then_a_stamp(
+def test_an_installation_has_the_tested_packages(
     checkout: Path, torch: str, uv_works: bool
 ) -> None:
     (checkout / STAMP).unlink()

@@ -70,7 +70,7 @@ def with_copy(matrix: Matrix, killed: Path) -> tuple[Matrix, Path]:
     return one, folder
 
 
-def test_a_killed_run_resumes_and_a_finished_one_is_left_alone(
+def test_a_killed_run_resumes_a_finished_one_does_not(
     matrix: Matrix, killed: Path, capfd: Printed
 ) -> None:
     one, folder = with_copy(matrix, killed)
@@ -86,7 +86,7 @@ def test_a_killed_run_resumes_and_a_finished_one_is_left_alone(
     assert "1 runs, 1 of them finished before" in capfd.readouterr().out
 
 
-def test_what_cannot_be_resumed_keeps_its_state_and_is_not_tried_again(
+def test_what_cannot_be_resumed_keeps_its_state(
     matrix: Matrix, killed: Path, monkeypatch: Patch
 ) -> None:
     def fail(*_: object) -> None:

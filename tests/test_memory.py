@@ -60,7 +60,7 @@ def test_one_that_does_not_is_refused_with_the_largest_that_does(monkeypatch: Pa
     [("3000\n", range(2400, 2401)), ("max\n", range(10**6, 10**15))],
     ids=["limited", "unlimited"],
 )
-def test_a_containers_limit_counts(
+def test_a_limit_of_memory_counts(
     limit: str, free: range, monkeypatch: Patch, tmp_path: Path
 ) -> None:
     for name, text in {"max": limit, "now": "1000\n", "memory.stat": "inactive_file 400\n"}.items():

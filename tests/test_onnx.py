@@ -48,7 +48,7 @@ def test_the_file_gives_pytorchs_values_and_actions(recipe: str, tmp_path: Path)
 
 
 @pytest.mark.long  # needs the extra
-def test_a_file_that_says_something_else_is_not_kept(
+def test_a_file_with_other_values_is_deleted(
     tmp_path: Path, monkeypatch: Patch, refused: Refused
 ) -> None:
     class Shifted(onnx.ActionValues):

@@ -56,7 +56,7 @@ def test_runs_can_be_chosen_and_damaged_ones_are_named(run: Run, tmp_path: Path)
     assert "evaluations.npz: cannot be read" in evaluations
 
 
-def test_the_list_fits_into_100_columns(
+def test_the_list_has_100_columns(
     run: Run, tmp_path: Path, monkeypatch: Patch, capsys: Printed
 ) -> None:
     path = tmp_path / "logs" / "dqn" / "dqn" / "SpaceInvadersNoFrameskip-v4_1"

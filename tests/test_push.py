@@ -58,9 +58,7 @@ def test_one_commit_holds_the_folder_and_the_next_push_makes_none(run: Run, hub:
     assert len(hub.commits(REPO)) == 2
 
 
-def test_the_card_is_what_leaderboards_read_and_names_commands_and_machine(
-    run: Run, hub: Hub
-) -> None:
+def test_the_card_is_what_leaderboards_read_and_names_commands(run: Run, hub: Hub) -> None:
     send(run)
     text = hub.files(REPO)["README.md"].decode()
     said = yaml.safe_load(text.split("---")[1])
@@ -140,9 +138,7 @@ def test_the_zoo_loads_and_plays_a_pushed_agent(run: Run, hub: Hub, tmp_path: Pa
     assert "Atari Episode Score" in zoo("enjoy", "--no-render", "-n", "1500")
 
 
-def test_an_agent_goes_to_the_hub_and_comes_back_by_commands(
-    trained: Path, hub: Hub, tmp_path: Path
-) -> None:
+def test_an_agent_goes_and_comes_back_by_commands(trained: Path, hub: Hub, tmp_path: Path) -> None:
     logs = shutil.copytree(trained, tmp_path / "logs")
     pushed = logs / "small" / "dqn" / f"{ENV}_1"
     flags = ("scripts.push", "--run", pushed, "--episodes", 1)
@@ -159,9 +155,7 @@ def test_an_agent_goes_to_the_hub_and_comes_back_by_commands(
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_connection_cut_at_any_request_is_mended_by_the_next_push(
-    run: Run, hub: Hub, after: bool
-) -> None:
+def test_a_push_cut_at_any_request_is_mended_by_the_next(run: Run, hub: Hub, after: bool) -> None:
     send(run)
     files, film, refusals = hub.files(REPO), run.path / "replay.mp4", []
     for n in itertools.count():
@@ -194,9 +188,7 @@ def test_a_refusal_is_said_in_one_line_and_nothing_is_committed(run: Run, hub: H
     assert len(hub.commits(REPO)) == 1
 
 
-def test_a_commit_of_somebody_else_meanwhile_is_not_overwritten(
-    run: Run, hub: Hub, monkeypatch: Patch
-) -> None:
+def test_a_commit_meanwhile_is_not_overwritten(run: Run, hub: Hub, monkeypatch: Patch) -> None:
     folder, api = build_folder(run, run.final_model, REPO), client()
     model_info = api.model_info
 
@@ -221,7 +213,7 @@ def test_a_commit_of_somebody_else_meanwhile_is_not_overwritten(
         ({"README.md": b"---\ntags: [x]\n---\nBy hand."}, "a card of another project"),
     ],
 )
-def test_what_somebody_else_keeps_there_is_left_alone(
+def test_what_others_keep_is_left_alone(
     run: Run, hub: Hub, files: dict[str, bytes], said: str
 ) -> None:
     hub.add(REPO, files)
@@ -313,9 +305,7 @@ def test_a_better_agent_is_replaced_only_when_asked(run: Run, hub: Hub) -> None:
     assert len(hub.commits(REPO)) == 4
 
 
-def test_a_pulled_run_is_pushed_to_a_named_repository_only(
-    run: Run, hub: Hub, refused: Refused
-) -> None:
+def test_a_pulled_run_needs_the_name_of_a_repository(run: Run, hub: Hub, refused: Refused) -> None:
     run.update(pulled={"repo": "them/theirs", "revision": "0" * 40}, seed=-1)
     assert "name your repository with REPO" in refused("scripts.push", "--run", run.path)
     text = (build_folder(run, run.final_model, REPO) / "README.md").read_text()

@@ -91,9 +91,7 @@ def test_a_resolved_recipe_can_be_given_as_a_recipe_again(name: str, tmp_path: P
         ("policy_kwargs: {dueling: true}", "policy_kwargs.dueling is not known here; write it"),
     ],
 )
-def test_what_sb3_contribs_qr_dqn_does_not_know_is_refused(
-    line: str, message: str, tmp_path: Path
-) -> None:
+def test_what_qr_dqn_does_not_know_is_refused(line: str, message: str, tmp_path: Path) -> None:
     file = Path(with_line(tmp_path, line)).rename(tmp_path / "qrdqn-mine.yml")
     with pytest.raises(UserError, match=message):
         load_recipe(str(file), PONG)
@@ -160,9 +158,7 @@ def test_the_zoos_installed_files_are_recipes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["qrdqn_pong", "my_qrdqn", "my-qrdqn-2", "best_ppo"])
-def test_a_name_that_holds_another_algorithms_name_is_asked_about(
-    name: str, tmp_path: Path
-) -> None:
+def test_a_name_with_another_algorithm_in_it_is_asked_about(name: str, tmp_path: Path) -> None:
     file = Path(written(tmp_path, f"atari: {GOOD}\n")).rename(tmp_path / f"{name}.yml")
     with pytest.raises(UserError, match="the file's name says"):
         load_recipe(str(file), PONG)

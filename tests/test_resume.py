@@ -125,7 +125,7 @@ ENDS = [(name, (STOPPED, KILLED)[i % 2]) for i, name in enumerate(OPTIONS)]
 
 
 @pytest.mark.parametrize(("name", "how"), [*ENDS[:2], *longer(*ENDS[2:])])
-def test_a_resumed_training_is_the_same_to_the_bit(
+def test_a_resumed_run_is_the_same_to_the_bit(
     name: str, how: dict[str, int], tmp_path: Path
 ) -> None:
     whole = trained(tmp_path / "whole", name)
@@ -152,7 +152,7 @@ def test_a_resumed_training_is_the_same_to_the_bit(
     ("name", "before", "after"),
     [("lives and FIRE", 2, 2), ("priorities, returns", 3, 1), *longer(("quantiles", 1, 3))],
 )
-def test_eight_games_go_on_in_any_number_of_processes(
+def test_eight_games_go_on_in_other_processes(
     name: str, before: int, after: int, tmp_path: Path
 ) -> None:
     whole = trained(tmp_path / "whole", name, engine=Engine(n_envs=8, workers=1))
@@ -179,7 +179,7 @@ def test_an_evaluation_that_was_broken_off_is_made_after_all(tmp_path: Path) -> 
     assert over.facts["state"] == "finished"
 
 
-def test_a_full_disk_costs_a_state_and_not_the_training(
+def test_a_full_disk_costs_only_a_state(
     tmp_path: Path, monkeypatch: Patch, capsys: Printed
 ) -> None:
     def full(*_: object) -> None:
@@ -206,7 +206,7 @@ def test_a_run_whose_recipe_or_settings_were_edited_is_refused(what: str, tmp_pa
         resume(open_run(run.path), "cpu")
 
 
-def test_what_cannot_go_on_is_refused_and_left_as_it_is(
+def test_what_cannot_go_on_is_left_as_it_is(
     tmp_path: Path, refused: Refused, monkeypatch: Patch
 ) -> None:
     run = trained(tmp_path, "noise", **STOPPED)
@@ -225,9 +225,7 @@ def test_what_cannot_go_on_is_refused_and_left_as_it_is(
 
 
 @pytest.mark.parametrize("how", ["flipped", *longer("shortened", "missing")])
-def test_a_damaged_state_gives_way_to_the_one_before_it(
-    how: str, tmp_path: Path, capsys: Printed
-) -> None:
+def test_a_damaged_state_gives_way_to_the_last(how: str, tmp_path: Path, capsys: Printed) -> None:
     whole = trained(tmp_path / "whole", "noise")
     run = trained(tmp_path / "damaged", "noise", stop=2 * EVERY + 50)
     newest, before = (
@@ -262,7 +260,7 @@ def damage(file: Path, how: str) -> None:
         file.write_bytes(content if how == "flipped" else content[:-1])
 
 
-def test_a_state_is_saved_unless_it_is_large_or_unwanted(
+def test_a_state_may_be_too_large_or_unwanted(
     tmp_path: Path, capsys: Printed, monkeypatch: Patch
 ) -> None:
     run = trained(tmp_path / "a b", "noise", stop=EVERY)

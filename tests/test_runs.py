@@ -132,9 +132,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert os.listdir(tmp_path) == ["x.json"]
 
 
-def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_thereafter(
-    tmp_path: Path, monkeypatch: Patch
-) -> None:
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: Patch) -> None:
     file, synced = tmp_path / "x.json", []
     monkeypatch.setattr(
         "custom.system.files.os.fsync",

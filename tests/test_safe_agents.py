@@ -13,7 +13,7 @@ from stable_baselines3.common.buffers import NStepReplayBuffer
 from custom.runs.agents import safe_agent
 from custom.runs.folder import Run
 from tests.conftest import WHOLE
-from tests.foreign import ENV, Files, saved, unzipped, weights_of, zipped
+from tests.foreign import ENV, Zoo, saved, unzipped, weights_of, zipped
 
 
 def run_of(folder: Path, algo: str = "dqn", **values: Any) -> Run:
@@ -33,8 +33,8 @@ def write(folder: Path, agent: bytes, **members: bytes | None) -> Path:
 
 
 @pytest.fixture
-def agent(zoo_agents: dict[str, Files]) -> bytes:
-    return zoo_agents["dqn"][f"dqn-{ENV}.zip"]
+def agent(zoo: Zoo) -> bytes:
+    return zoo["dqn"][f"dqn-{ENV}.zip"]
 
 
 def test_the_weights_and_the_plain_numbers_are_the_files(agent: bytes, tmp_path: Path) -> None:
@@ -53,9 +53,7 @@ def test_the_optimizer_is_not_opened(agent: bytes, tmp_path: Path) -> None:
         assert safe_agent(run_of(tmp_path), file, "cpu").num_timesteps == 200
 
 
-def test_a_target_network_may_share_its_numbers_with_the_online_one(
-    agent: bytes, tmp_path: Path
-) -> None:
+def test_a_target_network_may_have_the_numbers_of_the_other(agent: bytes, tmp_path: Path) -> None:
     weights = weights_of(unzipped(agent)["policy.pth"])
     for name in list(weights):
         weights[name] = weights[name.replace("_target.", ".")]
@@ -73,9 +71,7 @@ def test_the_archive_in_a_pth_may_have_any_name(agent: bytes, tmp_path: Path) ->
     assert safe_agent(run_of(tmp_path), file, "cpu").num_timesteps == 200
 
 
-def test_the_recipes_values_are_written_down_and_no_replay_is_allocated(
-    agent: bytes, tmp_path: Path
-) -> None:
+def test_the_values_are_the_recipes_and_no_replay_is_made(agent: bytes, tmp_path: Path) -> None:
     values = {"n_steps": 3, "buffer_size": 10**9, "learning_rate": "lin_1e-3", "gamma": 0.9}
     model: Any = safe_agent(
         run_of(tmp_path, train_freq=[2, "episode"], **values), write(tmp_path, agent), "cpu"
@@ -96,10 +92,8 @@ def test_memory_of_a_replay_that_is_optimized_stays_a_value(agent: bytes, tmp_pa
     assert model.optimize_memory_usage is True
 
 
-def test_an_agent_of_another_algorithm_does_not_fit(
-    zoo_agents: dict[str, Files], tmp_path: Path
-) -> None:
-    file = write(tmp_path, zoo_agents["qrdqn"][f"qrdqn-{ENV}.zip"])
+def test_an_agent_of_another_algorithm_does_not_fit(zoo: Zoo, tmp_path: Path) -> None:
+    file = write(tmp_path, zoo["qrdqn"][f"qrdqn-{ENV}.zip"])
     with pytest.raises(ValueError, match=r"q_net\..* is missing in it"):
         safe_agent(run_of(tmp_path), file, "cpu")
     model = safe_agent(run_of(tmp_path, "qrdqn"), file, "cpu")

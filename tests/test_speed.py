@@ -31,7 +31,7 @@ def test_steps_that_learn_are_slower(small_recipe: Path, monkeypatch: Patch) -> 
     assert 0 < measured.playing < measured.learning
 
 
-def test_a_dry_run_says_what_a_training_would_take_and_writes_nothing(
+def test_a_dry_run_says_what_a_training_takes(
     small_recipe: Path, tmp_path: Path, monkeypatch: Patch, main: Main
 ) -> None:
     monkeypatch.setattr(speed, "measure", lambda *_: Speed(0.01, 0.1, step_bytes=10**7))

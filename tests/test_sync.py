@@ -10,27 +10,25 @@ from tests.servers.wandb_server import WandbServer
 from tests.tracked import has_all, read_back, trained
 
 
-def test_sync_without_a_server_says_so_and_keeps_what_there_is(
-    wandb_server: WandbServer, tmp_path: Path, refused: Refused
+def test_sync_without_a_server_keeps_what_there_is(
+    server: WandbServer, tmp_path: Path, refused: Refused
 ) -> None:
     run_folder, _ = trained(tmp_path, "offline")
-    wandb_server.stop()
+    server.stop()
     assert "does not answer" in refused("scripts.sync", "--logs", tmp_path / "logs")
     assert len(unsent(run_folder)) == 1
 
 
-def test_sync_leaves_a_run_alone_that_is_still_written(
-    wandb_server: WandbServer, tmp_path: Path
-) -> None:
+def test_sync_leaves_a_run_that_is_still_written(server: WandbServer, tmp_path: Path) -> None:
     run_folder, _ = trained(tmp_path, "offline")
     with run_folder.lock():
         output = run("scripts.sync", "--logs", tmp_path / "logs")
     assert f"{run_folder.path}: is still being written; left for later" in output
-    assert wandb_server.store.runs == {}
+    assert server.store.runs == {}
 
 
-def test_a_damaged_file_is_named_and_the_others_are_uploaded(
-    wandb_server: WandbServer, tmp_path: Path
+def test_a_damaged_file_is_named_and_others_are_uploaded(
+    server: WandbServer, tmp_path: Path
 ) -> None:
     for part in ("one", "two"):
         (tmp_path / part).mkdir()

@@ -15,11 +15,10 @@ from tests.tracked import has_all, holds, plain, read_back, same, trained, warni
 
 
 @pytest.mark.parametrize(
-    "fault",
-    ["dead", "silent init", "key", "no key", *longer("silent", "storm", "bad key", "dns")],
+    "fault", ["dead", "silent init", "key", "no key", *longer("silent", "storm", "bad key", "dns")]
 )
 def test_without_a_server_the_training_is_the_same_and_goes_up_later(
-    wandb_server: WandbServer,
+    server: WandbServer,
     tmp_path: Path,
     untracked: list[th.Tensor],
     monkeypatch: Patch,
@@ -28,16 +27,16 @@ def test_without_a_server_the_training_is_the_same_and_goes_up_later(
 ) -> None:
     monkeypatch.setattr(client, "ANSWER", 2.0)
     monkeypatch.setattr(client, "START", 2.0)
-    secret = spoil(wandb_server, monkeypatch, fault)
+    secret = spoil(server, monkeypatch, fault)
     run_folder, dumps = trained(tmp_path, "online")
     assert same(run_folder, untracked)
     printed = capsys.readouterr()
     assert len(warnings(printed.out)) == 1
     assert "tracked offline" in warnings(printed.out)[0]
     assert printed.err == ""
-    assert wandb_server.store.runs == {}
+    assert server.store.runs == {}
     assert not secret or not holds(run_folder.path, secret)
-    mend(wandb_server, monkeypatch)
+    mend(server, monkeypatch)
     assert upload(run_folder) == []
     assert has_all(read_back(run_folder)[1], dumps)
 
@@ -72,7 +71,7 @@ def mend(server: WandbServer, monkeypatch: Patch) -> None:
 
 @pytest.mark.parametrize("fault", ["client killed", *longer("silent", "killed", "storm")])
 def test_a_server_lost_in_mid_run_changes_nothing_and_gets_the_rest_later(
-    wandb_server: WandbServer,
+    server: WandbServer,
     tmp_path: Path,
     untracked: list[th.Tensor],
     monkeypatch: Patch,
@@ -82,14 +81,14 @@ def test_a_server_lost_in_mid_run_changes_nothing_and_gets_the_rest_later(
     monkeypatch.setattr(client, "FINISH", 2.0)
     monkeypatch.setenv("WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL", "0.05")
     happens = {
-        "killed": wandb_server.stop,
-        "silent": wandb_server.freeze,
-        "storm": lambda: wandb_server.fail("", 500),
+        "killed": server.stop,
+        "silent": server.freeze,
+        "storm": lambda: server.fail("", 500),
         "client killed": kill_client,
     }[fault]
 
     def lose() -> None:
-        wandb_server.wait_for_rows(2)
+        server.wait_for_rows(2)
         happens()
 
     run_folder, dumps = trained(tmp_path, "online", then=lose)
@@ -98,11 +97,11 @@ def test_a_server_lost_in_mid_run_changes_nothing_and_gets_the_rest_later(
     assert len(warnings(printed.out)) == 1, printed.out
     assert "make sync" in warnings(printed.out)[0] or fault == "client killed"
     assert printed.err == ""
-    [found] = wandb_server.store.runs.values()
+    [found] = server.store.runs.values()
     assert len(found["history"]) == 2
     if fault == "client killed":  # what it had not yet written to its file is lost
         return
-    mend(wandb_server, monkeypatch)
+    mend(server, monkeypatch)
     assert len(unsent(run_folder)) == 1
     assert upload(run_folder) == []
     assert unsent(run_folder) == []

@@ -245,9 +245,7 @@ def test_two_processes_share_a_study(url: str) -> None:
         ({"hyperparams": {**plan_of().hyperparams, "gamma": 0.9}}, "gamma None, now it is 0.9"),
     ],
 )
-def test_another_plan_under_the_same_name_is_refused(
-    url: str, changed: dict[str, Any], said: str
-) -> None:
+def test_another_plan_of_the_name_is_refused(url: str, changed: dict[str, Any], said: str) -> None:
     begin(url, "s", plan_of())
     begin(url, "s", plan_of())  # another machine
     with pytest.raises(UserError, match=f"STUDY s was begun with {said}.*STUDY="):
@@ -336,9 +334,7 @@ def test_no_finalist_is_trained_again_and_no_seed_counts_twice(url: str, tmp_pat
     assert [one["seeds"] for one in ranking] == [3, 3]
 
 
-def test_where_nothing_is_better_the_recipe_wins(
-    url: str, tmp_path: Path, monkeypatch: Patch
-) -> None:
+def test_without_a_better_one_the_recipe_wins(url: str, tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setitem(globals(), "score", lambda rate: -21.0)
     study = search(url, plan_of(), 3, lambda trial: 0.0 * double(trial))
     assert ranked(study, tmp_path, 1, 2)[0]["name"] == RECIPE

@@ -135,7 +135,7 @@ def test_python_is_named_where_python_was_called(refused: Refused) -> None:
 
 
 @pytest.mark.long
-def test_an_installed_copy_trains_here_and_its_agent_loads_where_the_card_says(
+def test_an_installed_copy_trains_and_its_agent_loads(
     call: Call, site: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "hyperparams").mkdir()  # of somebody else
@@ -166,9 +166,7 @@ def test_an_installed_copy_trains_here_and_its_agent_loads_where_the_card_says(
     assert {path.name for path in tmp_path.iterdir()} == {"hyperparams", "logs", "own.yml"}
 
 
-def test_a_task_is_of_the_same_copy_and_runs_in_the_current_folder(
-    tmp_path: Path, monkeypatch: Patch
-) -> None:
+def test_a_task_is_of_the_same_copy_and_runs_here(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("custom", "scripts"):  # of somebody else
         (tmp_path / name).mkdir()

@@ -181,9 +181,7 @@ def gone(pids: list[int]) -> bool:
 
 @pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_signal_stops_the_training_and_no_process_outlives_it(
-    number: int, small_recipe: Path, tmp_path: Path
-) -> None:
+def test_no_process_outlives_a_signal(number: int, small_recipe: Path, tmp_path: Path) -> None:
     process = training(tmp_path, small_recipe)
     pids = family(process.pid)
     assert len(pids) == 5  # two that play, the fork server, its tracker, and the training
@@ -197,9 +195,7 @@ def test_a_signal_stops_the_training_and_no_process_outlives_it(
 
 
 @pytest.mark.long
-def test_a_training_whose_process_dies_ends_with_one_line(
-    small_recipe: Path, tmp_path: Path
-) -> None:
+def test_a_training_whose_process_dies_says_so(small_recipe: Path, tmp_path: Path) -> None:
     process = training(tmp_path, small_recipe)
     last = family(process.pid)[-1]
     os.kill(last, signal.SIGKILL)

@@ -33,9 +33,7 @@ def flags(tmp_path: Path, monkeypatch: Patch) -> list[object]:
     ]
 
 
-def test_all_runs_finish_though_a_worker_of_ray_is_killed(
-    flags: list[object], tmp_path: Path
-) -> None:
+def test_all_runs_finish_though_a_worker_is_killed(flags: list[object], tmp_path: Path) -> None:
     process = start("scripts.benchmark", *flags, "--cluster", "ray")
     os.kill(_a_busy_worker(tmp_path / "logs"), signal.SIGKILL)
     output, _ = process.communicate()

@@ -1,4 +1,4 @@
-"""``wandb_server``: a Weights & Biases on this machine for its real client."""
+"""``server``: a Weights & Biases on this machine for its real client."""
 
 import gzip
 import os
@@ -136,7 +136,7 @@ def a_wandb(folder: Path) -> Iterator[WandbServer]:
 
 
 @pytest.fixture
-def wandb_server(tmp_path: Path) -> Iterator[WandbServer]:
+def server(tmp_path: Path) -> Iterator[WandbServer]:
     """A W&B of its own for a test."""
     with a_wandb(tmp_path) as server:
         yield server
