@@ -18,11 +18,13 @@ import custom  # noqa: F401, I001  # before PyTorch is imported: it sets GOMP_SP
 import pytest
 import torch as th
 import yaml
+from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.compare import statistics
 from custom.jobs import task
 from custom.recipe.check import check
 from custom.recipe.model import Hyperparams
+from custom.recipe.recipe import Recipe
 from custom.replay.buffer import FrameReplayBuffer
 from custom.system.signals import STOPPING
 from custom.training import evaluation
@@ -38,18 +40,10 @@ Printed, Patch = pytest.CaptureFixture[str], pytest.MonkeyPatch
 Main, Refused = Callable[..., tuple[int, str, str]], Callable[..., str]
 ROOT = Path(__file__).resolve().parents[1]
 ATARI = "stable_baselines3.common.atari_wrappers.AtariWrapper"
-SMALL = {
-    "env_wrapper": [{ATARI: {"screen_size": 36}}],
-    "frame_stack": 4,
-    "policy": "CnnPolicy",
-    "n_timesteps": 400,
-    "buffer_size": 400,
-    "learning_starts": 40,
-    "train_freq": 4,
-    "target_update_interval": 100,
-    "exploration_fraction": 0.5,
-    "policy_kwargs": {"features_extractor_kwargs": {"features_dim": 32}},
-}
+NET = {"features_extractor_kwargs": {"features_dim": 32}}
+SMALL = {"env_wrapper": [{ATARI: {"screen_size": 36}}], "frame_stack": 4, "policy": "CnnPolicy"}
+SMALL |= {"n_timesteps": 400, "buffer_size": 400, "learning_starts": 40, "train_freq": 4}
+SMALL |= {"target_update_interval": 100, "exploration_fraction": 0.5, "policy_kwargs": NET}
 WHOLE = SMALL | {"env_wrapper": [ATARI]}  # the usual 84 x 84 pixels
 
 
@@ -57,6 +51,25 @@ def longer(*values: Any) -> list[Any]:
     """Values of a parameter that only `make test-all` tries."""
     rows = (value if isinstance(value, tuple) else (value,) for value in values)
     return [pytest.param(*row, marks=pytest.mark.long) for row in rows]
+
+
+def small(algo: str = "dqn", **changed: Any) -> Recipe:
+    """A recipe that learns on a few hundred steps, with other values."""
+    return Recipe("small", algo, Path("small.yml"), check(SMALL | changed, algo))
+
+
+class At(BaseCallback):
+    """Does something when a step is reached, once; 0: never."""
+
+    def __init__(self, step: int, act: Callable[[], object]) -> None:
+        super().__init__()
+        self.step, self.act = step, act
+
+    def _on_step(self) -> bool:
+        if 0 < self.step <= self.num_timesteps:
+            self.step = 0
+            self.act()
+        return True
 
 
 def typed(values: dict[str, Any], algo: str = "dqn") -> Hyperparams:
@@ -104,6 +117,13 @@ def start(module: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Popen
     )
     STARTED.append(process)
     return process
+
+
+def python(*words: object, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    """What Python does with these words, in a process of its own."""
+    command = [sys.executable, *map(str, words)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **env}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
 
 
 def ended(module: str, *arguments: object) -> tuple[int, str]:

@@ -20,16 +20,14 @@ import torch as th
 
 from benchmarks.chaos import in_child, written
 from custom.learner.engine import Engine
-from custom.recipe.check import check
 from custom.recipe.games import find_game
-from custom.recipe.recipe import Recipe
 from custom.runs.folder import open_run
 from custom.system.manifest import exists
 from custom.training.prepare import Training, prepare
 from custom.training.resume import resume
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import SMALL
+from tests.conftest import small
 
 CALLS = ("replace", "rename", "unlink", "remove", "mkdir", "rmdir", "truncate")
 NOISY = {"features_extractor_kwargs": {"features_dim": 32}, "noisy": True, "dueling": True}
@@ -156,8 +154,7 @@ class Case:
     def train(self, at: int = 0, act: str = "kill") -> tuple[int, str]:
         """Number of calls, and the digest of what was learnt."""
         algo, options, engine = KINDS[self.kind]
-        values = {**SMALL, "n_timesteps": self.steps, "learning_starts": 8, **options}
-        recipe = Recipe("small", algo, Path("small.yml"), check(values, algo))
+        recipe = small(algo, **{"n_timesteps": self.steps, "learning_starts": 8, **options})
         how = {"eval_freq": 24, "eval_episodes": 1, "save_freq": 16}
         settings = Settings(3, self.logs, "cpu", engine=engine, **how)
         disk = Disk(self.folder, at, act)

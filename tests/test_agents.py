@@ -11,6 +11,7 @@ from custom.hub.foreign import bring_in, of_folder
 from custom.runs.folder import AGENTS, open_run
 from custom.runs.metrics import evaluations
 from scripts import evaluate, options
+from tests.compared import Write
 from tests.conftest import ended, run
 from tests.foreign import ENV
 
@@ -32,18 +33,12 @@ def test_an_agent_of_the_checkout_scores_what_is_said(name: str, tmp_path: Path)
     assert len(list(tmp_path.glob("agents--*/*/*"))) == 1  # it was brought in once
 
 
-def test_a_run_of_ones_own_comes_first(trained: Path, tmp_path: Path) -> None:
-    bring_in(of_folder(AGENTS / "SpaceInvaders"), tmp_path)
-    own = open_run(next(trained.glob("*/*/*/run.json")).parent)
-    game = "SpaceInvadersNoFrameskip-v4"
-    target = tmp_path / "own/dqn" / f"{game}_1"
-    shutil.copytree(own.path, target)
-    for name in ("run.json", "recipe.yml"):
-        text = (target / name).read_text()
-        (target / name).write_text(text.replace(own.game.env_id, game))
-    words = ["--game", "SpaceInvaders", "--logs", str(tmp_path)]
+def test_a_run_of_ones_own_comes_first(written: Write, tmp_path: Path) -> None:
+    bring_in(of_folder(AGENTS / "SpaceInvaders"), tmp_path / "logs")
+    own = written(game="SpaceInvaders")
+    words = ["--game", "SpaceInvaders", "--logs", str(tmp_path / "logs")]
     args = options.parser_of(evaluate).parse_args(words)
-    assert options.find_run(args, or_agent=True).path == target
+    assert options.find_run(args, or_agent=True).path == own
 
 
 @pytest.fixture

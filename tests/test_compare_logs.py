@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 
 from custom.compare.columns import Column, columns_of, differing, why_not
-from custom.compare.comparison import compare, levels_of, reached
+from custom.compare.comparison import compare, reached
 from custom.compare.measured import Measured
 from custom.compare.sources import from_logs
-from custom.evaluation.baselines import baselines_file
 from custom.evaluation.scores import Level
 from custom.recipe.games import find_game
 from custom.system.errors import UserError
-from custom.system.files import write_json
 from tests.compared import PROTOCOL, Write
 
 PONG = find_game("Pong")
@@ -169,24 +167,6 @@ def test_a_recipe_named_twice_counts_once(written: Write, tmp_path: Path) -> Non
     written()
     runs, left_out = collected(tmp_path / "logs", "dqn", "hyperparams/dqn.yml", "dqn")
     assert (len(runs), left_out) == (1, [])
-
-
-def test_levels_are_measured_where_they_can_be(written: Write, tmp_path: Path) -> None:
-    written()
-    results = {"random": {"mean": -20.0}, "FIRE": {"mean": -19.0}}
-    content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 9}}
-    runs, _ = collected(tmp_path / "logs")
-    published = {level.label: level.score for level in levels_of(runs)}
-    assert published["random play"] == -20.7
-    assert not any(label.startswith("only") for label in published)
-    file = baselines_file(tmp_path / "logs", "dqn", PONG)
-    file.parent.mkdir()
-    write_json(file, content)
-    levels = {level.label: level for level in levels_of(collected(tmp_path / "logs")[0])}
-    assert levels["random play"].score == -20.0
-    assert levels["only FIRE"].score == -19.0
-    assert levels["random play"].source == "measured here, 9 games"
-    assert levels["human"].score == 14.6
 
 
 def cpu(hours: float) -> dict[str, float]:

@@ -81,13 +81,6 @@ def test_runs_far_apart_are_better_and_worse() -> None:
     assert judged(HIGH, LOW)["p"] == pytest.approx(2 / 252)  # 2 of comb(10, 5)
 
 
-def test_a_difference_within_noise_is_called_that() -> None:
-    found = judged(LOW, LOW + 0.5)
-    assert found["difference"] == -0.5
-    assert found["difference_95"][0] < 0 < found["difference_95"][1]
-    assert found["verdict"] == "within noise"
-
-
 def test_nothing_can_be_said_about_seeds_with_one() -> None:
     found = judged(LOW[:1], HIGH)
     assert found["verdict"] == "a single seed says nothing about other seeds"

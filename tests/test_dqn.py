@@ -2,8 +2,6 @@
 
 import copy
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from custom.optimizers import DeepMindRMSprop
 from custom.policies import AtariPolicy
 from custom.recipe.games import find_game
 from custom.replay.buffer import Batch
-from tests.conftest import SMALL, Printed, typed
+from tests.conftest import SMALL, Printed, python, typed
 
 PLAIN = Engine(update="sb3", buffer="sb3")
 RMSPROP = {"optimizer_class": DeepMindRMSprop, "optimizer_kwargs": {"alpha": 0.9}}
@@ -142,12 +140,7 @@ def test_plain_sb3_loads_what_it_saves(tmp_path: Path) -> None:
         obs = model.replay_buffer.sample(20).observations.numpy()
         np.save(tmp_path / f"{name}.npy", obs)
         expected[name] = model.predict(obs, deterministic=True)[0].tolist()
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", LOAD, *expected],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    done = python("-W", "error", "-c", LOAD, *expected, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == list(expected.values())
 

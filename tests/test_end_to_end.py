@@ -17,7 +17,6 @@ import torch as th
 import yaml
 from PIL import Image
 from stable_baselines3 import DQN
-from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
@@ -27,7 +26,7 @@ from custom.system.errors import NonFiniteError
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import ROOT, SMALL, Main, Patch, Refused, run, run_process, start
+from tests.conftest import ROOT, SMALL, At, Main, Patch, Refused, run, run_process, small, start
 
 ENV = "RoadRunnerNoFrameskip-v4"
 
@@ -120,45 +119,30 @@ def test_the_zoo_alone_trains_the_default_recipe(tmp_path: Path) -> None:
 
 def test_the_same_seed_gives_the_same_weights(finished: Run, tmp_path: Path) -> None:
     recipe = load_recipe(str(finished.path / "recipe.yml"), finished.game)
-    experiment = prepare(
-        recipe, finished.game, Settings(3, tmp_path, eval_freq=10_000)
-    )  # no evaluation
+    experiment = prepare(recipe, finished.game, Settings(3, tmp_path, eval_freq=10_000))
     assert train(experiment) == 0
     again = weights(experiment.run.final_model)
     assert all(th.equal(a, b) for a, b in zip(weights(finished.final_model), again, strict=True))
 
 
-class At(BaseCallback):
-    def __init__(self, step: int, act: Callable[[DQN], object]) -> None:
-        super().__init__()
-        self.step, self.act = step, act
-
-    def _on_step(self) -> bool:
-        if self.num_timesteps == self.step:
-            self.act(self.model)
-        return True
-
-
-def prepared(logs: Path, recipe: Path, act: Callable[[DQN], object]) -> Training:
+def prepared(logs: Path, act: Callable[[DQN], object]) -> Training:
     """A training of 300 steps, in which something happens at step 150."""
-    game = find_game("RoadRunner")
     settings = Settings(0, logs, eval_freq=10_000, save_freq=100)
-    training = prepare(load_recipe(str(recipe), game).with_budget(300), game, settings)
-    return replace(training, callbacks=(*training.callbacks, At(150, act)))
+    training = prepare(small(n_timesteps=300), find_game("RoadRunner"), settings)
+    at = At(150, lambda: act(training.model))
+    return replace(training, callbacks=(*training.callbacks, at))
 
 
 @pytest.mark.parametrize(
     ("number", "times"), [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGINT, 9)]
 )
 @pytest.mark.usefixtures("own_signals")
-def test_a_signal_saves_the_agent(
-    tmp_path: Path, small_recipe: Path, number: signal.Signals, times: int
-) -> None:
+def test_a_signal_saves_the_agent(tmp_path: Path, number: signal.Signals, times: int) -> None:
     def send(_: DQN) -> None:
         for _ in range(times):
             signal.raise_signal(number)
 
-    training = prepared(tmp_path, small_recipe, send)
+    training = prepared(tmp_path, send)
     assert train(training, report_episodes=1) == 128 + number
     run = open_run(training.run.path)
     assert (run.facts["state"], run.facts["steps"]) == ("interrupted", 152)
@@ -205,11 +189,11 @@ def test_a_signal_during_the_report(
     assert not (folder / "replay.mp4").exists()
 
 
-def test_a_nan_is_named_and_the_last_checkpoint_plays(tmp_path: Path, small_recipe: Path) -> None:
+def test_a_nan_is_named_and_the_last_checkpoint_plays(tmp_path: Path) -> None:
     def put_nan(model: DQN) -> None:
         model.q_net.features_extractor.linear[0].bias.data[0] = float("nan")
 
-    training = prepared(tmp_path, small_recipe, put_nan)
+    training = prepared(tmp_path, put_nan)
     with pytest.raises(NonFiniteError) as error:
         train(training)
     assert "the parameter q_net.features_extractor.linear.0.bias" in str(error.value)

@@ -17,21 +17,15 @@ from custom.runs.agents import load_agent, save_agent
 from custom.system.errors import UserError
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings, fitted
-from tests.conftest import SMALL, WHOLE, Patch, content, typed
+from tests.conftest import WHOLE, Patch, content, small, typed
 
 INVADERS, PONG = find_game("SpaceInvaders"), find_game("Pong")
 ZOO = WHOLE["env_wrapper"][0]
 
 
-def recipe(folder: Path, game: Game = INVADERS, **changed: Any) -> Recipe:
-    file = folder / "small.yml"
-    file.write_text(yaml.safe_dump({"atari": {**SMALL, **changed}}))
-    return load_recipe(str(file), game)
-
-
 def prepared(folder: Path, engine: Engine, game: Game = INVADERS, **changed: Any) -> Training:
     settings = Settings(seed=3, logs=folder / "logs", eval_freq=10**9, engine=engine)
-    return prepare(recipe(folder, game, **changed), game, settings)
+    return prepare(small(**changed), game, settings)
 
 
 def test_more_processes_learn_the_same_to_the_bit(tmp_path: Path) -> None:
@@ -79,10 +73,9 @@ def test_updates_are_counted_as_the_recipe_says(tmp_path: Path) -> None:
     assert model._n_updates == pytest.approx((400 - 40) / 4, abs=3)
 
 
-def test_episodes_have_no_ratio(tmp_path: Path) -> None:
-    episodes = recipe(tmp_path, train_freq=[1, "episode"])
+def test_episodes_have_no_ratio() -> None:
     with pytest.raises(UserError, match="not in episodes"):
-        fitted(episodes, Engine(n_envs=2))
+        fitted(small(train_freq=[1, "episode"]), Engine(n_envs=2))
 
 
 @pytest.mark.parametrize("engine", [Engine(precision="bf16"), Engine(update="sb3")])
@@ -142,5 +135,5 @@ def test_a_wrapper_of_ones_own_is_checked_and_used(tmp_path: Path, monkeypatch: 
     env.reset()
     assert env.step([0])[1][0] == -0.5
     wrapper["custom.mine.StepPenalty"] = {"penality": 0.5}
-    with pytest.raises(UserError, match="penality is not a known key; did you mean penalty"):
-        recipe(tmp_path, env_wrapper=[ZOO, wrapper])
+    with pytest.raises(ValueError, match="penality is not a known key; did you mean penalty"):
+        small(env_wrapper=[ZOO, wrapper])

@@ -3,7 +3,6 @@
 import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.atari_wrappers import AtariWrapper
-from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
 from custom.env.games import evaluation_wrapper, frame_skip, make_games
 from custom.recipe.games import find_game
@@ -38,21 +37,6 @@ def test_a_life_ends_the_episode_and_the_game_goes_on_where_it_was() -> None:
     assert info["lives"] == 2
     assert env.unwrapped.ale.getEpisodeFrameNumber() == frame  # no no-op, no FIRE
     assert np.array_equal(last, first)
-
-
-def test_the_stack_is_blank_before_the_frame_in_which_a_life_was_lost() -> None:
-    base = DummyVecEnv([lambda: DeepMindAtariWrapper(bare("SpaceInvaders"))])
-    env = VecFrameStack(base, 4)
-    env.seed(0)
-    env.reset()
-    rng = np.random.default_rng(0)
-    done = [False]
-    while not done[0]:
-        obs, _, done, infos = env.step(rng.integers(6, size=1))
-    assert infos[0]["lives"] == 2
-    assert not obs[0, :, :, :3].any()
-    assert obs[0, :, :, 3].any()
-    assert infos[0]["terminal_observation"][:, :, :3].any()
 
 
 def test_a_new_game_starts_after_the_last_life() -> None:

@@ -16,8 +16,8 @@ from custom.training.prepare import Training, prepare
 from custom.training.resume import is_run_of, resume
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import Main, Refused
-from tests.test_resume import STOPPED, Act, the_same, trained
+from tests.conftest import At, Main, Refused
+from tests.test_resume import STOPPED, the_same, trained
 
 
 def prepared(parent: Run, logs: Path, game: str = "Pong", steps: int = 120) -> Training:
@@ -64,7 +64,7 @@ def test_a_run_that_goes_on_from_another_is_resumed_exactly(at: int, tmp_path: P
     whole = prepared(parent, tmp_path / "whole")
     assert train(whole) == 0
     first = prepared(parent, tmp_path / "first")
-    stop = Act(at, first.status.request_stop)
+    stop = At(at, first.status.request_stop)
     assert train(replace(first, callbacks=(*first.callbacks, stop))) == 0
     assert train(resume(first.run, "cpu")) == 0
     the_same(open_run(whole.run.path), open_run(first.run.path))

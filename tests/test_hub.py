@@ -1,7 +1,5 @@
 """custom.hub.client, and the client of the real Hub, against a Hub on this machine."""
 
-from pathlib import Path
-
 import pytest
 from huggingface_hub import CommitOperationAdd, constants
 
@@ -80,12 +78,6 @@ def test_offline_mode_is_told(hub: Hub, monkeypatch: Patch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"unset the `HF_HUB_OFFLINE`"):
         log_in(client())
-
-
-def test_a_full_disk_is_told() -> None:
-    said = "tester/agent: .*No space left on device"
-    with pytest.raises(UserError, match=said), hub_errors(REPO):
-        Path("/dev/full").write_bytes(b"x")
 
 
 def test_no_message_holds_the_token(hub: Hub) -> None:

@@ -1,7 +1,6 @@
 """Agents of the Hub as run folders: those of the zoo, and those of this project."""
 
 import errno
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from custom.hub.client import client
 from custom.hub.publish import write_bundle
 from custom.hub.pull import pull
 from custom.recipe.games import find_game
-from custom.recipe.recipe import load_recipe
 from custom.recipe.yaml_text import literal, read_yaml
 from custom.runs.agents import load_agent
 from custom.runs.folder import Run, latest_run
@@ -26,7 +24,7 @@ from custom.system.errors import UserError
 from custom.training.prepare import prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import Patch, Refused, run, run_process
+from tests.conftest import Patch, Refused, run, run_process, small
 from tests.foreign import ENV, Files, Zoo
 from tests.servers.hub import Hub
 
@@ -101,9 +99,8 @@ def test_only_the_agent_and_the_recipe_are_fetched(hub: Hub, zoo: Zoo, tmp_path:
 def project_agent(tmp_path_factory: pytest.TempPathFactory) -> Files:
     logs = tmp_path_factory.mktemp("own")
     game = find_game("ALE/RoadRunner-v5")
-    recipe = load_recipe("rainbow", game).with_budget(48)
-    values = recipe.hyperparams.replace(env_kwargs={"repeat_action_probability": 0.1})
-    recipe = replace(recipe, hyperparams=values)
+    own = {"policy": "custom.policies.AtariPolicy", "n_steps": 3, "n_timesteps": 48}
+    recipe = small(**own, env_kwargs={"repeat_action_probability": 0.1})
     experiment = prepare(recipe, game, Settings(3, logs, eval_freq=24, eval_episodes=1))
     assert train(experiment, report_episodes=1) == 0
     folder = logs / "hub"
@@ -118,7 +115,7 @@ def test_what_this_project_published_comes_back_as_it_was(
     run = pulled(hub, project_agent, tmp_path)
     assert (run.path / "recipe.yml").read_bytes() == project_agent["recipe.yml"]
     names = ("steps", "exploration_steps", "n_timesteps", "frame_skip")
-    assert [run.facts[name] for name in names] == [48, 0, 48, 4]
+    assert [run.facts[name] for name in names] == [48, 24, 48, 4]
     assert run.game.env_id == "ALE/RoadRunner-v5"
     assert run.env_kwargs == {"frameskip": 1, "repeat_action_probability": 0.1}
     assert type(load_agent(run, run.final_model, "cpu").policy).__name__ == "AtariPolicy"

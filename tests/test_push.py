@@ -2,12 +2,10 @@
 
 import itertools
 import json
-import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch as th
@@ -22,7 +20,7 @@ from custom.hub.publish import build as build_folder
 from custom.runs.folder import Run, open_run
 from custom.system.errors import UserError
 from scripts.push import repository
-from tests.conftest import ROOT, Patch, Printed, Refused, ended
+from tests.conftest import ROOT, Patch, Printed, Refused, ended, python
 from tests.conftest import run as command
 from tests.servers.hub import Hub
 
@@ -107,35 +105,20 @@ def test_the_code_on_the_card_plays_without_this_project(run: Run, hub: Hub) -> 
     text = hub.files(REPO)["README.md"].decode()
     code = text.split("```python\n")[1].split("```")[0].replace("range(1000)", "range(20)")
     code = f"import sys\nsys.modules['custom'] = None\n{code}print(obs.shape)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=run.path,
-        env={**os.environ, **hub.env, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
+    done = python("-c", code, cwd=run.path)
     assert done.stdout.splitlines()[-1:] == ["(1, 36, 36, 4)"], done.stderr
 
 
 @pytest.mark.long
 def test_the_zoo_loads_and_plays_a_pushed_agent(run: Run, hub: Hub, tmp_path: Path) -> None:
     send(run)
-    agent = ["--algo", "dqn", "--env", ENV, "-f", str(tmp_path / "zoo")]
-    env = {**os.environ, **hub.env, "TRUST_REMOTE_CODE": "True", "OMP_NUM_THREADS": "1"}
-
-    def zoo(command: str, *flags: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", f"rl_zoo3.{command}", *agent, *flags],
-            cwd=tmp_path,
-            env=env,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    zoo("load_from_hub", "-orga", "tester", "-name", f"small-{ENV}")
-    assert "Atari Episode Score" in zoo("enjoy", "--no-render", "-n", "1500")
+    agent = ("--algo", "dqn", "--env", ENV, "-f", tmp_path / "zoo")
+    how: Any = {"cwd": tmp_path, "TRUST_REMOTE_CODE": "True"}
+    name = ("-orga", "tester", "-name", f"small-{ENV}")
+    loaded = python("-m", "rl_zoo3.load_from_hub", *agent, *name, **how)
+    assert loaded.returncode == 0, loaded.stderr
+    played = python("-m", "rl_zoo3.enjoy", *agent, "--no-render", "-n", 1500, **how)
+    assert "Atari Episode Score" in played.stdout, played.stderr
 
 
 def test_an_agent_goes_and_comes_back_by_commands(trained: Path, hub: Hub, tmp_path: Path) -> None:

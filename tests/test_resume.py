@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +11,10 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import torch as th
-from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.env.workers import WorkerVecEnv
 from custom.learner.engine import Engine
-from custom.recipe.check import check
 from custom.recipe.games import find_game
-from custom.recipe.recipe import Recipe
 from custom.runs.folder import Run, open_run
 from custom.runs.metrics import evaluations, finished_games
 from custom.system.errors import UserError
@@ -27,7 +23,7 @@ from custom.training.prepare import prepare
 from custom.training.resume import resume
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import SMALL, Patch, Printed, Refused, longer
+from tests.conftest import At, Patch, Printed, Refused, longer, small
 
 STEPS, EVERY = 240, 60
 STOPPED, KILLED = {"stop": 131}, {"kill": 199}
@@ -58,26 +54,13 @@ OPTIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
-class Act(BaseCallback):
-    def __init__(self, step: int, act: Callable[[], None]) -> None:
-        super().__init__()
-        self.step, self.act = step, act
-
-    def _on_step(self) -> bool:
-        if 0 < self.step <= self.num_timesteps:
-            self.step = 0
-            self.act()
-        return True
-
-
 class KilledError(BaseException):
     """As if the process had gone."""
 
 
 def trained(logs: Path, name: str, stop: int = 0, kill: int = 0, **more: Any) -> Run:
     algo, game, options = OPTIONS[name]
-    values = {**SMALL, "n_timesteps": STEPS, **options}
-    recipe = Recipe("small", algo, Path("small.yml"), check(values, algo))
+    recipe = small(algo, **{"n_timesteps": STEPS, **options})
     eval_freq = 2 * EVERY if name in EVALUATED else STEPS + 1
     how: dict[str, Any] = {"eval_freq": eval_freq, "eval_episodes": 1, "save_freq": EVERY, **more}
     settings = Settings(seed=3, logs=logs, device="cpu", **how)
@@ -86,10 +69,7 @@ def trained(logs: Path, name: str, stop: int = 0, kill: int = 0, **more: Any) ->
     def killed() -> None:
         raise KilledError
 
-    def asked() -> None:
-        experiment.status.request_stop()
-
-    acts = Act(stop, asked), Act(kill, killed)
+    acts = At(stop, experiment.status.request_stop), At(kill, killed)
     experiment = replace(experiment, callbacks=(*experiment.callbacks, *acts))
     with suppress(KilledError):
         train(experiment)

@@ -5,31 +5,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from stable_baselines3 import DQN
 
 from custom.evaluation.protocol import Protocol, Scores
 from custom.learner.off_policy import AtariOffPolicy
 from custom.recipe.games import find_game
-from custom.recipe.recipe import load_recipe
 from custom.training import evaluation
 from custom.training.evaluation import FixedEpsilonEvaluation, held_out_states
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import SMALL, WHOLE, Patch, typed
+from tests.conftest import WHOLE, Patch, small, typed
 
 BREAKOUT = find_game("Breakout")
 
 
 def experiment(folder: Path, steps: int, **changed: object) -> tuple[Training, DQN]:
     """A small experiment on Breakout, whose random games last about 200 steps."""
-    entry = {**SMALL, "exploration_fraction": 1.0, **changed}
-    file = folder / "small.yml"
-    file.write_text(yaml.safe_dump({"atari": entry}))
-    recipe = load_recipe(str(file), BREAKOUT).with_budget(steps)
-    settings = Settings(seed=0, logs=folder / "logs", eval_freq=10**6, save_freq=150)
-    made = prepare(recipe, BREAKOUT, settings)
+    recipe = small(**{"exploration_fraction": 1.0, "n_timesteps": steps, **changed})
+    made = prepare(recipe, BREAKOUT, Settings(0, folder, eval_freq=10**6, save_freq=150))
     return made, made.model
 
 

@@ -129,21 +129,6 @@ def test_beta_rises_with_the_run() -> None:
     assert model.replay_buffer.beta.item() == pytest.approx(1.0, abs=0.02)
 
 
-def test_double_q_asks_the_online_network_about_the_next_state() -> None:
-    model, update = ready(double_q=True)
-    recorder = Recorder(update)
-    for parameter in model.q_net_target.parameters():
-        parameter.data.mul_(-1)
-    batch = batch_of(model)
-    online = model.q_net(batch.next_observations).detach()
-    target = model.q_net_target(batch.next_observations).detach()
-    update.step(batch)
-    [chooser], [valued] = recorder.outputs["online"], recorder.outputs["target"]
-    assert th.allclose(chooser, online, atol=1e-5)
-    assert th.allclose(valued, target, atol=1e-5)
-    assert not th.allclose(valued, chooser, atol=1e-3)
-
-
 def test_munchausen_asks_the_target_network_about_both_states() -> None:
     model, update = ready(munchausen_alpha=0.9)
     recorder = Recorder(update)

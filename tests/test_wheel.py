@@ -1,6 +1,5 @@
 """What `pip install` gives: the wheel's files, and the command `sb3-atari-dqn`."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ import yaml
 from custom.jobs.task import Process, Task
 from custom.runs.folder import open_run
 from scripts import cli
-from tests.conftest import ROOT, SMALL, Patch, Refused
+from tests.conftest import ROOT, SMALL, Patch, Refused, python
 
 SOURCES = ("custom", "scripts", "hyperparams")
 SLOW = {"torch", "stable_baselines3", "sb3_contrib", "matplotlib", "optuna", "wandb", "ale_py"}
@@ -59,17 +58,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def call(site: Path, tmp_path: Path) -> Iterator[Call]:
     """Run commands of the installed copy in an empty folder; the copy stays as it was."""
     before = sorted(site.rglob("*"))
-    kept = {key: value for key, value in os.environ.items() if key != "STORAGE"}
-    kept |= {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    env = {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1", "STORAGE": ""}
 
     def run(*lines: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", WATCHED.format(SLOW), *lines],
-            cwd=tmp_path,
-            env=kept,
-            capture_output=True,
-            text=True,
-        )
+        return python("-c", WATCHED.format(SLOW), *lines, cwd=tmp_path, **env)
 
     yield run
     assert sorted(site.rglob("*")) == before
@@ -155,13 +147,7 @@ def test_an_installed_copy_trains_and_its_agent_loads(
     assert "(`pip install .` in a checkout of it)" in (folder / "README.md").read_text()
     agent = folder / "dqn-BreakoutNoFrameskip-v4.zip"
     load = "from stable_baselines3 import DQN; print(DQN.load({!r}, buffer_size=1).policy_class)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", load.format(str(agent))],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-    )
+    loaded = python("-c", load.format(str(agent)), cwd=tmp_path, PYTHONPATH=str(site))
     assert loaded.stdout == "<class 'custom.policies.AtariPolicy'>\n", loaded.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"hyperparams", "logs", "own.yml"}
 

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +19,7 @@ from custom.env.games import make_games
 from custom.env.workers import WorkerVecEnv
 from custom.recipe.games import find_game
 from custom.system.errors import UserError
-from tests.conftest import start, typed
+from tests.conftest import python, start, typed
 
 RECIPE = typed({})
 
@@ -120,9 +119,8 @@ if __name__ == "__main__":
 @pytest.mark.long
 def test_a_script_that_forgets_to_close_ends(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(FORGETFUL)
-    command = [sys.executable, tmp_path / "script.py"]
-    done = subprocess.run(command, capture_output=True, timeout=600)
-    assert (done.returncode, done.stderr) == (0, b"")
+    done = python(tmp_path / "script.py")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_process_that_dies_is_named() -> None:

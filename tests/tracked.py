@@ -7,12 +7,10 @@ from typing import Any
 import pytest
 import torch as th
 import wandb
-import yaml
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.recipe.games import find_game
-from custom.recipe.recipe import load_recipe
 from custom.runs.folder import Run
 from custom.tracking.wish import Tracking
 from custom.training.prepare import prepare
@@ -43,16 +41,11 @@ class Dumps(BaseCallback):
 
 def trained(folder: Path, mode: str, then: Any = None) -> tuple[Run, Dumps]:
     """A training of 120 steps of Pong: its run folder, and what SB3's logger dumped."""
-    from tests.conftest import SMALL  # which imports this module
+    from tests.conftest import small  # which imports this module
 
-    file = folder / "small.yml"
-    file.write_text(yaml.safe_dump({"atari": {**SMALL, "learning_starts": 12}}))
-    recipe = load_recipe(str(file), PONG).with_budget(120)
-    settings = Settings(
-        seed=0, logs=folder / "logs", eval_freq=NEVER, eval_episodes=1, tracking=Tracking(mode)
-    )
-    dumps = Dumps(then)
-    made = prepare(recipe, PONG, settings)
+    how: Any = {"eval_freq": NEVER, "eval_episodes": 1, "tracking": Tracking(mode)}
+    dumps, recipe = Dumps(then), small(n_timesteps=120, learning_starts=12)
+    made = prepare(recipe, PONG, Settings(seed=0, logs=folder / "logs", **how))
     made = replace(made, callbacks=(dumps, *made.callbacks))
     assert train(made) == 0
     return made.run, dumps
