@@ -47,15 +47,11 @@ def test_more_processes_learn_the_same_to_the_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "n_envs", "expected"),
     [
-        ({"train_freq": 4}, 1, (4, 1)),
-        ({"train_freq": 4}, 2, (2, 1)),
-        ({"train_freq": 4}, 3, (4, 3)),
-        ({"train_freq": 4}, 16, (1, 4)),
+        *(({}, 4, (1, 1)), ({}, 2, (2, 1)), ({}, 3, (4, 3)), ({}, 16, (1, 4))),  # usually 4 and 1
         ({"train_freq": 1, "gradient_steps": 2}, 8, (1, 16)),
         ({"train_freq": [8, "step"], "gradient_steps": 2}, 2, (2, 1)),
-        ({"train_freq": 4, "n_envs": 8}, 1, (32, 1)),
-        ({"train_freq": 4, "gradient_steps": -1}, 8, (4, -1)),
-        ({}, 4, (1, 1)),  # SB3's defaults: 4 and 1
+        ({"n_envs": 8}, 1, (32, 1)),
+        ({"gradient_steps": -1}, 8, (4, -1)),
     ],
 )
 def test_any_number_of_environments_makes_as_many_updates_a_step(

@@ -46,6 +46,19 @@ def test_the_online_net_picks_and_the_target_net_values() -> None:
     assert target(OVER, [1.0, 3.0], [9.0, 2.0], double_q=True) == [[0.5]]
 
 
+def test_munchausen_asks_the_target_network_about_both_states() -> None:
+    asked: list[th.Tensor] = []
+    obs = th.zeros(2, 1, 1)  # the observation and the next
+    batch = Batch(obs[0], th.zeros(1, 1, dtype=th.int64), obs[1] + 1, GOING, REWARDS)
+
+    def valued(seen: th.Tensor) -> th.Tensor:
+        asked.append(seen)
+        return th.tensor([[1.0, 3.0]])
+
+    Loss(gamma=0.5, munchausen_alpha=0.9).target(batch, lambda _: pytest.fail("online"), valued)
+    assert [seen.item() for seen in asked] == [1, 0]
+
+
 def test_a_discount_of_several_steps_is_taken_for_each_transition() -> None:
     z_t, discounts = th.tensor([[2.0], [2.0]]), th.tensor([[0.5], [0.25]])
     rewards, dones = REWARDS.expand(2, 1), GOING.expand(2, 1)

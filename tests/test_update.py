@@ -129,19 +129,6 @@ def test_beta_rises_with_the_run() -> None:
     assert model.replay_buffer.beta.item() == pytest.approx(1.0, abs=0.02)
 
 
-def test_munchausen_asks_the_target_network_about_both_states() -> None:
-    model, update = ready(munchausen_alpha=0.9)
-    recorder = Recorder(update)
-    for parameter in model.q_net_target.parameters():
-        parameter.data.mul_(-1)
-    batch = batch_of(model)
-    q_t, q_tm1 = (model.q_net_target(obs).detach() for obs in (batch[2], batch[0]))
-    update.step(batch)
-    assert not recorder.outputs["online"]
-    for found, expected in zip(recorder.outputs["target"], (q_t, q_tm1), strict=True):
-        assert th.allclose(found, expected, atol=1e-5)
-
-
 def test_a_forward_pass_of_ones_own_is_refused() -> None:
     class Halved(QNetwork):
         def forward(self, obs: th.Tensor) -> th.Tensor:

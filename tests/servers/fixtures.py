@@ -9,17 +9,6 @@ from huggingface_hub import close_session, constants, hf_api
 
 from tests.servers.hub import Hub
 
-ALSO_READ = (  # by the client, and in the way of what a test sets
-    "HF_HUB_CACHE",
-    "HF_HUB_OFFLINE",
-    "HF_OIDC_RESOURCE",
-    "HF_STORED_TOKENS_PATH",
-    "HF_TOKEN_PATH",
-    "HUGGINGFACE_HUB_CACHE",
-    "HUGGING_FACE_HUB_TOKEN",
-    "TRANSFORMERS_OFFLINE",
-)
-
 
 class NoTime:
     @staticmethod
@@ -38,12 +27,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def turn_client(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Point the client in this process at the Hub, and let it retry without waiting.
-
-    The client reads the token at each call, everything else once when it is imported.
-    """
-    for name in ALSO_READ:
-        monkeypatch.delenv(name, raising=False)
+    """Turn the client in this process, which reads most when it is imported, to the Hub."""
+    for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING", "TRANSF"))]:
+        monkeypatch.delenv(name)
     for name, value in hub.env.items():
         monkeypatch.setenv(name, value)
     home = hub.env["HF_HOME"]
@@ -51,16 +37,13 @@ def turn_client(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
         "ENDPOINT": hub.url,
         "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
         "HF_HOME": home,
-        "HF_HUB_CACHE": os.path.join(home, "hub"),
-        "HUGGINGFACE_HUB_CACHE": os.path.join(home, "hub"),
         "HF_TOKEN_PATH": os.path.join(home, "token"),
         "HF_STORED_TOKENS_PATH": os.path.join(home, "stored_tokens"),
         "AGENT_HARNESSES_PATH": os.path.join(home, ".agent_harnesses.json"),
-        "HF_HUB_OFFLINE": False,
-        "HF_HUB_DISABLE_TELEMETRY": True,
-        "HF_HUB_DISABLE_XET": True,
     }
-    for name, value in read_once.items():
+    read_once |= dict.fromkeys(("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"), f"{home}/hub")
+    read_once |= {"HF_HUB_DISABLE_TELEMETRY": True, "HF_HUB_DISABLE_XET": True}
+    for name, value in (read_once | {"HF_HUB_OFFLINE": False}).items():
         monkeypatch.setattr(constants, name, value)
     monkeypatch.setattr(hf_api.api, "endpoint", hub.url)
     monkeypatch.setattr("huggingface_hub.utils._http.time", NoTime)
