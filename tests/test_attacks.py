@@ -169,6 +169,7 @@ DATA: dict[str, tuple[bytes, str]] = {  # `data` in the agent's file
 }
 FILES = {
     ("config.yml", TAG): "config.yml: line 1: the tag '!!python/object/apply:os.system' is refused",
+    ("recipe.yml", f"{RECIPE}  gamma: {TAG}\n"): "recipe.yml: line 6: the tag '!!python/obj",
     ("config.yml", "#" * (2**16 + 1)): "config.yml is of 65537 bytes",
     ("args.yml", "{env: BreakoutNoFrameskip-v4}"): "args.yml: the agent's game is 'BreakoutNoFr",
     ("args.yml", "{env_kwargs: {mode: 1}}"): "made with {'mode': 1}",

@@ -83,18 +83,6 @@ def test_the_page_is_whole_in_itself_and_the_pictures_are_files_too(report: Path
     assert ET.parse(report / f"curves-{ENV}.svg").getroot().tag.endswith("svg")
 
 
-def test_the_same_runs_make_the_same_files(written: Write, tmp_path: Path) -> None:
-    for recipe in ("dqn", "double_dqn"):
-        for seed in (1, 2):
-            written(recipe=recipe, seed=seed, scores=[[0, seed], [4, 3 * seed]])
-    contents = []
-    for name in ("a", "b"):
-        write_report(compared(tmp_path / "logs", "dqn", "double_dqn"), tmp_path / name)
-        files = sorted((tmp_path / name).iterdir())
-        contents.append({file.name: file.read_bytes() for file in files})
-    assert contents[0] == contents[1]
-
-
 def test_other_budgets_stand_beside_and_are_not_compared(written: Write, tmp_path: Path) -> None:
     for seed in (1, 2):
         written(seed=seed)
@@ -176,7 +164,9 @@ def test_a_film_that_is_too_large_is_not_in_the_page(written: Write, tmp_path: P
     assert "No film among these runs; make record films one." in text
 
 
-def test_an_earlier_comparison_is_replaced_whole(written: Write, tmp_path: Path) -> None:
+def test_an_earlier_comparison_is_replaced_whole_nothing_else(
+    written: Write, tmp_path: Path
+) -> None:
     written()
     out = tmp_path / "out"
     out.mkdir()
@@ -184,9 +174,6 @@ def test_an_earlier_comparison_is_replaced_whole(written: Write, tmp_path: Path)
     write_report(compared(tmp_path / "logs", "dqn"), out)
     assert not (out / "profiles-All-games.png").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "out"]
-
-
-def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match=r"holds other files \(thesis.tex\)"):
         write_report({}, tmp_path)

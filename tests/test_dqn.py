@@ -163,15 +163,12 @@ def test_parameters_can_be_taken_and_given_back(
     model.learn(60, reset_num_timesteps=False)
 
 
-def test_saving_changes_nothing_in_a_run(tmp_path: Path) -> None:
+def test_a_named_buffer_is_used_and_saving_changes_nothing(tmp_path: Path) -> None:
+    assert type(learner(replay_buffer_class=ReplayBuffer).replay_buffer) is ReplayBuffer
+    assert type(learner(engine=PLAIN).replay_buffer) is ReplayBuffer
     saving = CheckpointCallback(20, str(tmp_path))
     runs = [learner(policy_kwargs=RMSPROP).learn(120, callback=more) for more in (None, saving)]
     assert equal(*runs)
-
-
-def test_a_buffer_that_is_named_is_used() -> None:
-    assert type(learner(replay_buffer_class=ReplayBuffer).replay_buffer) is ReplayBuffer
-    assert type(learner(engine=PLAIN).replay_buffer) is ReplayBuffer
 
 
 class WithPolicy(AtariDQN):

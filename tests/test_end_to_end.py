@@ -47,7 +47,7 @@ def weights(path: Path) -> list[th.Tensor]:
     return list(DQN.load(path, device="cpu").policy.state_dict().values())
 
 
-def test_the_last_line_names_the_folder_with_everything_in_it(finished: Run) -> None:
+def test_the_run_says_what_it_resolved_and_keeps_everything(finished: Run, output: str) -> None:
     assert finished.path.name == f"{ENV}_1"
     names = {path.name for path in finished.path.rglob("*") if path.is_file()}
     assert {f"{ENV}.zip", "best_model.zip", "config.yml", "args.yml"} <= names
@@ -55,18 +55,12 @@ def test_the_last_line_names_the_folder_with_everything_in_it(finished: Run) -> 
     assert {"evaluation.json", "replay.mp4", "replay.gif", "learning_curve.png"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
     assert not any(name.startswith(".") for name in names)  # nothing half-made
-
-
-def test_the_run_says_what_it_resolved(output: str, finished: Run) -> None:
     assert "no sticky actions" in output
     assert "epsilon goes from 1 to 0.05 in the first 200 steps" in output
     facts = {"exploration_steps": 200, "seed": 3, "state": "finished", "steps": 400}
     assert {name: finished.facts[name] for name in facts} == facts
     assert finished.facts["versions"]["torch"] == th.__version__
     assert "scripts.train" in finished.facts["command"]
-
-
-def test_the_run_keeps_evaluations_games_and_the_last_three_checkpoints(finished: Run) -> None:
     with np.load(finished.path / "evaluations.npz") as content:
         assert list(content["timesteps"]) == [200, 400]
         assert content["results"].shape == content["ep_lengths"].shape == (2, 1)

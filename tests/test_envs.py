@@ -28,7 +28,7 @@ def until_end(env: gym.Env, seed: int = 0) -> tuple[np.ndarray, dict]:
             return obs, info
 
 
-def test_a_life_ends_the_episode_and_the_game_goes_on_where_it_was() -> None:
+def test_a_life_ends_the_episode_and_a_new_game_starts_after_the_last() -> None:
     env = DeepMindAtariWrapper(bare("SpaceInvaders"))
     env.reset(seed=0)
     last, _ = until_end(env)
@@ -37,9 +37,6 @@ def test_a_life_ends_the_episode_and_the_game_goes_on_where_it_was() -> None:
     assert info["lives"] == 2
     assert env.unwrapped.ale.getEpisodeFrameNumber() == frame  # no no-op, no FIRE
     assert np.array_equal(last, first)
-
-
-def test_a_new_game_starts_after_the_last_life() -> None:
     env = DeepMindAtariWrapper(bare("SpaceInvaders"))
     env.reset(seed=0)
     for _ in range(3):

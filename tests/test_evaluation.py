@@ -119,14 +119,11 @@ def test_evaluations_of_other_seeds_and_other_steps_play_other_games() -> None:
     assert len({evaluation_seed(*numbers) for numbers in [(0,), (1,), (0, 10), (0, 20)]}) == 4
 
 
-def test_the_games_of_an_evaluation_are_full_ones(env: VecEnv) -> None:
+def test_the_games_of_an_evaluation_are_full_ones_and_can_be_stopped(env: VecEnv) -> None:
     scores = play_games(random_actions(4, seed=0), env, episodes=6)
     assert len(scores.scores) == 6
     assert min(scores.frames) > 500  # five lives, not one
     assert all(score == int(score) >= 0 for score in scores.scores)
-
-
-def test_a_request_to_stop_is_heard(env: VecEnv) -> None:
     assert play_games(random_actions(4, 0), env, 6, should_stop=lambda: True).scores == []
 
 
@@ -144,15 +141,12 @@ def test_the_summary_is_the_hand_computed_one() -> None:
     assert summary["mean_minus_std"] == pytest.approx(10 - 50**0.5)
 
 
-def test_the_bootstrap_interval_is_the_normal_one_for_many_games() -> None:
+def test_the_bootstrap_interval_is_the_normal_one_and_a_single_game_has_none() -> None:
     scores = list(np.random.default_rng(0).normal(100, 20, 400))
     low, high = bootstrap_interval(scores)
     half = 1.96 * np.std(scores) / 400**0.5
     assert low == pytest.approx(np.mean(scores) - half, abs=0.2)
     assert high == pytest.approx(np.mean(scores) + half, abs=0.2)
-
-
-def test_a_single_game_has_no_interval() -> None:
     summary = Scores([-21.0], [3000]).summary()
     assert summary["mean_95"] is None
     assert interval_text(summary) == "one game has no interval"

@@ -11,7 +11,6 @@ import yaml
 from custom.hub.client import client
 from custom.hub.leaderboard import Entry, entry_of, format_table, hub_entries, local_entries
 from custom.recipe.games import find_game
-from custom.system.errors import UserError
 from tests.compared import Write
 from tests.conftest import Patch
 from tests.servers.hub import Hub
@@ -50,12 +49,6 @@ def test_the_order_is_mean_minus_std(agents: Hub, monkeypatch: Patch) -> None:
     assert [e.owner for e in hub_entries(client(), GAME)[0]] == ["", "", ""]
 
 
-def test_a_hub_that_does_not_answer_is_told(agents: Hub) -> None:
-    agents.fail("GET", "/api/models", 503)
-    with pytest.raises(UserError, match="agents for PongNoFrameskip-v4: the Hub answers 503"):
-        hub_entries(client(), GAME)
-
-
 @pytest.mark.parametrize(
     ("value", "scores"),
     [
@@ -80,19 +73,16 @@ def test_an_index_of_another_form_is_no_score(index: Any) -> None:
     assert entry_of(SimpleNamespace(id="a/b", model_index=index, card_data=None)) is None
 
 
-def test_an_agent_that_was_pushed_stands_there_once() -> None:
-    entries = [Entry("me/mine", "DQN", 3.004, 0.5, "yours")]
-    local = [Entry("logs/dqn/dqn/x_1", "DQN (dqn)", 3.0, 0.5, "here")]
-    assert "[here]" not in format_table(entries, 0, local, top=3)
-
-
-def test_places_of_the_user_are_shown_however_far_down() -> None:
+def test_places_of_the_user_are_shown_however_far_down_and_once() -> None:
     entries = [Entry(f"u/{n}", "DQN", float(n), 0.0) for n in range(50)]
     local = [Entry("logs/dqn/dqn/x_1", "DQN (dqn)", 3.0, 0.5, "here")]
     lines = format_table(entries, 2, local, top=3).splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == ["1", "2", "3", "48"]
     assert "logs/dqn/dqn/x_1 [here]" in lines[-2]
     assert lines[-1].endswith("; 2 more state no score")
+    entries = [Entry("me/mine", "DQN", 3.004, 0.5, "yours")]
+    local = [Entry("logs/dqn/dqn/x_1", "DQN (dqn)", 3.0, 0.5, "here")]
+    assert "[here]" not in format_table(entries, 0, local, top=3)
 
 
 def test_a_name_cannot_move_the_cursor() -> None:

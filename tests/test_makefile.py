@@ -106,15 +106,12 @@ def test_a_target_passes_the_flags_of_its_script_alone(checkout: Path, target: s
     assert set(passed[2:-3]) == expected
 
 
-def test_defaults_are_passed_and_nothing_for_an_empty_variable(checkout: Path) -> None:
+def test_defaults_are_passed_but_for_a_run_that_has_its_own(checkout: Path) -> None:
     make(checkout.parent, "-C", str(checkout), "plot")
     defaults = ["--game=SpaceInvaders", "--logs=logs"]
     assert arguments(checkout) == ["-m", "scripts.plot", *defaults]
     make(checkout, "train", *(f"{name}=" for name in VARIABLES))
     assert arguments(checkout) == ["-m", "scripts.train"]
-
-
-def test_a_run_that_is_trained_further_has_a_game_and_a_recipe_of_its_own(checkout: Path) -> None:
     make(checkout, "train", "FROM=$(x), run", "RECIPE=c51")
     assert arguments(checkout)[2:4] == ["--recipe=c51", "--from=$(x), run"]
 
@@ -132,10 +129,14 @@ def test_a_value_arrives_unchanged_and_is_never_executed(checkout: Path, value: 
     assert not (checkout / "hacked").exists()
 
 
-def test_an_unknown_variable_is_named(checkout: Path) -> None:
+def test_an_unknown_variable_and_a_missing_interpreter_are_named(checkout: Path) -> None:
     shown = make(checkout, "train", "STEP=100")
     assert shown.returncode == 2
     assert "there is no variable STEP" in shown.stderr
+    (checkout / STAMP).unlink()
+    shown = make(checkout, "train", "PYTHON=no such python")
+    assert 'error: there is no "no such python" here' in shown.stderr
+    assert shown.returncode != 0
 
 
 @pytest.mark.parametrize(("target", "module"), [("test", "pytest"), ("plot", "scripts.plot")])
@@ -168,13 +169,6 @@ def test_clean_removes_the_venv_and_keeps_the_runs(checkout: Path) -> None:
     assert {path.name for path in checkout.iterdir()} == left
     assert (checkout / "logs" / "run").exists()
     assert not (checkout / "scripts" / "__pycache__").exists()
-
-
-def test_a_missing_interpreter_is_named(checkout: Path) -> None:
-    (checkout / STAMP).unlink()
-    shown = make(checkout, "train", "PYTHON=no such python")
-    assert 'error: there is no "no such python" here' in shown.stderr
-    assert shown.returncode != 0
 
 
 @pytest.mark.parametrize(

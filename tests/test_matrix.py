@@ -1,5 +1,6 @@
 """The runs of a benchmark: each is trained once, by one process, and resumes after a kill."""
 
+import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -86,11 +87,12 @@ def test_a_killed_run_resumes_a_finished_one_does_not(
     assert "1 runs, 1 of them finished before" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), MemoryError()])
 def test_what_cannot_be_resumed_keeps_its_state(
-    matrix: Matrix, killed: Path, monkeypatch: Patch
+    matrix: Matrix, killed: Path, monkeypatch: Patch, error: Exception
 ) -> None:
     def fail(*_: object) -> None:
-        raise MemoryError
+        raise error
 
     one, folder = with_copy(matrix, killed)
     queue = _queue(one)

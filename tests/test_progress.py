@@ -37,12 +37,9 @@ class Play:
         return self.line._text()
 
 
-def test_the_warm_up_tells_no_time_left(monkeypatch: Patch) -> None:
+def test_the_time_left_is_of_steps_that_learn_and_of_evaluations(monkeypatch: Patch) -> None:
     said = Play(monkeypatch).play(1000, rate=500)
     assert "500 steps/s, 0.00 core-hours, warm-up, epsilon 1.00, last 2 games: 2.5" in said
-
-
-def test_the_time_left_is_of_steps_that_learn_and_of_evaluations(monkeypatch: Patch) -> None:
     run = Play(monkeypatch)
     run.play(1000, rate=500)
     said = run.play(1000, rate=50)

@@ -163,14 +163,6 @@ def test_a_push_cut_at_any_request_is_mended_by_the_next(run: Run, hub: Hub, aft
     assert not any("\n" in refusal for refusal in refusals)
 
 
-def test_a_refusal_is_said_in_one_line_and_nothing_is_committed(run: Run, hub: Hub) -> None:
-    hub.fail("POST", "/commit/", 429)
-    with pytest.raises(UserError, match="the Hub answers 429") as error:
-        send(run)
-    assert "\n" not in str(error.value)
-    assert len(hub.commits(REPO)) == 1
-
-
 def test_a_commit_meanwhile_is_not_overwritten(run: Run, hub: Hub, monkeypatch: Patch) -> None:
     folder, api = build_folder(run, run.final_model, REPO), client()
     model_info = api.model_info
@@ -250,14 +242,11 @@ def test_a_wrong_name_or_token_is_refused_before_any_work(
     assert hub.repositories == {}
 
 
-def test_an_agent_that_changed_since_it_was_scored_is_not_pushed(run: Run) -> None:
+def test_an_agent_that_changes_or_changed_since_it_was_scored_is_not_pushed(run: Run) -> None:
     DQN.load(run.final_model, buffer_size=2).save(run.final_model)
     with pytest.raises(UserError, match="has changed since it was evaluated"):
         build_folder(run, run.final_model, REPO)
     assert not (run.path / "hub").exists()
-
-
-def test_a_run_that_still_learns_is_not_pushed(run: Run) -> None:
     with run.lock(), pytest.raises(UserError, match="is being trained"):
         prepare(run, run.final_model, episodes=1)
 

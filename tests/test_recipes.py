@@ -175,13 +175,10 @@ def test_defaults_are_those_of_the_algorithm(algo: str) -> None:
         assert (ours or None) == (default or None), name
 
 
-def test_the_files_own_budget_changes_nothing(tmp_path: Path) -> None:
+def test_another_budget_bounds_the_period_of_updates(tmp_path: Path) -> None:
     file = with_line(tmp_path, "learning_starts: 500")
     recipe = load_recipe(file, PONG)
     assert recipe.with_budget(1000) == recipe.with_budget(None) == recipe
-
-
-def test_the_budget_bounds_the_period_of_updates(tmp_path: Path) -> None:
     recipe = load_recipe(with_line(tmp_path, "train_freq: 1000000000"), PONG).with_budget(80)
     assert recipe.hyperparams.train_freq == 80
     assert recipe.notes[-1] == "train_freq: 1,000,000,000 shortened to 80 steps, the whole budget"
@@ -323,7 +320,7 @@ def test_an_entry_of_another_game_never_matters(tmp_path: Path) -> None:
         load_recipe(written(tmp_path, text), find_game("Breakout"))
 
 
-def test_other_values_stand_behind_the_name_of_a_recipe() -> None:
+def test_other_values_stand_behind_the_name_of_a_recipe_or_its_path(tmp_path: Path) -> None:
     text = "dqn+learning_rate=2.5e-4+n_steps=3+policy_kwargs.net_arch=[16,8]+train_freq=[2,step]"
     recipe, plain = load_recipe(text, PONG), load_recipe("dqn", PONG)
     values = recipe.hyperparams
@@ -333,9 +330,6 @@ def test_other_values_stand_behind_the_name_of_a_recipe() -> None:
     assert recipe.name == text.replace("[", "_").replace("]", "_")
     assert load_recipe(f"{recipe.file}{recipe.changes}", PONG) == recipe
     assert load_recipe("dqn+batch_size=null", PONG).hyperparams.batch_size == 32
-
-
-def test_a_folder_may_have_the_name_of_a_changed_recipe(tmp_path: Path) -> None:
     file = tmp_path / "dqn+gamma=0.9" / "mine.yml"
     file.parent.mkdir()
     file.write_text("extends: dqn\natari: {gamma: 0.8}\n")

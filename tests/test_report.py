@@ -42,16 +42,13 @@ def labels(run: Run) -> list[str]:
     return [label.strip("↑↓ ") for text in texts for label in text.split(", ")]
 
 
-def test_the_curve_has_games_their_mean_and_evaluations(run: Run) -> None:
+def test_the_curve_has_games_their_mean_and_evaluations_at_their_frames(run: Run) -> None:
     with Image.open(plot_run(run)) as picture:
         assert (picture.format, picture.size) == ("PNG", (1080, 600))
     shown = labels(run)
     assert "one game" in shown
     assert "mean of 8 games" in shown
     assert "mean ± std; games: 2" in shown
-
-
-def test_evaluations_stand_at_their_frames_with_their_spread(run: Run) -> None:
     container = draw(run).axes[0].containers[0]
     line, _, (bars,) = container.lines
     assert list(line.get_xdata()) == [0.008, 0.016]  # million frames: 4 a step
@@ -116,6 +113,8 @@ def test_a_run_without_a_finished_game_has_nothing_to_plot(run: Run) -> None:
     (run.path / "evaluations.npz").unlink()
     with pytest.raises(UserError, match="no game was finished yet"):
         plot_run(run)
+    (run.path / "training_games.csv").write_bytes(b"")
+    assert not finished_games(run)["score"].size
 
 
 @pytest.mark.parametrize("name", ["training_games.csv", "evaluations.npz"])
@@ -123,8 +122,3 @@ def test_a_damaged_file_is_named(run: Run, name: str) -> None:
     (run.path / name).write_bytes(b"\0")
     with pytest.raises(UserError, match=name):
         plot_run(run)
-
-
-def test_a_run_whose_first_line_is_on_its_way_has_no_games_yet(run: Run) -> None:
-    (run.path / "training_games.csv").write_bytes(b"")
-    assert not finished_games(run)["score"].size

@@ -32,13 +32,10 @@ def test_runs_started_together_get_folders_of_their_own(tmp_path: Path) -> None:
     assert {folder.name for folder in folders} == {f"Pong_{n}" for n in range(1, 65)}
 
 
-def test_the_next_number_follows_the_highest(tmp_path: Path) -> None:
+def test_the_next_number_follows_the_highest_where_it_can_be_written(tmp_path: Path) -> None:
     for name in ("Pong_2", "Pong_10", "Pong_x", "SuperPong_99"):
         (tmp_path / name).mkdir()
     assert claim_folder(tmp_path, "Pong").name == "Pong_11"
-
-
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"LOGS .*file/dqn: cannot be written \(Not a directory\)"):
         claim_folder(tmp_path / "file" / "dqn", "Pong")
@@ -142,9 +139,6 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatc
     [(partial, before), folder] = synced
     assert (Path(partial).suffix, before) == (".json", False)
     assert folder == (str(tmp_path), True)
-
-
-def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {})
     mask = os.umask(0)
     os.umask(mask)

@@ -202,12 +202,6 @@ def test_a_trial_that_fails_for_a_reason_counts_and_is_not_repeated(url: str) ->
     assert study.trials[0].user_attrs["reason"] == "the loss is not finite"
 
 
-def test_a_study_of_somebody_else_is_left_alone(url: str) -> None:
-    optuna.create_study(storage=url, study_name="s").add_trial(optuna.create_trial(value=1.0))
-    with pytest.raises(UserError, match="STUDY s: is not of make tune"):
-        begin(url, "s", plan_of())
-
-
 @pytest.mark.parametrize("text", ["postgresql://u:secret@h/d", "postgresql://h/d?password=secret"])
 def test_no_password_is_shown(text: str) -> None:
     assert "secret" not in shown(address(text, Path()))
@@ -266,13 +260,16 @@ def test_a_storage_that_cannot_be_had_is_refused(text: str, said: str, tmp_path:
         begin(address(text, tmp_path), "s", plan_of())
 
 
-def test_a_study_that_is_not_there_is_not_begun_by_who_only_reads(url: str) -> None:
+def test_a_study_of_others_is_left_alone_and_none_begun_by_who_only_reads(url: str) -> None:
     with pytest.raises(UserError, match=r"STUDY s: there is none in sqlite:.*study\.db; make tune"):
         load(url, "s")
     assert not Path(url.removeprefix("sqlite:///")).exists()
     begin(url, "other", plan_of())
     with pytest.raises(UserError, match="STUDY s: there is none in"):
         load(url, "s")
+    optuna.create_study(storage=url, study_name="s").add_trial(optuna.create_trial(value=1.0))
+    with pytest.raises(UserError, match="STUDY s: is not of make tune"):
+        begin(url, "s", plan_of())
 
 
 class Double:
