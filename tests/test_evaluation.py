@@ -113,9 +113,6 @@ def test_no_evaluation_plays_the_games_of_a_training(training_seed: int) -> None
     for numbers in [(training_seed,), (0,), (training_seed, 10_000)]:
         first = evaluation_seed(*numbers)
         assert not trainings & set(range(first, first + 8))
-
-
-def test_evaluations_of_other_seeds_and_other_steps_play_other_games() -> None:
     assert len({evaluation_seed(*numbers) for numbers in [(0,), (1,), (0, 10), (0, 20)]}) == 4
 
 

@@ -58,19 +58,15 @@ def test_the_order_is_mean_minus_std(agents: Hub, monkeypatch: Patch) -> None:
         ("1e300 +/- 0", None),
         ("10 +/- -3", None),
         ("best agent ever", None),
+        ("", None),
     ],
 )
 def test_scores_are_read_as_leaderboards_read_them(value: Any, scores: tuple | None) -> None:
     metrics = [{"type": "mean_reward", "value": value}]
-    index = [{"name": "DQN", "results": [{"metrics": metrics}]}]
+    index = [{"name": "DQN", "results": [{"metrics": metrics}]}] if value else "text"
     model = SimpleNamespace(id="a/b", model_index=index, card_data=None)
     entry = entry_of(model)
     assert (None if entry is None else (entry.mean, entry.std)) == scores
-
-
-@pytest.mark.parametrize("index", [None, [{}], "text"])
-def test_an_index_of_another_form_is_no_score(index: Any) -> None:
-    assert entry_of(SimpleNamespace(id="a/b", model_index=index, card_data=None)) is None
 
 
 def test_places_of_the_user_are_shown_however_far_down_and_once() -> None:

@@ -1,6 +1,7 @@
 """Trainings tracked by W&B's own client on a W&B of this machine, and read back through its API."""
 
 import json
+import shutil
 import signal
 import sys
 import time
@@ -14,7 +15,7 @@ import yaml
 from custom.runs.folder import open_run
 from custom.tracking.tracker import Tracker, unsent
 from custom.tracking.wish import Tracking, tracking
-from tests.conftest import SMALL, Patch, Printed, run, run_process, start
+from tests.conftest import SMALL, Patch, Printed, ended, run, run_process, start
 from tests.servers.wandb_server import WandbServer
 from tests.tracked import NEVER, has_all, holds, plain, read_back, same, trained, warnings
 
@@ -165,3 +166,38 @@ def test_wandbs_own_variable_is_honoured(monkeypatch: Patch) -> None:
     assert tracking("wandb").mode == "offline"
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert tracking("wandb").mode == "off"
+
+
+def test_sync_without_a_server_keeps_what_there_is(server: WandbServer, tmp_path: Path) -> None:
+    run_folder, _ = trained(tmp_path, "offline")
+    server.stop()
+    status, output = ended("scripts.sync", "--logs", tmp_path / "logs")
+    assert (status, "does not answer" in output) == (2, True)
+    assert len(unsent(run_folder)) == 1
+
+
+def test_sync_leaves_a_run_that_is_still_written(server: WandbServer, tmp_path: Path) -> None:
+    run_folder, _ = trained(tmp_path, "offline")
+    with run_folder.lock():
+        output = run("scripts.sync", "--logs", tmp_path / "logs")
+    assert f"{run_folder.path}: is still being written; left for later" in output
+    assert server.store.runs == {}
+
+
+def test_a_damaged_file_is_named_and_others_are_uploaded(
+    server: WandbServer, tmp_path: Path
+) -> None:
+    for part in ("one", "two"):
+        (tmp_path / part).mkdir()
+    run_folder, _ = trained(tmp_path / "one", "offline")
+    [file] = unsent(run_folder)
+    file.write_bytes(b"\0" * 100)
+    _, dumps = trained(tmp_path / "two", "offline")
+    logs = tmp_path / "logs"
+    for part in ("one", "two"):
+        shutil.move(tmp_path / part / "logs" / "small", logs / part)
+    status, output = ended("scripts.sync", "--logs", logs)
+    assert status == 1
+    assert f"{file.parent.name}: not all was uploaded" in output
+    moved = open_run(next((logs / "two").rglob("run.json")).parent)
+    assert has_all(read_back(moved)[1], dumps)

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 from custom.runs.folder import open_run
 from custom.tuning.storage import address
 from custom.tuning.study import load, results
-from tests.conftest import ROOT, SMALL, run, start
+from tests.conftest import SMALL, run, start
 from tests.servers.postgresql import postgresql
-from tests.test_tuning import silence
+from tests.test_tuning import share, silence
 
 history_of = RetryHeartbeatStaleTrialCallback.retry_history
 NAME = "small-BreakoutNoFrameskip-v4"
@@ -30,30 +28,8 @@ def server() -> Iterator[str]:
         yield url
 
 
-def test_two_processes_begin_a_study_on_an_empty_database_together(server: str) -> None:
-    url = address(server, Path())
-    code = (
-        "import sys\n"
-        "from tests.test_tuning import *\n"
-        "sys.stdin.readline()\n"
-        "study = begin(sys.argv[1], 's', plan_of())\n"
-        "while len(results(study.trials)) < 6: run_trial(study, sys.argv[1], double)\n"
-    )
-    command = [sys.executable, "-c", code, url]
-    processes = [
-        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(3)
-    ]
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write(b"go\n")
-        process.stdin.flush()
-    errors = [process.communicate()[1].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], errors
-    trials = load(url, "s").trials
-    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
-    assert 6 <= len(trials) == len({str(trial.params) for trial in trials}) <= 8
-    assert trials[0].params == {"learning_rate": 1e-4}
+def test_three_processes_begin_a_study_on_an_empty_database_together(server: str) -> None:
+    share(address(server, Path()), 3)
 
 
 def test_a_search_survives_a_killed_trial_and_the_best_trains(tmp_path: Path, server: str) -> None:
