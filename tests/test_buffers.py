@@ -238,13 +238,10 @@ def checked(monkeypatch: Patch, free: float, frames: bool, **values: Any) -> Non
     memory.check_replay(STACK, typed(entry), Path("x.yml"), frames=frames)
 
 
-def test_a_replay_that_fits_is_let_through(monkeypatch: Patch) -> None:
+def test_a_replay_that_does_not_fit_is_refused_with_what_does(monkeypatch: Patch) -> None:
     checked(monkeypatch, 10e9, frames=False, buffer_size=100_000)
     checked(monkeypatch, 10e9, frames=True)  # single frames fit where stacks do not
     checked(monkeypatch, 10e9, frames=False, n_timesteps=20_000)  # as many steps as are played
-
-
-def test_one_that_does_not_is_refused_with_the_largest_that_does(monkeypatch: Patch) -> None:
     with pytest.raises(
         UserError, match=r"1,000,000 steps needs 56\.5 GB and 9\.0 GB are free"
     ) as error:

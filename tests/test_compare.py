@@ -42,7 +42,7 @@ def report(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_all_seeds_of_trained_runs_are_compared(report: Path) -> None:
+def test_all_seeds_and_evaluations_are_compared(report: Path, trained: Path) -> None:
     data = json.loads((report / "compare.json").read_text())
     [game] = data["games"]
     assert [(c["label"], c["seeds"]) for c in game["columns"]] == [
@@ -57,9 +57,6 @@ def test_all_seeds_of_trained_runs_are_compared(report: Path) -> None:
     assert different == ["learning_rate", "target_update_interval"]
     # Whoever edits a file while this trains has runs of different revisions.
     assert [note for note in data["notes"] if "git_revision" not in note] == []
-
-
-def test_every_evaluation_of_trained_runs_is_a_line_of_the_csv(report: Path, trained: Path) -> None:
     with (report / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 10

@@ -47,15 +47,12 @@ def model(env: VecEnv) -> DQN:
     return DQN("CnnPolicy", env, buffer_size=1, policy_kwargs=kwargs, seed=0, device="cpu")
 
 
-def test_epsilon_one_plays_every_action_and_zero_the_greedy_one(model: DQN, env: VecEnv) -> None:
+def test_each_game_explores_by_itself_at_the_stated_rate(model: DQN, env: VecEnv) -> None:
     obs = np.repeat(env.reset()[:1], 400, axis=0)
     rng = np.random.default_rng(0)
     greedy = model.predict(obs[:1], deterministic=True)[0][0]
     assert set(epsilon_greedy(model, 0.0, rng)(obs)) == {greedy}
     assert set(epsilon_greedy(model, 1.0, rng)(obs)) == {0, 1, 2, 3}
-
-
-def test_each_game_explores_by_itself_at_the_stated_rate(model: DQN, env: VecEnv) -> None:
     obs = np.repeat(env.reset()[:1], 4000, axis=0)
     greedy = model.predict(obs[:1], deterministic=True)[0][0]
     others = np.mean(epsilon_greedy(model, 0.2, np.random.default_rng(0))(obs) != greedy)

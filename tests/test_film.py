@@ -37,6 +37,8 @@ def test_the_gif_is_the_whole_game_and_never_too_large(made: Run, monkeypatch: P
     monkeypatch.setattr(film, "GIF_SECONDS", 2)
     mp4, gif, speed, score = film.record_run(made, made.final_model)
     assert speed >= 2
+    film_facts = {"codec": "h264", "size": (480, 630), "fps": 60}
+    assert {name: facts(mp4)[name] for name in film_facts} == film_facts
     env = make_games(made.game, made.hyperparams, 1, evaluation_seed(0))
     agent = load_agent(made, made.final_model)
     again = play_games(epsilon_greedy(agent, EPSILON, np.random.default_rng(0)), env, 1)

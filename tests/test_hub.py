@@ -80,15 +80,12 @@ def test_a_token_with_what_cannot_be_sent_is_refused_unseen(hub: Hub, wrong: str
     assert str(error.value).isprintable()
 
 
-def test_a_password_in_the_hubs_address_is_not_said(hub: Hub, monkeypatch: Patch) -> None:
+def test_neither_a_password_nor_a_token_is_said(hub: Hub, monkeypatch: Patch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", hub.url.replace("//", "//me:secret@"))
     hub.stop()
     with pytest.raises(UserError) as error:
         log_in(client())
     assert "secret" not in str(error.value)
-
-
-def test_what_looks_like_a_token_is_taken_out_of_a_text(monkeypatch: Patch) -> None:
     monkeypatch.setenv("HF_TOKEN", "of-an-unusual-form")
     text = f"a {TOKEN}, of-an-unusual-form, hf_oauth_ab.c-d_e and hf_hub"
     assert without_token(text) == "a ***, ***, *** and hf_hub"

@@ -77,12 +77,9 @@ def test_values_and_gradients_whose_squares_are_infinite_are_no_alarm() -> None:
     assert all(th.isfinite(weight).all() for weight in weights(model))
 
 
-def test_qrdqn_stops_too() -> None:
+def test_qrdqn_stops_too_and_no_agent_with_nan_is_saved(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteError, match="stopped at step 6"):
         learner(AtariQRDQN).learn(200, callback=once(in_a_reward))
-
-
-def test_an_agent_with_nan_is_never_saved(tmp_path: Path) -> None:
     model = learner()
     in_q_net(model)
     with pytest.raises(NonFiniteError, match=r"cnn\.2\.weight"):

@@ -7,9 +7,7 @@ import pytest
 
 from custom.recipe.games import find_game
 from custom.runs.folder import Run, open_run
-from custom.runs.listing import HEAD, row_of, state_of, table
-from custom.system import console
-from tests.conftest import Patch, Printed
+from custom.runs.listing import row_of, state_of, table
 from tests.test_runs import a_run
 
 PONG = find_game("Pong")
@@ -51,19 +49,3 @@ def test_runs_can_be_chosen_and_damaged_ones_are_named(run: Run, tmp_path: Path)
     assert rows == []
     assert "broken_1: is not a run folder" in broken
     assert "evaluations.npz: cannot be read" in evaluations
-
-
-def test_the_list_has_100_columns(
-    run: Run, tmp_path: Path, monkeypatch: Patch, capsys: Printed
-) -> None:
-    path = tmp_path / "logs" / "dqn" / "dqn" / "SpaceInvadersNoFrameskip-v4_1"
-    run = open_run(a_run(path))
-    run.update(state="failed", error="a long story " * 10, steps=12_500_000, n_timesteps=12_500_000)
-    np.savez(path / "evaluations.npz", timesteps=[100], results=[[1234.5, 1734.5]])
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(console, "PIPE_WIDTH", 100)
-    console.print_table("", HEAD, [row_of(run, Path("logs"))], only_first_wraps=True)
-    printed = capsys.readouterr().out
-    assert max(map(len, printed.splitlines())) <= 100
-    assert "logs/dqn/dqn/SpaceInvadersNoFrameskip-v4_1 " in printed
-    assert "1484.5 ± 250.0" in printed

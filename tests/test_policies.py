@@ -106,7 +106,7 @@ def test_the_value_of_atoms_is_their_expectation_without_quantiles() -> None:
         policy(n_quantiles=10, n_atoms=51)
 
 
-def test_the_noise_has_the_papers_size() -> None:
+def test_the_noise_has_the_papers_size_in_every_linear_layer() -> None:
     layer = NoisyLinear(100, 50, sigma=0.5)
     assert layer.weight_sigma[0, 0].item() == pytest.approx(0.05)  # 0.5 / sqrt(100)
     draws = []
@@ -117,9 +117,6 @@ def test_the_noise_has_the_papers_size() -> None:
     assert values.mean().abs() < 0.02
     # f(x) = sgn(x) sqrt(|x|): its square has the mean of |x|, sqrt(2 / pi)
     assert values.square().mean().item() == pytest.approx((2 / np.pi) ** 0.5, rel=0.02)
-
-
-def test_every_linear_layer_becomes_noisy_and_no_convolution() -> None:
     network = policy(noisy=True, dueling=True, **WANG).q_net
     linear = [m for m in network.modules() if isinstance(m, th.nn.Linear)]
     assert len(linear) == 4
@@ -132,16 +129,13 @@ def noisy_agent() -> AtariDQN:
     return learner(WithPolicy, policy_kwargs=options, train_freq=4, **greedy)
 
 
-def test_noise_explores_in_training_and_not_in_evaluation() -> None:
+def test_noise_explores_in_training_is_learnt_and_survives_a_file(tmp_path: Path) -> None:
     model = noisy_agent()
     model.policy.q_net.q_net[0].advantage[0].weight_sigma.data.fill_(1.0)
     obs = model.env.reset()
     assert len({int(model.predict(obs)[0][0]) for _ in range(40)}) > 1
     assert len({int(model.predict(obs, deterministic=True)[0][0]) for _ in range(20)}) == 1
     assert not any(layer.training for layer in noisy_layers(model.policy))
-
-
-def test_noise_is_learnt_and_survives_a_file(tmp_path: Path) -> None:
     model = noisy_agent()
     before = model.policy.q_net.q_net[0].value[0].weight_sigma.clone()
     model.learn(200)

@@ -24,7 +24,7 @@ from custom.system.errors import UserError
 from custom.training.prepare import prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import Patch, Refused, run, run_process, small
+from tests.conftest import Patch, Refused, run, small
 from tests.foreign import ENV, Files, Zoo
 from tests.servers.hub import Hub
 
@@ -73,12 +73,6 @@ def test_the_optimizer_is_saved_with_the_agent(hub: Hub, zoo: Zoo, tmp_path: Pat
     files = {**zoo["dqn"], "recipe.yml": yaml.safe_dump({ENV: entry}).encode()}
     run = pulled(hub, files, tmp_path)
     assert isinstance(DQN.load(run.final_model, buffer_size=1).policy.optimizer, th.optim.RMSprop)
-
-
-@pytest.mark.long
-def test_the_zoo_plays_a_pulled_agent(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
-    logs = pulled(hub, zoo["dqn"], tmp_path).path.parents[1]
-    run_process("rl_zoo3.enjoy", "--algo", "dqn", "--env", ENV, "-f", logs, "--no-render", "-n", 20)
 
 
 def test_only_the_agent_and_the_recipe_are_fetched(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def send(run: Run, repo: str = REPO, private: bool = False) -> bool:
     return push(api, repo, build_folder(run, run.final_model, repo), title(run), private)
 
 
-def test_one_commit_holds_the_folder_and_the_next_push_makes_none(run: Run, hub: Hub) -> None:
+def test_one_commit_holds_the_folder_with_a_card_that_leaderboards_read(run: Run, hub: Hub) -> None:
     assert send(run)
     assert len(hub.commits(REPO)) == 2  # the first is the Hub's own
     found = hub.files(REPO)
@@ -54,9 +54,6 @@ def test_one_commit_holds_the_folder_and_the_next_push_makes_none(run: Run, hub:
         assert found[file.name] == file.read_bytes(), file.name
     assert not send(run)
     assert len(hub.commits(REPO)) == 2
-
-
-def test_the_card_is_what_leaderboards_read_and_names_commands(run: Run, hub: Hub) -> None:
     send(run)
     text = hub.files(REPO)["README.md"].decode()
     said = yaml.safe_load(text.split("---")[1])
@@ -83,7 +80,7 @@ def test_the_card_is_what_leaderboards_read_and_names_commands(run: Run, hub: Hu
         assert part in text, part
 
 
-def test_the_agent_is_small_and_has_the_weights_of_the_training(run: Run) -> None:
+def test_the_bundle_is_small_and_always_the_same_without_places(run: Run) -> None:
     folder = build_folder(run, run.final_model, REPO)
     small = folder / f"dqn-{ENV}.zip"
     assert small.stat().st_size < run.final_model.stat().st_size / 3
@@ -97,6 +94,16 @@ def test_the_agent_is_small_and_has_the_weights_of_the_training(run: Run) -> Non
     whole, data = (json.loads(zipfile.ZipFile(x).read("data")) for x in (run.final_model, small))
     assert "_last_obs" not in data
     assert data["buffer_size"] == whole["buffer_size"]
+    (run.path / "diary.csv").write_text("mine")
+    folder = build_folder(run, run.final_model, REPO)
+    first = {file.name: file.read_bytes() for file in folder.iterdir()}
+    for name, content in first.items():
+        assert str(run.path.parents[2]).encode() not in content, name
+        assert str(ROOT).encode() not in content, name
+    names = zipfile.ZipFile(folder / "train_eval_metrics.zip").namelist()
+    assert names == ["evaluations.npz", "training_games.csv"]
+    build_folder(run, run.final_model, REPO)
+    assert first == {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 @pytest.mark.long
@@ -251,13 +258,19 @@ def test_an_agent_that_changes_or_changed_since_it_was_scored_is_not_pushed(run:
         prepare(run, run.final_model, episodes=1)
 
 
-def test_a_run_that_was_killed_is_pushed_from_its_checkpoint(run: Run, hub: Hub) -> None:
+def test_killed_and_pulled_runs_are_pushed_as_such(run: Run, hub: Hub, refused: Refused) -> None:
     run.final_model.rename(run.path / "rl_model_400_steps.zip")
     run.update(state="running", steps=0)
     folder = build_folder(run, run.model("final"), REPO)
     text = (folder / "README.md").read_text()
     assert "| steps | 400 of 400" in text
     assert "| state | interrupted |" in text
+    run.update(pulled={"repo": "them/theirs", "revision": "0" * 40}, seed=-1)
+    assert "name your repository with REPO" in refused("scripts.push", "--run", run.path)
+    text = (build_folder(run, run.model("final"), REPO) / "README.md").read_text()
+    assert "SEED=" not in text
+    assert "license" not in text
+    assert "| pulled from | them/theirs at 000" in text
 
 
 def test_a_better_agent_is_replaced_only_when_asked(run: Run, hub: Hub) -> None:
@@ -275,28 +288,6 @@ def test_a_better_agent_is_replaced_only_when_asked(run: Run, hub: Hub) -> None:
             assert (status, "which are better; name another REPO" in output) == (2, True)
             assert len(hub.commits(REPO)) == 2
     assert len(hub.commits(REPO)) == 4
-
-
-def test_a_pulled_run_needs_the_name_of_a_repository(run: Run, hub: Hub, refused: Refused) -> None:
-    run.update(pulled={"repo": "them/theirs", "revision": "0" * 40}, seed=-1)
-    assert "name your repository with REPO" in refused("scripts.push", "--run", run.path)
-    text = (build_folder(run, run.final_model, REPO) / "README.md").read_text()
-    assert "SEED=" not in text
-    assert "license" not in text
-    assert "| pulled from | them/theirs at 000" in text
-
-
-def test_places_and_other_files_stay_at_home_and_the_bytes_are_always_the_same(run: Run) -> None:
-    (run.path / "diary.csv").write_text("mine")
-    folder = build_folder(run, run.final_model, REPO)
-    first = {file.name: file.read_bytes() for file in folder.iterdir()}
-    for name, content in first.items():
-        assert str(run.path.parents[2]).encode() not in content, name
-        assert str(ROOT).encode() not in content, name
-    names = zipfile.ZipFile(folder / "train_eval_metrics.zip").namelist()
-    assert names == ["evaluations.npz", "training_games.csv"]
-    build_folder(run, run.final_model, REPO)
-    assert first == {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 def test_a_token_is_never_published(run: Run, hub: Hub) -> None:

@@ -60,13 +60,10 @@ def test_a_documented_python_command_names_a_module_and_flags_it_has(line: str) 
         assert f'"{flag}"' in source
 
 
-def test_every_picture_of_the_readme_is_there() -> None:
+def test_pictures_are_there_and_the_docs_name_every_target_and_variable() -> None:
     links = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text())
     assert len(links) >= 2
     assert all((ROOT / link).is_file() for link in links)
-
-
-def test_the_docs_name_every_target_and_variable() -> None:
     text = (ROOT / "docs/commands.md").read_text()
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.M))

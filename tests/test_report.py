@@ -56,9 +56,21 @@ def test_the_curve_has_games_their_mean_and_evaluations_at_their_frames(run: Run
     assert [tuple(ends[:, 1]) for ends in bars.get_segments()] == [(1.0, 3.0), (5.0, 5.0)]
 
 
-def test_without_measured_baselines_random_is_as_published(run: Run) -> None:
+def test_measured_baselines_are_lines_for_their_own_mode_alone(run: Run, tmp_path: Path) -> None:
     assert "random play: -20.7" in labels(run)
     assert not any(label.startswith("only") for label in labels(run))
+    results = {"random": {"mean": -20.0}, "FIRE": {"mean": -19.0}}
+    content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 1}}
+    file = baselines_file(tmp_path, "dqn", PONG)
+    file.parent.mkdir()
+    write_json(file, content)
+    assert {"random play: -20", "only FIRE: -19"} <= set(labels(run))
+    assert "random play: -20.7" not in labels(run)
+    assert baselines_of(another_mode(run)) == []
+    write_json(file, {**content, "variant": {"mode": 1}})
+    assert "random play: -20" in labels(open_run(run.path))
+    (run.path / "recipe.yml").write_text(f"{PONG.env_id}: {ENTRY}\n")
+    assert baselines_of(open_run(run.path)) == []
 
 
 def another_mode(run: Run) -> Run:
@@ -81,21 +93,6 @@ def test_another_mode_of_a_game_has_no_published_scores(run: Run) -> None:
     assert not any(label.startswith("random") for label in labels(other))
     assert [row.label for row in score_rows(other, result)] == ["this agent (0.00M frames)"]
     assert f"{PONG.env_id}, mode 1, raw points, full games: 2" in score_table(other, result)
-
-
-def test_measured_baselines_are_lines_for_their_own_mode_alone(run: Run, tmp_path: Path) -> None:
-    results = {"random": {"mean": -20.0}, "FIRE": {"mean": -19.0}}
-    content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 1}}
-    file = baselines_file(tmp_path, "dqn", PONG)
-    file.parent.mkdir()
-    write_json(file, content)
-    assert {"random play: -20", "only FIRE: -19"} <= set(labels(run))
-    assert "random play: -20.7" not in labels(run)
-    assert baselines_of(another_mode(run)) == []
-    write_json(file, {**content, "variant": {"mode": 1}})
-    assert "random play: -20" in labels(open_run(run.path))
-    (run.path / "recipe.yml").write_text(f"{PONG.env_id}: {ENTRY}\n")
-    assert baselines_of(open_run(run.path)) == []
 
 
 def test_damaged_baselines_are_named(run: Run, tmp_path: Path) -> None:

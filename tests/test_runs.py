@@ -102,7 +102,7 @@ def test_a_run_in_use_is_refused_after_the_wait(tmp_path: Path) -> None:
     assert not run.is_locked()
 
 
-def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+def test_a_folder_or_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     for text in ("old", "new"):
         with atomic_folder(folder) as partial:
@@ -112,21 +112,18 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
         raise RuntimeError
     assert os.listdir(folder) == ["new"]
     assert os.listdir(tmp_path) == ["state"]
-
-
-def half_written(file: Path) -> None:
-    with atomic_file(file) as broken:
-        broken.write(b"half")
-        raise RuntimeError
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "x.json"
     write_json(file, {"old": 1})
     with pytest.raises(RuntimeError):
         half_written(file)
     assert json.loads(file.read_text()) == {"old": 1}
     assert os.listdir(tmp_path) == ["x.json"]
+
+
+def half_written(file: Path) -> None:
+    with atomic_file(file) as broken:
+        broken.write(b"half")
+        raise RuntimeError
 
 
 def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: Patch) -> None:

@@ -58,15 +58,12 @@ def test_priorities_are_searched_where_they_are_and_no_exploration_of_noise() ->
     assert names.isdisjoint({"exploration_fraction", "exploration_final_eps"})
 
 
-def test_a_replay_is_searched_up_to_the_recipes() -> None:
+def test_only_what_is_named_is_searched_and_a_replay_up_to_the_recipes() -> None:
+    assert [d.name for d in space("dqn", "gamma")[0].dimensions] == ["gamma"]
+    with pytest.raises(UserError, match="SEARCH: gama is none of this recipe's: learning_rate, "):
+        space("dqn", "gama")
     [whole] = space("dqn", "buffer_size")[0].dimensions
     assert (whole.distribution.low, whole.distribution.high) == (2000, STEPS)
     values = load_recipe("dqn", PONG).with_budget(STEPS).hyperparams.given | {"buffer_size": 4000}
     [less] = space_of(values, "dqn", ["buffer_size"]).dimensions
     assert (less.distribution.low, less.distribution.high, less.default) == (1000, 4000, 4000)
-
-
-def test_only_what_is_named_is_searched() -> None:
-    assert [d.name for d in space("dqn", "gamma")[0].dimensions] == ["gamma"]
-    with pytest.raises(UserError, match="SEARCH: gama is none of this recipe's: learning_rate, "):
-        space("dqn", "gama")

@@ -10,7 +10,6 @@ from stable_baselines3.dqn.policies import QNetwork
 
 from custom.learner.cuda_graph import WARM_UPS, Captured
 from custom.learner.dqn import AtariDQN
-from custom.learner.layout import Inputs
 from custom.learner.update import Update
 from custom.policies import NoisyLinear, noise_in, noisy_layers
 from custom.replay.buffer import Batch
@@ -61,18 +60,6 @@ def first_places(batch_size: int, on_device: bool = False) -> tuple[th.Tensor, t
     return th.arange(batch_size), th.zeros(batch_size, dtype=th.int64)
 
 
-def test_inputs_are_the_pixels_divided_by_255() -> None:
-    model, update = ready()
-    batch = model.replay_buffer.gather(*first_places(16))
-    inputs = Inputs(model.q_net, 16, buffers=2)
-    now, following = inputs.scale(batch.observations, 0), inputs.scale(batch.next_observations, 1)
-    assert th.equal(now, batch.observations / 255)
-    assert th.equal(following, batch.next_observations / 255)
-    assert now.is_contiguous(memory_format=th.channels_last)
-    q = update._outputs(model.q_net, now)
-    assert th.allclose(q, model.q_net(batch.observations), atol=1e-6)
-
-
 def test_losses_are_weighed() -> None:
     model, update = ready(prioritized_replay={})
     batch = batch_of(model)
@@ -104,7 +91,7 @@ def test_a_gradient_is_clipped_where_it_is_above_the_norm() -> None:
     assert norm_of_a_step() == pytest.approx(whole / 2, rel=1e-3)
 
 
-def test_priorities_become_the_errors_that_were_found(monkeypatch: Patch) -> None:
+def test_priorities_become_the_errors_and_beta_rises(monkeypatch: Patch) -> None:
     model, update = ready(prioritized_replay={"alpha": 0.7})
     buffer = model.replay_buffer
     buffer.prepare()
@@ -119,9 +106,6 @@ def test_priorities_become_the_errors_that_were_found(monkeypatch: Patch) -> Non
     assert th.allclose(buffer.tree.get(th.arange(16)), expected, rtol=1e-3)
     untouched = buffer.tree.get(th.arange(16, 90))
     assert th.equal(untouched, th.ones_like(untouched))
-
-
-def test_beta_rises_with_the_run() -> None:
     model = learner(prioritized_replay={"beta": 0.4})
     model.learn(100)
     assert model.replay_buffer.beta.item() == pytest.approx(1.0, abs=0.02)
@@ -184,14 +168,11 @@ class Recording(Captured):
         return replay if self.works else None  # type: ignore[return-value]
 
 
-def test_eager_calls_come_before_a_capture_and_other_memory_is_captured_anew() -> None:
+def test_eager_calls_come_before_a_capture_which_may_fail() -> None:
     function = Recording()
     assert all(function(key) for key in "aaa" + "aabb")
     again = ["capture", "replay", "replay"]
     assert function.done == ["eager"] * WARM_UPS + again + again
-
-
-def test_where_it_cannot_be_captured_nothing_is_computed_and_it_is_not_tried_again() -> None:
     function = Recording(works=False)
     assert [function() for _ in range(WARM_UPS + 2)] == [True] * WARM_UPS + [False, False]
     assert function.failed

@@ -67,7 +67,7 @@ def call(site: Path, tmp_path: Path) -> Iterator[Call]:
     assert sorted(site.rglob("*")) == before
 
 
-def test_the_wheel_has_all_code_recipes_and_data_and_one_console_command(site: Path) -> None:
+def test_the_wheel_has_all_code_and_data_and_every_target_as_a_command(site: Path) -> None:
     def files(folder: Path) -> set[str]:
         found = (file for name in SOURCES for file in (folder / name).rglob("*") if file.is_file())
         return {str(file.relative_to(folder)) for file in found if file.suffix != ".pyc"}
@@ -80,9 +80,6 @@ def test_the_wheel_has_all_code_recipes_and_data_and_one_console_command(site: P
         "[console_scripts]",
         *["sb3-atari-dqn", "=", "scripts.cli:main"],
     ]
-
-
-def test_every_target_that_runs_a_script_is_a_command() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = re.findall(r"^([a-z-]+): .*\n\t\$\(call run,", makefile, re.MULTILINE)
     assert len(targets) == 18
