@@ -194,7 +194,8 @@ BAD_FLAGS = {
     ("--device", "cuda:77"): "'cuda:77' is not a device",
     ("--hours", "0"): "'0' is not a number of at least",
     ("--dry-run", "yes"): "'yes' is neither 1 nor 0",
-    ("--setps", "100"): "unrecognized arguments",
+    ("--setps", "100"): "--setps 100; .venv/bin/python -m scripts.train --help lists the flags\n",
+    ("--learning-rate", "1"): "it is of the recipe: write SET='learning_rate=...'",
 }
 
 

@@ -17,21 +17,8 @@ PYTHON, STAMP = Path(".venv/bin/python"), Path(".venv/.ready")
 TARGETS = {"setup", "train", "evaluate", "baselines", "record", "plot", "enjoy", "push", "pull"}
 TARGETS |= {"leaderboard", "runs", "compare", "sync", "test", "test-all", "lint"}
 TARGETS |= {"tune", "tune-best", "dashboard", "benchmark", "resume", "export"}
-EMPTY = (
-    "RECIPE STEPS HOURS SEED RUN EPISODES ENVS GAMES PROJECT TRIALS JOBS SEARCH STORAGE STUDY SEEDS"
-)
-EMPTY += " RECIPE CLUSTER FROM SET OUT REPO REVISION PRIVATE DRY_RUN TORCH ARGS"
-VARIABLES = dict.fromkeys(EMPTY.split(), "-") | {  # and their defaults
-    "GAME": "SpaceInvaders",
-    "RECIPES": "dqn",
-    "DEVICE": "auto",
-    "LOGS": "logs",
-    "SOURCE": "logs",
-    "BUFFER": "frames",
-    "TRACK": "off",
-    "PYTHON": "python3",
-}
-
+MAKEFILE = (ROOT / "Makefile").read_text()
+VARIABLES = dict(re.findall(r"^([A-Z_]+) \?= ?(.*)$", MAKEFILE, re.MULTILINE))  # and defaults
 NOT_OF_MAKE = {"runs --game", "runs --recipe", "enjoy --games", "tune --seeds"}
 
 # Stands in for the interpreter of .venv: writes down its arguments, ended by NULs.
@@ -87,7 +74,9 @@ def test_make_alone_describes_every_target_and_variable_without_a_venv(checkout:
     shown = make(checkout).stdout
     targets = re.findall(r"^  ([a-z-]+) +\w.{8,}", shown, re.MULTILINE)
     assert set(targets) == TARGETS | {"help", "clean"}
-    assert dict(re.findall(r"^  ([A-Z_]+) +(\S+) +\w.{8,}", shown, re.MULTILINE)) == VARIABLES
+    described = dict(re.findall(r"^  ([A-Z_]+) +(\S+) +\w.{8,}", shown, re.MULTILINE))
+    assert described == {name: default or "-" for name, default in VARIABLES.items()}
+    assert len(VARIABLES) == 33
     assert not (checkout / ".venv").exists()
 
 

@@ -78,7 +78,7 @@ def test_the_optimizer_is_saved_with_the_agent(hub: Hub, zoo: Zoo, tmp_path: Pat
 def test_only_the_agent_and_the_recipe_are_fetched(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
     files = {**zoo["dqn"], "replay_buffer.pkl": b"x", "vec_normalize.pkl": b"x"}
     run = pulled(hub, files, tmp_path)
-    resolved = [path.split("?")[0] for _, path, _ in hub.requests if "/resolve/" in path]
+    resolved = [path.split("?")[0] for path in hub.requests if "/resolve/" in path]
     assert run.facts["pulled"] == {"repo": REPO, "revision": hub.commits(REPO)[-1]["id"]}
     assert (run.facts["state"], run.facts["seed"], run.facts["frame_skip"]) == ("pulled", -1, 4)
     fetched = {path.rpartition("/")[2] for path in resolved}

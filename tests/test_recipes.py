@@ -352,8 +352,3 @@ def test_wrong_values_are_told_as_those_of_a_file(words: str, said: str, refused
     assert re.search(said, refused("scripts.train", "--game", "Pong", "--set", words))
     zoos = words.replace("=", ":", 1)
     assert re.search(said, refused("scripts.train", "--game", "Pong", "-params", zoos))
-
-
-def test_a_flag_that_is_a_hyperparameter_says_where_it_belongs(refused: Refused) -> None:
-    said = refused("scripts.train", "--learning-rate", "1e-4")
-    assert "it is of the recipe: write SET='learning_rate=...'" in said

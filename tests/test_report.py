@@ -1,4 +1,4 @@
-"""The learning curve, drawn from the files of a run."""
+"""The learning curve, drawn from the files of a run, and the list of `make runs`."""
 
 import json
 from pathlib import Path
@@ -13,10 +13,12 @@ from custom.evaluation.protocol import Protocol, Scores
 from custom.evaluation.results import score_rows, score_table
 from custom.recipe.games import find_game
 from custom.runs.folder import Run, open_run
+from custom.runs.listing import row_of, state_of, table
 from custom.runs.metrics import finished_games
 from custom.system.errors import UserError
 from custom.system.files import write_json
 from tests.conftest import SMALL
+from tests.test_runs import a_run
 
 PONG = find_game("Pong")
 ENTRY = json.dumps(SMALL)  # JSON is YAML
@@ -119,3 +121,41 @@ def test_a_damaged_file_is_named(run: Run, name: str) -> None:
     (run.path / name).write_bytes(b"\0")
     with pytest.raises(UserError, match=name):
         plot_run(run)
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Run:
+    return open_run(a_run(tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_1"))
+
+
+def test_evaluations_are_told_and_of_a_run_under_way_its_steps(listed: Run, tmp_path: Path) -> None:
+    listed.update(state="finished", steps=300_000, n_timesteps=1_250_000)
+    results = np.array([[1.0, 2.0], [7.0, 9.0], [4.0, 6.0]])
+    np.savez(listed.path / "evaluations.npz", timesteps=[100, 200, 300], results=results)
+    expected = (str(listed.path), "0", "300k of 1.25M", "5.0 ± 1.0", "8.0", "finished")
+    assert row_of(listed, tmp_path) == expected
+    listed.update(state="running", steps=0)
+    games = "steps,frames,score,game_frames\n820,3280,-21.0,3280\n164000,656000,-20.0,3280\n"
+    (listed.path / "training_games.csv").write_text(games)
+    assert row_of(listed, tmp_path)[2] == "164k"
+
+
+def test_a_lock_tells_a_running_run_from_one_that_was_killed(listed: Run, tmp_path: Path) -> None:
+    listed.update(state="running")
+    with listed.lock():
+        assert state_of(listed) == "running"
+    [row], problems = table(tmp_path)
+    assert row[-1] == "failed"
+    assert problems == [f"{listed.path}: its process ended unexpectedly"]
+
+
+def test_runs_can_be_chosen_and_damaged_ones_are_named(listed: Run, tmp_path: Path) -> None:
+    a_run(tmp_path / "dqn" / "dqn" / "broken_1").joinpath("run.json").write_text("{")
+    assert [row[0] for row in table(tmp_path)[0]] == [str(listed.path)]
+    assert table(tmp_path, game="BreakoutNoFrameskip-v4")[0] == []
+    assert table(tmp_path, recipe="rainbow")[0] == []
+    (listed.path / "evaluations.npz").write_bytes(b"PK")
+    rows, [broken, evaluations] = table(tmp_path, PONG.env_id, "dqn")
+    assert rows == []
+    assert "broken_1: is not a run folder" in broken
+    assert "evaluations.npz: cannot be read" in evaluations

@@ -28,27 +28,19 @@ from tests.conftest import At, Patch, Printed, Refused, longer, small
 STEPS, EVERY = 240, 60
 STOPPED, KILLED = {"stop": 131}, {"kill": 199}
 PAPER = {"env_wrapper": ["custom.wrappers.DeepMindAtariWrapper"]}
-RMSPROP = {
-    "features_extractor_kwargs": {"features_dim": 32},
-    "optimizer_class": "custom.optimizers.DeepMindRMSprop",
-    "optimizer_kwargs": {"alpha": 0.95, "eps": 1e-5},
-}
-NOISY = {"features_extractor_kwargs": {"features_dim": 32}, "noisy": True}
+NET = {"features_extractor_kwargs": {"features_dim": 32}}
+RMSPROP = {"optimizer_class": "custom.optimizers.DeepMindRMSprop", **NET}
+RMSPROP |= {"optimizer_kwargs": {"alpha": 0.95, "eps": 1e-5}}
+NOISE = {"policy": "custom.policies.AtariPolicy", "policy_kwargs": {**NET, "noisy": True}}
+PRIORITIES = {"prioritized_replay": {"alpha": 0.6, "beta": 0.4}, "n_steps": 3, "buffer_size": 150}
+FIRST = {"n_envs": 4, "frame_stack_padding": "first", "learning_rate": "lin_1e-4"}
 EVALUATED = ("sticky, RMSProp", "episodes")  # the others not: full games take long
 OPTIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "lives and FIRE": ("dqn", "Breakout", {}),
     "sticky, RMSProp": ("dqn", "ALE/Breakout-v5", {**PAPER, "policy_kwargs": RMSPROP}),
-    "priorities, returns": (
-        "dqn",
-        "Breakout",
-        {"prioritized_replay": {"alpha": 0.6, "beta": 0.4}, "n_steps": 3, "buffer_size": 150},
-    ),
-    "noise": ("dqn", "Pong", {"policy": "custom.policies.AtariPolicy", "policy_kwargs": NOISY}),
-    "four games, first frames": (
-        "dqn",
-        "Breakout",
-        {"n_envs": 4, "frame_stack_padding": "first", "learning_rate": "lin_1e-4"},
-    ),
+    "priorities, returns": ("dqn", "Breakout", PRIORITIES),
+    "noise": ("dqn", "Pong", NOISE),
+    "four games, first frames": ("dqn", "Breakout", FIRST),
     "quantiles": ("qrdqn", "Pong", {}),
     "episodes": ("dqn", "Breakout", {"train_freq": [1, "episode"]}),
 }

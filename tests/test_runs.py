@@ -1,7 +1,8 @@
-"""Run folders: numbers, whole files, and what is no run."""
+"""Run folders: numbers, whole files, what is no run, and damaged files (corpus/)."""
 
 import json
 import os
+import random
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.fuzz import Reader, damaged, problem_of, readers
 from custom.recipe.games import find_game
 from custom.runs.folder import claim_folder, latest_run, open_run
 from custom.system.errors import UserError
@@ -140,3 +142,24 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatc
     mask = os.umask(0)
     os.umask(mask)
     assert stat.S_IMODE((tmp_path / "x.json").stat().st_mode) == 0o666 & ~mask
+
+
+CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reader]:
+    return {reader.name: reader for reader in readers(tmp_path_factory.mktemp("fuzz"))}
+
+
+@pytest.mark.parametrize("file", CORPUS, ids=lambda file: file.name)
+def test_what_once_failed(file: Path, known: dict[str, Reader]) -> None:
+    assert problem_of(known[file.stem], file.read_bytes()) == ""
+
+
+def test_some_of_the_many(known: dict[str, Reader]) -> None:
+    rng = random.Random(7)
+    for reader in known.values():
+        for _ in range(round(300 * reader.share)):
+            content = damaged(rng.choice(reader.seeds), rng)
+            assert problem_of(reader, content) == "", content[:2000]

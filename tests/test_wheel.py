@@ -1,6 +1,8 @@
-"""What `pip install` gives: the wheel's files, and the command `sb3-atari-dqn`."""
+"""What `pip install` gives, and commands whose standard streams are broken."""
 
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import yaml
 from custom.jobs.task import Process, Task
 from custom.runs.folder import open_run
 from scripts import cli
-from tests.conftest import ROOT, SMALL, Patch, Refused, python
+from tests.conftest import ROOT, SMALL, Patch, python
 
 SOURCES = ("custom", "scripts", "hyperparams")
 SLOW = {"torch", "stable_baselines3", "sb3_contrib", "matplotlib", "optuna", "wandb", "ale_py"}
@@ -118,11 +120,6 @@ def test_bad_input_is_one_line_without_anything_slow(call: Call, line: str, mess
     assert message in error
 
 
-def test_python_is_named_where_python_was_called(refused: Refused) -> None:
-    error = refused("scripts.train", "--step", "5")
-    assert error.endswith("; .venv/bin/python -m scripts.train --help lists the flags\n")
-
-
 @pytest.mark.long
 def test_an_installed_copy_trains_and_its_agent_loads(
     call: Call, site: Path, tmp_path: Path
@@ -160,3 +157,30 @@ def test_a_task_is_of_the_same_copy_and_runs_here(tmp_path: Path, monkeypatch: P
     handle.end(600)
     assert handle.status() == 2
     assert log.read_text().startswith("error: RECIPES is empty")
+
+
+NO_UTF8 = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize(
+    ("shell", "shown"),
+    [
+        ("{runs} | true; exit ${{PIPESTATUS[0]}}", ""),
+        ("{train} | true; exit ${{PIPESTATUS[0]}}", ""),
+        ("{runs}", "0.0 ? 0.0"),
+    ],
+)
+def test_streams(shell: str, shown: str, tmp_path: Path, trained: Path) -> None:
+    python = f"{shlex.quote(sys.executable)} -m"
+    line = shell.format(
+        runs=f"{python} scripts.runs --logs {shlex.quote(str(trained))}",
+        train=f"{python} scripts.train --game Pong --steps 40 --logs {shlex.quote(str(tmp_path))}"
+        " --no-report --eval-freq 1000",
+    )
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=ROOT, env={**os.environ, **NO_UTF8}, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b""
+    assert shown.encode() in done.stdout
+    assert ("{train}" in shell) == bool(list(tmp_path.glob("dqn/dqn/*/PongNoFrameskip-v4.zip")))

@@ -35,14 +35,13 @@ class Hub:
 
     :ivar token: the only one that it takes; another one here: the client's has expired
     :ivar role: what the token may do: ``write`` or ``read``
-    :ivar requests: method, path and status of each request in the order they came; the status is
-        None while there is no answer yet, and where there never was one
+    :ivar requests: paths in the order they came
     :ivar uploads: large files that no commit names yet, by their SHA-256
     """
 
     def __init__(self, root: Path) -> None:
         self.user, self.token, self.role = "tester", TOKEN, "write"
-        self.requests: list[tuple[str, str, int | None]] = []
+        self.requests: list[str] = []
         self.repositories: dict[str, dict[str, Any]] = {}
         self.uploads: Files = {}
         self._lock = threading.RLock()
@@ -114,16 +113,13 @@ class Hub:
         """What becomes of a request; None: its connection is cut."""
         with self._lock:
             number = len(self.requests)
-            self.requests.append((request.method, request.path, None))
+            self.requests.append(request.path)
             faults = [] if number in self._cuts else self._faults
             answer = next((fault.answer for fault in faults if fault.takes(request)), None)
             if self._cuts.get(number) is False:
                 return None
             answer = answer or self._route(request)
-        if number in self._cuts:
-            return None
-        self.requests[number] = (request.method, request.path, answer.status)
-        return answer
+            return None if number in self._cuts else answer
 
     def _route(self, request: Request) -> Answer:
         method = request.method.replace("HEAD", "GET")

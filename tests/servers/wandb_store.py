@@ -138,24 +138,15 @@ def node(run: Data) -> Data:
             new = {"typeCounts": counts, "monotonic": False, "previousValue": value}
             keys.setdefault(key, new)["typeCounts"][0]["count"] += 1
     last = max((row["_step"] for row in run["history"]), default=-1)
-    return {
-        **{key: run[key] for key in kept},
-        **dict.fromkeys(("sweepName", "commit", "description", "notes")),
-        "__typename": "Run",
-        "id": base64.b64encode(f"Run:v1:{run['name']}".encode()).decode(),
-        "projectId": "1",
-        "project": {"name": run["project"], "entity": {"name": ENTITY}},
-        "config": json.dumps(run["config"]),
-        "summaryMetrics": json.dumps(run["summary"]),
-        "systemMetrics": "{}",
-        "heartbeatAt": run["createdAt"],
-        "historyKeys": {"sets": [], "keys": keys, "lastStep": last},
-        "historyLineCount": len(run["history"]),
-        "eventsLineCount": 0,
-        "logLineCount": 0,
-        "readOnly": False,
-        "user": {"name": ENTITY, "username": ENTITY},
-    }
+    said = {key: run[key] for key in kept} | {"__typename": "Run", "projectId": "1"}
+    said |= dict.fromkeys(("sweepName", "commit", "description", "notes"))
+    said |= {"id": base64.b64encode(f"Run:v1:{run['name']}".encode()).decode()}
+    said |= {"project": {"name": run["project"], "entity": {"name": ENTITY}}}
+    said |= {"config": json.dumps(run["config"]), "summaryMetrics": json.dumps(run["summary"])}
+    said |= {"historyKeys": {"sets": [], "keys": keys, "lastStep": last}, "systemMetrics": "{}"}
+    said |= {"historyLineCount": len(run["history"]), "eventsLineCount": 0, "logLineCount": 0}
+    said |= {"heartbeatAt": run["createdAt"], "user": {"name": ENTITY, "username": ENTITY}}
+    return said | {"readOnly": False}
 
 
 OPERATIONS: dict[str, Callable[[RunStore, Data], Data]] = {
