@@ -37,7 +37,6 @@ from tests.tracked import untracked
 
 __all__ = ["hub", "server", "trained", "untracked", "written", "zoo", "zoo_runs"]
 Printed, Patch = pytest.CaptureFixture[str], pytest.MonkeyPatch
-Main, Refused = Callable[..., tuple[int, str, str]], Callable[..., str]
 ROOT = Path(__file__).resolve().parents[1]
 ATARI = "stable_baselines3.common.atari_wrappers.AtariWrapper"
 NET = {"features_extractor_kwargs": {"features_dim": 32}}
@@ -126,22 +125,38 @@ def python(*words: object, cwd: Path = ROOT, **env: str) -> subprocess.Completed
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
 
 
+def main(module: str, *arguments: object) -> tuple[int, str, str]:
+    """Call a command's entry point in this process; its status, output and errors."""
+    shown, problems, words = io.StringIO(), io.StringIO(), [str(word) for word in arguments]
+    handlers = {number: signal.getsignal(number) for number in STOPPING}
+    try:
+        with redirect_stdout(shown), redirect_stderr(problems), pytest.raises(SystemExit) as end:
+            options.main(import_module(module).command, words=words)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return int(end.value.code or 0), shown.getvalue(), problems.getvalue()
+
+
 def ended(module: str, *arguments: object) -> tuple[int, str]:
-    """How a command ends and what it prints, called in this process as `options.main` calls it."""
-    script, shown = import_module(module), io.StringIO()
-    words = [str(argument) for argument in arguments]
-    with redirect_stdout(shown), redirect_stderr(shown):
-        try:
-            status, problem = options.run(options.parser_of(script), script.command, words)
-        except SystemExit as end:  # of the parser
-            status, problem = int(end.code or 0), ""
-    return status, shown.getvalue() + problem
+    """How a command ends, and all that it prints."""
+    status, output, problems = main(module, *arguments)
+    return status, output + problems
 
 
 def run(module: str, *arguments: object) -> str:
-    status, output = ended(module, *arguments)
-    assert status == 0, output
+    status, output, problems = main(module, *arguments)
+    assert status == 0, output + problems
     return output
+
+
+def refused(module: str, *arguments: object) -> str:
+    """The error of a command, which must refuse in one line, with status 2."""
+    status, _, error = main(module, *arguments)
+    assert status == 2
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
 
 
 def run_process(module: str, *arguments: object) -> str:
@@ -170,30 +185,3 @@ def own_signals() -> Iterator[None]:
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
-
-
-@pytest.fixture
-def main(own_signals: None, capsys: Printed) -> Main:
-    """Call a command's entry point in this process; its status, output and errors."""
-
-    def call(module: str, *arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            options.main(import_module(module).command, words=[str(word) for word in arguments])
-        assert isinstance(end.value.code, int)
-        return end.value.code, *capsys.readouterr()
-
-    return call
-
-
-@pytest.fixture
-def refused(main: Main) -> Refused:
-    """Call a command's entry point in this process; it must refuse in one line, with status 2."""
-
-    def call(module: str, *arguments: object) -> str:
-        status, _, error = main(module, *arguments)
-        assert status == 2
-        assert error.startswith("error: ")
-        assert error.count("\n") == 1
-        return error
-
-    return call

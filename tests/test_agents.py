@@ -41,7 +41,7 @@ def test_an_agent_of_the_checkout_scores_what_is_said(name: str, tmp_path: Path)
 
 def test_a_run_of_ones_own_comes_first(written: Write, tmp_path: Path) -> None:
     bring_in(of_folder(AGENTS / "SpaceInvaders"), tmp_path / "logs")
-    own = written(game="SpaceInvaders")
+    own = written(game="SpaceInvaders", started="2026-01-01T00:00:00+00:00")
     words = ["--game", "SpaceInvaders", "--logs", str(tmp_path / "logs")]
     args = options.parser_of(evaluate).parse_args(words)
     assert options.find_run(args, or_agent=True).path == own

@@ -20,7 +20,7 @@ from custom.evaluation.plot import draw_levels
 from custom.recipe.games import find_game
 from custom.system.errors import UserError
 from tests.compared import GAME, Write
-from tests.conftest import Refused, run
+from tests.conftest import refused, run
 
 ENV = "RoadRunnerNoFrameskip-v4"
 
@@ -201,7 +201,7 @@ def test_levels_outside_the_scores_are_named_at_the_edge() -> None:
     ],
 )
 def test_bad_input_is_one_line(
-    written: Write, tmp_path: Path, refused: Refused, flags: list[str], message: str
+    written: Write, tmp_path: Path, flags: list[str], message: str
 ) -> None:
     written()
     out = tmp_path / "out"

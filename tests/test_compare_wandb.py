@@ -12,7 +12,7 @@ from custom.compare.measured import Measured
 from custom.compare.sources import from_wandb
 from custom.recipe.games import find_game
 from tests.compared import GAME
-from tests.conftest import Refused, run
+from tests.conftest import refused, run
 from tests.servers.wandb_server import WandbServer, a_wandb
 from tests.servers.wandb_store import RunStore
 
@@ -111,7 +111,7 @@ def test_a_damaged_run_is_left_out(
     ],
 )
 def test_a_project_that_cannot_be_read_is_refused_in_a_line(
-    server: WandbServer, tmp_path: Path, refused: Refused, fault: str, said: str
+    server: WandbServer, tmp_path: Path, fault: str, said: str
 ) -> None:
     if fault == "dead":
         server.stop()

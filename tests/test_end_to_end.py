@@ -22,7 +22,7 @@ from custom.system.errors import NonFiniteError
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import ROOT, At, Main, Patch, Refused, run, run_process, small, start
+from tests.conftest import ROOT, At, Patch, main, refused, run, run_process, small, start
 
 ENV = "RoadRunnerNoFrameskip-v4"
 
@@ -148,12 +148,7 @@ def test_signals_without_end_leave_a_whole_run(tmp_path: Path, small_recipe: Pat
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
 def test_a_signal_during_the_report(
-    tmp_path: Path,
-    small_recipe: Path,
-    number: signal.Signals,
-    status: int,
-    main: Main,
-    monkeypatch: Patch,
+    tmp_path: Path, small_recipe: Path, number: signal.Signals, status: int, monkeypatch: Patch
 ) -> None:
     def evaluated(*_: object) -> None:
         signal.raise_signal(number)
@@ -200,21 +195,19 @@ BAD_FLAGS = {
 
 
 @pytest.mark.parametrize("flags", BAD_FLAGS)
-def test_a_bad_flag_is_refused(tmp_path: Path, refused: Refused, flags: tuple[str, ...]) -> None:
+def test_a_bad_flag_is_refused(tmp_path: Path, flags: tuple[str, ...]) -> None:
     assert BAD_FLAGS[flags] in refused("scripts.train", *flags, "--logs", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("module", ["evaluate", "record", "plot"])
-def test_a_run_that_is_none_is_refused(tmp_path: Path, refused: Refused, module: str) -> None:
+def test_a_run_that_is_none_is_refused(tmp_path: Path, module: str) -> None:
     assert "is not a run folder" in refused(f"scripts.{module}", "--run", tmp_path)
     assert "no such folder" in refused(f"scripts.{module}", "--run", tmp_path / "no")
     assert "no run of" in refused(f"scripts.{module}", "--logs", tmp_path, "--game", "Qbert")
 
 
-def test_a_run_without_a_whole_model_is_told(
-    finished: Run, tmp_path: Path, refused: Refused
-) -> None:
+def test_a_run_without_a_whole_model_is_told(finished: Run, tmp_path: Path) -> None:
     for name in ("run.json", "recipe.yml"):
         shutil.copy(finished.path / name, tmp_path)
     assert "holds no final model" in refused("scripts.evaluate", "--run", tmp_path)

@@ -17,7 +17,7 @@ from custom.runs.agents import load_agent, save_agent
 from custom.system.errors import UserError
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings, fitted
-from tests.conftest import WHOLE, Patch, content, small, typed
+from tests.conftest import SMALL, WHOLE, Patch, content, small, typed
 
 INVADERS, PONG = find_game("SpaceInvaders"), find_game("Pong")
 ZOO = WHOLE["env_wrapper"][0]
@@ -131,5 +131,7 @@ def test_a_wrapper_of_ones_own_is_checked_and_used(tmp_path: Path, monkeypatch: 
     env.reset()
     assert env.step([0])[1][0] == -0.5
     wrapper["custom.mine.StepPenalty"] = {"penality": 0.5}
-    with pytest.raises(ValueError, match="penality is not a known key; did you mean penalty"):
-        small(env_wrapper=[ZOO, wrapper])
+    file = tmp_path / "mine.yml"
+    file.write_text(yaml.safe_dump({"atari": SMALL | {"env_wrapper": [ZOO, wrapper]}}))
+    with pytest.raises(UserError, match="penality is not a known key; did you mean penalty"):
+        load_recipe(str(file), PONG)

@@ -16,7 +16,7 @@ from custom.training.prepare import Training, prepare
 from custom.training.resume import is_run_of, resume
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import At, Main, Refused
+from tests.conftest import At, main, refused
 from tests.test_resume import STOPPED, the_same, trained
 
 
@@ -31,7 +31,7 @@ def weights(run: Run) -> list[th.Tensor]:
     return list(load_agent(run, run.model("final"), "cpu").policy.state_dict().values())
 
 
-def test_a_finished_run_gives_its_weights(tmp_path: Path, refused: Refused) -> None:
+def test_a_finished_run_gives_its_weights(tmp_path: Path) -> None:
     parent = trained(tmp_path, "quantiles")
     training = prepared(parent, tmp_path)
     assert training.run.facts["parent"]["taken"] == "weights only"
@@ -77,7 +77,7 @@ def test_an_agent_for_other_actions_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("new/*"))
 
 
-def test_a_child_of_a_child_has_the_warm_up_of_the_recipe(tmp_path: Path, main: Main) -> None:
+def test_a_child_of_a_child_has_the_warm_up_of_the_recipe(tmp_path: Path) -> None:
     parent = trained(tmp_path, "noise", **STOPPED)
     flags = ["--logs", tmp_path, "--steps", 120, "--no-report", "--eval-freq", 1000]
     for changes in (["gamma=0.9"], ["gamma=0.8", "n_steps=2"]):

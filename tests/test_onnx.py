@@ -21,7 +21,7 @@ from custom.runs.agents import load_agent, save_agent
 from custom.runs.folder import Run
 from custom.training.prepare import prepare
 from custom.training.settings import Settings
-from tests.conftest import ROOT, Patch, Refused, run
+from tests.conftest import ROOT, Patch, refused, run
 
 PONG = find_game("Pong")
 
@@ -54,9 +54,7 @@ def test_the_file_gives_pytorchs_values_and_actions(recipe: str, tmp_path: Path)
 
 
 @pytest.mark.long  # needs the extra
-def test_a_file_with_other_values_is_deleted(
-    tmp_path: Path, monkeypatch: Patch, refused: Refused
-) -> None:
+def test_a_file_with_other_values_is_deleted(tmp_path: Path, monkeypatch: Patch) -> None:
     class Shifted(onnx.ActionValues):
         def forward(self, screens: th.Tensor) -> th.Tensor:
             return super().forward(screens) + (0.01 if th.compiler.is_exporting() else 0.0)
@@ -84,7 +82,7 @@ def test_a_push_has_it_on_demand_the_same_each_time(trained: Path, tmp_path: Pat
     assert "agent.onnx" not in (hub / "README.md").read_text()
 
 
-def test_the_missing_extra_is_named(trained: Path, monkeypatch: Patch, refused: Refused) -> None:
+def test_the_missing_extra_is_named(trained: Path, monkeypatch: Patch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     folder = trained / "small/dqn/RoadRunnerNoFrameskip-v4_1"
     assert "pip install -c constraints.txt -e '.[onnx]'" in refused(

@@ -24,7 +24,7 @@ from custom.system.errors import UserError
 from custom.training.prepare import prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import Patch, Refused, run, small
+from tests.conftest import Patch, refused, run, small
 from tests.foreign import ENV, Files, Zoo
 from tests.servers.hub import Hub
 
@@ -152,9 +152,7 @@ def test_any_revision_can_be_pulled(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
         pull(client(), REPO, "nowhere", tmp_path)
 
 
-def test_the_command_prints_the_run_last(
-    hub: Hub, zoo: Zoo, tmp_path: Path, refused: Refused
-) -> None:
+def test_the_command_prints_the_run_last(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
     hub.add(REPO, zoo["qrdqn"])
     shown = run("scripts.pull", "--repo", REPO, "--logs", tmp_path).splitlines()
     assert shown[-1] == f"Run: {tmp_path}/tester--dqn-Pong/qrdqn/{ENV}_1"

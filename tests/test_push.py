@@ -20,7 +20,7 @@ from custom.hub.publish import build as build_folder
 from custom.runs.folder import Run, open_run
 from custom.system.errors import UserError
 from scripts.push import repository
-from tests.conftest import ROOT, Patch, Printed, Refused, ended, python
+from tests.conftest import ROOT, Patch, Printed, ended, python, refused
 from tests.conftest import run as command
 from tests.servers.hub import Hub
 
@@ -234,7 +234,7 @@ def test_an_evaluation_and_a_film_are_made_where_none_is_fresh(run: Run, capsys:
 
 
 def test_a_wrong_name_or_token_is_refused_before_any_work(
-    run: Run, hub: Hub, refused: Refused, monkeypatch: Patch
+    run: Run, hub: Hub, monkeypatch: Patch
 ) -> None:
     (run.path / "evaluation.json").unlink()
     push_this = ("scripts.push", "--run", run.path)
@@ -258,7 +258,7 @@ def test_an_agent_that_changes_or_changed_since_it_was_scored_is_not_pushed(run:
         prepare(run, run.final_model, episodes=1)
 
 
-def test_killed_and_pulled_runs_are_pushed_as_such(run: Run, hub: Hub, refused: Refused) -> None:
+def test_killed_and_pulled_runs_are_pushed_as_such(run: Run, hub: Hub) -> None:
     run.final_model.rename(run.path / "rl_model_400_steps.zip")
     run.update(state="running", steps=0)
     folder = build_folder(run, run.model("final"), REPO)

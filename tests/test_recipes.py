@@ -17,7 +17,7 @@ from custom.recipe.model import ALGORITHMS
 from custom.recipe.recipe import FOLDER, load_recipe, recipe_name
 from custom.recipe.schema import json_schema
 from custom.system.errors import UserError
-from tests.conftest import Refused
+from tests.conftest import refused
 from tests.test_resolved_recipes import GAMES, NAMES
 
 PONG = find_game("Pong")
@@ -348,7 +348,7 @@ def test_other_values_stand_behind_the_name_of_a_recipe_or_its_path(tmp_path: Pa
         ("gamma=!!python/none", "the tag"),
     ],
 )
-def test_wrong_values_are_told_as_those_of_a_file(words: str, said: str, refused: Refused) -> None:
+def test_wrong_values_are_told_as_those_of_a_file(words: str, said: str) -> None:
     assert re.search(said, refused("scripts.train", "--game", "Pong", "--set", words))
     zoos = words.replace("=", ":", 1)
     assert re.search(said, refused("scripts.train", "--game", "Pong", "-params", zoos))

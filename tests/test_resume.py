@@ -23,7 +23,7 @@ from custom.training.prepare import prepare
 from custom.training.resume import resume
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import At, Patch, Printed, Refused, longer, small
+from tests.conftest import At, Patch, Printed, longer, refused, small
 
 STEPS, EVERY = 240, 60
 STOPPED, KILLED = {"stop": 131}, {"kill": 199}
@@ -178,9 +178,7 @@ def test_a_run_whose_recipe_or_settings_were_edited_is_refused(what: str, tmp_pa
         resume(open_run(run.path), "cpu")
 
 
-def test_what_cannot_go_on_is_left_as_it_is(
-    tmp_path: Path, refused: Refused, monkeypatch: Patch
-) -> None:
+def test_what_cannot_go_on_is_left_as_it_is(tmp_path: Path, monkeypatch: Patch) -> None:
     run = trained(tmp_path, "noise", **STOPPED)
     files = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     monkeypatch.setattr("custom.training.resume.PATIENCE", 0.0)

@@ -27,7 +27,7 @@ from custom.training.progress import Progress
 from custom.training.settings import Settings
 from custom.training.speed import Speed, measure
 from custom.training.train import train
-from tests.conftest import Main, Patch, small
+from tests.conftest import Patch, main, small
 from tests.test_dqn import learner, weights
 
 BREAKOUT = find_game("Breakout")
@@ -218,7 +218,7 @@ def test_steps_that_learn_are_slower(small_recipe: Path, monkeypatch: Patch) -> 
 
 
 def test_a_dry_run_says_what_a_training_takes(
-    small_recipe: Path, tmp_path: Path, monkeypatch: Patch, main: Main
+    small_recipe: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr(speed, "measure", lambda *_: Speed(0.01, 0.1, step_bytes=10**7))
     flags = ["--game", "Pong", "--recipe", small_recipe, "--steps", 400, "--eval-freq", 50]

@@ -40,7 +40,7 @@ from custom.tuning.study import (
     run_trial,
 )
 from tests.compared import PROTOCOL
-from tests.conftest import SMALL, Patch
+from tests.conftest import SMALL, Patch, main
 
 PONG = find_game("Pong")
 OPTIMUM = 3e-4
@@ -207,9 +207,7 @@ def test_no_password_is_shown(text: str) -> None:
     assert "secret" not in shown(address(text, Path()))
 
 
-def test_ctrl_c_says_how_to_resume(
-    tmp_path: Path, small_recipe: Path, main: Callable[..., Any], monkeypatch: Patch
-) -> None:
+def test_ctrl_c_says_how_to_resume(tmp_path: Path, small_recipe: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr("custom.tuning.tune.Search._next", lambda *_: signal.raise_signal(2))
     flags = (f"--recipe={small_recipe}", f"--logs={tmp_path}", "--steps=1000")
     status, output, _ = main("scripts.tune", *flags)
