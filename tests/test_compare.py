@@ -171,10 +171,10 @@ def test_an_earlier_comparison_is_replaced_whole_nothing_else(
     write_report(compared(tmp_path / "logs", "dqn"), out)
     assert not (out / "profiles-All-games.png").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "out"]
-    (tmp_path / "thesis.tex").write_text("years of work")
+    (out / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match=r"holds other files \(thesis.tex\)"):
-        write_report({}, tmp_path)
-    assert (tmp_path / "thesis.tex").is_file()
+        write_report({}, out)
+    assert (out / "thesis.tex").is_file()
 
 
 def test_levels_outside_the_scores_are_named_at_the_edge() -> None:

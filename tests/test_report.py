@@ -137,7 +137,7 @@ def test_evaluations_are_told_and_of_a_run_under_way_its_steps(listed: Run, tmp_
     listed.update(state="running", steps=0)
     games = "steps,frames,score,game_frames\n820,3280,-21.0,3280\n164000,656000,-20.0,3280\n"
     (listed.path / "training_games.csv").write_text(games)
-    assert row_of(listed, tmp_path)[2] == "164k"
+    assert row_of(listed, tmp_path)[2] == "164k of 1.25M"
 
 
 def test_a_lock_tells_a_running_run_from_one_that_was_killed(listed: Run, tmp_path: Path) -> None:
