@@ -28,11 +28,16 @@ def made_up(p: float) -> dict:
     return {"p": p, "smallest_p": 0.0001, "seeds": [5, 5], "difference_95": [1.0, 2.0]}
 
 
-def test_mean_median_and_interquartile_mean_are_those_by_hand() -> None:
+def test_mean_median_and_interquartile_mean_are_those_by_hand_and_of_rliable() -> None:
     found = statistics.summary(np.array([0.0, 1.0, 2.0, 5.0, 6.0, 7.0, 9.0, 30.0]))
     assert found["mean"] == 7.5
     assert found["median"] == 5.5
     assert found["iqm"] == 5.0  # of 2, 5, 6, 7
+    curves = np.random.default_rng(0).normal(size=(5, 7))
+    found = statistics.curve(curves)
+    expected = [metrics.aggregate_iqm(curves[:, i]) for i in range(7)]
+    np.testing.assert_allclose(found["iqm"], expected)
+    assert all(a <= b <= c for a, b, c in zip(*map(found.get, ("low", "iqm", "high")), strict=True))
 
 
 def test_an_interval_is_the_one_that_rliable_gives() -> None:
@@ -54,14 +59,6 @@ def test_an_interval_is_the_same_each_time_and_leaves_the_generator_alone() -> N
     assert statistics.summary(LOW) == first
 
 
-def test_the_curve_is_the_interquartile_mean_of_each_evaluation() -> None:
-    curves = np.random.default_rng(0).normal(size=(5, 7))
-    found = statistics.curve(curves)
-    expected = [metrics.aggregate_iqm(curves[:, i]) for i in range(7)]
-    np.testing.assert_allclose(found["iqm"], expected)
-    assert all(a <= b <= c for a, b, c in zip(*map(found.get, ("low", "iqm", "high")), strict=True))
-
-
 def test_a_single_run_says_nothing_about_others() -> None:
     found = statistics.curve(np.array([[1.0, 2.0]]))
     assert found == {"iqm": [1.0, 2.0], "low": None, "high": None}
@@ -72,14 +69,11 @@ def test_a_single_run_says_nothing_about_others() -> None:
     assert found["probability_95"] is None
 
 
-def test_the_probability_of_improvement_counts_pairs_and_half_of_ties() -> None:
+def test_the_probability_of_improvement_counts_pairs_and_runs_far_apart_are_better() -> None:
     x, y = np.array([[1.0], [3.0], [5.0]]), np.array([[3.0], [0.0]])
     # Of the six pairs 1 > 0, 3 > 0, 5 > 3 and 5 > 0; 3 = 3 is half a pair.
     assert statistics.pair(x, y)["probability"] == pytest.approx(4.5 / 6)
     assert statistics.pair(x, y)["difference"] == pytest.approx(1.5)
-
-
-def test_runs_far_apart_are_better_and_worse() -> None:
     assert judged(HIGH, LOW)["verdict"] == "better"
     assert judged(LOW, HIGH)["verdict"] == "worse"
     assert judged(HIGH, LOW)["p"] == pytest.approx(2 / 252)  # 2 of comb(10, 5)
@@ -95,11 +89,14 @@ def test_few_seeds_are_too_few_however_far_they_are_apart(n: int, percent: str) 
     )
 
 
-def test_few_seeds_that_overlap_look_different_unless_there_are_more_games() -> None:
+def test_few_seeds_that_overlap_are_within_noise_unless_there_are_more_games() -> None:
     found = judged(np.array([1.0, 3.0]), np.array([2.0, 4.0]))  # as far apart in 4 of 6 orders
     assert "in 67 % of cases" in found["verdict"]
     x, y = np.array([[8.0] * 3, [9.0] * 3]), np.array([[1.0] * 3, [2.0] * 3])
     assert judged(x, y)["verdict"] == "better"  # 2 / 6³
+    found = judged(np.array([5.0, 6.0, 7.0, 8.0]), np.array([2.0, 3.0, 4.0, 6.5]))
+    assert found["difference_95"][0] > 0  # a bootstrap alone would call it real
+    assert found["verdict"] == "within noise"
 
 
 def test_chance_is_what_scipys_permutation_test_says_within_each_game() -> None:
@@ -116,12 +113,6 @@ def test_chance_is_what_scipys_permutation_test_says_within_each_game() -> None:
     # With two runs of each, 2 of 6 deals of a game are as they were or turned: of two games 2 / 36.
     x, y = np.array([[9.0, 900.0], [8.0, 800.0]]), np.array([[1.0, 100.0], [2.0, 200.0]])
     assert statistics.permutation_p(x, y) == pytest.approx(2 / 36, abs=0.01)
-
-
-def test_overlapping_runs_of_few_seeds_are_within_noise() -> None:
-    found = judged(np.array([5.0, 6.0, 7.0, 8.0]), np.array([2.0, 3.0, 4.0, 6.5]))
-    assert found["difference_95"][0] > 0  # a bootstrap alone would call it real
-    assert found["verdict"] == "within noise"
 
 
 @pytest.mark.parametrize(("n_x", "n_y"), [(4, 4), (5, 5), (2, 10), (3, 5)])

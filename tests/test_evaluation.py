@@ -198,16 +198,13 @@ def test_known_figures(rom: str, figures: list[float]) -> None:
     assert list(reference(rom).values()) == figures
 
 
-def test_normalisation_by_hand() -> None:
+def test_normalisation_by_hand_and_none_without_two_ends(monkeypatch: Patch) -> None:
     # Space Invaders: human - random = 1668.7 - 148 = 1520.7
     assert human_normalised("space_invaders", 1976.0) == pytest.approx(1828 / 1520.7)
     assert human_normalised("space_invaders", 622.7) == pytest.approx(0.31216, abs=1e-5)
     assert human_normalised("space_invaders", 0.0) == pytest.approx(-148 / 1520.7)
     # Pong, where both scores may be negative: 14.6 + 20.7 = 35.3
     assert human_normalised("pong", -21.0) == pytest.approx(-0.3 / 35.3)
-
-
-def test_no_scale_without_two_ends(monkeypatch: Patch) -> None:
     assert human_normalised("carnival", 1000.0) is None
     ends = {"flat": {"random": 3.0, "human": 3.0}, "half": {"random": 3.0}}
     monkeypatch.setattr(scores, "_table", lambda: ends)

@@ -42,22 +42,15 @@ def test_why_nobody_is_logged_in_is_said(said: str, hub: Hub, monkeypatch: Patch
     assert "no token" not in said or hub.requests == []
 
 
-def test_what_this_token_may_not_do_is_said(hub: Hub) -> None:
-    said = r"may not do that .*rights to write to other/agent"
-    with pytest.raises(UserError, match=said), hub_errors("other/agent"):
-        client().create_repo("other/agent")
-
-
-def test_a_missing_repository_revision_or_file_is_told(hub: Hub) -> None:
+def test_what_is_missing_or_not_allowed_or_keeps_failing_is_told(hub: Hub) -> None:
     with pytest.raises(UserError, match="tester/none: is not there"), hub_errors("tester/none"):
         client().model_info("tester/none")
     hub.add(REPO, {})
     with pytest.raises(UserError, match=r"none\.zip: is not there"), hub_errors("none.zip"):
         client().hf_hub_download(REPO, "none.zip")
-
-
-def test_an_upload_that_keeps_failing_says_why(hub: Hub) -> None:
-    client().create_repo(REPO)
+    said = r"may not do that .*rights to write to other/agent"
+    with pytest.raises(UserError, match=said), hub_errors("other/agent"):
+        client().create_repo("other/agent")
     hub.fail("PUT", "/lfs/", 500)
     agent = CommitOperationAdd("agent.zip", b"PK")
     with pytest.raises(UserError, match="the Hub answers 500"), hub_errors("commit"):

@@ -137,17 +137,14 @@ def test_args_are_split_and_not_globbed(checkout: Path, target: str, module: str
     assert not (checkout / "hacked").exists()
 
 
-def test_the_values_of_make_test_do_not_reach_the_tests(checkout: Path) -> None:
-    (checkout / PYTHON).write_text("#!/bin/sh\nenv > seen\n")
-    make(checkout, "-s", "test", "GAME=Pong", "ARGS=-x")
-    assert not re.search("^(GAME|ARGS|MAKEFLAGS)=", (checkout / "seen").read_text(), re.MULTILINE)
-
-
-def test_make_fails_when_the_script_fails(checkout: Path) -> None:
+def test_make_fails_with_the_script_and_its_values_do_not_reach_the_tests(checkout: Path) -> None:
     (checkout / PYTHON).write_text("#!/bin/sh\nexit 3\n")
     shown = make(checkout, "train")
     assert shown.returncode != 0
     assert "Error 3" in shown.stderr
+    (checkout / PYTHON).write_text("#!/bin/sh\nenv > seen\n")
+    make(checkout, "-s", "test", "GAME=Pong", "ARGS=-x")
+    assert not re.search("^(GAME|ARGS|MAKEFLAGS)=", (checkout / "seen").read_text(), re.MULTILINE)
 
 
 def test_clean_removes_the_venv_and_keeps_the_runs(checkout: Path) -> None:

@@ -71,18 +71,14 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, content: Any) -> 
     assert "\n" not in str(error.value)
 
 
-def test_a_recipe_in_a_run_is_checked_like_any_other(tmp_path: Path) -> None:
+def test_a_relative_path_is_a_run_with_a_checked_recipe(tmp_path: Path, monkeypatch: Patch) -> None:
     folder = a_run(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    assert open_run(Path("run")).path == folder
     entry = {**SMALL, "env_wrapper": "os.system"}
     (folder / "recipe.yml").write_text(json.dumps({PONG.env_id: entry}))
     with pytest.raises(UserError, match=r"env_wrapper is 'os\.system'"):
         open_run(folder)
-
-
-def test_a_relative_path_is_a_run_as_well(tmp_path: Path, monkeypatch: Patch) -> None:
-    a_run(tmp_path / "run")
-    monkeypatch.chdir(tmp_path)
-    assert open_run(Path("run")).path == tmp_path / "run"
 
 
 def test_a_broken_off_run_is_its_last_checkpoint(tmp_path: Path) -> None:

@@ -36,12 +36,9 @@ def target(
     return result
 
 
-def test_the_target_is_the_reward_and_the_discounted_best_value() -> None:
+def test_the_target_is_the_best_value_or_that_which_the_online_net_picks() -> None:
     assert target(GOING, [5.0, 0.0], [1.0, 3.0]) == [[2.0]]  # 0.5 + 0.5 * 3
     assert target(OVER, [5.0, 0.0], [1.0, 3.0]) == [[0.5]]
-
-
-def test_the_online_net_picks_and_the_target_net_values() -> None:
     assert target(GOING, [1.0, 3.0], [9.0, 2.0], double_q=True) == [[1.5]]  # 0.5 + 0.5 * 2
     assert target(OVER, [1.0, 3.0], [9.0, 2.0], double_q=True) == [[0.5]]
 
@@ -59,13 +56,10 @@ def test_munchausen_asks_the_target_network_about_both_states() -> None:
     assert [seen.item() for seen in asked] == [1, 0]
 
 
-def test_a_discount_of_several_steps_is_taken_for_each_transition() -> None:
+def test_each_transition_has_its_discount_and_each_quantile_is_shifted_and_shrunk() -> None:
     z_t, discounts = th.tensor([[2.0], [2.0]]), th.tensor([[0.5], [0.25]])
     rewards, dones = REWARDS.expand(2, 1), GOING.expand(2, 1)
     assert bellman(rewards, dones, z_t, discounts).tolist() == [[1.5], [1.0]]
-
-
-def test_each_quantile_of_the_target_is_shifted_and_shrunk() -> None:
     quantiles = th.tensor([[1.0, 3.0]])
     assert bellman(REWARDS, GOING, quantiles, 0.5).tolist() == [[1.0, 2.0]]
     assert bellman(REWARDS, OVER, quantiles, 0.5).tolist() == [[0.5, 0.5]]
@@ -93,13 +87,10 @@ def test_the_soft_value_is_of_value_and_entropy_and_the_mean_of_soft_quantiles()
     assert th.allclose(soft, 0.3 * th.logsumexp(q_t / 0.3, dim=1), atol=1e-6)
 
 
-def test_losses_of_a_small_and_of_a_large_error() -> None:
+def test_losses_of_a_small_and_a_large_error_of_the_action_that_was_taken() -> None:
     taken, target = th.tensor([[0.0], [0.0]]), th.tensor([[0.5], [3.0]])
     assert td_loss(taken, target, "huber").flatten().tolist() == [0.125, 2.5]
     assert td_loss(taken, target, "mse").flatten().tolist() == [0.25, 9.0]
-
-
-def test_the_distribution_of_an_action_is_taken() -> None:
     outputs = th.tensor([[[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]])
     assert of_actions(outputs, th.tensor([[1]])).tolist() == [[10.0, 20.0, 30.0]]
 
