@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,33 +28,36 @@ GAME = "RoadRunner"  # whose full games are the shortest: 80 steps
 TRAINED = [("small", 3), ("small", 1), ("small", 2), ("small-fast", 1), ("small-fast", 2)]
 
 
+def write_run(
+    logs: Path,
+    recipe: str = "dqn",
+    seed: int = 0,
+    scores: Sequence[Sequence[float]] = ((0.0, 2.0), (4.0, 6.0)),
+    game: str = "Pong",
+    values: dict[str, Any] | None = None,
+    evaluated: Sequence[int] = (1000, 2000),
+    **facts: Any,
+) -> Path:
+    """A finished run, as a training would leave it."""
+    from tests.conftest import SMALL  # which imports this module
+
+    env = find_game(game)
+    folder = claim_folder(logs / recipe / "dqn", env.folder_name)
+    usual = {"env_id": env.env_id, "recipe": recipe, "algo": "dqn", "seed": seed}
+    usual |= {"frame_skip": 4, "n_timesteps": 2000, "steps": 2000, "state": "finished"}
+    usual |= {"eval_protocol": PROTOCOL | {"episodes": len(scores[0])}}
+    usual |= {"wall_clock_seconds": 100.0, "hardware": {"cpus": 2, "gpu": None}}
+    write_json(folder / "run.json", usual | facts)
+    entry = SMALL | {"n_timesteps": facts.get("n_timesteps") or 2000} | (values or {})
+    (folder / "recipe.yml").write_text(json.dumps({env.env_id: entry}))  # JSON is YAML
+    if evaluated:
+        np.savez(folder / "evaluations.npz", timesteps=evaluated, results=np.array(scores))
+    return folder
+
+
 @pytest.fixture
 def written(tmp_path: Path) -> Write:
-    def write(
-        recipe: str = "dqn",
-        seed: int = 0,
-        scores: Sequence[Sequence[float]] = ((0.0, 2.0), (4.0, 6.0)),
-        game: str = "Pong",
-        values: dict[str, Any] | None = None,
-        evaluated: Sequence[int] = (1000, 2000),
-        **facts: Any,
-    ) -> Path:
-        from tests.conftest import SMALL  # which imports this module
-
-        env = find_game(game)
-        folder = claim_folder(tmp_path / "logs" / recipe / "dqn", env.folder_name)
-        usual = {"env_id": env.env_id, "recipe": recipe, "algo": "dqn", "seed": seed}
-        usual |= {"frame_skip": 4, "n_timesteps": 2000, "steps": 2000, "state": "finished"}
-        usual |= {"eval_protocol": PROTOCOL | {"episodes": len(scores[0])}}
-        usual |= {"wall_clock_seconds": 100.0, "hardware": {"cpus": 2, "gpu": None}}
-        write_json(folder / "run.json", usual | facts)
-        entry = SMALL | {"n_timesteps": facts.get("n_timesteps") or 2000} | (values or {})
-        (folder / "recipe.yml").write_text(json.dumps({env.env_id: entry}))  # JSON is YAML
-        if evaluated:
-            np.savez(folder / "evaluations.npz", timesteps=evaluated, results=np.array(scores))
-        return folder
-
-    return write
+    return partial(write_run, tmp_path / "logs")
 
 
 @pytest.fixture(scope="session")

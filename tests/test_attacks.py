@@ -271,7 +271,6 @@ def test_no_archive_writes_over_what_was_checked(hub: Hub, sound: Files, canary:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("dqn-EvilNoFrameskip-v4.zip", "GAME 'EvilNoFrameskip-v4' is unknown"),
         ("dqn-..zip", "needs one agent|GAME"),
         ("dqn-pong.zip", "is not named after an environment, as PongNoFrameskip-v4"),
         ("dqn-Pong-v4.zip", "is unknown: did you mean Pong"),

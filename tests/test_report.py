@@ -26,11 +26,7 @@ ENTRY = json.dumps(SMALL)  # JSON is YAML
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    folder = tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_1"
-    folder.mkdir(parents=True)
-    facts = {"env_id": PONG.env_id, "recipe": "dqn", "algo": "dqn", "seed": 1, "frame_skip": 4}
-    write_json(folder / "run.json", facts)
-    (folder / "recipe.yml").write_text(f"{PONG.env_id}: {ENTRY}\n")
+    folder = a_run(tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_1")
     rows = "".join(f"{i * 100},{i * 400},{i % 5},400\n" for i in range(1, 41))
     (folder / "training_games.csv").write_text("steps,frames,score,game_frames\n" + rows)
     results = np.array([[1.0, 3.0], [5.0, 5.0]])

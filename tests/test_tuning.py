@@ -24,9 +24,7 @@ from custom.jobs.task import Resources, Task
 from custom.learner.engine import Engine
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
-from custom.runs.folder import claim_folder
 from custom.system.errors import UserError
-from custom.system.files import write_json
 from custom.tuning.finalists import RECIPE, finalists, matrix_of, rank, write_best
 from custom.tuning.storage import address, shown
 from custom.tuning.study import (
@@ -39,7 +37,7 @@ from custom.tuning.study import (
     results,
     run_trial,
 )
-from tests.compared import PROTOCOL
+from tests.compared import write_run
 from tests.conftest import SMALL, Patch, main
 
 PONG = find_game("Pong")
@@ -282,18 +280,13 @@ class Double:
         flags = dict(re.findall(r"--([\w-]+)=(.*)", "\n".join(task.arguments)))
         recipe = load_recipe(flags["recipe"], PONG)
         seed, steps = int(flags["seed"]), int(flags["steps"])
-        folder = claim_folder(Path(flags["logs"]) / recipe.name / "dqn", PONG.folder_name)
-        (folder / "recipe.yml").write_text(recipe.to_yaml(PONG.env_id))
         end = score(recipe.hyperparams.learning_rate) + np.random.default_rng(seed).normal()
         every, games = int(flags["eval-freq"]), int(flags["eval-episodes"])
         times = list(range(every, steps + 1, every))
-        results = np.full((len(times), games), end)
-        np.savez(folder / "evaluations.npz", timesteps=times, results=results)
-        facts = {"env_id": PONG.env_id, "recipe": recipe.name, "algo": "dqn", "seed": seed}
-        facts |= {"frame_skip": 4, "n_timesteps": steps, "state": "finished", "eval_freq": every}
-        facts |= {"engine": asdict(Engine(threads=int(flags["threads"])))}
-        protocol = PROTOCOL | {"episodes": games}
-        write_json(folder / "run.json", facts | {"eval_protocol": protocol, "steps": steps})
+        facts = {"n_timesteps": steps, "steps": steps, "eval_freq": every, "evaluated": times}
+        facts |= {"engine": asdict(Engine(threads=int(flags["threads"]))), "seed": seed}
+        scores, values = np.full((len(times), games), end), recipe.hyperparams.given
+        write_run(Path(flags["logs"]), recipe.name, scores=scores, values=values, **facts)
 
     def status(self) -> int:
         return 0

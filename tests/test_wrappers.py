@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from custom.env.games import make_games, register_games
 from custom.evaluation.baselines import action_names
 from custom.recipe.games import find_game
+from custom.recipe.model import ZOO_WRAPPER
 from custom.recipe.recipe import load_recipe
 from custom.replay.buffer import FrameReplayBuffer
 from custom.wrappers import ActionSet, CropScreen, FullFrameAtariWrapper, HalfSizeAtariWrapper
@@ -116,13 +117,7 @@ def test_the_screen_is_cropped_before_it_is_shrunk() -> None:
     whole, _ = game().reset(seed=0)
     assert np.array_equal(obs, whole[8:198, 4:148])
     assert env.observation_space.shape == (190, 144, 3)
-    values = {
-        "env_wrapper": [
-            {"custom.wrappers.CropScreen": {"top": 8, "bottom": 12}},
-            "stable_baselines3.common.atari_wrappers.AtariWrapper",
-        ],
-        "frame_stack": 4,
-    }
-    games = make_games(find_game("SpaceInvaders"), typed(values), 1, seed=0)
+    shrunk = [{"custom.wrappers.CropScreen": {"top": 8}}, ZOO_WRAPPER]
+    games = make_games(find_game("SpaceInvaders"), typed({"env_wrapper": shrunk}), 1, seed=0)
     assert games.reset().shape == (1, 4, 84, 84)
     games.close()
