@@ -1,7 +1,5 @@
 """Run folders for comparisons: written by hand, and five that were trained."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os
@@ -23,20 +21,14 @@ from custom.system.files import write_json
 from custom.wrappers import NOOP_MAX
 
 Write = Callable[..., Path]
-PROTOCOL = {
-    "epsilon": EPSILON,
-    "noop_max": NOOP_MAX,
-    "repeat_action_probability": 0.0,
-    "max_frames": MAX_FRAMES,
-}
+PROTOCOL = {"epsilon": EPSILON, "noop_max": NOOP_MAX, "max_frames": MAX_FRAMES}
+PROTOCOL |= {"repeat_action_probability": 0.0}
 GAME = "RoadRunner"  # whose full games are the shortest: 80 steps
 TRAINED = [("small", 3), ("small", 1), ("small", 2), ("small-fast", 1), ("small-fast", 2)]
 
 
 @pytest.fixture
 def written(tmp_path: Path) -> Write:
-    """Write a finished run into ``tmp_path/logs``."""
-
     def write(
         recipe: str = "dqn",
         seed: int = 0,
@@ -50,19 +42,10 @@ def written(tmp_path: Path) -> Write:
 
         env = find_game(game)
         folder = claim_folder(tmp_path / "logs" / recipe / "dqn", env.folder_name)
-        usual = {
-            "env_id": env.env_id,
-            "recipe": recipe,
-            "algo": "dqn",
-            "seed": seed,
-            "frame_skip": 4,
-            "n_timesteps": 2000,
-            "steps": 2000,
-            "state": "finished",
-            "eval_protocol": PROTOCOL | {"episodes": len(scores[0])},
-            "wall_clock_seconds": 100.0,
-            "hardware": {"cpus": 2, "gpu": None},
-        }
+        usual = {"env_id": env.env_id, "recipe": recipe, "algo": "dqn", "seed": seed}
+        usual |= {"frame_skip": 4, "n_timesteps": 2000, "steps": 2000, "state": "finished"}
+        usual |= {"eval_protocol": PROTOCOL | {"episodes": len(scores[0])}}
+        usual |= {"wall_clock_seconds": 100.0, "hardware": {"cpus": 2, "gpu": None}}
         write_json(folder / "run.json", usual | facts)
         entry = SMALL | {"n_timesteps": facts.get("n_timesteps") or 2000} | (values or {})
         (folder / "recipe.yml").write_text(json.dumps({env.env_id: entry}))  # JSON is YAML

@@ -1,7 +1,5 @@
 """What the tests share: a small Pong recipe, and commands run as the Makefile runs them."""
 
-from __future__ import annotations
-
 import io
 import os
 import signal
@@ -20,45 +18,32 @@ import custom  # noqa: F401, I001  # before PyTorch is imported: it sets GOMP_SP
 import pytest
 import torch as th
 import yaml
+from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.compare import statistics
 from custom.jobs import task
 from custom.recipe.check import check
 from custom.recipe.model import Hyperparams
+from custom.recipe.recipe import Recipe
 from custom.replay.buffer import FrameReplayBuffer
 from custom.system.signals import STOPPING
 from custom.training import evaluation
 from scripts import options
 from tests.compared import trained, written
-from tests.foreign import zoo_agents, zoo_runs
-from tests.servers.fixtures import hub, hub_xet
-from tests.servers.wandb_server import wandb_server
+from tests.foreign import zoo, zoo_runs
+from tests.servers.fixtures import hub
+from tests.servers.wandb_server import server
 from tests.tracked import untracked
 
-__all__ = [
-    "hub",
-    "hub_xet",
-    "trained",
-    "untracked",
-    "wandb_server",
-    "written",
-    "zoo_agents",
-    "zoo_runs",
-]  # fixtures
+__all__ = ["hub", "server", "trained", "untracked", "written", "zoo", "zoo_runs"]
+Printed, Patch = pytest.CaptureFixture[str], pytest.MonkeyPatch
+Main, Refused = Callable[..., tuple[int, str, str]], Callable[..., str]
 ROOT = Path(__file__).resolve().parents[1]
 ATARI = "stable_baselines3.common.atari_wrappers.AtariWrapper"
-SMALL = {
-    "env_wrapper": [{ATARI: {"screen_size": 36}}],
-    "frame_stack": 4,
-    "policy": "CnnPolicy",
-    "n_timesteps": 400,
-    "buffer_size": 400,
-    "learning_starts": 40,
-    "train_freq": 4,
-    "target_update_interval": 100,
-    "exploration_fraction": 0.5,
-    "policy_kwargs": {"features_extractor_kwargs": {"features_dim": 32}},
-}
+NET = {"features_extractor_kwargs": {"features_dim": 32}}
+SMALL = {"env_wrapper": [{ATARI: {"screen_size": 36}}], "frame_stack": 4, "policy": "CnnPolicy"}
+SMALL |= {"n_timesteps": 400, "buffer_size": 400, "learning_starts": 40, "train_freq": 4}
+SMALL |= {"target_update_interval": 100, "exploration_fraction": 0.5, "policy_kwargs": NET}
 WHOLE = SMALL | {"env_wrapper": [ATARI]}  # the usual 84 x 84 pixels
 
 
@@ -68,6 +53,25 @@ def longer(*values: Any) -> list[Any]:
     return [pytest.param(*row, marks=pytest.mark.long) for row in rows]
 
 
+def small(algo: str = "dqn", **changed: Any) -> Recipe:
+    """A recipe that learns on a few hundred steps, with other values."""
+    return Recipe("small", algo, Path("small.yml"), check(SMALL | changed, algo))
+
+
+class At(BaseCallback):
+    """Does something when a step is reached, once; 0: never."""
+
+    def __init__(self, step: int, act: Callable[[], object]) -> None:
+        super().__init__()
+        self.step, self.act = step, act
+
+    def _on_step(self) -> bool:
+        if 0 < self.step <= self.num_timesteps:
+            self.step = 0
+            self.act()
+        return True
+
+
 def typed(values: dict[str, Any], algo: str = "dqn") -> Hyperparams:
     """Hyperparameters, with what is not said of a playable recipe."""
     required = {"env_wrapper": ATARI, "frame_stack": 4, "n_timesteps": 1, "policy": "CnnPolicy"}
@@ -75,7 +79,6 @@ def typed(values: dict[str, Any], algo: str = "dqn") -> Hyperparams:
 
 
 def content(buffer: FrameReplayBuffer) -> dict[str, th.Tensor]:
-    """All tensors of a replay buffer, copied."""
     ring, extra = buffer.ring, buffer.extra()
     tensors = {"frames": ring.frames, "older": ring.older, "end_of": ring.end_of, "ends": ring.ends}
     tensors |= {"facts": buffer.facts, **extra}
@@ -87,7 +90,6 @@ th.set_num_threads(1)  # two cores shared by several processes: more threads onl
 
 @pytest.fixture(scope="session")
 def small_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe that learns on a few hundred steps."""
     file = tmp_path_factory.mktemp("recipes") / "small.yml"
     file.write_text(yaml.safe_dump({"atari": SMALL}))
     return file
@@ -117,6 +119,13 @@ def start(module: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Popen
     return process
 
 
+def python(*words: object, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    """What Python does with these words, in a process of its own."""
+    command = [sys.executable, *map(str, words)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **env}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
+
+
 def ended(module: str, *arguments: object) -> tuple[int, str]:
     """How a command ends and what it prints, called in this process as `options.main` calls it."""
     script, shown = import_module(module), io.StringIO()
@@ -130,7 +139,6 @@ def ended(module: str, *arguments: object) -> tuple[int, str]:
 
 
 def run(module: str, *arguments: object) -> str:
-    """What a command prints; it must succeed."""
     status, output = ended(module, *arguments)
     assert status == 0, output
     return output
@@ -165,9 +173,7 @@ def own_signals() -> Iterator[None]:
 
 
 @pytest.fixture
-def main(
-    own_signals: None, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
+def main(own_signals: None, capsys: Printed) -> Main:
     """Call a command's entry point in this process; its status, output and errors."""
 
     def call(module: str, *arguments: object) -> tuple[int, str, str]:
@@ -180,7 +186,7 @@ def main(
 
 
 @pytest.fixture
-def refused(main: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
+def refused(main: Main) -> Refused:
     """Call a command's entry point in this process; it must refuse in one line, with status 2."""
 
     def call(module: str, *arguments: object) -> str:

@@ -1,7 +1,5 @@
 """Agents as others publish them: trained by the zoo itself, laid out as it pushes them."""
 
-from __future__ import annotations
-
 import io
 import zipfile
 from pathlib import Path
@@ -14,6 +12,7 @@ from tests.compared import once
 
 ENV = "PongNoFrameskip-v4"
 Files = dict[str, bytes]
+Zoo = dict[str, Files]  # by algorithm
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +22,7 @@ def zoo_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def zoo_agents(zoo_runs: Path) -> dict[str, Files]:
+def zoo(zoo_runs: Path) -> Zoo:
     """Repositories of these runs' agents, by algorithm."""
     return {algo: laid_out(algo, zoo_runs / algo / f"{ENV}_1") for algo in ("dqn", "qrdqn")}
 
@@ -59,7 +58,6 @@ def laid_out(algo: str, folder: Path) -> Files:
 
 
 def zipped(members: Files, method: int = zipfile.ZIP_STORED) -> bytes:
-    """A zip archive."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", method) as archive:
         for name, content in members.items():
@@ -68,24 +66,20 @@ def zipped(members: Files, method: int = zipfile.ZIP_STORED) -> bytes:
 
 
 def changed(archive: bytes, members: Files) -> bytes:
-    """An archive with other members in it, or more of them."""
     return zipped({**unzipped(archive), **members})
 
 
 def weights_of(pth: bytes) -> dict[str, th.Tensor]:
-    """The tensors of a ``.pth``."""
     found: dict[str, th.Tensor] = th.load(io.BytesIO(pth), weights_only=True)
     return found
 
 
 def saved(weights: object) -> bytes:
-    """A ``.pth`` as PyTorch writes it."""
     made = io.BytesIO()
     th.save(weights, made)
     return made.getvalue()
 
 
 def unzipped(content: bytes) -> Files:
-    """The members of a zip archive."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}

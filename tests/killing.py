@@ -5,8 +5,6 @@ write, sync, rename, removal, truncation and new folder below a run folder is co
 TensorBoard, which writes in a thread, are not.
 """
 
-from __future__ import annotations
-
 import builtins
 import errno
 import hashlib
@@ -22,16 +20,14 @@ import torch as th
 
 from benchmarks.chaos import in_child, written
 from custom.learner.engine import Engine
-from custom.recipe.check import check
 from custom.recipe.games import find_game
-from custom.recipe.recipe import Recipe
 from custom.runs.folder import open_run
 from custom.system.manifest import exists
 from custom.training.prepare import Training, prepare
 from custom.training.resume import resume
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import SMALL
+from tests.conftest import small
 
 CALLS = ("replace", "rename", "unlink", "remove", "mkdir", "rmdir", "truncate")
 NOISY = {"features_extractor_kwargs": {"features_dim": 32}, "noisy": True, "dueling": True}
@@ -75,7 +71,6 @@ class Disk:
         return name.startswith(str(self.folder)) and "/tensorboard" not in name
 
     def call(self, name: str, path: Any) -> None:
-        """Count a call; act if it is the one."""
         self.calls.append(f"{name} {path}")
         is_it, is_after = len(self.calls) == self.at, 0 < self.at < len(self.calls)
         number = getattr(errno, self.act.rstrip("+"), 0)
@@ -96,8 +91,6 @@ builtins_open = builtins.open
 
 
 class Raw(io.FileIO):
-    """A file whose writes are counted."""
-
     disk: Disk
 
     def write(self, data: Any, /) -> int:
@@ -151,22 +144,18 @@ def watch(disk: Disk) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A training of one kind, in its own folder."""
-
     kind: str
     logs: Path
     steps: int = 48
 
     @property
     def folder(self) -> Path:
-        """Its run folder."""
         return self.logs / "small" / KINDS[self.kind][0] / "BreakoutNoFrameskip-v4_1"
 
     def train(self, at: int = 0, act: str = "kill") -> tuple[int, str]:
         """Number of calls, and the digest of what was learnt."""
         algo, options, engine = KINDS[self.kind]
-        values = {**SMALL, "n_timesteps": self.steps, "learning_starts": 8, **options}
-        recipe = Recipe("small", algo, Path("small.yml"), check(values, algo))
+        recipe = small(algo, **{"n_timesteps": self.steps, "learning_starts": 8, **options})
         how = {"eval_freq": 24, "eval_episodes": 1, "save_freq": 16}
         settings = Settings(3, self.logs, "cpu", engine=engine, **how)
         disk = Disk(self.folder, at, act)

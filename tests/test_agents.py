@@ -1,7 +1,5 @@
 """Agents that were trained elsewhere: those in agents/, and runs of the zoo on this machine."""
 
-from __future__ import annotations
-
 import json
 import math
 import shutil
@@ -13,6 +11,7 @@ from custom.hub.foreign import bring_in, of_folder
 from custom.runs.folder import AGENTS, open_run
 from custom.runs.metrics import evaluations
 from scripts import evaluate, options
+from tests.compared import Write
 from tests.conftest import ended, run
 from tests.foreign import ENV
 
@@ -34,31 +33,22 @@ def test_an_agent_of_the_checkout_scores_what_is_said(name: str, tmp_path: Path)
     assert len(list(tmp_path.glob("agents--*/*/*"))) == 1  # it was brought in once
 
 
-def test_a_run_of_ones_own_comes_first(trained: Path, tmp_path: Path) -> None:
-    bring_in(of_folder(AGENTS / "SpaceInvaders"), tmp_path)
-    own = open_run(next(trained.glob("*/*/*/run.json")).parent)
-    game = "SpaceInvadersNoFrameskip-v4"
-    target = tmp_path / "own/dqn" / f"{game}_1"
-    shutil.copytree(own.path, target)
-    for name in ("run.json", "recipe.yml"):
-        text = (target / name).read_text()
-        (target / name).write_text(text.replace(own.game.env_id, game))
-    words = ["--game", "SpaceInvaders", "--logs", str(tmp_path)]
+def test_a_run_of_ones_own_comes_first(written: Write, tmp_path: Path) -> None:
+    bring_in(of_folder(AGENTS / "SpaceInvaders"), tmp_path / "logs")
+    own = written(game="SpaceInvaders")
+    words = ["--game", "SpaceInvaders", "--logs", str(tmp_path / "logs")]
     args = options.parser_of(evaluate).parse_args(words)
-    assert options.find_run(args, or_agent=True).path == target
+    assert options.find_run(args, or_agent=True).path == own
 
 
 @pytest.fixture
 def of_the_zoo(zoo_runs: Path, tmp_path: Path) -> Path:
-    """A copy of a run of the zoo that may be changed."""
     folder = tmp_path / "theirs/dqn" / f"{ENV}_1"
     shutil.copytree(zoo_runs / "dqn" / f"{ENV}_1", folder)
     return folder
 
 
-def test_a_run_of_the_zoo_is_evaluated_plotted_and_compared(
-    of_the_zoo: Path, tmp_path: Path
-) -> None:
+def test_a_run_of_the_zoo_is_scored_plotted_and_compared(of_the_zoo: Path, tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     output = run("scripts.pull", "--repo", of_the_zoo, "--logs", logs)
     brought = open_run(logs / "dqn-zoo/dqn" / f"{ENV}_1")

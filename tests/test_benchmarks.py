@@ -1,7 +1,5 @@
 """The benchmarks run, and their tables say what was measured."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -22,13 +20,3 @@ def test_the_zoo_and_this_project_are_timed_in_turn(tmp_path: Path) -> None:
     assert facts["hardware"]["cores"]
     for one in (zoo, ours):
         assert 80 < one["steps"] < 90  # what came after the warm-up of 30
-
-
-@pytest.mark.long
-def test_a_replay_is_filled_saved_and_loaded(tmp_path: Path) -> None:
-    out = tmp_path / "replay.json"
-    run_process("benchmarks.replay", "--steps", 4000, "--folder", tmp_path, "--out", out)
-    facts = json.loads(out.read_text())
-    assert facts["file_gb"] == pytest.approx(4000 * 7056 * (1 + 1 / 64) / 1e9, rel=0.02)
-    assert facts["resident_gb"] < 0.1
-    assert [path.name for path in tmp_path.iterdir()] == ["replay.json"]

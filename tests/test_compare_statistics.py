@@ -1,13 +1,12 @@
 """The statistics of a comparison, on scores whose results are known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from rliable import library, metrics
 from scipy.stats import permutation_test
 
 from custom.compare import statistics
+from tests.conftest import Patch
 
 REPS = statistics.REPS  # before conftest.py takes fewer
 LOW = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
@@ -15,19 +14,17 @@ HIGH = LOW + 10
 
 
 @pytest.fixture(autouse=True)
-def _all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def _all_of_them(monkeypatch: Patch) -> None:
     monkeypatch.setattr(statistics, "REPS", REPS)
 
 
 def judged(x: np.ndarray, y: np.ndarray) -> dict:
-    """A pair that is alone in its table."""
     found = statistics.pair(x.reshape(len(x), -1), y.reshape(len(y), -1))
     statistics.judge([found])
     return found
 
 
 def made_up(p: float) -> dict:
-    """A pair whose interval is clear."""
     return {"p": p, "smallest_p": 0.0001, "seeds": [5, 5], "difference_95": [1.0, 2.0]}
 
 
@@ -43,9 +40,7 @@ def test_an_interval_is_the_one_that_rliable_gives() -> None:
     found = statistics.summary(scores[:, 0])
     with statistics.fixed_seed():
         _, expected = library.get_interval_estimates(
-            {"x": scores},
-            lambda s: np.array([metrics.aggregate_iqm(s)]),
-            reps=statistics.REPS,
+            {"x": scores}, lambda s: np.array([metrics.aggregate_iqm(s)]), reps=statistics.REPS
         )
     assert found["iqm_95"] == expected["x"][:, 0].tolist()
 
@@ -67,10 +62,14 @@ def test_the_curve_is_the_interquartile_mean_of_each_evaluation() -> None:
     assert all(a <= b <= c for a, b, c in zip(*map(found.get, ("low", "iqm", "high")), strict=True))
 
 
-def test_a_single_run_has_no_band() -> None:
+def test_a_single_run_says_nothing_about_others() -> None:
     found = statistics.curve(np.array([[1.0, 2.0]]))
     assert found == {"iqm": [1.0, 2.0], "low": None, "high": None}
     assert statistics.summary(np.array([3.0]))["iqm_95"] is None
+    found = judged(LOW[:1], HIGH)
+    assert found["verdict"] == "a single seed says nothing about other seeds"
+    assert found["difference_95"] is None
+    assert found["probability_95"] is None
 
 
 def test_the_probability_of_improvement_counts_pairs_and_half_of_ties() -> None:
@@ -86,20 +85,6 @@ def test_runs_far_apart_are_better_and_worse() -> None:
     assert judged(HIGH, LOW)["p"] == pytest.approx(2 / 252)  # 2 of comb(10, 5)
 
 
-def test_a_difference_within_noise_is_called_that() -> None:
-    found = judged(LOW, LOW + 0.5)
-    assert found["difference"] == -0.5
-    assert found["difference_95"][0] < 0 < found["difference_95"][1]
-    assert found["verdict"] == "within noise"
-
-
-def test_nothing_can_be_said_about_seeds_with_one() -> None:
-    found = judged(LOW[:1], HIGH)
-    assert found["verdict"] == "a single seed says nothing about other seeds"
-    assert found["difference_95"] is None
-    assert found["probability_95"] is None
-
-
 @pytest.mark.parametrize(("n", "percent"), [(2, "33 %"), (3, "10 %")])
 def test_few_seeds_are_too_few_however_far_they_are_apart(n: int, percent: str) -> None:
     # 2 of comb(4, 2) = 6 orders have no overlap, 2 of comb(6, 3) = 20.
@@ -110,17 +95,14 @@ def test_few_seeds_are_too_few_however_far_they_are_apart(n: int, percent: str) 
     )
 
 
-def test_few_seeds_that_overlap_look_different_more_often() -> None:
+def test_few_seeds_that_overlap_look_different_unless_there_are_more_games() -> None:
     found = judged(np.array([1.0, 3.0]), np.array([2.0, 4.0]))  # as far apart in 4 of 6 orders
     assert "in 67 % of cases" in found["verdict"]
-
-
-def test_two_seeds_on_three_games_are_enough() -> None:
     x, y = np.array([[8.0] * 3, [9.0] * 3]), np.array([[1.0] * 3, [2.0] * 3])
     assert judged(x, y)["verdict"] == "better"  # 2 / 6³
 
 
-def test_chance_is_what_scipys_permutation_test_says() -> None:
+def test_chance_is_what_scipys_permutation_test_says_within_each_game() -> None:
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=4), rng.normal(size=6) + 0.8
     expected = permutation_test(
@@ -131,9 +113,6 @@ def test_chance_is_what_scipys_permutation_test_says() -> None:
         alternative="greater",
     )
     assert statistics.permutation_p(x[:, None], y[:, None]) == pytest.approx(expected.pvalue)
-
-
-def test_chance_over_games_deals_within_each_game() -> None:
     # With two runs of each, 2 of 6 deals of a game are as they were or turned: of two games 2 / 36.
     x, y = np.array([[9.0, 900.0], [8.0, 800.0]]), np.array([[1.0, 100.0], [2.0, 200.0]])
     assert statistics.permutation_p(x, y) == pytest.approx(2 / 36, abs=0.01)
@@ -162,14 +141,11 @@ def test_p_is_adjusted_for_the_number_of_pairs() -> None:
     assert [pair["verdict"] for pair in pairs] == ["significant by itself, not among 2 pairs"] * 2
 
 
-def test_the_median_over_games_is_of_their_means() -> None:
+def test_the_median_over_games_is_of_their_means_and_a_profile_the_share_above() -> None:
     scores = np.array([[0.0, 1.0, 8.0], [2.0, 3.0, 10.0]])
     found = statistics.aggregate(scores)
     assert (found["mean"], found["median"]) == (4.0, 2.0)
     assert found["optimality_gap"] == pytest.approx(1 - 5 / 6)  # of 0, 1, 1, 1, 1, 1
-
-
-def test_a_profile_is_the_share_of_runs_above() -> None:
     scores = np.array([[0.0, 1.0], [2.0, 3.0]])
     found = statistics.profile(scores, np.array([-1.0, 0.0, 1.5, 3.0]))
     assert found["share"] == [1.0, 0.75, 0.5, 0.0]

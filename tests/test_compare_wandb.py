@@ -1,11 +1,8 @@
 """Runs that were trained here, uploaded to a W&B of this machine, and compared from there."""
 
-from __future__ import annotations
-
 import copy
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +12,10 @@ from custom.compare.measured import Measured
 from custom.compare.sources import from_wandb
 from custom.recipe.games import find_game
 from tests.compared import GAME
-from tests.conftest import run
+from tests.conftest import Refused, run
 from tests.servers.wandb_server import WandbServer, a_wandb
 from tests.servers.wandb_store import RunStore
 
-Refused = Callable[..., str]
 RECIPES = ["small", "small-fast"]
 PROJECT = "tester/sb3-atari-dqn"
 OF_THE_SOURCE = ("name", "video")  # of a run in compare.json
@@ -27,7 +23,6 @@ OF_THE_SOURCE = ("name", "video")  # of a run in compare.json
 
 @pytest.fixture(scope="module")
 def store(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> RunStore:
-    """What a W&B holds once all runs have been uploaded."""
     logs = tmp_path_factory.mktemp("synced") / "logs"
     shutil.copytree(trained, logs)
     with a_wandb(logs.parent) as server:
@@ -36,15 +31,13 @@ def store(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> RunStore:
 
 
 @pytest.fixture
-def uploaded(trained: Path, store: RunStore, wandb_server: WandbServer) -> Path:
-    """Logs whose runs are all on the server, too."""
-    wandb_server.store.runs = copy.deepcopy(store.runs)
-    wandb_server.store.files = store.files
+def uploaded(trained: Path, store: RunStore, server: WandbServer) -> Path:
+    server.store.runs = copy.deepcopy(store.runs)
+    server.store.files = store.files
     return trained
 
 
 def compared(out: Path, *flags: object) -> dict[str, Any]:
-    """What the command writes, but for what differs between the sources."""
     shared = ["--game", GAME, "--recipes", " ".join(RECIPES), "--out", out]
     run("scripts.compare", *shared, *flags)
     data: dict[str, Any] = json.loads((out / "compare.json").read_text())
@@ -67,11 +60,14 @@ def test_a_comparison_from_wandb_is_that_from_the_logs(uploaded: Path, tmp_path:
     assert [column["seeds"] for column in there["games"][0]["columns"]] == [[1, 2, 3], [1, 2]]
 
 
-def test_runs_of_others_and_runs_that_go_on_are_left_out_by_name(
-    uploaded: Path, wandb_server: WandbServer, tmp_path: Path
+def test_runs_of_others_and_unfinished_ones_are_left_out(
+    uploaded: Path, server: WandbServer, tmp_path: Path
 ) -> None:
-    kept = wandb_server.store.runs
+    kept = server.store.runs
     first, second, _, third, last = kept.values()
+    rows = last["history"]
+    twice = next(row for row in rows if "eval/scores" in row) | {"eval/scores": [7.0]}
+    rows.append(twice | {"_step": rows[-1]["_step"] + 1})
     for key in ("env_id", "recipe"):  # these are not asked for
         kept[key] = copy.deepcopy(last) | {"name": key}
         kept[key]["config"][key]["value"] = "other"
@@ -81,6 +77,8 @@ def test_runs_of_others_and_runs_that_go_on_are_left_out_by_name(
     third["config"]["seed"]["value"] = "many"
     runs, left_out = collected(tmp_path)
     assert len(runs) == 2
+    assert [7.0] in [run.scores[0].tolist() for run in runs]  # of two at a step the later one
+    assert [len(run.steps) for run in runs] == [2, 2]
     assert [line.partition(": ")[0] for line in left_out] == [
         f"{PROJECT}/{name['name']}" for name in (first, second, third)
     ]
@@ -89,55 +87,13 @@ def test_runs_of_others_and_runs_that_go_on_are_left_out_by_name(
     assert "is damaged" in left_out[2]
 
 
-def test_of_one_seed_the_run_counts_that_was_started_later_whenever_it_was_uploaded(
-    uploaded: Path, wandb_server: WandbServer, tmp_path: Path
-) -> None:
-    first, second, third, *_ = wandb_server.store.runs.values()
-    third["config"]["started"]["value"] = "2000-01-01T00:00:00+00:00"
-    runs, _ = collected(tmp_path)
-    assert [run.name.rpartition("/")[2] for run in runs[:3]] == [
-        third["name"],
-        first["name"],
-        second["name"],
-    ]
-
-
-def test_many_runs_and_long_histories_are_read_to_their_end(
-    uploaded: Path, wandb_server: WandbServer, tmp_path: Path
-) -> None:
-    runs = wandb_server.store.runs
-    first = next(iter(runs.values()))
-    rows = [row for row in first["history"] if "eval/scores" in row]
-    for step in range(1, 1100):
-        row = {**rows[-1], "_step": first["history"][-1]["_step"] + 1}
-        first["history"].append({**row, "steps": 400 + step, "eval/scores": [float(step)]})
-    for i in range(60):
-        runs[f"more{i}"] = {**copy.deepcopy(runs[list(runs)[1]]), "name": f"more{i}"}
-    found, _ = collected(tmp_path)
-    assert len(found) == 65
-    assert max(len(run.steps) for run in found) == 1101
-    assert max(float(run.scores[-1, 0]) for run in found) == 1099.0
-
-
-def test_an_evaluation_that_is_there_twice_counts_as_it_was_last(
-    uploaded: Path, wandb_server: WandbServer, tmp_path: Path
-) -> None:
-    history = next(iter(wandb_server.store.runs.values()))["history"]
-    row = next(row for row in history if "eval/scores" in row)
-    history.append({**row, "_step": history[-1]["_step"] + 1, "eval/scores": [7.0]})
-    [changed, *_] = collected(tmp_path)[0]
-    assert changed.scores[0].tolist() == [7.0]
-    assert len(changed.steps) == 2
-
-
 @pytest.mark.parametrize(
-    "damage",
-    [{"eval/scores": scores} for scores in ([1.0, 2.0], ["x"], 5.0, [None])] + [{"steps": "x"}],
+    "damage", [{"eval/scores": [1.0, 2.0]}, {"eval/scores": 5.0}, {"steps": "x"}]
 )
-def test_a_damaged_evaluation_leaves_only_its_run_out(
-    uploaded: Path, wandb_server: WandbServer, tmp_path: Path, damage: dict[str, Any]
+def test_a_damaged_run_is_left_out(
+    uploaded: Path, server: WandbServer, tmp_path: Path, damage: dict[str, Any]
 ) -> None:
-    history = next(iter(wandb_server.store.runs.values()))["history"]
+    history = next(iter(server.store.runs.values()))["history"]
     next(row for row in history if "eval/scores" in row).update(damage)
     runs, [reason] = collected(tmp_path)
     assert len(runs) == 4
@@ -155,14 +111,14 @@ def test_a_damaged_evaluation_leaves_only_its_run_out(
     ],
 )
 def test_a_project_that_cannot_be_read_is_refused_in_a_line(
-    wandb_server: WandbServer, tmp_path: Path, refused: Refused, fault: str, said: str
+    server: WandbServer, tmp_path: Path, refused: Refused, fault: str, said: str
 ) -> None:
     if fault == "dead":
-        wandb_server.stop()
+        server.stop()
     elif fault == "key":
-        wandb_server.key = "y" * 40
+        server.key = "y" * 40
     elif fault == "storm":
-        wandb_server.fail("Runs", 400)
+        server.fail("Runs", 400)
     project = {"no project": "tester/other", "no name": "a/b/c"}.get(fault, PROJECT)
     flags = ["--game", GAME, "--recipes", "small", "--out", tmp_path / "out"]
     error = refused("scripts.compare", *flags, "--source", "wandb", "--project", project)

@@ -1,11 +1,7 @@
 """The learner against SB3's DQN, on real games."""
 
-from __future__ import annotations
-
 import copy
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +20,7 @@ from custom.optimizers import DeepMindRMSprop
 from custom.policies import AtariPolicy
 from custom.recipe.games import find_game
 from custom.replay.buffer import Batch
-from tests.conftest import SMALL, typed
+from tests.conftest import SMALL, Printed, python, typed
 
 PLAIN = Engine(update="sb3", buffer="sb3")
 RMSPROP = {"optimizer_class": DeepMindRMSprop, "optimizer_kwargs": {"alpha": 0.9}}
@@ -32,26 +28,14 @@ cuda = pytest.mark.skipif(not th.cuda.is_available(), reason="needs a GPU")
 
 
 def learner(
-    algorithm: type[DQN] = AtariDQN,
-    n_envs: int = 1,
-    game: str = "Pong",
-    env: VecEnv | None = None,
-    **changed: Any,
+    algorithm: type[DQN] = AtariDQN, n_envs: int = 1, env: VecEnv | None = None, **changed: Any
 ) -> DQN:
     """A learner of a small network, which learns at each step."""
     policy_kwargs = {**SMALL["policy_kwargs"], **changed.pop("policy_kwargs", {})}
-    arguments = {
-        "buffer_size": 250,
-        "learning_starts": 40,
-        "train_freq": 1,
-        "target_update_interval": 70,
-        "exploration_fraction": 0.8,
-        "seed": 4,
-        "device": "cpu",
-        **changed,
-    }
-    env = env or make_games(find_game(game), typed(SMALL), n_envs, seed=0)
-    return algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs, **arguments)
+    usual = {"buffer_size": 250, "learning_starts": 40, "train_freq": 1, "seed": 4, "device": "cpu"}
+    usual |= {"target_update_interval": 70, "exploration_fraction": 0.8}
+    env = env or make_games(find_game("Pong"), typed(SMALL), n_envs, seed=0)
+    return algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs, **usual | changed)
 
 
 def weights(model: DQN) -> list[th.Tensor]:
@@ -88,18 +72,6 @@ def test_the_fast_update_is_sb3s_within_rounding() -> None:
     moved = (plain - start).abs().max()
     assert moved > 1e-3
     assert (plain - quick).abs().max() < 0.01 * moved  # Adam makes much of small differences
-
-
-def test_greedy_actions_are_the_policys() -> None:
-    model = learner(n_envs=3)
-    model.learn(300)
-    model.exploration_rate = 0.0
-    obs = model.env.reset()
-    for _ in range(20):
-        fast, _ = model.predict(obs)
-        slow, _ = model.predict(obs, deterministic=True)
-        assert np.array_equal(fast, slow)
-        obs, *_ = model.env.step(fast)
 
 
 def test_bf16_learns_in_float32_weights() -> None:
@@ -168,19 +140,14 @@ def test_plain_sb3_loads_what_it_saves(tmp_path: Path) -> None:
         obs = model.replay_buffer.sample(20).observations.numpy()
         np.save(tmp_path / f"{name}.npy", obs)
         expected[name] = model.predict(obs, deterministic=True)[0].tolist()
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", LOAD, *expected],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    done = python("-W", "error", "-c", LOAD, *expected, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == list(expected.values())
 
 
 @pytest.mark.parametrize("policy_kwargs", [{}, RMSPROP], ids=["Adam", "DeepMindRMSprop"])
 def test_parameters_can_be_taken_and_given_back(
-    policy_kwargs: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    policy_kwargs: dict[str, Any], tmp_path: Path, capsys: Printed
 ) -> None:
     model = learner(policy_kwargs=policy_kwargs).learn(60)
     state = model.policy.optimizer.state_dict()["state"][0]
@@ -196,20 +163,15 @@ def test_parameters_can_be_taken_and_given_back(
     model.learn(60, reset_num_timesteps=False)
 
 
-def test_saving_changes_nothing_in_a_run(tmp_path: Path) -> None:
+def test_a_named_buffer_is_used_and_saving_changes_nothing(tmp_path: Path) -> None:
+    assert type(learner(replay_buffer_class=ReplayBuffer).replay_buffer) is ReplayBuffer
+    assert type(learner(engine=PLAIN).replay_buffer) is ReplayBuffer
     saving = CheckpointCallback(20, str(tmp_path))
     runs = [learner(policy_kwargs=RMSPROP).learn(120, callback=more) for more in (None, saving)]
     assert equal(*runs)
 
 
-def test_a_buffer_that_is_named_is_used() -> None:
-    assert type(learner(replay_buffer_class=ReplayBuffer).replay_buffer) is ReplayBuffer
-    assert type(learner(engine=PLAIN).replay_buffer) is ReplayBuffer
-
-
 class WithPolicy(AtariDQN):
-    """As `AtariDQN`, with this project's policy whatever is asked for."""
-
     def __init__(self, policy: object, *args: Any, **kwargs: Any) -> None:
         super().__init__(AtariPolicy, *args, **kwargs)
 
@@ -235,7 +197,7 @@ CAPTURED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("works", [True, False])
 @pytest.mark.parametrize("options", CAPTURED.values(), ids=CAPTURED)
-def test_what_is_captured_learns_and_what_cannot_be_runs_eagerly(
+def test_what_is_captured_learns_and_so_does_what_cannot_be(
     options: dict[str, Any], works: bool
 ) -> None:
     model = learner(**{**options, "learning_starts": 10**6}).learn(90)
@@ -268,7 +230,7 @@ def test_a_captured_update_is_the_eager_one(options: dict[str, Any]) -> None:
 
 @cuda
 @pytest.mark.parametrize("policy_kwargs", [{}, RMSPROP], ids=["Adam", "DeepMindRMSprop"])
-def test_a_gpu_learns_by_graphs_and_after_a_load_again(
+def test_a_gpu_learns_by_graphs_also_after_a_load(
     policy_kwargs: dict[str, Any], tmp_path: Path
 ) -> None:
     model = learner(device="cuda", n_envs=2, policy_kwargs=policy_kwargs)

@@ -1,7 +1,5 @@
 """The whole job on real Pong, through the entry points that the Makefile calls."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import signal
@@ -19,7 +17,6 @@ import torch as th
 import yaml
 from PIL import Image
 from stable_baselines3 import DQN
-from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
@@ -29,22 +26,18 @@ from custom.system.errors import NonFiniteError
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import ROOT, SMALL, run, run_process, start
+from tests.conftest import ROOT, SMALL, At, Main, Patch, Refused, run, run_process, small, start
 
 ENV = "RoadRunnerNoFrameskip-v4"
-Main = Callable[..., tuple[int, str, str]]
-Refused = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def output(trained: Path) -> str:
-    """What a training prints, report included."""
     return (trained.parent / "output").read_text()
 
 
 @pytest.fixture(scope="module")
 def finished(output: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A copy of its run folder, which the tests here may add to."""
     folder = Path(output.splitlines()[-1].removeprefix("Run: "))
     copy = tmp_path_factory.mktemp("logs").joinpath(*folder.parts[-3:])
     return open_run(Path(shutil.copytree(folder, copy)))
@@ -54,7 +47,7 @@ def weights(path: Path) -> list[th.Tensor]:
     return list(DQN.load(path, device="cpu").policy.state_dict().values())
 
 
-def test_the_last_line_names_the_folder_with_everything_in_it(finished: Run) -> None:
+def test_the_run_says_what_it_resolved_and_keeps_everything(finished: Run, output: str) -> None:
     assert finished.path.name == f"{ENV}_1"
     names = {path.name for path in finished.path.rglob("*") if path.is_file()}
     assert {f"{ENV}.zip", "best_model.zip", "config.yml", "args.yml"} <= names
@@ -62,18 +55,12 @@ def test_the_last_line_names_the_folder_with_everything_in_it(finished: Run) -> 
     assert {"evaluation.json", "replay.mp4", "replay.gif", "learning_curve.png"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
     assert not any(name.startswith(".") for name in names)  # nothing half-made
-
-
-def test_the_run_says_what_it_resolved(output: str, finished: Run) -> None:
     assert "no sticky actions" in output
     assert "epsilon goes from 1 to 0.05 in the first 200 steps" in output
     facts = {"exploration_steps": 200, "seed": 3, "state": "finished", "steps": 400}
     assert {name: finished.facts[name] for name in facts} == facts
     assert finished.facts["versions"]["torch"] == th.__version__
     assert "scripts.train" in finished.facts["command"]
-
-
-def test_the_run_keeps_evaluations_games_and_the_last_three_checkpoints(finished: Run) -> None:
     with np.load(finished.path / "evaluations.npz") as content:
         assert list(content["timesteps"]) == [200, 400]
         assert content["results"].shape == content["ep_lengths"].shape == (2, 1)
@@ -124,22 +111,7 @@ def test_the_zoo_alone_trains_the_default_recipe(tmp_path: Path) -> None:
     assert "Saving to" in shown
 
 
-@pytest.mark.long
-def test_the_papers_recipe_trains_with_sticky_actions_and_the_zoo_plays_it(tmp_path: Path) -> None:
-    flags = ("--recipe", "dqn-rmsprop", "--game", "ALE/Pong-v5", "--steps", 60, "--no-report")
-    shown = run("scripts.train", *flags, "--logs", tmp_path, "--eval-freq", 1000)
-    assert "sticky actions (0.25)" in shown
-    folder = Path(shown.splitlines()[-1].removeprefix("Run: "))
-    assert folder.name == "ALE-Pong-v5_1"
-    agent = load_agent(open_run(folder), folder / "ALE-Pong-v5.zip")
-    assert type(agent.policy.optimizer).__name__ == "Adam"  # SB3's own, for whoever loads it
-    zoo = ("--algo", "dqn", "--env", "ALE/Pong-v5", "-f", tmp_path / "dqn-rmsprop", "--no-render")
-    run_process("rl_zoo3.enjoy", *zoo, "-n", 20)
-
-
-def test_the_same_seed_gives_the_same_weights_however_often_it_is_evaluated(
-    finished: Run, tmp_path: Path
-) -> None:
+def test_the_same_seed_gives_the_same_weights(finished: Run, tmp_path: Path) -> None:
     recipe = load_recipe(str(finished.path / "recipe.yml"), finished.game)
     experiment = prepare(recipe, finished.game, Settings(3, tmp_path, eval_freq=10_000))
     assert train(experiment) == 0
@@ -147,50 +119,24 @@ def test_the_same_seed_gives_the_same_weights_however_often_it_is_evaluated(
     assert all(th.equal(a, b) for a, b in zip(weights(finished.final_model), again, strict=True))
 
 
-@pytest.mark.long
-def test_two_runs_started_together_both_finish(tmp_path: Path, small_recipe: Path) -> None:
-    flags = ("--game", "Pong", "--recipe", small_recipe, "--steps", 100, "--no-report")
-    both = [
-        start("scripts.train", *flags, "--logs", tmp_path, "--eval-freq", 1000) for _ in range(2)
-    ]
-    last = sorted(process.communicate()[0].splitlines()[-1] for process in both)
-    assert [process.returncode for process in both] == [0, 0]
-    assert [line.rpartition("_")[2] for line in last] == ["1", "2"]
-
-
-class At(BaseCallback):
-    """Does something to the model at a step."""
-
-    def __init__(self, step: int, act: Callable[[DQN], object]) -> None:
-        super().__init__()
-        self.step, self.act = step, act
-
-    def _on_step(self) -> bool:
-        if self.num_timesteps == self.step:
-            self.act(self.model)
-        return True
-
-
-def prepared(logs: Path, recipe: Path, act: Callable[[DQN], object]) -> Training:
+def prepared(logs: Path, act: Callable[[DQN], object]) -> Training:
     """A training of 300 steps, in which something happens at step 150."""
-    game = find_game("RoadRunner")
     settings = Settings(0, logs, eval_freq=10_000, save_freq=100)
-    training = prepare(load_recipe(str(recipe), game).with_budget(300), game, settings)
-    return replace(training, callbacks=(*training.callbacks, At(150, act)))
+    training = prepare(small(n_timesteps=300), find_game("RoadRunner"), settings)
+    at = At(150, lambda: act(training.model))
+    return replace(training, callbacks=(*training.callbacks, at))
 
 
 @pytest.mark.parametrize(
     ("number", "times"), [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGINT, 9)]
 )
 @pytest.mark.usefixtures("own_signals")
-def test_a_signal_ends_the_run_with_the_agent_saved(
-    tmp_path: Path, small_recipe: Path, number: signal.Signals, times: int
-) -> None:
+def test_a_signal_saves_the_agent(tmp_path: Path, number: signal.Signals, times: int) -> None:
     def send(_: DQN) -> None:
         for _ in range(times):
             signal.raise_signal(number)
 
-    training = prepared(tmp_path, small_recipe, send)
+    training = prepared(tmp_path, send)
     assert train(training, report_episodes=1) == 128 + number
     run = open_run(training.run.path)
     assert (run.facts["state"], run.facts["steps"]) == ("interrupted", 152)
@@ -222,7 +168,7 @@ def test_a_signal_during_the_report(
     number: signal.Signals,
     status: int,
     main: Main,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: Patch,
 ) -> None:
     def evaluated(*_: object) -> None:
         signal.raise_signal(number)
@@ -237,14 +183,11 @@ def test_a_signal_during_the_report(
     assert not (folder / "replay.mp4").exists()
 
 
-def put_nan(model: DQN) -> None:
-    model.q_net.features_extractor.linear[0].bias.data[0] = float("nan")
+def test_a_nan_is_named_and_the_last_checkpoint_plays(tmp_path: Path) -> None:
+    def put_nan(model: DQN) -> None:
+        model.q_net.features_extractor.linear[0].bias.data[0] = float("nan")
 
-
-def test_a_nan_in_mid_run_is_named_and_the_last_good_checkpoint_evaluates(
-    tmp_path: Path, small_recipe: Path
-) -> None:
-    training = prepared(tmp_path, small_recipe, put_nan)
+    training = prepared(tmp_path, put_nan)
     with pytest.raises(NonFiniteError) as error:
         train(training)
     assert "the parameter q_net.features_extractor.linear.0.bias" in str(error.value)
@@ -257,15 +200,12 @@ def test_a_nan_in_mid_run_is_named_and_the_last_good_checkpoint_evaluates(
 
 BAD_FLAGS = {
     ("--game", "SpaceInvader"): "did you mean SpaceInvaders",
-    ("--game", "Pong; touch /tmp/x"): "unknown",
     ("--game", ""): "unknown",
     ("--recipe", "dqm"): "did you mean dqn",
     ("--recipe", "no/such.yml"): "is unknown",
     ("--steps", "-1"): "'-1' is not a whole number of at least 1",
-    ("--steps", "abc"): "'abc' is not a whole number of at least 1",
     ("--steps", "1.5"): "'1.5' is not a whole number",
     ("--seed", "99999999999"): "is not a whole number from 0 to",
-    ("--device", "gpu"): "'gpu' is not a device",
     ("--device", "cuda:77"): "'cuda:77' is not a device",
     ("--hours", "0"): "'0' is not a number of at least",
     ("--dry-run", "yes"): "'yes' is neither 1 nor 0",
@@ -274,9 +214,7 @@ BAD_FLAGS = {
 
 
 @pytest.mark.parametrize("flags", BAD_FLAGS)
-def test_a_bad_flag_is_refused_in_one_line(
-    tmp_path: Path, refused: Refused, flags: tuple[str, ...]
-) -> None:
+def test_a_bad_flag_is_refused(tmp_path: Path, refused: Refused, flags: tuple[str, ...]) -> None:
     assert BAD_FLAGS[flags] in refused("scripts.train", *flags, "--logs", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -305,7 +243,7 @@ def test_a_run_that_is_none_is_refused(tmp_path: Path, refused: Refused, module:
     assert "no run of" in refused(f"scripts.{module}", "--logs", tmp_path, "--game", "Qbert")
 
 
-def test_a_run_without_a_whole_model_is_refused(
+def test_a_run_without_a_whole_model_is_told(
     finished: Run, tmp_path: Path, refused: Refused
 ) -> None:
     for name in ("run.json", "recipe.yml"):
@@ -318,14 +256,6 @@ def test_a_run_without_a_whole_model_is_refused(
     assert "cannot be loaded" in refused("scripts.record", "--run", tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"recipe.yml", "run.json", finished.final_model.name}
-
-
-def test_a_window_without_a_display_says_what_to_do(
-    finished: Run, refused: Refused, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    assert "make record films the agent" in refused("scripts.enjoy", "--run", finished.path)
 
 
 def test_measured_baselines_reach_the_table(finished: Run) -> None:

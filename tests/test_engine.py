@@ -1,7 +1,5 @@
 """The engine's settings: the same learning, however it is computed."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -19,21 +17,15 @@ from custom.runs.agents import load_agent, save_agent
 from custom.system.errors import UserError
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings, fitted
-from tests.conftest import SMALL, WHOLE, content, typed
+from tests.conftest import WHOLE, Patch, content, small, typed
 
 INVADERS, PONG = find_game("SpaceInvaders"), find_game("Pong")
 ZOO = WHOLE["env_wrapper"][0]
 
 
-def recipe(folder: Path, game: Game = INVADERS, **changed: Any) -> Recipe:
-    file = folder / "small.yml"
-    file.write_text(yaml.safe_dump({"atari": {**SMALL, **changed}}))
-    return load_recipe(str(file), game)
-
-
 def prepared(folder: Path, engine: Engine, game: Game = INVADERS, **changed: Any) -> Training:
     settings = Settings(seed=3, logs=folder / "logs", eval_freq=10**9, engine=engine)
-    return prepare(recipe(folder, game, **changed), game, settings)
+    return prepare(small(**changed), game, settings)
 
 
 def test_more_processes_learn_the_same_to_the_bit(tmp_path: Path) -> None:
@@ -55,15 +47,11 @@ def test_more_processes_learn_the_same_to_the_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "n_envs", "expected"),
     [
-        ({"train_freq": 4}, 1, (4, 1)),
-        ({"train_freq": 4}, 2, (2, 1)),
-        ({"train_freq": 4}, 3, (4, 3)),
-        ({"train_freq": 4}, 16, (1, 4)),
+        *(({}, 4, (1, 1)), ({}, 2, (2, 1)), ({}, 3, (4, 3)), ({}, 16, (1, 4))),  # usually 4 and 1
         ({"train_freq": 1, "gradient_steps": 2}, 8, (1, 16)),
         ({"train_freq": [8, "step"], "gradient_steps": 2}, 2, (2, 1)),
-        ({"train_freq": 4, "n_envs": 8}, 1, (32, 1)),
-        ({"train_freq": 4, "gradient_steps": -1}, 8, (4, -1)),
-        ({}, 4, (1, 1)),  # SB3's defaults: 4 and 1
+        ({"n_envs": 8}, 1, (32, 1)),
+        ({"gradient_steps": -1}, 8, (4, -1)),
     ],
 )
 def test_any_number_of_environments_makes_as_many_updates_a_step(
@@ -81,10 +69,9 @@ def test_updates_are_counted_as_the_recipe_says(tmp_path: Path) -> None:
     assert model._n_updates == pytest.approx((400 - 40) / 4, abs=3)
 
 
-def test_episodes_have_no_ratio(tmp_path: Path) -> None:
-    episodes = recipe(tmp_path, train_freq=[1, "episode"])
+def test_episodes_have_no_ratio() -> None:
     with pytest.raises(UserError, match="not in episodes"):
-        fitted(episodes, Engine(n_envs=2))
+        fitted(small(train_freq=[1, "episode"]), Engine(n_envs=2))
 
 
 @pytest.mark.parametrize("engine", [Engine(precision="bf16"), Engine(update="sb3")])
@@ -134,9 +121,7 @@ class StepPenalty(gym.RewardWrapper):
 """
 
 
-def test_a_wrapper_of_ones_own_takes_what_its_constructor_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrapper_of_ones_own_is_checked_and_used(tmp_path: Path, monkeypatch: Patch) -> None:
     module = ModuleType("custom.mine")
     exec(MINE, module.__dict__)  # as a file custom/mine.py
     module.StepPenalty.__module__ = "custom.mine"
@@ -146,5 +131,5 @@ def test_a_wrapper_of_ones_own_takes_what_its_constructor_says(
     env.reset()
     assert env.step([0])[1][0] == -0.5
     wrapper["custom.mine.StepPenalty"] = {"penality": 0.5}
-    with pytest.raises(UserError, match="penality is not a known key; did you mean penalty"):
-        recipe(tmp_path, env_wrapper=[ZOO, wrapper])
+    with pytest.raises(ValueError, match="penality is not a known key; did you mean penalty"):
+        small(env_wrapper=[ZOO, wrapper])

@@ -1,12 +1,8 @@
 """DeepMind's wrapper and the games of an evaluation, on the real emulator."""
 
-from __future__ import annotations
-
 import gymnasium as gym
 import numpy as np
-import pytest
 from stable_baselines3.common.atari_wrappers import AtariWrapper
-from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
 from custom.env.games import evaluation_wrapper, frame_skip, make_games
 from custom.recipe.games import find_game
@@ -32,7 +28,7 @@ def until_end(env: gym.Env, seed: int = 0) -> tuple[np.ndarray, dict]:
             return obs, info
 
 
-def test_a_life_ends_the_episode_and_the_game_goes_on_where_it_was() -> None:
+def test_a_life_ends_the_episode_and_a_new_game_starts_after_the_last() -> None:
     env = DeepMindAtariWrapper(bare("SpaceInvaders"))
     env.reset(seed=0)
     last, _ = until_end(env)
@@ -41,24 +37,6 @@ def test_a_life_ends_the_episode_and_the_game_goes_on_where_it_was() -> None:
     assert info["lives"] == 2
     assert env.unwrapped.ale.getEpisodeFrameNumber() == frame  # no no-op, no FIRE
     assert np.array_equal(last, first)
-
-
-def test_the_stack_is_blank_before_the_frame_in_which_a_life_was_lost() -> None:
-    base = DummyVecEnv([lambda: DeepMindAtariWrapper(bare("SpaceInvaders"))])
-    env = VecFrameStack(base, 4)
-    env.seed(0)
-    env.reset()
-    rng = np.random.default_rng(0)
-    done = [False]
-    while not done[0]:
-        obs, _, done, infos = env.step(rng.integers(6, size=1))
-    assert infos[0]["lives"] == 2
-    assert not obs[0, :, :, :3].any()
-    assert obs[0, :, :, 3].any()
-    assert infos[0]["terminal_observation"][:, :, :3].any()
-
-
-def test_a_new_game_starts_after_the_last_life() -> None:
     env = DeepMindAtariWrapper(bare("SpaceInvaders"))
     env.reset(seed=0)
     for _ in range(3):
@@ -86,24 +64,12 @@ def test_both_wrappers_show_the_same_frames() -> None:
         assert np.array_equal(ours.step(int(action))[0], zoos.step(int(action))[0])
 
 
-def test_an_evaluation_starts_with_1_to_30_no_ops() -> None:
+def test_an_evaluation_plays_full_games_from_1_to_30_no_ops() -> None:
     recipe = typed({"env_wrapper": [{ZOO: {"noop_max": 0, "frame_skip": 3}}]})
     assert evaluation_wrapper(recipe) == [{ZOO: {"noop_max": 30, "frame_skip": 3}}]
     assert frame_skip(recipe) == 3
-
-
-def test_lives_are_no_ends_in_an_evaluation_of_the_papers_wrapper() -> None:
-    recipe = typed({"env_wrapper": OURS})
-    wrapper = evaluation_wrapper(recipe)
+    wrapper = evaluation_wrapper(typed({"env_wrapper": OURS}))
     assert wrapper == [{OURS: {"noop_max": 30, "terminal_on_life_loss": False}}]
-    assert recipe == typed({"env_wrapper": OURS})
-
-
-@pytest.mark.parametrize("wrapper", [ZOO, OURS])
-def test_games_come_as_stacked_channel_first_images(wrapper: str) -> None:
-    env = make_games(BREAKOUT, typed({"env_wrapper": wrapper}), 2, 0)
-    assert env.reset().shape == (2, 4, 84, 84)
-    env.close()
 
 
 def test_the_same_seed_gives_the_same_game() -> None:

@@ -1,7 +1,5 @@
 """Every shipped recipe trains, and its agent comes back from its file as it was."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Films: the whole game, of a bounded size, with what the agent thinks beside it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +16,7 @@ from custom.evaluation.protocol import epsilon_greedy, evaluation_seed, play_gam
 from custom.recipe.games import find_game
 from custom.runs.agents import load_agent
 from custom.runs.folder import Run
-from tests.conftest import run
+from tests.conftest import Patch, run
 from tests.test_onnx import untrained
 
 
@@ -35,9 +33,7 @@ def facts(path: Path) -> dict[str, Any]:
     return found
 
 
-def test_the_gif_is_the_whole_game_and_never_too_large(
-    made: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_gif_is_the_whole_game_and_never_too_large(made: Run, monkeypatch: Patch) -> None:
     monkeypatch.setattr(film, "GIF_SECONDS", 2)
     mp4, gif, speed, score = film.record_run(made, made.final_model)
     assert speed >= 2
@@ -61,9 +57,7 @@ def test_the_values_stand_beside_the_same_game(made: Run) -> None:
     assert facts(made.path / "replay.mp4")["size"] == (480 + panel.WIDTH, 630)
 
 
-def test_a_bar_is_as_long_as_its_value_and_the_chosen_one_is_marked(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_bar_is_as_long_as_its_value_and_the_chosen_one_is_marked(monkeypatch: Patch) -> None:
     values = iter([th.tensor([[1.0, 5.0, 3.0]]), th.tensor([[-1.0, 1.0, 0.0]])])
     monkeypatch.setattr(panel, "action_values", lambda *_: next(values))
     agent: Any = SimpleNamespace(device="cpu")

@@ -1,8 +1,5 @@
 """A new run trains an agent further: FROM of a finished, an interrupted and a pulled run."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +16,8 @@ from custom.training.prepare import Training, prepare
 from custom.training.resume import is_run_of, resume
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.test_resume import STOPPED, Act, the_same, trained
+from tests.conftest import At, Main, Refused
+from tests.test_resume import STOPPED, the_same, trained
 
 
 def prepared(parent: Run, logs: Path, game: str = "Pong", steps: int = 120) -> Training:
@@ -33,7 +31,7 @@ def weights(run: Run) -> list[th.Tensor]:
     return list(load_agent(run, run.model("final"), "cpu").policy.state_dict().values())
 
 
-def test_a_finished_run_gives_its_weights(tmp_path: Path, refused: Callable[..., str]) -> None:
+def test_a_finished_run_gives_its_weights(tmp_path: Path, refused: Refused) -> None:
     parent = trained(tmp_path, "quantiles")
     training = prepared(parent, tmp_path)
     assert training.run.facts["parent"]["taken"] == "weights only"
@@ -66,7 +64,7 @@ def test_a_run_that_goes_on_from_another_is_resumed_exactly(at: int, tmp_path: P
     whole = prepared(parent, tmp_path / "whole")
     assert train(whole) == 0
     first = prepared(parent, tmp_path / "first")
-    stop = Act(at, first.status.request_stop)
+    stop = At(at, first.status.request_stop)
     assert train(replace(first, callbacks=(*first.callbacks, stop))) == 0
     assert train(resume(first.run, "cpu")) == 0
     the_same(open_run(whole.run.path), open_run(first.run.path))
@@ -79,15 +77,14 @@ def test_an_agent_for_other_actions_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("new/*"))
 
 
-def test_a_child_of_a_child_has_the_warm_up_of_the_recipe(
-    tmp_path: Path, main: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_a_child_of_a_child_has_the_warm_up_of_the_recipe(tmp_path: Path, main: Main) -> None:
     parent = trained(tmp_path, "noise", **STOPPED)
     flags = ["--logs", tmp_path, "--steps", 120, "--no-report", "--eval-freq", 1000]
     for changes in (["gamma=0.9"], ["gamma=0.8", "n_steps=2"]):
         how = [*flags, "--from", parent.path, "--set", *changes]
         status, said, problem = main("scripts.train", *how)
         assert status == 0, problem
+        assert f"of {parent.path}" in said
         parent = open_run(Path(said.splitlines()[-1].removeprefix("Run: ")))
     assert parent.path.parents[1].name == "small+gamma=0.9+gamma=0.8+n_steps=2"
     assert parent.facts["parent"]["taken"] == "weights only"
@@ -96,14 +93,3 @@ def test_a_child_of_a_child_has_the_warm_up_of_the_recipe(
     assert (values.learning_starts, values.buffer_size) == (12, 400)
     assert (values.gamma, values.n_steps) == (0.8, 2)
     assert not is_run_of(parent, parent.recipe, Settings(seed=parent.facts["seed"]))
-
-
-def test_the_command_takes_game_and_recipe_of_the_run(
-    tmp_path: Path, main: Callable[..., tuple[int, str, str]]
-) -> None:
-    parent = trained(tmp_path, "noise")
-    flags = ["--from", parent.path, "--logs", tmp_path, "--steps", 60, "--no-report"]
-    _, said, _ = main("scripts.train", *flags, "--eval-freq", 1000)
-    assert f"begins with the weights only of {parent.path}" in said
-    run = open_run(tmp_path / "small/dqn/PongNoFrameskip-v4_2")
-    assert run.hyperparams.exploration_initial_eps == run.hyperparams.exploration_final_eps

@@ -1,7 +1,5 @@
 """Damaged files give one line or are read; corpus/ has those that once gave something else."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 

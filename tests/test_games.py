@@ -1,7 +1,5 @@
 """Names of games, on ale_py's own ROMs."""
 
-from __future__ import annotations
-
 import gymnasium as gym
 import pytest
 from stable_baselines3.common.atari_wrappers import AtariWrapper

@@ -1,7 +1,5 @@
 """A training that is killed at any of its writes, or whose writes fail, resumes to the same run."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Agents of the Hub are ranked as its leaderboards rank them, one's own among them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +11,8 @@ import yaml
 from custom.hub.client import client
 from custom.hub.leaderboard import Entry, entry_of, format_table, hub_entries, local_entries
 from custom.recipe.games import find_game
-from custom.system.errors import UserError
-from tests.conftest import SMALL
+from tests.compared import Write
+from tests.conftest import Patch
 from tests.servers.hub import Hub
 
 ENV = "PongNoFrameskip-v4"
@@ -22,7 +20,6 @@ GAME = find_game("Pong")
 
 
 def card(value: str, env_id: str = ENV) -> bytes:
-    """A card as the zoo and the course write it."""
     place = {"type": "reinforcement-learning"}, {"type": env_id, "name": env_id}
     result = {"task": place[0], "dataset": place[1]}
     result |= {"metrics": [{"type": "mean_reward", "value": value}]}
@@ -32,7 +29,6 @@ def card(value: str, env_id: str = ENV) -> bytes:
 
 @pytest.fixture
 def agents(hub: Hub) -> Hub:
-    """Five agents on the Hub, one of another game, one without a score."""
     hub.add("a/steady", {"README.md": card("19.00 +/- 1.00")})
     hub.add("b/wild", {"README.md": card("20.00 +/- 9.00")})
     hub.add("tester/mine", {"README.md": card("-3.50 +/- 2.25")})
@@ -41,7 +37,7 @@ def agents(hub: Hub) -> Hub:
     return hub
 
 
-def test_the_order_is_mean_minus_std(agents: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_order_is_mean_minus_std(agents: Hub, monkeypatch: Patch) -> None:
     entries, unscored = hub_entries(client(), GAME)
     assert sorted(entries, key=lambda e: -e.rank_by) == [
         Entry("a/steady", "DQN", 19.0, 1.0),
@@ -53,28 +49,18 @@ def test_the_order_is_mean_minus_std(agents: Hub, monkeypatch: pytest.MonkeyPatc
     assert [e.owner for e in hub_entries(client(), GAME)[0]] == ["", "", ""]
 
 
-def test_a_hub_that_does_not_answer_is_told(agents: Hub) -> None:
-    agents.fail("GET", "/api/models", 503, times=1000)
-    with pytest.raises(UserError, match="agents for PongNoFrameskip-v4: the Hub answers 503"):
-        hub_entries(client(), GAME)
-
-
 @pytest.mark.parametrize(
     ("value", "scores"),
     [
         ("563.00 +/- 190.46", (563.0, 190.46)),
-        ("-21.00 +/- 0.00", (-21.0, 0.0)),
         (7.5, (7.5, 0.0)),
         ("1e3 ± 5", (1000.0, 5.0)),
         ("1e300 +/- 0", None),
-        ("nan +/- 0", None),
         ("10 +/- -3", None),
         ("best agent ever", None),
     ],
 )
-def test_scores_are_read_as_leaderboards_read_them(
-    value: Any, scores: tuple[float, float] | None
-) -> None:
+def test_scores_are_read_as_leaderboards_read_them(value: Any, scores: tuple | None) -> None:
     metrics = [{"type": "mean_reward", "value": value}]
     index = [{"name": "DQN", "results": [{"metrics": metrics}]}]
     model = SimpleNamespace(id="a/b", model_index=index, card_data=None)
@@ -82,24 +68,21 @@ def test_scores_are_read_as_leaderboards_read_them(
     assert (None if entry is None else (entry.mean, entry.std)) == scores
 
 
-@pytest.mark.parametrize("index", [None, [], [{}], {"name": "x"}, "text"])
+@pytest.mark.parametrize("index", [None, [{}], "text"])
 def test_an_index_of_another_form_is_no_score(index: Any) -> None:
     assert entry_of(SimpleNamespace(id="a/b", model_index=index, card_data=None)) is None
 
 
-def test_an_agent_that_was_pushed_stands_there_once() -> None:
-    entries = [Entry("me/mine", "DQN", 3.004, 0.5, "yours")]
-    local = [Entry("logs/dqn/dqn/x_1", "DQN (dqn)", 3.0, 0.5, "here")]
-    assert "[here]" not in format_table(entries, 0, local, top=3)
-
-
-def test_places_of_the_user_are_shown_however_far_down() -> None:
+def test_places_of_the_user_are_shown_however_far_down_and_once() -> None:
     entries = [Entry(f"u/{n}", "DQN", float(n), 0.0) for n in range(50)]
     local = [Entry("logs/dqn/dqn/x_1", "DQN (dqn)", 3.0, 0.5, "here")]
     lines = format_table(entries, 2, local, top=3).splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == ["1", "2", "3", "48"]
     assert "logs/dqn/dqn/x_1 [here]" in lines[-2]
     assert lines[-1].endswith("; 2 more state no score")
+    entries = [Entry("me/mine", "DQN", 3.004, 0.5, "yours")]
+    local = [Entry("logs/dqn/dqn/x_1", "DQN (dqn)", 3.0, 0.5, "here")]
+    assert "[here]" not in format_table(entries, 0, local, top=3)
 
 
 def test_a_name_cannot_move_the_cursor() -> None:
@@ -109,15 +92,9 @@ def test_a_name_cannot_move_the_cursor() -> None:
     assert entry.algorithm == "[2JDQN"
 
 
-def test_evaluated_runs_of_this_machine_stand_among_them(tmp_path: Path) -> None:
-    for number, facts in ((1, {}), (2, {"pulled": {"repo": "a/b"}})):
-        folder = tmp_path / "dqn" / "dqn" / f"{ENV}_{number}"
-        folder.mkdir(parents=True)
-        said = {"algo": "dqn", "env_id": ENV, "frame_skip": 4, "recipe": "dqn", "seed": 1}
-        (folder / "run.json").write_text(json.dumps({**said, **facts}))
-        (folder / "recipe.yml").write_text(yaml.safe_dump({ENV: SMALL}))
-        (folder / "evaluation.json").write_text(
-            '{"mean": 5.0, "std": 1.0, "protocol": {"epsilon": 0.05}}'
-        )
-    [entry] = local_entries(GAME, tmp_path)
+def test_evaluated_runs_of_this_machine_stand_among_them(written: Write, tmp_path: Path) -> None:
+    for folder in (written(), written(pulled={"repo": "a/b"})):
+        scores = {"mean": 5.0, "std": 1.0, "protocol": {"epsilon": 0.05}}
+        (folder / "evaluation.json").write_text(json.dumps(scores))
+    [entry] = local_entries(GAME, tmp_path / "logs")
     assert (entry.owner, entry.rank_by, entry.algorithm) == ("here", 4.0, "DQN (dqn)")

@@ -1,14 +1,16 @@
 """The Makefile takes values as data, passes them on as flags, and keeps .venv up to date."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
 import subprocess
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from scripts import cli
+from scripts.options import parser_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON, STAMP = Path(".venv/bin/python"), Path(".venv/.ready")
@@ -30,18 +32,18 @@ VARIABLES = dict.fromkeys(EMPTY.split(), "-") | {  # and their defaults
     "PYTHON": "python3",
 }
 
+NOT_OF_MAKE = {"runs --game", "runs --recipe", "enjoy --games", "tune --seeds"}
+
 # Stands in for the interpreter of .venv: writes down its arguments, ended by NULs.
 STUB = """#!/bin/sh
 printf '%s\\0' "$@" > arguments
 """
 
 INJECTIONS = [
-    "x; touch hacked",
-    "x && touch hacked #",
+    "x; touch hacked #",
     "$(touch hacked)",
     "`touch hacked`",
     "$(shell touch hacked)",
-    "${shell touch hacked}",
     "$$(touch hacked)",
     "$$$$ $@ $",
     "'; touch hacked; '",
@@ -68,7 +70,6 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def make(root: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run make, without what an outer make has left in the environment."""
     hidden = {*VARIABLES, "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
     clean = {name: value for name, value in os.environ.items() if name not in hidden}
     return subprocess.run(
@@ -77,7 +78,6 @@ def make(root: Path, *words: str, **environment: str) -> subprocess.CompletedPro
 
 
 def arguments(root: Path) -> list[str]:
-    """What the stub interpreter was last started with, if it was."""
     file = root / "arguments"
     return file.read_text().split("\0")[:-1] if file.exists() else []
 
@@ -91,55 +91,27 @@ def test_make_alone_describes_every_target_and_variable_without_a_venv(checkout:
     assert not (checkout / ".venv").exists()
 
 
-@pytest.mark.parametrize(
-    ("target", "flags"),
-    [
-        (
-            "train",
-            "game recipe set from steps hours seed device logs episodes buffer envs track project"
-            " dry-run",
-        ),
-        ("evaluate", "game recipe run logs episodes seed device"),
-        ("baselines", "game recipe logs episodes seed"),
-        ("record", "game recipe run logs seed device"),
-        ("plot", "game recipe run logs"),
-        ("export", "game recipe run logs"),
-        ("enjoy", "game recipe run logs seed device"),
-        ("resume", "game recipe run logs device episodes"),
-        ("push", "game recipe run logs episodes device repo private dry-run"),
-        ("pull", "repo revision logs"),
-        ("leaderboard", "game logs"),
-        ("runs", "logs"),
-        ("compare", "game games recipes set source project out logs"),
-        ("sync", "run logs"),
-        (
-            "tune",
-            "game recipe set trials steps seed jobs search study logs device envs cluster",
-        ),
-        ("tune-best", "game recipe study logs out"),
-        ("dashboard", "game recipe study logs"),
-        ("benchmark", "games recipes set seeds steps jobs logs device envs cluster out"),
-    ],
-)
-def test_a_target_takes_its_variables_and_ignores_the_others(
-    checkout: Path, target: str, flags: str
-) -> None:
+@pytest.mark.parametrize("target", sorted(cli.commands()))
+def test_a_target_passes_the_flags_of_its_script_alone(checkout: Path, target: str) -> None:
     make(checkout, target, *(f"{name}=value of {name}" for name in VARIABLES))
-    expected = [f"--{flag}=value of {flag.upper().replace('-', '_')}" for flag in flags.split()]
-    expected += ["value", "of", "ARGS"]
-    module = f"scripts.{target.replace('-', '_')}"
-    assert arguments(checkout) == ["-m", module, *expected]
+    module = cli.commands()[target]
+    flags = parser_of(import_module(module))._option_string_actions
+    expected = set()
+    for name in VARIABLES.keys() - {"STORAGE"}:  # which is read from the environment
+        flag = f"--{name.lower().replace('_', '-')}"
+        if flag in flags and f"{target} {flag}" not in NOT_OF_MAKE:
+            expected.add(f"{flag}=value of {name}")
+    passed = arguments(checkout)
+    assert (passed[:2], passed[-3:]) == (["-m", module], ["value", "of", "ARGS"])
+    assert set(passed[2:-3]) == expected
 
 
-def test_defaults_are_passed_and_nothing_for_an_empty_variable(checkout: Path) -> None:
+def test_defaults_are_passed_but_for_a_run_that_has_its_own(checkout: Path) -> None:
     make(checkout.parent, "-C", str(checkout), "plot")
     defaults = ["--game=SpaceInvaders", "--logs=logs"]
     assert arguments(checkout) == ["-m", "scripts.plot", *defaults]
     make(checkout, "train", *(f"{name}=" for name in VARIABLES))
     assert arguments(checkout) == ["-m", "scripts.train"]
-
-
-def test_a_run_that_is_trained_further_has_a_game_and_a_recipe_of_its_own(checkout: Path) -> None:
     make(checkout, "train", "FROM=$(x), run", "RECIPE=c51")
     assert arguments(checkout)[2:4] == ["--recipe=c51", "--from=$(x), run"]
 
@@ -157,16 +129,18 @@ def test_a_value_arrives_unchanged_and_is_never_executed(checkout: Path, value: 
     assert not (checkout / "hacked").exists()
 
 
-def test_an_unknown_variable_is_named(checkout: Path) -> None:
+def test_an_unknown_variable_and_a_missing_interpreter_are_named(checkout: Path) -> None:
     shown = make(checkout, "train", "STEP=100")
     assert shown.returncode == 2
     assert "there is no variable STEP" in shown.stderr
+    (checkout / STAMP).unlink()
+    shown = make(checkout, "train", "PYTHON=no such python")
+    assert 'error: there is no "no such python" here' in shown.stderr
+    assert shown.returncode != 0
 
 
 @pytest.mark.parametrize(("target", "module"), [("test", "pytest"), ("plot", "scripts.plot")])
-def test_args_are_split_at_white_space_and_come_last_and_are_not_globbed(
-    checkout: Path, target: str, module: str
-) -> None:
+def test_args_are_split_and_not_globbed(checkout: Path, target: str, module: str) -> None:
     make(checkout, target, "ARGS= -k  'a b'\t* $(touch hacked)\n-x")
     expected = ["-k", "'a", "b'", "*", "$(touch", "hacked)", "-x"]
     assert arguments(checkout)[-len(expected) :] == expected
@@ -197,19 +171,10 @@ def test_clean_removes_the_venv_and_keeps_the_runs(checkout: Path) -> None:
     assert not (checkout / "scripts" / "__pycache__").exists()
 
 
-def test_a_missing_interpreter_is_named(checkout: Path) -> None:
-    (checkout / STAMP).unlink()
-    shown = make(checkout, "train", "PYTHON=no such python")
-    assert 'error: there is no "no such python" here' in shown.stderr
-    assert shown.returncode != 0
-
-
 @pytest.mark.parametrize(
     "missing", ["", "stamp", "interpreter", "pyproject.toml", "constraints.txt"]
 )
-def test_a_venv_is_stale_without_stamp_or_interpreter_or_before_its_inputs(
-    checkout: Path, missing: str
-) -> None:
+def test_a_venv_is_stale_without_parts_or_before_its_inputs(checkout: Path, missing: str) -> None:
     stamped = (checkout / STAMP).stat().st_mtime
     if missing == "stamp":
         (checkout / STAMP).unlink()
@@ -223,7 +188,7 @@ def test_a_venv_is_stale_without_stamp_or_interpreter_or_before_its_inputs(
 
 @pytest.mark.parametrize("torch", ["", "cpu"])
 @pytest.mark.parametrize("uv_works", [True, False])
-def test_an_installation_has_the_tested_packages_and_then_a_stamp(
+def test_an_installation_has_the_tested_packages(
     checkout: Path, torch: str, uv_works: bool
 ) -> None:
     (checkout / STAMP).unlink()
@@ -231,7 +196,8 @@ def test_an_installation_has_the_tested_packages_and_then_a_stamp(
         stub = checkout / PYTHON.with_name(name)
         stub.write_text(f'#!/bin/sh\necho "${{0##*/}} $@" > installed\nexit {int(status)}\n')
         stub.chmod(0o755)
-    path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not has_uv(p))
+    folders = os.environ["PATH"].split(os.pathsep)
+    path = os.pathsep.join(folder for folder in folders if not (Path(folder) / "uv").exists())
     shown = make(checkout, "setup", f"TORCH={torch}", PATH=path).stdout
     assert shown.endswith(".venv is ready\n")
     installs = "python -m pip --disable-pip-version-check --no-input install"
@@ -241,10 +207,6 @@ def test_an_installation_has_the_tested_packages_and_then_a_stamp(
     installed = (checkout / "installed").read_text()
     assert installed == f"{installs} -q -c constraints.txt -e .[dev]\n"
     assert (checkout / STAMP).exists()
-
-
-def has_uv(folder: str) -> bool:
-    return (Path(folder) / "uv").exists()
 
 
 def test_a_linked_venv_is_refused(checkout: Path) -> None:

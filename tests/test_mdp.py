@@ -1,7 +1,5 @@
 """Every way to learn values, on a game of three states whose values are known."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym
@@ -24,8 +22,6 @@ Rules = list[list[tuple[int, float]]]
 
 
 class Picture(gym.Env[np.ndarray, int]):
-    """A state is a picture of 36 x 36 with one bright band."""
-
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.observation_space = spaces.Box(0, 255, (36, 36, 1), np.uint8)
@@ -110,24 +106,12 @@ WITH_N_STEPS: dict[str, dict[str, Any]] = {
 def learnt(
     rules: Rules, algorithm: type[AtariDQN] | type[AtariQRDQN] = AtariDQN, **options: Any
 ) -> np.ndarray:
-    """Action values after learning from random play."""
-    policy_kwargs = {**NET, "net_arch": [], **options.pop("policy_kwargs", {})}
-    model = algorithm(
-        options.pop("policy", "CnnPolicy"),
-        Picture(rules),
-        gamma=GAMMA,
-        learning_rate=lambda left: 2e-3 * left,
-        buffer_size=2000,
-        learning_starts=200,
-        target_update_interval=25,
-        train_freq=1,
-        exploration_initial_eps=1.0,
-        exploration_final_eps=1.0,
-        policy_kwargs=policy_kwargs,
-        seed=1,
-        device="cpu",
-        **options,
-    )
+    policy = options.pop("policy", "CnnPolicy")
+    usual = {"gamma": GAMMA, "learning_rate": lambda left: 2e-3 * left, "buffer_size": 2000}
+    usual |= {"learning_starts": 200, "target_update_interval": 25, "train_freq": 1, "seed": 1}
+    usual |= {"exploration_initial_eps": 1.0, "exploration_final_eps": 1.0, "device": "cpu"}
+    options["policy_kwargs"] = {**NET, "net_arch": [], **options.get("policy_kwargs", {})}
+    model = algorithm(policy, Picture(rules), **usual | options)
     model.learn(1500)
     model.policy.set_training_mode(False)
     states = np.stack([picture(state) for state in range(END)]).transpose(0, 3, 1, 2)

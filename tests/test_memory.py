@@ -1,7 +1,5 @@
 """The replay's size, against what SB3 really allocates."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 
 from custom.replay import memory
 from custom.system.errors import UserError
-from tests.conftest import typed
+from tests.conftest import Patch, typed
 
 STACK = spaces.Box(0, 255, (4, 84, 84), np.uint8)
 
@@ -31,22 +29,20 @@ def test_a_step_takes_what_sb3_allocates_for_it(optimize: bool) -> None:
     assert memory.bytes_per_stacked_step(STACK, optimize) * 100 == taken
 
 
-def checked(monkeypatch: pytest.MonkeyPatch, free: float, frames: bool, **values: Any) -> None:
+def checked(monkeypatch: Patch, free: float, frames: bool, **values: Any) -> None:
     """Check a replay of 1M steps where so many bytes are free."""
     entry = {"buffer_size": 10**6, "n_timesteps": 10**7, "frame_stack": 4, **values}
     monkeypatch.setattr(memory, "available_memory", lambda: int(free))
     memory.check_replay(STACK, typed(entry), Path("x.yml"), frames=frames)
 
 
-def test_a_replay_that_fits_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_that_fits_is_let_through(monkeypatch: Patch) -> None:
     checked(monkeypatch, 10e9, frames=False, buffer_size=100_000)
     checked(monkeypatch, 10e9, frames=True)  # single frames fit where stacks do not
     checked(monkeypatch, 10e9, frames=False, n_timesteps=20_000)  # as many steps as are played
 
 
-def test_one_that_does_not_is_refused_with_the_largest_that_does(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_one_that_does_not_is_refused_with_the_largest_that_does(monkeypatch: Patch) -> None:
     with pytest.raises(
         UserError, match=r"1,000,000 steps needs 56\.5 GB and 9\.0 GB are free"
     ) as error:
@@ -64,8 +60,8 @@ def test_one_that_does_not_is_refused_with_the_largest_that_does(
     [("3000\n", range(2400, 2401)), ("max\n", range(10**6, 10**15))],
     ids=["limited", "unlimited"],
 )
-def test_a_containers_limit_counts(
-    limit: str, free: range, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_limit_of_memory_counts(
+    limit: str, free: range, monkeypatch: Patch, tmp_path: Path
 ) -> None:
     for name, text in {"max": limit, "now": "1000\n", "memory.stat": "inactive_file 400\n"}.items():
         (tmp_path / name).write_text(text)

@@ -1,7 +1,5 @@
 """The NaN guard names where it began, in a real DQN on real Pong."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,6 @@ LOSS = "the loss (a reward, or the output of a network)"
 
 
 def once(spoil: Spoil) -> Callable[..., bool]:
-    """A callback that does something to the model after 60 steps, in mid-run."""
-
     def callback(names: dict[str, Any], _: Any) -> bool:
         if names["self"].num_timesteps == 60:
             spoil(names["self"])
@@ -43,10 +39,6 @@ def in_a_reward(model: AtariDQN) -> None:
     model.replay_buffer.facts[..., REWARD] = np.nan
 
 
-def infinite_reward(model: AtariDQN) -> None:
-    model.replay_buffer.facts[..., REWARD] = np.inf
-
-
 def in_a_gradient(model: AtariDQN) -> None:
     bias = model.q_net.features_extractor.cnn[0].bias
     bias.register_hook(lambda grad: grad * float("nan"))
@@ -63,15 +55,12 @@ def in_the_q_values(model: AtariDQN) -> None:
         (in_q_net, "the parameter q_net.features_extractor.cnn.2.weight"),
         (in_target_net, "the parameter q_net_target.q_net.0.bias"),
         (in_a_reward, LOSS),
-        (infinite_reward, LOSS),
         (in_the_q_values, LOSS),
         (in_a_gradient, "the gradient of q_net.features_extractor.cnn.0"),
     ],
 )
 @pytest.mark.parametrize("max_grad_norm", [10, float("inf")])  # clipping spreads a NaN
-def test_the_first_tensor_is_named_and_the_weights_stay(
-    spoil: Spoil, named: str, max_grad_norm: float
-) -> None:
+def test_the_first_tensor_is_named(spoil: Spoil, named: str, max_grad_norm: float) -> None:
     model = learner(max_grad_norm=max_grad_norm)
     with pytest.raises(NonFiniteError) as error:
         model.learn(200, callback=once(spoil))
@@ -80,17 +69,10 @@ def test_the_first_tensor_is_named_and_the_weights_stay(
     assert spoilt == (1 if "parameter" in named else 0)
 
 
-def test_values_that_are_huge_but_finite_are_no_alarm() -> None:
+def test_values_and_gradients_whose_squares_are_infinite_are_no_alarm() -> None:
     model = learner()
-    model.q_net.q_net[0].bias.data[:] = 1e30  # whose square is infinite in float32
-    model.learn(60)
-    assert model.num_timesteps == 60
-
-
-def test_gradients_whose_squares_are_infinite_are_no_alarm() -> None:
-    model = learner()
-    bias = model.q_net.features_extractor.cnn[0].bias
-    bias.register_hook(lambda grad: grad + 1e30)
+    model.q_net.q_net[0].bias.data[:] = 1e30
+    model.q_net.features_extractor.cnn[0].bias.register_hook(lambda grad: grad + 1e30)
     model.learn(60)
     assert all(th.isfinite(weight).all() for weight in weights(model))
 

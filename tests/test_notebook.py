@@ -1,7 +1,5 @@
 """The notebook runs from top to bottom, with a short budget, and shows a curve and a film."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import nbformat

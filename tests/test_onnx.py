@@ -1,10 +1,7 @@
 """An agent as ONNX: the values and actions of PyTorch, for any number of screens."""
 
-from __future__ import annotations
-
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +15,12 @@ from custom.runs.agents import load_agent, save_agent
 from custom.runs.folder import Run
 from custom.training.prepare import prepare
 from custom.training.settings import Settings
-from tests.conftest import ROOT, run
-from tests.test_push import published
+from tests.conftest import ROOT, Patch, Refused, run
 
-__all__ = ["published"]  # a fixture
 PONG = find_game("Pong")
 
 
 def untrained(recipe: str, logs: Path, game: Game = PONG) -> Run:
-    """A run whose agent has learnt nothing."""
     made = prepare(load_recipe(recipe, game), game, Settings(0, logs))
     save_agent(made.model, made.run.final_model)
     made.lock.close()
@@ -54,8 +48,8 @@ def test_the_file_gives_pytorchs_values_and_actions(recipe: str, tmp_path: Path)
 
 
 @pytest.mark.long  # needs the extra
-def test_a_file_that_says_something_else_is_not_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
+def test_a_file_with_other_values_is_deleted(
+    tmp_path: Path, monkeypatch: Patch, refused: Refused
 ) -> None:
     class Shifted(onnx.ActionValues):
         def forward(self, screens: th.Tensor) -> th.Tensor:
@@ -69,10 +63,8 @@ def test_a_file_that_says_something_else_is_not_kept(
 
 
 @pytest.mark.long  # needs the extra
-def test_a_push_has_it_on_demand_the_same_each_time_and_without_paths(
-    published: Run, tmp_path: Path
-) -> None:
-    folder = shutil.copytree(published.path, tmp_path / "run")
+def test_a_push_has_it_on_demand_the_same_each_time(trained: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(trained / "small/dqn/RoadRunnerNoFrameskip-v4_1", tmp_path / "run")
     flags = ("scripts.push", "--run", folder, "--episodes", 1, "--dry-run")
     hub = folder / "hub"
     run(*flags, "--onnx")
@@ -86,11 +78,9 @@ def test_a_push_has_it_on_demand_the_same_each_time_and_without_paths(
     assert "agent.onnx" not in (hub / "README.md").read_text()
 
 
-def test_the_missing_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
-) -> None:
-    made = untrained("dueling_dqn-fullframe", tmp_path)  # whose replay is small
+def test_the_missing_extra_is_named(trained: Path, monkeypatch: Patch, refused: Refused) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    folder = trained / "small/dqn/RoadRunnerNoFrameskip-v4_1"
     assert "pip install -c constraints.txt -e '.[onnx]'" in refused(
-        "scripts.export", "--run", made.path
+        "scripts.export", "--run", folder
     )

@@ -1,7 +1,5 @@
 """What `make runs` says of runs that are over, under way, or were killed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ from custom.recipe.games import find_game
 from custom.runs.folder import Run, open_run
 from custom.runs.listing import HEAD, row_of, state_of, table
 from custom.system import console
+from tests.conftest import Patch, Printed
 from tests.test_runs import a_run
 
 PONG = find_game("Pong")
@@ -21,15 +20,12 @@ def run(tmp_path: Path) -> Run:
     return open_run(a_run(tmp_path / "dqn" / "dqn" / f"{PONG.env_id}_1"))
 
 
-def test_the_best_and_the_last_evaluation_are_told(run: Run, tmp_path: Path) -> None:
+def test_evaluations_are_told_and_of_a_run_under_way_its_steps(run: Run, tmp_path: Path) -> None:
     run.update(state="finished", steps=300_000, n_timesteps=1_250_000)
     results = np.array([[1.0, 2.0], [7.0, 9.0], [4.0, 6.0]])
     np.savez(run.path / "evaluations.npz", timesteps=[100, 200, 300], results=results)
     expected = (str(run.path), "0", "300k of 1.25M", "5.0 ± 1.0", "8.0", "finished")
     assert row_of(run, tmp_path) == expected
-
-
-def test_a_run_under_way_tells_its_steps_by_its_last_game(run: Run, tmp_path: Path) -> None:
     run.update(state="running", steps=0)
     games = "steps,frames,score,game_frames\n820,3280,-21.0,3280\n164000,656000,-20.0,3280\n"
     (run.path / "training_games.csv").write_text(games)
@@ -57,11 +53,8 @@ def test_runs_can_be_chosen_and_damaged_ones_are_named(run: Run, tmp_path: Path)
     assert "evaluations.npz: cannot be read" in evaluations
 
 
-def test_the_list_fits_into_100_columns(
-    run: Run,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_the_list_has_100_columns(
+    run: Run, tmp_path: Path, monkeypatch: Patch, capsys: Printed
 ) -> None:
     path = tmp_path / "logs" / "dqn" / "dqn" / "SpaceInvadersNoFrameskip-v4_1"
     run = open_run(a_run(path))

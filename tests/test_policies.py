@@ -1,7 +1,5 @@
 """Networks and heads: their shapes, their formulas, and what a file keeps of them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +49,16 @@ def test_with_every_option_off_the_policy_has_sb3s_layers_and_values() -> None:
     assert th.equal(ours.q_net(obs), theirs.q_net(obs))
 
 
-def test_the_default_convolutions_are_natures() -> None:
+def test_networks_have_as_many_weights_as_their_sources() -> None:
     assert parameters(ConvNet(STACK)) == parameters(NatureCNN(STACK))
-
-
-def test_the_full_frame_network_has_34_812_326_weights() -> None:
-    """The count that the source prints for its network without dueling."""
     recipe = load_recipe("dueling_dqn-fullframe", find_game("SpaceInvaders")).hyperparams
     arguments = {**recipe.policy_kwargs.given, "dueling": False}
     arguments["features_extractor_class"] = ConvNet
     space = spaces.Box(0, 255, (9, 210, 160), np.uint8)
     assert parameters(policy(space=space, **arguments).q_net) == 34_812_326
+    network = policy(**WANG, dueling=True).q_net
+    streams = 2 * (3136 * 512 + 512) + (512 + 1) + (512 * 6 + 6)
+    assert parameters(network) == parameters(ConvNet(STACK, hidden=[])) + streams
 
 
 def test_frames_apart_go_through_the_same_convolutions() -> None:
@@ -90,12 +87,6 @@ def test_the_dueling_head_takes_the_mean_advantage_off() -> None:
     assert th.allclose(q.mean(dim=2), value, atol=1e-6)
 
 
-def test_wangs_network_has_two_streams_of_512() -> None:
-    network = policy(**WANG, dueling=True).q_net
-    streams = 2 * (3136 * 512 + 512) + (512 + 1) + (512 * 6 + 6)
-    assert parameters(network) == parameters(ConvNet(STACK, hidden=[])) + streams
-
-
 @pytest.mark.parametrize("distribution", [{"n_quantiles": 20}, {"n_atoms": 51, "v_max": 10.0}])
 @pytest.mark.parametrize("dueling", [False, True])
 def test_distributions_have_action_values(distribution: dict[str, Any], dueling: bool) -> None:
@@ -107,13 +98,10 @@ def test_distributions_have_action_values(distribution: dict[str, Any], dueling:
     assert q.abs().max() < 5
 
 
-def test_the_value_of_atoms_is_their_expectation() -> None:
+def test_the_value_of_atoms_is_their_expectation_without_quantiles() -> None:
     last = policy(n_atoms=3, v_max=2.0).q_net.q_net[1]
     logits = th.log(th.tensor([[[0.5], [0.25], [0.25]]])).expand(1, 3, 6)
     assert last(logits.flatten(1)).tolist() == [[pytest.approx(-0.5)] * 6]
-
-
-def test_quantiles_and_atoms_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="not both"):
         policy(n_quantiles=10, n_atoms=51)
 

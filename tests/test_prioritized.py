@@ -1,7 +1,5 @@
 """Prioritized replay: its tree against brute force, its draws and weights on real play."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +47,17 @@ def test_after_many_changes_the_sums_are_those_of_the_leaves() -> None:
     assert th.equal(tree.nodes[1:64], tree.nodes[2::2] + tree.nodes[3::2])
 
 
-def test_what_has_no_priority_is_never_drawn() -> None:
+def test_no_priority_is_never_drawn_and_a_leaf_may_be_set_twice() -> None:
     tree = SumTree(11, CPU)
     tree.set(th.tensor([3, 7]), th.tensor([1e-9, 5.0]))
     ends = th.tensor([0.0, 0.5, np.nextafter(1.0, 0.0)], dtype=th.float64)
     assert set(tree.draw(ends).tolist()) <= {3, 7}
-
-
-def test_a_leaf_that_is_set_twice_leaves_the_sums_right() -> None:
     tree = SumTree(4, CPU)
     tree.set(th.tensor([1, 1, 2]), th.tensor([3.0, 3.0, 1.0]))
     assert tree.total.item() == 4.0
 
 
 def played(n_envs: int, steps: int, **settings: Any) -> PrioritizedFrameReplayBuffer:
-    """A replay of real play."""
     size = settings.pop("buffer_size", 400)
     buffer = PrioritizedFrameReplayBuffer(size, *SPACES, device="cpu", n_envs=n_envs, **settings)
     fill(recorded("Breakout", steps, n_envs, SMALL["env_wrapper"]), buffer)

@@ -1,20 +1,17 @@
 """What the live line of a training says, on a made-up clock."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from custom.training import status
 from custom.training.progress import Progress
+from tests.conftest import Patch
 
 
 class Play:
     """A training of 10,000 steps, 1,000 of warm-up, with 60 seconds of evaluations to come."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: Patch) -> None:
         self.now = 0.0
         monkeypatch.setattr(status.time, "monotonic", lambda: self.now)
         self.clock = status.Clock()
@@ -32,7 +29,6 @@ class Play:
         self.line._on_training_start()
 
     def play(self, steps: int, rate: float) -> str:
-        """Play and learn at a number of steps a second; what the line says then."""
         for _ in range(steps):
             self.now += 1 / rate
             self.line.num_timesteps += 1
@@ -41,14 +37,9 @@ class Play:
         return self.line._text()
 
 
-def test_the_warm_up_tells_no_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_left_is_of_steps_that_learn_and_of_evaluations(monkeypatch: Patch) -> None:
     said = Play(monkeypatch).play(1000, rate=500)
     assert "500 steps/s, 0.00 core-hours, warm-up, epsilon 1.00, last 2 games: 2.5" in said
-
-
-def test_the_time_left_is_of_steps_that_learn_and_of_evaluations(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
     run = Play(monkeypatch)
     run.play(1000, rate=500)
     said = run.play(1000, rate=50)

@@ -1,10 +1,6 @@
 """Agents of the Hub as run folders: those of the zoo, and those of this project."""
 
-from __future__ import annotations
-
 import errno
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +13,10 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.vec_env import VecEnv
 
 from custom.env.games import make_games
-from custom.evaluation.protocol import Protocol
-from custom.evaluation.results import evaluate_run
 from custom.hub.client import client
 from custom.hub.publish import write_bundle
 from custom.hub.pull import pull
 from custom.recipe.games import find_game
-from custom.recipe.recipe import load_recipe
 from custom.recipe.yaml_text import literal, read_yaml
 from custom.runs.agents import load_agent
 from custom.runs.folder import Run, latest_run
@@ -31,23 +24,20 @@ from custom.system.errors import UserError
 from custom.training.prepare import prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import run, run_process
-from tests.foreign import ENV, Files
+from tests.conftest import Patch, Refused, run, run_process, small
+from tests.foreign import ENV, Files, Zoo
 from tests.servers.hub import Hub
 
 REPO = "tester/dqn-Pong"
 SB3 = {"dqn": DQN, "qrdqn": QRDQN}
-Refused = Callable[..., str]
 
 
 def pulled(hub: Hub, files: Files, logs: Path) -> Run:
-    """A repository of some files, pulled."""
     hub.add(REPO, files)
     return pull(client(), REPO, "", logs)
 
 
 def actions(model: DQN, run: Run) -> np.ndarray:
-    """What an agent does in a few dozen steps of random play."""
     env: VecEnv = make_games(run.game, run.hyperparams, 4, seed=1)
     random, chosen, obs = np.random.default_rng(0), [], env.reset()
     for _ in range(20):
@@ -58,10 +48,8 @@ def actions(model: DQN, run: Run) -> np.ndarray:
 
 
 @pytest.mark.parametrize("algo", ["dqn", "qrdqn"])
-def test_an_agent_of_the_zoo_plays_as_it_does_there(
-    algo: str, hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
-) -> None:
-    files = zoo_agents[algo]
+def test_an_agent_of_the_zoo_plays_as_there(algo: str, hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
+    files = zoo[algo]
     run = pulled(hub, files, tmp_path / "logs")
     assert run.path == tmp_path / f"logs/tester--dqn-Pong/{algo}/{ENV}_1"
     (tmp_path / "theirs.zip").write_bytes(files[f"{algo}-{ENV}.zip"])
@@ -77,42 +65,28 @@ def test_an_agent_of_the_zoo_plays_as_it_does_there(
             assert getattr(loaded, name) == getattr(theirs, name), name
 
 
-def test_a_pulled_run_is_evaluated_and_found_as_any_other(
-    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
-) -> None:
-    run = pulled(hub, zoo_agents["dqn"], tmp_path)
-    assert evaluate_run(run, Protocol(episodes=1), run.final_model, "cpu")["steps"] == 200
-    assert latest_run(tmp_path, run.game, "tester--dqn-Pong").path == run.path
-    assert run.facts["pulled"] == {"repo": REPO, "revision": hub.commits(REPO)[-1]["id"]}
-    assert (run.facts["state"], run.facts["seed"], run.facts["frame_skip"]) == ("pulled", -1, 4)
-
-
-def test_the_optimizer_of_the_recipe_is_saved_with_the_agent(
-    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
-) -> None:
-    entry = dict(read_yaml(zoo_agents["dqn"]["config.yml"], "config.yml"))
+def test_the_optimizer_is_saved_with_the_agent(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
+    entry = dict(read_yaml(zoo["dqn"]["config.yml"], "config.yml"))
     kwargs = literal("policy_kwargs", entry.get("policy_kwargs")) or {}
     entry["policy_kwargs"] = {**kwargs, "optimizer_class": "torch.optim.RMSprop"}
     entry.pop("normalize", None)
-    files = {**zoo_agents["dqn"], "recipe.yml": yaml.safe_dump({ENV: entry}).encode()}
+    files = {**zoo["dqn"], "recipe.yml": yaml.safe_dump({ENV: entry}).encode()}
     run = pulled(hub, files, tmp_path)
     assert isinstance(DQN.load(run.final_model, buffer_size=1).policy.optimizer, th.optim.RMSprop)
 
 
 @pytest.mark.long
-def test_the_zoo_plays_a_pulled_agent(
-    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
-) -> None:
-    logs = pulled(hub, zoo_agents["dqn"], tmp_path).path.parents[1]
+def test_the_zoo_plays_a_pulled_agent(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
+    logs = pulled(hub, zoo["dqn"], tmp_path).path.parents[1]
     run_process("rl_zoo3.enjoy", "--algo", "dqn", "--env", ENV, "-f", logs, "--no-render", "-n", 20)
 
 
-def test_only_the_agent_and_the_recipe_are_fetched(
-    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
-) -> None:
-    files = {**zoo_agents["dqn"], "replay_buffer.pkl": b"x", "vec_normalize.pkl": b"x"}
+def test_only_the_agent_and_the_recipe_are_fetched(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
+    files = {**zoo["dqn"], "replay_buffer.pkl": b"x", "vec_normalize.pkl": b"x"}
     run = pulled(hub, files, tmp_path)
     resolved = [path.split("?")[0] for _, path, _ in hub.requests if "/resolve/" in path]
+    assert run.facts["pulled"] == {"repo": REPO, "revision": hub.commits(REPO)[-1]["id"]}
+    assert (run.facts["state"], run.facts["seed"], run.facts["frame_skip"]) == ("pulled", -1, 4)
     fetched = {path.rpartition("/")[2] for path in resolved}
     assert fetched == {f"dqn-{ENV}.zip", "args.yml", "config.yml", "env_kwargs.yml"}
     names = {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()}
@@ -123,12 +97,10 @@ def test_only_the_agent_and_the_recipe_are_fetched(
 
 @pytest.fixture(scope="module")
 def project_agent(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """What this project publishes of a run."""
     logs = tmp_path_factory.mktemp("own")
-    game = find_game("ALE/Breakout-v5")
-    recipe = load_recipe("rainbow", game).with_budget(48)
-    values = recipe.hyperparams.replace(env_kwargs={"difficulty": 1})
-    recipe = replace(recipe, hyperparams=values)
+    game = find_game("ALE/RoadRunner-v5")
+    own = {"policy": "custom.policies.AtariPolicy", "n_steps": 3, "n_timesteps": 48}
+    recipe = small(**own, env_kwargs={"repeat_action_probability": 0.1})
     experiment = prepare(recipe, game, Settings(3, logs, eval_freq=24, eval_episodes=1))
     assert train(experiment, report_episodes=1) == 0
     folder = logs / "hub"
@@ -143,11 +115,11 @@ def test_what_this_project_published_comes_back_as_it_was(
     run = pulled(hub, project_agent, tmp_path)
     assert (run.path / "recipe.yml").read_bytes() == project_agent["recipe.yml"]
     names = ("steps", "exploration_steps", "n_timesteps", "frame_skip")
-    assert [run.facts[name] for name in names] == [48, 0, 48, 4]
-    assert run.game.env_id == "ALE/Breakout-v5"
-    assert run.env_kwargs == {"frameskip": 1, "difficulty": 1}
+    assert [run.facts[name] for name in names] == [48, 24, 48, 4]
+    assert run.game.env_id == "ALE/RoadRunner-v5"
+    assert run.env_kwargs == {"frameskip": 1, "repeat_action_probability": 0.1}
     assert type(load_agent(run, run.final_model, "cpu").policy).__name__ == "AtariPolicy"
-    assert (run.path / "ALE-Breakout-v5/config.yml").read_bytes() == project_agent["config.yml"]
+    assert (run.path / "ALE-RoadRunner-v5/config.yml").read_bytes() == project_agent["config.yml"]
 
 
 @pytest.mark.parametrize(
@@ -158,19 +130,17 @@ def test_what_this_project_published_comes_back_as_it_was(
     ],
 )
 def test_an_agent_of_a_game_that_skipped_other_frames_is_refused(
-    left_out: str, reason: str, hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
+    left_out: str, reason: str, hub: Hub, zoo: Zoo, tmp_path: Path
 ) -> None:
-    files = {name: zoo_agents["dqn"][name] for name in ("args.yml", "config.yml", "env_kwargs.yml")}
+    files = {name: zoo["dqn"][name] for name in ("args.yml", "config.yml", "env_kwargs.yml")}
     files["args.yml"] = files["args.yml"].replace(ENV.encode(), b"ALE/Pong-v5")
     files = {name: content for name, content in files.items() if name not in left_out}
     with pytest.raises(UserError, match=reason):
-        pulled(hub, files | {"dqn-ALE-Pong-v5.zip": zoo_agents["dqn"][f"dqn-{ENV}.zip"]}, tmp_path)
+        pulled(hub, files | {"dqn-ALE-Pong-v5.zip": zoo["dqn"][f"dqn-{ENV}.zip"]}, tmp_path)
 
 
-def test_before_sb3_1_6_optimize_memory_usage_stood_alone(
-    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
-) -> None:
-    files = {**zoo_agents["dqn"]}
+def test_before_sb3_1_6_optimize_memory_usage_was_alone(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
+    files = {**zoo["dqn"]}
     files["config.yml"] += (
         b"  - - optimize_memory_usage\n    - true\n  - - normalize\n    - false\n"
     )
@@ -178,8 +148,8 @@ def test_before_sb3_1_6_optimize_memory_usage_stood_alone(
     assert run.hyperparams.replay_buffer_kwargs == {"handle_timeout_termination": False}
 
 
-def test_any_revision_can_be_pulled(hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path) -> None:
-    first = hub.add(REPO, zoo_agents["dqn"])
+def test_any_revision_can_be_pulled(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
+    first = hub.add(REPO, zoo["dqn"])
     hub.add(REPO, {"config.yml": b"normalize: true"})
     assert pull(client(), REPO, first, tmp_path).facts["pulled"]["revision"] == first
     with pytest.raises(UserError, match="normalize is not known here; it names code or needs"):
@@ -189,9 +159,9 @@ def test_any_revision_can_be_pulled(hub: Hub, zoo_agents: dict[str, Files], tmp_
 
 
 def test_the_command_prints_the_run_last(
-    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path, refused: Refused
+    hub: Hub, zoo: Zoo, tmp_path: Path, refused: Refused
 ) -> None:
-    hub.add(REPO, zoo_agents["qrdqn"])
+    hub.add(REPO, zoo["qrdqn"])
     shown = run("scripts.pull", "--repo", REPO, "--logs", tmp_path).splitlines()
     assert shown[-1] == f"Run: {tmp_path}/tester--dqn-Pong/qrdqn/{ENV}_1"
     assert shown[-2] == f"make evaluate RUN={tmp_path}/tester--dqn-Pong/qrdqn/{ENV}_1"
@@ -201,22 +171,22 @@ def test_the_command_prints_the_run_last(
 
 
 def test_a_full_disk_leaves_nothing_behind(
-    hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, zoo: Zoo, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("custom.system.files.os.fsync", full)
     with pytest.raises(UserError, match=r"logs: cannot be written \(No space left on device\)"):
-        pulled(hub, zoo_agents["dqn"], tmp_path / "logs")
+        pulled(hub, zoo["dqn"], tmp_path / "logs")
     assert list((tmp_path / "logs").iterdir()) == []
 
 
 @pytest.mark.parametrize("request_number", range(9))
-def test_a_cut_connection_ends_in_a_run_or_in_one_line(
-    request_number: int, hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
+def test_a_cut_connection_ends_in_a_run_or_a_line(
+    request_number: int, hub: Hub, zoo: Zoo, tmp_path: Path
 ) -> None:
-    hub.add(REPO, zoo_agents["dqn"])
+    hub.add(REPO, zoo["dqn"])
     hub.cut(request_number)
     logs, refusals = tmp_path / "logs", []
     try:
@@ -238,10 +208,10 @@ def test_a_cut_connection_ends_in_a_run_or_in_one_line(
         ({"config.yml": (b"dim=32", b"dim=64")}, "is 32x3136 of torch.float32 in it, and 64x3136"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(
-    files: dict[str, Any], reason: str, hub: Hub, zoo_agents: dict[str, Files], tmp_path: Path
+def test_what_does_not_fit_is_refused(
+    files: dict[str, Any], reason: str, hub: Hub, zoo: Zoo, tmp_path: Path
 ) -> None:
-    sound = zoo_agents["dqn"]
+    sound = zoo["dqn"]
     changes = {k: sound[k].replace(*v) if isinstance(v, tuple) else v for k, v in files.items()}
     with pytest.raises(UserError, match=reason):
         pulled(hub, {k: v for k, v in (sound | changes).items() if v is not None}, tmp_path)

@@ -1,21 +1,15 @@
 """A run goes to the Hub in one commit, whatever happens on the way, and loads anywhere."""
 
-from __future__ import annotations
-
 import itertools
 import json
-import os
 import shutil
-import subprocess
-import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch as th
 import yaml
-from huggingface_hub import ModelCard
 from stable_baselines3 import DQN
 
 from custom.evaluation.protocol import Protocol
@@ -23,56 +17,24 @@ from custom.evaluation.results import EVALUATION_FILE, evaluate_run
 from custom.hub.client import client, log_in
 from custom.hub.publish import agent_name, check_repository, prepare, push, title
 from custom.hub.publish import build as build_folder
-from custom.recipe.games import find_game
-from custom.recipe.recipe import load_recipe
 from custom.runs.folder import Run, open_run
 from custom.system.errors import UserError
-from custom.training.prepare import prepare as prepare_training
-from custom.training.settings import Settings
-from custom.training.train import train
 from scripts.push import repository
-from tests.compared import once
-from tests.conftest import ROOT, SMALL, ended
+from tests.conftest import ROOT, Patch, Printed, Refused, ended, python
 from tests.conftest import run as command
 from tests.servers.hub import Hub
 
 ENV = "RoadRunnerNoFrameskip-v4"
 REPO = f"tester/small-{ENV}"
-FILES = {
-    ".gitattributes",
-    "README.md",
-    "args.yml",
-    "config.yml",
-    f"dqn-{ENV}.zip",
-    "env_kwargs.yml",
-    "evaluation.json",
-    "recipe.yml",
-    "replay.mp4",
-    "train_eval_metrics.zip",
-    "vec_normalize.pkl",
-}
-
-
-@pytest.fixture(scope="session")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run that was trained, scored and filmed."""
-    folder = once(tmp_path_factory, "published", _train)
-    return open_run(folder / "small" / "dqn" / f"{ENV}_1")
-
-
-def _train(folder: Path) -> None:
-    (folder / "small.yml").write_text(yaml.safe_dump({"atari": SMALL}))
-    game = find_game("RoadRunner")
-    recipe = load_recipe(str(folder / "small.yml"), game).with_budget(120)
-    experiment = prepare_training(recipe, game, Settings(1, folder, eval_freq=10**6))
-    train(experiment)
-    prepare(experiment.run, experiment.run.final_model, episodes=1)
+FILES = {f"dqn-{ENV}.zip", "replay.mp4", "train_eval_metrics.zip", "vec_normalize.pkl"}
+FILES |= {".gitattributes", "README.md", "evaluation.json", "learning_curve.png"}
+FILES |= {f"{name}.yml" for name in ("args", "config", "env_kwargs", "recipe")}
 
 
 @pytest.fixture
-def run(published: Run, tmp_path: Path) -> Run:
-    """A copy of it that a test may change."""
-    return open_run(Path(shutil.copytree(published.path, tmp_path / "logs" / "small_1")))
+def run(trained: Path, tmp_path: Path) -> Run:
+    folder = trained / "small" / "dqn" / f"{ENV}_1"
+    return open_run(Path(shutil.copytree(folder, tmp_path / "logs" / "small_1")))
 
 
 def send(run: Run, repo: str = REPO, private: bool = False) -> bool:
@@ -94,37 +56,26 @@ def test_one_commit_holds_the_folder_and_the_next_push_makes_none(run: Run, hub:
     assert len(hub.commits(REPO)) == 2
 
 
-def test_the_front_matter_is_what_leaderboards_read(run: Run, hub: Hub) -> None:
-    send(run)
-    card = ModelCard(hub.files(REPO)["README.md"].decode())
-    evaluation = json.loads((run.path / "evaluation.json").read_text())
-    raw = yaml.safe_load(card.content.split("---")[1])
-    assert raw["tags"][:4] == [
-        ENV,
-        "deep-reinforcement-learning",
-        "reinforcement-learning",
-        "stable-baselines3",
-    ]
-    assert raw["library_name"] == "stable-baselines3"
-    metric = raw["model-index"][0]["results"][0]["metrics"][0]
-    mean, std = evaluation["mean"], evaluation["std"]
-    assert metric["type"] == "mean_reward"
-    assert metric["value"] == f"{mean:.2f} +/- {std:.2f}"
-    assert float(metric["value"].split(" ")[0]) == mean  # as the course reads it
-    [info] = client().list_models(filter=[ENV, "reinforcement-learning"])
-    assert info.id == REPO
-
-
-def test_the_card_names_scores_commands_and_machine(run: Run, hub: Hub) -> None:
+def test_the_card_is_what_leaderboards_read_and_names_commands(run: Run, hub: Hub) -> None:
     send(run)
     text = hub.files(REPO)["README.md"].decode()
+    said = yaml.safe_load(text.split("---")[1])
+    tags = ["deep-reinforcement-learning", "reinforcement-learning", "stable-baselines3"]
+    assert said["tags"][:4] == [ENV, *tags]
+    assert said["library_name"] == "stable-baselines3"
+    metric = said["model-index"][0]["results"][0]["metrics"][0]
+    evaluation = json.loads((run.path / "evaluation.json").read_text())
+    scores = f"{evaluation['mean']:.2f} +/- {evaluation['std']:.2f}"
+    assert (metric["type"], metric["value"]) == ("mean_reward", scores)
+    [info] = client().list_models(filter=[ENV, "reinforcement-learning"])
+    assert info.id == REPO
     for part in (
         "| human | 7845.0 |",
         "| DQN (Nature 2015, 200M frames) | 18257.0 |",
         f"make pull REPO={REPO}",
-        f"make train GAME={ENV} RECIPE=small-{ENV}/recipe.yml SEED=1",
+        f"make train GAME={ENV} RECIPE=small-{ENV}/recipe.yml SEED=3",
         f"-orga tester -name small-{ENV}",
-        "| steps | 120 of 120, each of 4 frames |",
+        "| steps | 400 of 400, each of 4 frames |",
         "| engine | buffer frames, ",
         "CPU cores",
         run.facts["git_revision"].partition("+")[0],
@@ -140,86 +91,54 @@ def test_the_agent_is_small_and_has_the_weights_of_the_training(run: Run) -> Non
     for name, weight in before.q_net.state_dict().items():
         assert th.equal(weight, after.q_net.state_dict()[name]), name
         assert th.equal(weight, after.q_net_target.state_dict()[name]), name
-    assert after.num_timesteps == 120
+    assert after.num_timesteps == 400
     assert after.exploration_rate == before.exploration_rate
     assert after.policy.optimizer.param_groups[0]["lr"] == 1e-4
-    data = json.loads(zipfile.ZipFile(small).read("data"))
+    whole, data = (json.loads(zipfile.ZipFile(x).read("data")) for x in (run.final_model, small))
     assert "_last_obs" not in data
-    assert (
-        data["buffer_size"]
-        == json.loads(zipfile.ZipFile(run.final_model).read("data"))["buffer_size"]
-    )
-
-
-def without_this_project(folder: Path) -> Path:
-    """An interpreter with the packages of this one, but not this project."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    [site] = folder.glob("lib/python*/site-packages")
-    packages = Path(th.__file__).parents[1]
-    (site / "outer.pth").write_text(f"{packages}\n")  # whose own .pth files are not read
-    return folder / "bin" / "python"
+    assert data["buffer_size"] == whole["buffer_size"]
 
 
 @pytest.mark.long
-def test_the_code_on_the_card_plays_without_this_project(
-    run: Run, hub: Hub, tmp_path: Path
-) -> None:
+def test_the_code_on_the_card_plays_without_this_project(run: Run, hub: Hub) -> None:
     send(run)
     text = hub.files(REPO)["README.md"].decode()
     code = text.split("```python\n")[1].split("```")[0].replace("range(1000)", "range(20)")
-    done = subprocess.run(
-        [without_this_project(tmp_path / "venv"), "-I", "-c", code + "print(obs.shape)"],
-        cwd=tmp_path,
-        env={**os.environ, **hub.env, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
+    code = f"import sys\nsys.modules['custom'] = None\n{code}print(obs.shape)"
+    done = python("-c", code, cwd=run.path)
     assert done.stdout.splitlines()[-1:] == ["(1, 36, 36, 4)"], done.stderr
 
 
 @pytest.mark.long
 def test_the_zoo_loads_and_plays_a_pushed_agent(run: Run, hub: Hub, tmp_path: Path) -> None:
     send(run)
-    agent = ["--algo", "dqn", "--env", ENV, "-f", str(tmp_path / "zoo")]
-    env = {**os.environ, **hub.env, "TRUST_REMOTE_CODE": "True", "OMP_NUM_THREADS": "1"}
-
-    def zoo(command: str, *flags: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", f"rl_zoo3.{command}", *agent, *flags],
-            cwd=tmp_path,
-            env=env,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    zoo("load_from_hub", "-orga", "tester", "-name", f"small-{ENV}")
-    assert "Atari Episode Score" in zoo("enjoy", "--no-render", "-n", "1500")
+    agent = ("--algo", "dqn", "--env", ENV, "-f", tmp_path / "zoo")
+    how: Any = {"cwd": tmp_path, "TRUST_REMOTE_CODE": "True"}
+    name = ("-orga", "tester", "-name", f"small-{ENV}")
+    loaded = python("-m", "rl_zoo3.load_from_hub", *agent, *name, **how)
+    assert loaded.returncode == 0, loaded.stderr
+    played = python("-m", "rl_zoo3.enjoy", *agent, "--no-render", "-n", 1500, **how)
+    assert "Atari Episode Score" in played.stdout, played.stderr
 
 
-def test_an_agent_goes_to_the_hub_and_comes_back_by_commands(
-    published: Run, hub: Hub, tmp_path: Path
-) -> None:
-    logs = Path(shutil.copytree(published.path.parents[2], tmp_path / "logs"))
-    shared = ("--game", "RoadRunner", "--logs", logs)
-    flags = ("scripts.push", *shared, "--recipe", logs / "small.yml", "--episodes", 1)
+def test_an_agent_goes_and_comes_back_by_commands(trained: Path, hub: Hub, tmp_path: Path) -> None:
+    logs = shutil.copytree(trained, tmp_path / "logs")
+    pushed = logs / "small" / "dqn" / f"{ENV}_1"
+    flags = ("scripts.push", "--run", pushed, "--episodes", 1)
     assert "nothing is pushed" in command(*flags, "--dry-run")
     assert hub.requests == []
     assert command(*flags).splitlines()[-2:] == ["one commit", f"Agent: {hub.url}/{REPO}"]
     assert "nothing has changed" in command(*flags)
-    listed = command("scripts.leaderboard", *shared)
+    listed = command("scripts.leaderboard", "--game", "RoadRunner", "--logs", logs)
     assert f"{REPO} [yours]" in listed
     assert "[here]" not in listed  # it is the same agent
     shown = command("scripts.pull", "--repo", REPO, "--logs", logs).splitlines()[-1]
-    run = open_run(Path(shown.removeprefix("Run: ")))
-    assert (run.path / "recipe.yml").read_bytes() == (published.path / "recipe.yml").read_bytes()
+    recipes = (folder / "recipe.yml" for folder in (Path(shown.removeprefix("Run: ")), pushed))
+    assert len({recipe.read_bytes() for recipe in recipes}) == 1
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_connection_cut_at_any_request_is_mended_by_the_next_push(
-    run: Run, hub: Hub, after: bool
-) -> None:
+def test_a_push_cut_at_any_request_is_mended_by_the_next(run: Run, hub: Hub, after: bool) -> None:
     send(run)
     files, film, refusals = hub.files(REPO), run.path / "replay.mp4", []
     for n in itertools.count():
@@ -244,29 +163,7 @@ def test_a_connection_cut_at_any_request_is_mended_by_the_next_push(
     assert not any("\n" in refusal for refusal in refusals)
 
 
-@pytest.mark.parametrize(
-    ("method", "pattern", "status", "said"),
-    [
-        ("POST", "/commit/", 429, "the Hub answers 429"),
-        ("POST", "/preupload/", 503, "the Hub answers 503"),
-        ("POST", "/commit/", 401, "token is refused or has expired"),
-        ("POST", "/repos/create", 403, "the token may not do that"),
-    ],
-)
-def test_a_refusal_is_said_in_one_line_and_nothing_is_committed(
-    run: Run, hub: Hub, method: str, pattern: str, status: int, said: str
-) -> None:
-    hub.fail(method, pattern, status, times=100, headers={"Retry-After": "0"})
-    with pytest.raises(UserError, match=said) as error:
-        send(run)
-    assert "\n" not in str(error.value)
-    assert hub.token not in str(error.value)
-    assert REPO not in hub.repositories or len(hub.commits(REPO)) == 1
-
-
-def test_a_commit_of_somebody_else_meanwhile_is_not_overwritten(
-    run: Run, hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_commit_meanwhile_is_not_overwritten(run: Run, hub: Hub, monkeypatch: Patch) -> None:
     folder, api = build_folder(run, run.final_model, REPO), client()
     model_info = api.model_info
 
@@ -291,7 +188,7 @@ def test_a_commit_of_somebody_else_meanwhile_is_not_overwritten(
         ({"README.md": b"---\ntags: [x]\n---\nBy hand."}, "a card of another project"),
     ],
 )
-def test_what_somebody_else_keeps_there_is_left_alone(
+def test_what_others_keep_is_left_alone(
     run: Run, hub: Hub, files: dict[str, bytes], said: str
 ) -> None:
     hub.add(REPO, files)
@@ -312,9 +209,7 @@ def test_private_is_kept_to(run: Run, hub: Hub) -> None:
 
 
 @pytest.mark.long
-def test_an_evaluation_is_made_where_none_is_fresh(
-    run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_evaluation_and_a_film_are_made_where_none_is_fresh(run: Run, capsys: Printed) -> None:
     prepare(run, run.final_model, episodes=1)
     assert "no evaluation of" not in capsys.readouterr().out
     prepare(run, run.final_model, episodes=2)
@@ -322,13 +217,17 @@ def test_an_evaluation_is_made_where_none_is_fresh(
     evaluate_run(run, Protocol(episodes=2, epsilon=0.5), run.final_model)
     prepare(run, run.final_model, episodes=1)
     assert "no evaluation of" in capsys.readouterr().out  # another protocol
-    DQN.load(run.final_model, buffer_size=2).save(run.final_model)
-    prepare(run, run.final_model, episodes=1)
+    before = json.loads((run.path / "replay.json").read_text())
+    DQN.load(run.final_model, buffer_size=2).save(run.path / "best_model.zip")
+    prepare(run, run.model("best"), episodes=1)
     assert "no evaluation of" in capsys.readouterr().out  # another agent
+    after = json.loads((run.path / "replay.json").read_text())
+    assert (before["model"], after["model"]) == (f"{ENV}.zip", "best_model.zip")
+    assert before["sha256"] != after["sha256"]
 
 
 def test_a_wrong_name_or_token_is_refused_before_any_work(
-    run: Run, hub: Hub, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    run: Run, hub: Hub, refused: Refused, monkeypatch: Patch
 ) -> None:
     (run.path / "evaluation.json").unlink()
     push_this = ("scripts.push", "--run", run.path)
@@ -343,35 +242,21 @@ def test_a_wrong_name_or_token_is_refused_before_any_work(
     assert hub.repositories == {}
 
 
-def test_an_agent_that_changed_since_it_was_scored_is_not_pushed(run: Run) -> None:
+def test_an_agent_that_changes_or_changed_since_it_was_scored_is_not_pushed(run: Run) -> None:
     DQN.load(run.final_model, buffer_size=2).save(run.final_model)
     with pytest.raises(UserError, match="has changed since it was evaluated"):
         build_folder(run, run.final_model, REPO)
     assert not (run.path / "hub").exists()
-
-
-@pytest.mark.long
-def test_a_film_of_another_agent_is_made_anew(run: Run) -> None:
-    before = json.loads((run.path / "replay.json").read_text())
-    shutil.copy(run.final_model, run.path / "best_model.zip")
-    DQN.load(run.final_model, buffer_size=2).save(run.path / "best_model.zip")
-    prepare(run, run.model("best"), episodes=1)
-    after = json.loads((run.path / "replay.json").read_text())
-    assert (before["model"], after["model"]) == (f"{ENV}.zip", "best_model.zip")
-    assert before["sha256"] != after["sha256"]
-
-
-def test_a_run_that_still_learns_is_not_pushed(run: Run) -> None:
     with run.lock(), pytest.raises(UserError, match="is being trained"):
         prepare(run, run.final_model, episodes=1)
 
 
 def test_a_run_that_was_killed_is_pushed_from_its_checkpoint(run: Run, hub: Hub) -> None:
-    run.final_model.rename(run.path / "rl_model_120_steps.zip")
+    run.final_model.rename(run.path / "rl_model_400_steps.zip")
     run.update(state="running", steps=0)
     folder = build_folder(run, run.model("final"), REPO)
     text = (folder / "README.md").read_text()
-    assert "| steps | 120 of 120" in text
+    assert "| steps | 400 of 400" in text
     assert "| state | interrupted |" in text
 
 
@@ -392,9 +277,7 @@ def test_a_better_agent_is_replaced_only_when_asked(run: Run, hub: Hub) -> None:
     assert len(hub.commits(REPO)) == 4
 
 
-def test_a_pulled_run_is_pushed_to_a_named_repository_only(
-    run: Run, hub: Hub, refused: Callable[..., str]
-) -> None:
+def test_a_pulled_run_needs_the_name_of_a_repository(run: Run, hub: Hub, refused: Refused) -> None:
     run.update(pulled={"repo": "them/theirs", "revision": "0" * 40}, seed=-1)
     assert "name your repository with REPO" in refused("scripts.push", "--run", run.path)
     text = (build_folder(run, run.final_model, REPO) / "README.md").read_text()
@@ -411,7 +294,7 @@ def test_places_and_other_files_stay_at_home_and_the_bytes_are_always_the_same(r
         assert str(run.path.parents[2]).encode() not in content, name
         assert str(ROOT).encode() not in content, name
     names = zipfile.ZipFile(folder / "train_eval_metrics.zip").namelist()
-    assert names == ["training_games.csv"]
+    assert names == ["evaluations.npz", "training_games.csv"]
     build_folder(run, run.final_model, REPO)
     assert first == {file.name: file.read_bytes() for file in folder.iterdir()}
 

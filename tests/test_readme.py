@@ -1,7 +1,5 @@
 """What the README and the docs tell people to type is understood by what they type it to."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from importlib import import_module
@@ -22,7 +20,6 @@ SCRIPTS = {module.rpartition(".")[2] for module in cli.commands().values()}
 
 
 def commands() -> list[str]:
-    """Lines of the code blocks that start with make or the Python of .venv."""
     blocks = [b for page in PAGES for b in re.findall(r"```\w*\n(.*?)```", page.read_text(), re.S)]
     lines = [line.strip() for block in blocks for line in block.splitlines()]
     return [line for line in lines if re.match(r"(make|\.venv/bin/python)\b", line)]

@@ -3,8 +3,6 @@
 python -m tests.test_resolved_recipes    # write it anew, after a change that was meant
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,6 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.yml"))
 
 
 def resolved(name: str, game: str) -> dict[str, Any]:
-    """Algorithm and hyperparameters of a recipe for a game."""
     recipe = load_recipe(name, find_game(game))
     return {"algo": recipe.algo, **recipe.hyperparams.given}
 

@@ -1,7 +1,5 @@
 """docs/results.md: every table and picture follows from the committed figures."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,14 +1,7 @@
 """An interrupted training resumes exactly where it stopped."""
 
-from __future__ import annotations
-
-import functools
 import json
-import os
 import shutil
-import signal
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +11,10 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import torch as th
-from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.env.workers import WorkerVecEnv
 from custom.learner.engine import Engine
-from custom.recipe.check import check
 from custom.recipe.games import find_game
-from custom.recipe.recipe import Recipe
 from custom.runs.folder import Run, open_run
 from custom.runs.metrics import evaluations, finished_games
 from custom.system.errors import UserError
@@ -33,7 +23,7 @@ from custom.training.prepare import prepare
 from custom.training.resume import resume
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import SMALL, longer, start
+from tests.conftest import At, Patch, Printed, Refused, longer, small
 
 STEPS, EVERY = 240, 60
 STOPPED, KILLED = {"stop": 131}, {"kill": 199}
@@ -53,11 +43,7 @@ OPTIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "Breakout",
         {"prioritized_replay": {"alpha": 0.6, "beta": 0.4}, "n_steps": 3, "buffer_size": 150},
     ),
-    "noise": (
-        "dqn",
-        "Pong",
-        {"policy": "custom.policies.AtariPolicy", "policy_kwargs": NOISY},
-    ),
+    "noise": ("dqn", "Pong", {"policy": "custom.policies.AtariPolicy", "policy_kwargs": NOISY}),
     "four games, first frames": (
         "dqn",
         "Breakout",
@@ -68,29 +54,13 @@ OPTIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
-class Act(BaseCallback):
-    """Does something at a step."""
-
-    def __init__(self, step: int, act: Callable[[], None]) -> None:
-        super().__init__()
-        self.step, self.act = step, act
-
-    def _on_step(self) -> bool:
-        if 0 < self.step <= self.num_timesteps:
-            self.step = 0
-            self.act()
-        return True
-
-
 class KilledError(BaseException):
     """As if the process had gone."""
 
 
 def trained(logs: Path, name: str, stop: int = 0, kill: int = 0, **more: Any) -> Run:
-    """A run of one of the `OPTIONS`, broken off at a step or whole."""
     algo, game, options = OPTIONS[name]
-    values = {**SMALL, "n_timesteps": STEPS, **options}
-    recipe = Recipe("small", algo, Path("small.yml"), check(values, algo))
+    recipe = small(algo, **{"n_timesteps": STEPS, **options})
     eval_freq = 2 * EVERY if name in EVALUATED else STEPS + 1
     how: dict[str, Any] = {"eval_freq": eval_freq, "eval_episodes": 1, "save_freq": EVERY, **more}
     settings = Settings(seed=3, logs=logs, device="cpu", **how)
@@ -99,10 +69,7 @@ def trained(logs: Path, name: str, stop: int = 0, kill: int = 0, **more: Any) ->
     def killed() -> None:
         raise KilledError
 
-    def asked() -> None:
-        experiment.status.request_stop()
-
-    acts = Act(stop, asked), Act(kill, killed)
+    acts = At(stop, experiment.status.request_stop), At(kill, killed)
     experiment = replace(experiment, callbacks=(*experiment.callbacks, *acts))
     with suppress(KilledError):
         train(experiment)
@@ -138,7 +105,7 @@ ENDS = [(name, (STOPPED, KILLED)[i % 2]) for i, name in enumerate(OPTIONS)]
 
 
 @pytest.mark.parametrize(("name", "how"), [*ENDS[:2], *longer(*ENDS[2:])])
-def test_a_resumed_training_is_the_same_to_the_bit(
+def test_a_resumed_run_is_the_same_to_the_bit(
     name: str, how: dict[str, int], tmp_path: Path
 ) -> None:
     whole = trained(tmp_path / "whole", name)
@@ -161,70 +128,29 @@ def test_a_resumed_training_is_the_same_to_the_bit(
     assert not over.saved_state.exists()
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
-    """Runs of eight games that nothing broke off, each made once."""
-    logs, engine = tmp_path_factory.mktemp("whole"), Engine(n_envs=8, workers=1)
-    return functools.cache(lambda name: trained(logs / name, name, engine=engine))
-
-
-PROCESSES = [(1, 1), (2, 2), (3, 1)]  # before, after
-GAMES = [("lives and FIRE", 2, 2), ("priorities, returns", 3, 1)]
-NAMES = ("lives and FIRE", "priorities, returns", "quantiles")
-MORE = {(name, *numbers) for name in NAMES for numbers in PROCESSES} - {*GAMES}
-
-
-@pytest.mark.parametrize(("name", "before", "after"), [*GAMES, *longer(*sorted(MORE))])
-def test_eight_games_go_on_in_any_number_of_processes(
-    name: str, before: int, after: int, whole: Callable[[str], Run], tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [("lives and FIRE", 2, 2), ("priorities, returns", 3, 1), *longer(("quantiles", 1, 3))],
+)
+def test_eight_games_go_on_in_other_processes(
+    name: str, before: int, after: int, tmp_path: Path
 ) -> None:
+    whole = trained(tmp_path / "whole", name, engine=Engine(n_envs=8, workers=1))
     first = trained(tmp_path / "first", name, engine=Engine(n_envs=8, workers=before), **KILLED)
     first.update(engine={**first.facts["engine"], "workers": after})
     experiment = resume(first, "cpu")
     assert isinstance(experiment.model.env.unwrapped, WorkerVecEnv) is (after > 1)
     assert train(experiment) == 0
-    the_same(whole(name), open_run(first.path))
+    the_same(whole, open_run(first.path))
 
 
-@pytest.mark.long
-def test_a_killed_process_goes_on_by_the_command(small_recipe: Path, tmp_path: Path) -> None:
-    flags = ["--game", "Pong", "--recipe", small_recipe, "--logs", tmp_path]
-    more = ["--seed", 1, "--steps", 5000, "--save-freq", 50, "--eval-freq", 10**9, "--no-report"]
-    process = start("scripts.train", *flags, *more)
-    end = time.monotonic() + 600
-    while not list(tmp_path.glob("small/dqn/*/state/manifest.json")) and time.monotonic() < end:
-        time.sleep(0.1)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    process = start("scripts.resume", *flags, "--no-report")
-    assert process.stdout is not None
-    said = ""
-    while "training; Ctrl-C" not in said:
-        line = process.stdout.readline()
-        assert line, said
-        said += line
-    assert "resuming at step" in said
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate()
-    assert process.returncode == 128 + signal.SIGTERM, output
-    folder = tmp_path / "small" / "dqn" / "PongNoFrameskip-v4_1"
-    assert f"make resume RUN={folder} resumes it" in output
-    assert len(open_run(folder).facts["resumed"]) == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "stop"), [("sticky, RMSProp", 2 * EVERY - 1), *longer(("episodes", STEPS - 1))]
-)
-def test_an_evaluation_that_was_broken_off_is_made_after_all(
-    name: str, stop: int, tmp_path: Path
-) -> None:
-    first = trained(tmp_path, name, stop=stop, save_freq=2 * EVERY)
-    made_before = stop // (2 * EVERY)
-    assert len((evaluations(first) or {"timesteps": []})["timesteps"]) == made_before
+def test_an_evaluation_that_was_broken_off_is_made_after_all(tmp_path: Path) -> None:
+    stop = 2 * EVERY - 1
+    first = trained(tmp_path, "sticky, RMSProp", stop=stop, save_freq=2 * EVERY)
+    assert evaluations(first) is None
     assert first.facts["state"] == "interrupted"  # also if all steps were played
     experiment = resume(first, "cpu")
-    if name != "episodes":
-        assert stop - 4 < experiment.model.num_timesteps <= stop  # just before it was due
+    assert stop - 4 < experiment.model.num_timesteps <= stop  # just before it was due
     assert train(experiment) == 0
     over = open_run(first.path)
     found = evaluations(over)
@@ -233,8 +159,8 @@ def test_an_evaluation_that_was_broken_off_is_made_after_all(
     assert over.facts["state"] == "finished"
 
 
-def test_a_full_disk_costs_a_state_and_not_the_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_full_disk_costs_only_a_state(
+    tmp_path: Path, monkeypatch: Patch, capsys: Printed
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -260,8 +186,8 @@ def test_a_run_whose_recipe_or_settings_were_edited_is_refused(what: str, tmp_pa
         resume(open_run(run.path), "cpu")
 
 
-def test_what_cannot_go_on_is_refused_and_left_as_it_is(
-    tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+def test_what_cannot_go_on_is_left_as_it_is(
+    tmp_path: Path, refused: Refused, monkeypatch: Patch
 ) -> None:
     run = trained(tmp_path, "noise", **STOPPED)
     files = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
@@ -279,9 +205,7 @@ def test_what_cannot_go_on_is_refused_and_left_as_it_is(
 
 
 @pytest.mark.parametrize("how", ["flipped", *longer("shortened", "missing")])
-def test_a_damaged_state_gives_way_to_the_one_before_it(
-    how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_state_gives_way_to_the_last(how: str, tmp_path: Path, capsys: Printed) -> None:
     whole = trained(tmp_path / "whole", "noise")
     run = trained(tmp_path / "damaged", "noise", stop=2 * EVERY + 50)
     newest, before = (
@@ -316,8 +240,8 @@ def damage(file: Path, how: str) -> None:
         file.write_bytes(content if how == "flipped" else content[:-1])
 
 
-def test_a_state_is_saved_unless_it_is_large_or_unwanted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_state_may_be_too_large_or_unwanted(
+    tmp_path: Path, capsys: Printed, monkeypatch: Patch
 ) -> None:
     run = trained(tmp_path / "a b", "noise", stop=EVERY)
     assert f"make resume RUN='{run.path}' resumes it" in capsys.readouterr().out

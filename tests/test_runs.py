@@ -1,7 +1,5 @@
 """Run folders: numbers, whole files, and what is no run."""
 
-from __future__ import annotations
-
 import json
 import os
 import stat
@@ -15,7 +13,7 @@ from custom.recipe.games import find_game
 from custom.runs.folder import claim_folder, latest_run, open_run
 from custom.system.errors import UserError
 from custom.system.files import atomic_file, atomic_folder, write_json
-from tests.conftest import SMALL
+from tests.conftest import SMALL, Patch
 
 PONG = find_game("Pong")
 
@@ -34,13 +32,10 @@ def test_runs_started_together_get_folders_of_their_own(tmp_path: Path) -> None:
     assert {folder.name for folder in folders} == {f"Pong_{n}" for n in range(1, 65)}
 
 
-def test_the_next_number_follows_the_highest(tmp_path: Path) -> None:
+def test_the_next_number_follows_the_highest_where_it_can_be_written(tmp_path: Path) -> None:
     for name in ("Pong_2", "Pong_10", "Pong_x", "SuperPong_99"):
         (tmp_path / name).mkdir()
     assert claim_folder(tmp_path, "Pong").name == "Pong_11"
-
-
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"LOGS .*file/dqn: cannot be written \(Not a directory\)"):
         claim_folder(tmp_path / "file" / "dqn", "Pong")
@@ -82,7 +77,7 @@ def test_a_recipe_in_a_run_is_checked_like_any_other(tmp_path: Path) -> None:
         open_run(folder)
 
 
-def test_a_relative_path_is_a_run_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_is_a_run_as_well(tmp_path: Path, monkeypatch: Patch) -> None:
     a_run(tmp_path / "run")
     monkeypatch.chdir(tmp_path)
     assert open_run(Path("run")).path == tmp_path / "run"
@@ -134,9 +129,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert os.listdir(tmp_path) == ["x.json"]
 
 
-def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_thereafter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: Patch) -> None:
     file, synced = tmp_path / "x.json", []
     monkeypatch.setattr(
         "custom.system.files.os.fsync",
@@ -146,9 +139,6 @@ def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_thereafter(
     [(partial, before), folder] = synced
     assert (Path(partial).suffix, before) == (".json", False)
     assert folder == (str(tmp_path), True)
-
-
-def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {})
     mask = os.umask(0)
     os.umask(mask)

@@ -1,7 +1,5 @@
 """Search spaces: their first point is the recipe, and every point is a recipe that is valid."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import optuna
@@ -48,11 +46,16 @@ def test_a_recipes_own_optimizer_keeps_what_is_not_searched() -> None:
         made.resolve({**made.recipe_point(), "batch_size": 64})["policy_kwargs"]
         == values["policy_kwargs"]
     )
+    made, _, _ = space("qrdqn")
+    assert "optimizer_eps" not in made.recipe_point()
+    assert "policy_kwargs" not in made.resolve({"batch_size": 128})
 
 
-def test_exponents_are_searched_where_there_are_priorities() -> None:
+def test_priorities_are_searched_where_they_are_and_no_exploration_of_noise() -> None:
     assert "prioritized_alpha" in {d.name for d in space("prioritized_dqn")[0].dimensions}
     assert "prioritized_alpha" not in {d.name for d in space("dqn")[0].dimensions}
+    names = {d.name for d in space("rainbow")[0].dimensions}
+    assert names.isdisjoint({"exploration_fraction", "exploration_final_eps"})
 
 
 def test_a_replay_is_searched_up_to_the_recipes() -> None:
@@ -63,18 +66,7 @@ def test_a_replay_is_searched_up_to_the_recipes() -> None:
     assert (less.distribution.low, less.distribution.high, less.default) == (1000, 4000, 4000)
 
 
-def test_noisy_networks_keep_their_exploration() -> None:
-    names = {d.name for d in space("rainbow")[0].dimensions}
-    assert names.isdisjoint({"exploration_fraction", "exploration_final_eps"})
-
-
 def test_only_what_is_named_is_searched() -> None:
     assert [d.name for d in space("dqn", "gamma")[0].dimensions] == ["gamma"]
     with pytest.raises(UserError, match="SEARCH: gama is none of this recipe's: learning_rate, "):
         space("dqn", "gama")
-
-
-def test_qrdqn_keeps_the_optimizer_that_sb3_contrib_chooses_for_its_batch() -> None:
-    made, _, _ = space("qrdqn")
-    assert "optimizer_eps" not in made.recipe_point()
-    assert "policy_kwargs" not in made.resolve({"batch_size": 128})

@@ -1,8 +1,5 @@
 """HOURS: a budget in hours, by the speed that is measured before a run."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +10,7 @@ from custom.recipe.recipe import load_recipe
 from custom.training import speed
 from custom.training.settings import Settings
 from custom.training.speed import Speed, measure
+from tests.conftest import Main, Patch
 
 
 @pytest.mark.parametrize("learning_starts", [0, 1000, 10**9])
@@ -24,7 +22,7 @@ def test_the_steps_take_the_hours_that_were_asked_for(learning_starts: int) -> N
     assert taken == pytest.approx(3600, rel=1e-3)
 
 
-def test_steps_that_learn_are_slower(small_recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_that_learn_are_slower(small_recipe: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(speed, "PARTS", (0.2, 0.2, 0.2))
     game = find_game("Pong")
     recipe = load_recipe(str(small_recipe), game)
@@ -33,11 +31,8 @@ def test_steps_that_learn_are_slower(small_recipe: Path, monkeypatch: pytest.Mon
     assert 0 < measured.playing < measured.learning
 
 
-def test_a_dry_run_says_what_a_training_would_take_and_writes_nothing(
-    small_recipe: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    main: Callable[..., tuple[int, str, str]],
+def test_a_dry_run_says_what_a_training_takes(
+    small_recipe: Path, tmp_path: Path, monkeypatch: Patch, main: Main
 ) -> None:
     monkeypatch.setattr(speed, "measure", lambda *_: Speed(0.01, 0.1))
     monkeypatch.setattr(speed, "bytes_per_step", lambda *_: 10**7)

@@ -1,7 +1,5 @@
 """Commands whose standard streams are broken or of another encoding."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess

@@ -1,7 +1,5 @@
 """Targets and losses on numbers worked out by hand."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -48,6 +46,19 @@ def test_the_online_net_picks_and_the_target_net_values() -> None:
     assert target(OVER, [1.0, 3.0], [9.0, 2.0], double_q=True) == [[0.5]]
 
 
+def test_munchausen_asks_the_target_network_about_both_states() -> None:
+    asked: list[th.Tensor] = []
+    obs = th.zeros(2, 1, 1)  # the observation and the next
+    batch = Batch(obs[0], th.zeros(1, 1, dtype=th.int64), obs[1] + 1, GOING, REWARDS)
+
+    def valued(seen: th.Tensor) -> th.Tensor:
+        asked.append(seen)
+        return th.tensor([[1.0, 3.0]])
+
+    Loss(gamma=0.5, munchausen_alpha=0.9).target(batch, lambda _: pytest.fail("online"), valued)
+    assert [seen.item() for seen in asked] == [1, 0]
+
+
 def test_a_discount_of_several_steps_is_taken_for_each_transition() -> None:
     z_t, discounts = th.tensor([[2.0], [2.0]]), th.tensor([[0.5], [0.25]])
     rewards, dones = REWARDS.expand(2, 1), GOING.expand(2, 1)
@@ -60,28 +71,22 @@ def test_each_quantile_of_the_target_is_shifted_and_shrunk() -> None:
     assert bellman(REWARDS, OVER, quantiles, 0.5).tolist() == [[0.5, 0.5]]
 
 
-def test_the_munchausen_bonus_is_the_scaled_log_policy() -> None:
+def test_the_munchausen_bonus_is_the_scaled_and_clipped_log_policy() -> None:
     q = th.tensor([[0.0, math.log(3.0)]])  # policies 1/4 and 3/4 at temperature 1
     for action, policy in ((0, 0.25), (1, 0.75)):
         bonus = munchausen_bonus(q, th.tensor([[action]]), 0.9, 1.0, -9.0)
         assert bonus.item() == pytest.approx(0.9 * math.log(policy))
-
-
-def test_the_munchausen_bonus_is_clipped_below() -> None:
     q = th.tensor([[0.0, 5.0]])
     assert munchausen_bonus(q, th.tensor([[0]]), 0.9, 0.03, -1.0).item() == pytest.approx(-0.9)
     assert munchausen_bonus(q, th.tensor([[1]]), 0.9, 0.03, -1.0).item() == pytest.approx(0.0)
 
 
-def test_the_soft_value_is_the_expected_value_and_the_entropy() -> None:
+def test_the_soft_value_is_of_value_and_entropy_and_the_mean_of_soft_quantiles() -> None:
     q_t, temperature = th.tensor([[0.2, -0.1, 0.4]]), 0.3
     policy = (q_t / temperature).softmax(dim=1)
     value = (policy * (q_t - temperature * policy.log())).sum()  # eq. 1 of the paper
     assert soft_value(q_t[:, None], q_t, temperature).item() == pytest.approx(value.item())
     assert soft_value(q_t[:, None], q_t, 1e-4).item() == pytest.approx(0.4)  # the best value
-
-
-def test_soft_quantiles_have_the_soft_value_as_their_mean() -> None:
     quantiles = th.randn(3, 7, 4)
     q_t = quantiles.mean(dim=1)
     soft = soft_value(quantiles, q_t, 0.3).mean(dim=1)
@@ -99,27 +104,21 @@ def test_the_distribution_of_an_action_is_taken() -> None:
     assert of_actions(outputs, th.tensor([[1]])).tolist() == [[10.0, 20.0, 30.0]]
 
 
-def test_the_quantile_loss_by_hand() -> None:
+def test_the_quantile_loss_is_that_by_hand_and_sb3_contribs() -> None:
     # midpoints 1/4 and 3/4; both quantiles at 0; targets 0.5 (below 1: squared) and -2
     loss = quantile_loss(th.zeros(1, 2), th.tensor([[0.5, -2.0]]))
     first = (0.25 * 0.125 + 0.75 * 1.5) / 2
     second = (0.75 * 0.125 + 0.25 * 1.5) / 2
     assert loss.item() == pytest.approx(first + second)
-
-
-def test_the_quantile_loss_is_sb3_contribs() -> None:
     quantiles, targets = th.randn(6, 5), th.randn(6, 5)
     theirs = quantile_huber_loss(quantiles, targets, sum_over_quantiles=True)
     assert quantile_loss(quantiles, targets).mean().item() == pytest.approx(theirs.item(), rel=1e-5)
 
 
-def test_a_shifted_atom_is_shared_by_its_neighbours() -> None:
+def test_a_shifted_atom_is_shared_by_its_neighbours_and_the_mean_stays() -> None:
     atoms = th.tensor([-1.0, 0.0, 1.0])
     moved = project(th.tensor([[0.0, 0.5, 0.5]]), th.tensor([[-0.75, 0.25, 1.25]]), atoms)
     assert moved.tolist() == [[0.0, 0.375, 0.625]]  # 0.5 at 0.25: 3/4 to 0; beyond the last: to it
-
-
-def test_the_projection_keeps_a_distribution_and_its_mean() -> None:
     atoms = th.linspace(-10, 10, 51)
     probabilities = th.rand(8, 51).softmax(dim=1)
     positions = 0.3 + 0.9 * atoms.expand(8, 51)
@@ -128,14 +127,11 @@ def test_the_projection_keeps_a_distribution_and_its_mean() -> None:
     assert th.allclose((moved * atoms).sum(1), (probabilities * positions).sum(1), atol=1e-4)
 
 
-def test_the_categorical_loss_is_the_divergence_from_the_target() -> None:
+def test_the_categorical_loss_is_the_divergence_from_the_target_and_finite() -> None:
     logits, target = th.log(th.tensor([[0.2, 0.8]])), th.tensor([[0.5, 0.5]])
     expected = 0.5 * math.log(0.5 / 0.2) + 0.5 * math.log(0.5 / 0.8)
     assert categorical_loss(logits, target).item() == pytest.approx(expected)
     assert categorical_loss(th.log(target), target).item() == pytest.approx(0)
-
-
-def test_a_target_without_probability_on_an_atom_has_a_finite_loss_and_gradient() -> None:
     logits = th.zeros(1, 3, requires_grad=True)
     loss = categorical_loss(logits, th.tensor([[0.0, 1.0, 0.0]]))
     loss.sum().backward()

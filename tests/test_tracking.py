@@ -1,7 +1,5 @@
 """Trainings tracked by W&B's own client on a W&B of this machine, and read back through its API."""
 
-from __future__ import annotations
-
 import json
 import signal
 import sys
@@ -16,25 +14,13 @@ import yaml
 from custom.runs.folder import open_run
 from custom.tracking.tracker import Tracker, unsent
 from custom.tracking.wish import Tracking, tracking
-from tests.conftest import SMALL, run, run_process, start
+from tests.conftest import SMALL, Patch, Printed, run, run_process, start
 from tests.servers.wandb_server import WandbServer
-from tests.tracked import (
-    NEVER,
-    has_all,
-    holds,
-    plain,
-    read_back,
-    same,
-    trained,
-    warnings,
-)
+from tests.tracked import NEVER, has_all, holds, plain, read_back, same, trained, warnings
 
 
 def test_an_online_run_is_read_back_as_it_was_logged(
-    wandb_server: WandbServer,
-    tmp_path: Path,
-    untracked: list[th.Tensor],
-    capsys: pytest.CaptureFixture[str],
+    server: WandbServer, tmp_path: Path, untracked: list[th.Tensor], capsys: Printed
 ) -> None:
     run_folder, dumps = trained(tmp_path, "online")
     found, rows = read_back(run_folder)
@@ -57,10 +43,10 @@ def test_an_online_run_is_read_back_as_it_was_logged(
 
 
 def test_an_offline_run_is_the_same_once_it_is_uploaded_and_is_uploaded_once(
-    wandb_server: WandbServer, tmp_path: Path, untracked: list[th.Tensor]
+    server: WandbServer, tmp_path: Path, untracked: list[th.Tensor]
 ) -> None:
     run_folder, dumps = trained(tmp_path, "offline")
-    assert wandb_server.requests == []
+    assert server.requests == []
     assert same(run_folder, untracked)
     output = run_process("scripts.sync", "--logs", tmp_path / "logs")
     assert "Finished syncing" in output
@@ -70,8 +56,8 @@ def test_an_offline_run_is_the_same_once_it_is_uploaded_and_is_uploaded_once(
     assert "nothing to upload" in run("scripts.sync", "--logs", tmp_path / "logs")
 
 
-def test_a_training_that_goes_on_adds_to_the_same_run(
-    wandb_server: WandbServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_resumed_training_adds_to_its_run(
+    server: WandbServer, tmp_path: Path, capsys: Printed
 ) -> None:
     run_folder, _ = trained(tmp_path, "online")
     tracker = Tracker(run_folder, Tracking("online"), rows=3)
@@ -79,16 +65,14 @@ def test_a_training_that_goes_on_adds_to_the_same_run(
     tracker.log({"train/loss": 9.0}, 120)  # which W&B has
     tracker.log({"train/loss": 0.5}, 150)
     tracker.finish(0)
-    assert len(wandb_server.store.runs) == 1
+    assert len(server.store.runs) == 1
     steps = [row["steps"] for row in read_back(run_folder)[1]]
     assert steps == [30, 60, 90, 120, 150]
     assert unsent(run_folder) == []
     assert warnings(capsys.readouterr().out) == []
 
 
-def test_games_and_evaluations_arrive_through_the_command(
-    wandb_server: WandbServer, tmp_path: Path
-) -> None:
+def test_games_and_evaluations_arrive_by_the_command(server: WandbServer, tmp_path: Path) -> None:
     file = tmp_path / "small.yml"
     file.write_text(yaml.safe_dump({"atari": {**SMALL, "learning_starts": 10**6}}))
     flags = ("--game", "RoadRunner", "--recipe", file, "--logs", tmp_path / "logs", "--steps", 500)
@@ -96,7 +80,7 @@ def test_games_and_evaluations_arrive_through_the_command(
     output = run("scripts.train", *flags, *more, "--track", "wandb")
     assert warnings(output) == []
     folder = Path(output.splitlines()[-1].removeprefix("Run: "))
-    [found] = wandb_server.store.runs.values()
+    [found] = server.store.runs.values()
     games = [row for row in found["history"] if "training/score" in row]
     played = (folder / "training_games.csv").read_text().splitlines()[1:]
     assert [f"{r['steps']},{r['frames']}" for r in games] == [p.rsplit(",", 2)[0] for p in played]
@@ -106,17 +90,17 @@ def test_games_and_evaluations_arrive_through_the_command(
     assert {"eval/std_score", "eval/median_score", "eval/mean_max_q"} <= set(row)
     evaluation = json.loads((folder / "evaluation.json").read_text())
     assert found["summary"]["final_evaluation"]["mean"] == evaluation["mean"]
-    assert not holds(folder, wandb_server.key)
+    assert not holds(folder, server.key)
 
 
 @pytest.mark.long
 def test_a_run_killed_three_times_has_the_history_of_one_that_was_not(
-    wandb_server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: WandbServer, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.delenv("WANDB_SERVICE", raising=False)  # of this process, which is not killed
 
     def rows(name: str) -> list[dict[str, Any]]:
-        kept = [plain(row) for row in wandb_server.store.runs[name]["history"]]
+        kept = [plain(row) for row in server.store.runs[name]["history"]]
         return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in kept]
 
     def rows_of_killed() -> list[dict[str, Any]]:
@@ -126,7 +110,7 @@ def test_a_run_killed_three_times_has_the_history_of_one_that_was_not(
     file.write_text(yaml.safe_dump({"atari": {**SMALL, "learning_starts": 100}}))
     flags = ("--game", "RoadRunner", "--recipe", file, "--steps", 1600, "--seed", 0, "--no-report")
     more = ("--eval-freq", 500, "--eval-episodes", 1, "--save-freq", 150, "--track", "wandb")
-    runs = wandb_server.store.runs
+    runs = server.store.runs
     run_process("scripts.train", *flags, *more, "--logs", tmp_path / "whole")
     [whole] = runs
     process = start("scripts.train", *flags, *more, "--logs", tmp_path / "killed")
@@ -151,16 +135,16 @@ def test_a_run_killed_three_times_has_the_history_of_one_that_was_not(
     assert len(rows(whole)) > 10
 
 
-def test_an_untracked_training_does_not_import_wandb(
-    tmp_path: Path, small_recipe: Path, monkeypatch: pytest.MonkeyPatch
+def test_no_tracking_imports_no_wandb(
+    tmp_path: Path, small_recipe: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)  # which cannot be imported then
     flags = ("--game", "Pong", "--recipe", small_recipe, "--logs", tmp_path / "logs")
     run("scripts.train", *flags, "--steps", 40, "--eval-freq", NEVER, "--no-report")
 
 
-def test_a_client_that_cannot_start_is_told_and_the_training_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_client_that_cannot_start_is_told(
+    tmp_path: Path, monkeypatch: Patch, capsys: Printed
 ) -> None:
     def full(**_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -173,7 +157,7 @@ def test_a_client_that_cannot_start_is_told_and_the_training_goes_on(
     assert "No space left on device" in line
 
 
-def test_wandbs_own_variable_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wandbs_own_variable_is_honoured(monkeypatch: Patch) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     modes = {"off": "off", "wandb": "online", "online": "online", "offline": "offline"}
     assert {asked: tracking(asked).mode for asked in modes} == modes

@@ -1,7 +1,5 @@
 """A W&B that is dead, silent or gone: the training is the same, the rest arrives later."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -11,48 +9,39 @@ import wandb
 
 from custom.tracking import client
 from custom.tracking.tracker import unsent, upload
-from tests.conftest import longer
+from tests.conftest import Patch, Printed, longer
 from tests.servers.wandb_server import WandbServer
-from tests.tracked import (
-    has_all,
-    holds,
-    plain,
-    read_back,
-    same,
-    trained,
-    warnings,
-)
+from tests.tracked import has_all, holds, plain, read_back, same, trained, warnings
 
 
 @pytest.mark.parametrize(
-    "fault",
-    ["dead", "silent init", "key", "no key", *longer("silent", "storm", "bad key", "init", "dns")],
+    "fault", ["dead", "silent init", "key", "no key", *longer("silent", "storm", "bad key", "dns")]
 )
 def test_without_a_server_the_training_is_the_same_and_goes_up_later(
-    wandb_server: WandbServer,
+    server: WandbServer,
     tmp_path: Path,
     untracked: list[th.Tensor],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: Patch,
+    capsys: Printed,
     fault: str,
 ) -> None:
     monkeypatch.setattr(client, "ANSWER", 2.0)
     monkeypatch.setattr(client, "START", 2.0)
-    secret = spoil(wandb_server, monkeypatch, fault)
+    secret = spoil(server, monkeypatch, fault)
     run_folder, dumps = trained(tmp_path, "online")
     assert same(run_folder, untracked)
     printed = capsys.readouterr()
     assert len(warnings(printed.out)) == 1
     assert "tracked offline" in warnings(printed.out)[0]
     assert printed.err == ""
-    assert wandb_server.store.runs == {}
+    assert server.store.runs == {}
     assert not secret or not holds(run_folder.path, secret)
-    mend(wandb_server, monkeypatch)
+    mend(server, monkeypatch)
     assert upload(run_folder) == []
     assert has_all(read_back(run_folder)[1], dumps)
 
 
-def spoil(server: WandbServer, monkeypatch: pytest.MonkeyPatch, fault: str) -> str:
+def spoil(server: WandbServer, monkeypatch: Patch, fault: str) -> str:
     """Make something go wrong; the key that is then in use."""
     if fault == "dead":
         server.stop()
@@ -62,8 +51,6 @@ def spoil(server: WandbServer, monkeypatch: pytest.MonkeyPatch, fault: str) -> s
         server.freeze()
     elif fault == "silent init":
         server.freeze("UpsertBucket")
-    elif fault == "init":
-        server.fail("UpsertBucket", 500)
     elif fault == "dns":
         monkeypatch.setenv("WANDB_BASE_URL", "http://no-such-host.invalid")
     elif fault == "no key":
@@ -73,8 +60,7 @@ def spoil(server: WandbServer, monkeypatch: pytest.MonkeyPatch, fault: str) -> s
     return os.environ.get("WANDB_API_KEY", "")
 
 
-def mend(server: WandbServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All is well again, and the client remembers nothing."""
+def mend(server: WandbServer, monkeypatch: Patch) -> None:
     wandb.teardown()
     monkeypatch.setattr(client, "ANSWER", 60.0)
     server.mend()
@@ -85,24 +71,24 @@ def mend(server: WandbServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("fault", ["client killed", *longer("silent", "killed", "storm")])
 def test_a_server_lost_in_mid_run_changes_nothing_and_gets_the_rest_later(
-    wandb_server: WandbServer,
+    server: WandbServer,
     tmp_path: Path,
     untracked: list[th.Tensor],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: Patch,
+    capsys: Printed,
     fault: str,
 ) -> None:
     monkeypatch.setattr(client, "FINISH", 2.0)
     monkeypatch.setenv("WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL", "0.05")
     happens = {
-        "killed": wandb_server.stop,
-        "silent": wandb_server.freeze,
-        "storm": lambda: wandb_server.fail("", 500),
+        "killed": server.stop,
+        "silent": server.freeze,
+        "storm": lambda: server.fail("", 500),
         "client killed": kill_client,
     }[fault]
 
     def lose() -> None:
-        wandb_server.wait_for_rows(2)
+        server.wait_for_rows(2)
         happens()
 
     run_folder, dumps = trained(tmp_path, "online", then=lose)
@@ -111,11 +97,11 @@ def test_a_server_lost_in_mid_run_changes_nothing_and_gets_the_rest_later(
     assert len(warnings(printed.out)) == 1, printed.out
     assert "make sync" in warnings(printed.out)[0] or fault == "client killed"
     assert printed.err == ""
-    [found] = wandb_server.store.runs.values()
+    [found] = server.store.runs.values()
     assert len(found["history"]) == 2
     if fault == "client killed":  # what it had not yet written to its file is lost
         return
-    mend(wandb_server, monkeypatch)
+    mend(server, monkeypatch)
     assert len(unsent(run_folder)) == 1
     assert upload(run_folder) == []
     assert unsent(run_folder) == []
@@ -124,7 +110,6 @@ def test_a_server_lost_in_mid_run_changes_nothing_and_gets_the_rest_later(
 
 
 def kill_client() -> None:
-    """Kill the client's own process."""
     for folder in Path("/proc").glob("[0-9]*"):
         status = folder / "status"
         text = status.read_text() if status.exists() else ""

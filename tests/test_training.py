@@ -1,37 +1,29 @@
 """Callbacks and their periods, in real trainings of a small network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from stable_baselines3 import DQN
 
 from custom.evaluation.protocol import Protocol, Scores
 from custom.learner.off_policy import AtariOffPolicy
 from custom.recipe.games import find_game
-from custom.recipe.recipe import load_recipe
 from custom.training import evaluation
 from custom.training.evaluation import FixedEpsilonEvaluation, held_out_states
 from custom.training.prepare import Training, prepare
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import SMALL, WHOLE, typed
+from tests.conftest import WHOLE, Patch, small, typed
 
 BREAKOUT = find_game("Breakout")
 
 
 def experiment(folder: Path, steps: int, **changed: object) -> tuple[Training, DQN]:
     """A small experiment on Breakout, whose random games last about 200 steps."""
-    entry = {**SMALL, "exploration_fraction": 1.0, **changed}
-    file = folder / "small.yml"
-    file.write_text(yaml.safe_dump({"atari": entry}))
-    recipe = load_recipe(str(file), BREAKOUT).with_budget(steps)
-    settings = Settings(seed=0, logs=folder / "logs", eval_freq=10**6, save_freq=150)
-    made = prepare(recipe, BREAKOUT, settings)
+    recipe = small(**{"exploration_fraction": 1.0, "n_timesteps": steps, **changed})
+    made = prepare(recipe, BREAKOUT, Settings(0, folder, eval_freq=10**6, save_freq=150))
     return made, made.model
 
 
@@ -55,9 +47,7 @@ def test_periods_are_steps_however_many_environments_there_are(tmp_path: Path) -
     assert steps == [152, 300, 452]  # the first after 150, 300, 450 that four environments reach
 
 
-def test_the_best_agent_is_that_of_the_highest_mean(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_agent_is_that_of_the_highest_mean(tmp_path: Path, monkeypatch: Patch) -> None:
     made, model = experiment(tmp_path, 100)
     means = iter([1.0, 3.0, 2.0])
     monkeypatch.setattr(Protocol, "play", lambda *_: Scores([next(means)], [1]))
@@ -74,7 +64,7 @@ def test_the_best_agent_is_that_of_the_highest_mean(
     assert callback.best == 3.0
 
 
-def test_the_held_out_states_are_always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_held_out_states_are_always_the_same(monkeypatch: Patch) -> None:
     monkeypatch.setattr(evaluation, "HELD_OUT_STATES", 512)
     first, second = (held_out_states(BREAKOUT, typed(WHOLE), seed=1) for _ in range(2))
     assert first.shape == (512, 4, 84, 84)

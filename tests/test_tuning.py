@@ -1,7 +1,5 @@
 """Studies: what is claimed, retried, counted and named the winner; trainings are doubles here."""
 
-from __future__ import annotations
-
 import math
 import multiprocessing
 import os
@@ -42,10 +40,11 @@ from custom.tuning.study import (
     run_trial,
 )
 from tests.compared import PROTOCOL
-from tests.conftest import SMALL
+from tests.conftest import SMALL, Patch
 
 PONG = find_game("Pong")
 OPTIMUM = 3e-4
+Train = Callable[[Trial], float]
 
 
 def plan_of(**changed: Any) -> Plan:
@@ -71,9 +70,7 @@ def double(trial: Trial) -> float:
     return score(rate) + float(noise)
 
 
-def search(
-    url: str, plan: Plan, n_trials: int, train: Callable[[Trial], float] = double
-) -> optuna.Study:
+def search(url: str, plan: Plan, n_trials: int, train: Train = double) -> optuna.Study:
     study = begin(url, "s", plan)
     while len(results(study.trials)) < n_trials:
         run_trial(study, url, train)
@@ -99,7 +96,6 @@ def kill_a_trial(url: str) -> None:
 
 
 def wait_for_heartbeat(url: str) -> None:
-    """Until each running trial has one."""
     silent = (
         "SELECT COUNT(*) FROM trials WHERE state = 'RUNNING'"
         " AND trial_id NOT IN (SELECT trial_id FROM trial_heartbeats)"
@@ -128,9 +124,7 @@ def test_the_first_trial_is_the_recipe_and_no_more_are_made_than_asked_for(url: 
     assert len(search(url, plan_of(), 6).trials) == 6
 
 
-def test_the_same_seed_gives_the_same_trials_however_often_it_is_begun_anew(
-    tmp_path: Path,
-) -> None:
+def test_the_same_seed_gives_the_same_trials_however_often_begun(tmp_path: Path) -> None:
     def params(name: str, *numbers: int, seed: int = 0) -> list[dict[str, Any]]:
         own = address("", tmp_path / name)
         for n in numbers:
@@ -151,9 +145,7 @@ def test_the_same_seed_gives_the_same_trials_however_often_it_is_begun_anew(
 
 
 @pytest.mark.parametrize("times", [RETRIES, RETRIES + 1])
-def test_a_trial_whose_process_was_killed_is_done_again_and_in_the_end_replaced(
-    url: str, times: int
-) -> None:
+def test_a_killed_trial_is_done_again_and_in_the_end_replaced(url: str, times: int) -> None:
     begin(url, "s", plan_of())
     for _ in range(times):
         kill_a_trial(url)
@@ -170,9 +162,7 @@ def test_a_trial_whose_process_was_killed_is_done_again_and_in_the_end_replaced(
 
 
 @pytest.mark.parametrize("is_silent", [False, True])
-def test_a_trial_that_lives_counts_once_however_long_it_is_silent(
-    url: str, is_silent: bool
-) -> None:
+def test_a_trial_that_lives_counts_once_even_if_silent(url: str, is_silent: bool) -> None:
     def train(trial: Trial) -> float:
         wait_for_heartbeat(url)
         if is_silent:
@@ -189,7 +179,7 @@ def test_a_trial_that_lives_counts_once_however_long_it_is_silent(
     assert len(done) == 2 - is_silent
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, ValueError, UserError])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_a_trial_that_was_stopped_is_done_again(url: str, error: type[BaseException]) -> None:
     def stopped(trial: Trial) -> float:
         plan_of().space.suggest(trial)
@@ -212,19 +202,13 @@ def test_a_trial_that_fails_for_a_reason_counts_and_is_not_repeated(url: str) ->
     assert study.trials[0].user_attrs["reason"] == "the loss is not finite"
 
 
-def test_a_study_of_somebody_else_is_left_alone(url: str) -> None:
-    optuna.create_study(storage=url, study_name="s").add_trial(optuna.create_trial(value=1.0))
-    with pytest.raises(UserError, match="STUDY s: is not of make tune"):
-        begin(url, "s", plan_of())
-
-
 @pytest.mark.parametrize("text", ["postgresql://u:secret@h/d", "postgresql://h/d?password=secret"])
 def test_no_password_is_shown(text: str) -> None:
     assert "secret" not in shown(address(text, Path()))
 
 
 def test_ctrl_c_says_how_to_resume(
-    tmp_path: Path, small_recipe: Path, main: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_recipe: Path, main: Callable[..., Any], monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr("custom.tuning.tune.Search._next", lambda *_: signal.raise_signal(2))
     flags = (f"--recipe={small_recipe}", f"--logs={tmp_path}", "--steps=1000")
@@ -252,13 +236,10 @@ def test_two_processes_share_a_study(url: str) -> None:
     [
         ({"seed": 3}, "seed 0, now it is 3"),
         ({"search": []}, "search "),
-        ({"n_envs": 2}, "n_envs 0, now it is 2"),
         ({"hyperparams": {**plan_of().hyperparams, "gamma": 0.9}}, "gamma None, now it is 0.9"),
     ],
 )
-def test_another_plan_under_the_same_name_is_refused(
-    url: str, changed: dict[str, Any], said: str
-) -> None:
+def test_another_plan_of_the_name_is_refused(url: str, changed: dict[str, Any], said: str) -> None:
     begin(url, "s", plan_of())
     begin(url, "s", plan_of())  # another machine
     with pytest.raises(UserError, match=f"STUDY s was begun with {said}.*STUDY="):
@@ -269,32 +250,29 @@ def test_another_plan_under_the_same_name_is_refused(
     ("text", "said"),
     [
         ("mysql://a@b/c", "STORAGE: give a file, or postgresql://"),
-        ("postgresql://a@b:port/c", "STORAGE: give a file, or postgresql://"),
         ("postgresql://a:p@ss@b/c", "%40 for @"),
         ("/proc/version", "cannot be used"),
         ("", "STORAGE sqlite:.*cannot be used"),  # a folder
-        (__file__, "STORAGE sqlite:.*cannot be used"),
     ],
 )
 def test_a_storage_that_cannot_be_had_is_refused(text: str, said: str, tmp_path: Path) -> None:
-    if text == __file__:  # a file that is no storage
-        text = str(shutil.copy(text, tmp_path))
     with pytest.raises(UserError, match=said):
         begin(address(text, tmp_path), "s", plan_of())
 
 
-def test_a_study_that_is_not_there_is_not_begun_by_who_only_reads(url: str) -> None:
+def test_a_study_of_others_is_left_alone_and_none_begun_by_who_only_reads(url: str) -> None:
     with pytest.raises(UserError, match=r"STUDY s: there is none in sqlite:.*study\.db; make tune"):
         load(url, "s")
     assert not Path(url.removeprefix("sqlite:///")).exists()
     begin(url, "other", plan_of())
     with pytest.raises(UserError, match="STUDY s: there is none in"):
         load(url, "s")
+    optuna.create_study(storage=url, study_name="s").add_trial(optuna.create_trial(value=1.0))
+    with pytest.raises(UserError, match="STUDY s: is not of make tune"):
+        begin(url, "s", plan_of())
 
 
 class Double:
-    """Writes the run folder that a training would leave."""
-
     def __init__(self, task: Task) -> None:
         flags = dict(re.findall(r"--([\w-]+)=(.*)", "\n".join(task.arguments)))
         recipe = load_recipe(flags["recipe"], PONG)
@@ -319,7 +297,6 @@ class Double:
 def ranked(
     study: optuna.Study, folder: Path, number: int, n_seeds: int, threads: int = 1
 ) -> list[Data]:
-    """The ranking of the finalists, kept in the study."""
     plan = plan_of()
     found = finalists(study, plan, number)
     matrix = matrix_of(found, plan, folder, n_seeds, "cpu", Resources(threads))
@@ -329,9 +306,7 @@ def ranked(
     return ranking
 
 
-def test_the_search_the_fresh_seeds_and_the_report_name_the_true_winner(
-    url: str, tmp_path: Path
-) -> None:
+def test_search_fresh_seeds_and_report_name_the_true_winner(url: str, tmp_path: Path) -> None:
     study, best = search(url, plan_of(), 30), tmp_path / "best.yml"
     with pytest.raises(UserError, match="its finalists are not trained yet"):
         write_best(study, plan_of(), best)
@@ -346,9 +321,7 @@ def test_the_search_the_fresh_seeds_and_the_report_name_the_true_winner(
     assert score(values.learning_rate) > score(1e-4) + 10
 
 
-def test_other_threads_train_no_finalist_again_and_no_seed_counts_twice(
-    url: str, tmp_path: Path
-) -> None:
+def test_no_finalist_is_trained_again_and_no_seed_counts_twice(url: str, tmp_path: Path) -> None:
     study = search(url, plan_of(), 10)
     ranked(study, tmp_path, 1, 3)
     runs = sorted(tmp_path.glob("finalists/*/dqn/*"))
@@ -358,9 +331,7 @@ def test_other_threads_train_no_finalist_again_and_no_seed_counts_twice(
     assert [one["seeds"] for one in ranking] == [3, 3]
 
 
-def test_where_nothing_is_better_the_recipe_wins(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_better_one_the_recipe_wins(url: str, tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setitem(globals(), "score", lambda rate: -21.0)
     study = search(url, plan_of(), 3, lambda trial: 0.0 * double(trial))
     assert ranked(study, tmp_path, 1, 2)[0]["name"] == RECIPE

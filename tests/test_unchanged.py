@@ -6,8 +6,6 @@ The last bits of a product depend on the processor, so `unchanged.json` has a ro
 which it was recorded. On any other one the weights have to be near the first row's.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -58,7 +56,6 @@ def train(recipe: str, logs: Path) -> dict[str, Any]:
 
 
 def digest(*parts: bytes) -> str:
-    """SHA-256 of some bytes, shortened."""
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
@@ -74,7 +71,6 @@ def test_a_training_is_what_it_was(recipe: str, tmp_path: Path) -> None:
 
 
 def record() -> None:
-    """Add this processor to the file."""
     recorded = json.loads(FILE.read_text()) if FILE.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
         found = {recipe: train(recipe, Path(folder) / recipe) for recipe in RECIPES}

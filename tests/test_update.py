@@ -1,7 +1,5 @@
 """One update with each option: what it reads, weighs and leaves behind, and how it is captured."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,11 +15,11 @@ from custom.learner.update import Update
 from custom.policies import NoisyLinear, noise_in, noisy_layers
 from custom.replay.buffer import Batch
 from custom.replay.prioritized import EPSILON
+from tests.conftest import Patch
 from tests.test_dqn import WithPolicy, learner
 
 
 def ready(**options: Any) -> tuple[AtariDQN, Update]:
-    """A learner with some play in its replay, and its update."""
     options = {"learning_starts": 10**6, **options}
     policy_kwargs = options.pop("policy_kwargs", {})
     if policy_kwargs:
@@ -106,7 +104,7 @@ def test_a_gradient_is_clipped_where_it_is_above_the_norm() -> None:
     assert norm_of_a_step() == pytest.approx(whole / 2, rel=1e-3)
 
 
-def test_priorities_become_the_errors_that_were_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_priorities_become_the_errors_that_were_found(monkeypatch: Patch) -> None:
     model, update = ready(prioritized_replay={"alpha": 0.7})
     buffer = model.replay_buffer
     buffer.prepare()
@@ -131,34 +129,6 @@ def test_beta_rises_with_the_run() -> None:
     assert model.replay_buffer.beta.item() == pytest.approx(1.0, abs=0.02)
 
 
-def test_double_q_asks_the_online_network_about_the_next_state() -> None:
-    model, update = ready(double_q=True)
-    recorder = Recorder(update)
-    for parameter in model.q_net_target.parameters():
-        parameter.data.mul_(-1)
-    batch = batch_of(model)
-    online = model.q_net(batch.next_observations).detach()
-    target = model.q_net_target(batch.next_observations).detach()
-    update.step(batch)
-    [chooser], [valued] = recorder.outputs["online"], recorder.outputs["target"]
-    assert th.allclose(chooser, online, atol=1e-5)
-    assert th.allclose(valued, target, atol=1e-5)
-    assert not th.allclose(valued, chooser, atol=1e-3)
-
-
-def test_munchausen_asks_the_target_network_about_both_states() -> None:
-    model, update = ready(munchausen_alpha=0.9)
-    recorder = Recorder(update)
-    for parameter in model.q_net_target.parameters():
-        parameter.data.mul_(-1)
-    batch = batch_of(model)
-    q_t, q_tm1 = (model.q_net_target(obs).detach() for obs in (batch[2], batch[0]))
-    update.step(batch)
-    assert not recorder.outputs["online"]
-    for found, expected in zip(recorder.outputs["target"], (q_t, q_tm1), strict=True):
-        assert th.allclose(found, expected, atol=1e-5)
-
-
 def test_a_forward_pass_of_ones_own_is_refused() -> None:
     class Halved(QNetwork):
         def forward(self, obs: th.Tensor) -> th.Tensor:
@@ -170,7 +140,7 @@ def test_a_forward_pass_of_ones_own_is_refused() -> None:
         model.set_parameters(model.get_parameters())
 
 
-def test_each_use_of_a_network_has_new_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_use_of_a_network_has_new_noise(monkeypatch: Patch) -> None:
     model, update = ready(policy_kwargs={"noisy": True}, double_q=True, learning_rate=1e-12)
     recorder = Recorder(update)
     monkeypatch.setattr(model.replay_buffer, "draw", first_places)
@@ -200,8 +170,6 @@ def test_the_noise_on_a_weight_is_sigma_times_the_outer_product() -> None:
 
 
 class Recording(Captured):
-    """Writes down what it does, on any machine."""
-
     def __init__(self, works: bool = True) -> None:
         super().__init__(lambda: None, "function", th.device("cpu"))
         self.works = works

@@ -1,8 +1,5 @@
 """What `pip install` gives: the wheel's files, and the command `sb3-atari-dqn`."""
 
-from __future__ import annotations
-
-import os
 import re
 import shutil
 import subprocess
@@ -16,11 +13,9 @@ import pytest
 import yaml
 
 from custom.jobs.task import Process, Task
-from custom.recipe.recipe import FOLDER
-from custom.runs import provenance
 from custom.runs.folder import open_run
 from scripts import cli
-from tests.conftest import ROOT, SMALL
+from tests.conftest import ROOT, SMALL, Patch, Refused, python
 
 SOURCES = ("custom", "scripts", "hyperparams")
 SLOW = {"torch", "stable_baselines3", "sb3_contrib", "matplotlib", "optuna", "wandb", "ale_py"}
@@ -63,17 +58,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def call(site: Path, tmp_path: Path) -> Iterator[Call]:
     """Run commands of the installed copy in an empty folder; the copy stays as it was."""
     before = sorted(site.rglob("*"))
-    kept = {key: value for key, value in os.environ.items() if key != "STORAGE"}
-    kept |= {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    env = {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1", "STORAGE": ""}
 
     def run(*lines: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", WATCHED.format(SLOW), *lines],
-            cwd=tmp_path,
-            env=kept,
-            capture_output=True,
-            text=True,
-        )
+        return python("-c", WATCHED.format(SLOW), *lines, cwd=tmp_path, **env)
 
     yield run
     assert sorted(site.rglob("*")) == before
@@ -90,11 +78,8 @@ def test_the_wheel_has_all_code_recipes_and_data_and_one_console_command(site: P
     [text] = site.glob("*.dist-info/entry_points.txt")
     assert text.read_text().split() == [
         "[console_scripts]",
-        "sb3-atari-dqn",
-        "=",
-        "scripts.cli:main",
+        *["sb3-atari-dqn", "=", "scripts.cli:main"],
     ]
-    assert callable(cli.main)
 
 
 def test_every_target_that_runs_a_script_is_a_command() -> None:
@@ -120,16 +105,8 @@ def test_help_names_each_command_with_its_line_and_imports_nothing_slow(call: Ca
     ("line", "message"),
     [
         ("trian", "'trian' is no command; sb3-atari-dqn --help lists them"),
-        (
-            "train --step 5",
-            "unrecognized arguments: --step 5; sb3-atari-dqn train --help lists the flags",
-        ),
-        (
-            "tune-best --out",
-            "argument --out: expected one argument; sb3-atari-dqn tune-best --help lists the flags",
-        ),
+        ("train --step 5", "unrecognized arguments: --step 5; sb3-atari-dqn train --help lists"),
         ("train --game Pnog", "GAME 'Pnog' is unknown: did you mean Pong, UpNDown?"),
-        ("train --recipe dqm", "RECIPE 'dqm' is unknown: did you mean dqn? write one of best,"),
         ("tune --recipe dqm", "RECIPE 'dqm' is unknown: did you mean dqn?"),
         ("benchmark --games Pong --recipes dqn_", "RECIPE 'dqn_' is unknown: did you mean dqn?"),
         ("compare --logs . --games Pnog", "GAME 'Pnog' is unknown: did you mean Pong, UpNDown?"),
@@ -144,13 +121,13 @@ def test_bad_input_is_one_line_without_anything_slow(call: Call, line: str, mess
     assert message in error
 
 
-def test_python_is_named_where_python_was_called(refused: Callable[..., str]) -> None:
+def test_python_is_named_where_python_was_called(refused: Refused) -> None:
     error = refused("scripts.train", "--step", "5")
     assert error.endswith("; .venv/bin/python -m scripts.train --help lists the flags\n")
 
 
 @pytest.mark.long
-def test_an_installed_copy_trains_here_and_its_agent_loads_where_the_card_says(
+def test_an_installed_copy_trains_and_its_agent_loads(
     call: Call, site: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "hyperparams").mkdir()  # of somebody else
@@ -167,26 +144,15 @@ def test_an_installed_copy_trains_here_and_its_agent_loads_where_the_card_says(
     built = call(f"push {flags} --episodes 1 --dry-run")
     assert built.returncode == 0, built.stderr
     folder = tmp_path / built.stdout.splitlines()[-1].removeprefix("Folder: ")
-    card = (folder / "README.md").read_text()
-    assert "installed beside them\n(`pip install .` in a checkout of it)" in card
-    assert "installed (`pip install .` in a\ncheckout of it):" in card
-
+    assert "(`pip install .` in a checkout of it)" in (folder / "README.md").read_text()
     agent = folder / "dqn-BreakoutNoFrameskip-v4.zip"
     load = "from stable_baselines3 import DQN; print(DQN.load({!r}, buffer_size=1).policy_class)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", load.format(str(agent))],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-    )
+    loaded = python("-c", load.format(str(agent)), cwd=tmp_path, PYTHONPATH=str(site))
     assert loaded.stdout == "<class 'custom.policies.AtariPolicy'>\n", loaded.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"hyperparams", "logs", "own.yml"}
 
 
-def test_a_task_is_of_the_same_copy_and_runs_in_the_current_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_is_of_the_same_copy_and_runs_here(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("custom", "scripts"):  # of somebody else
         (tmp_path / name).mkdir()
@@ -197,12 +163,3 @@ def test_a_task_is_of_the_same_copy_and_runs_in_the_current_folder(
     handle.end(600)
     assert handle.status() == 2
     assert log.read_text().startswith("error: RECIPES is empty")
-
-
-def test_recipes_are_found_beside_the_code_and_a_revision_is_of_the_checkout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert ROOT / "hyperparams" == FOLDER
-    subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    monkeypatch.setattr(provenance, "ROOT", tmp_path / "site-packages")
-    assert provenance.git_revision() is None

@@ -1,7 +1,5 @@
 """Wrappers of the source systems, on real games."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym
@@ -14,12 +12,7 @@ from custom.evaluation.baselines import action_names
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
 from custom.replay.buffer import FrameReplayBuffer
-from custom.wrappers import (
-    ActionSet,
-    CropScreen,
-    FullFrameAtariWrapper,
-    HalfSizeAtariWrapper,
-)
+from custom.wrappers import ActionSet, CropScreen, FullFrameAtariWrapper, HalfSizeAtariWrapper
 from tests.conftest import typed
 
 FOUR = ["NOOP", "FIRE", "RIGHT", "LEFT"]
@@ -35,7 +28,7 @@ def of_recipe(recipe: str, name: str) -> VecEnv:
     return make_games(found, load_recipe(recipe, found).hyperparams, 2, seed=0)
 
 
-def test_the_first_system_has_four_actions_in_space_invaders() -> None:
+def test_the_first_system_has_four_actions_which_are_the_games() -> None:
     invaders = find_game("SpaceInvaders")
     values = load_recipe("dqn-rmsprop", invaders).hyperparams
     assert action_names(invaders, values) == FOUR
@@ -49,9 +42,6 @@ def test_the_first_system_has_four_actions_in_space_invaders() -> None:
     for action in range(4):
         env.step(np.full(2, action))
     env.close()
-
-
-def test_an_action_of_the_set_is_the_games() -> None:
     bare, wrapped = game(), ActionSet(game(), ["LEFT", "NOOP"])
     left = bare.unwrapped.get_action_meanings().index("LEFT")
     bare.reset(seed=3)
@@ -60,7 +50,7 @@ def test_an_action_of_the_set_is_the_games() -> None:
         assert np.array_equal(bare.step(left)[0], wrapped.step(0)[0])
 
 
-def test_half_the_rows_and_columns_and_the_mean_of_the_colours() -> None:
+def test_half_the_screen_has_mean_colours_and_the_full_screen_all() -> None:
     small, whole = HalfSizeAtariWrapper(game(), noop_max=0), game()
     assert small.observation_space.shape == (105, 80, 1)
     obs, _ = small.reset(seed=1)
@@ -68,6 +58,13 @@ def test_half_the_rows_and_columns_and_the_mean_of_the_colours() -> None:
     assert obs.dtype == np.uint8
     assert obs[20, 30, 0] == int(screen[40, 60].astype(int).sum() / 3)
     assert np.array_equal(obs[..., 0], screen[::2, ::2].astype(int).sum(axis=2) // 3)
+    assert FullFrameAtariWrapper(game()).observation_space.shape == (210, 160, 3)
+    env = of_recipe("dueling_dqn-fullframe", "SpaceInvaders")
+    obs = env.reset()
+    assert obs.shape == (2, 9, 210, 160)
+    assert not obs[:, :6].any()
+    assert obs[:, 6:].any()
+    env.close()
 
 
 def test_a_stack_begins_with_its_first_frame_four_times() -> None:
@@ -110,16 +107,6 @@ def test_the_replay_gives_back_stacks_that_begin_with_their_first_frame() -> Non
         batch = buffer.gather(th.tensor([position, position]), th.tensor([0, 1]))
         assert np.array_equal(batch.observations.numpy(), kept[step][0])
         assert np.array_equal(batch.next_observations.numpy(), kept[step][1])
-    env.close()
-
-
-def test_the_full_screen_keeps_its_size_and_colours() -> None:
-    assert FullFrameAtariWrapper(game()).observation_space.shape == (210, 160, 3)
-    env = of_recipe("dueling_dqn-fullframe", "SpaceInvaders")
-    obs = env.reset()
-    assert obs.shape == (2, 9, 210, 160)
-    assert not obs[:, :6].any()
-    assert obs[:, 6:].any()
     env.close()
 
 

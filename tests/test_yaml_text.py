@@ -1,7 +1,5 @@
 """YAML that others wrote is plain data, or refused with its place and the reason."""
 
-from __future__ import annotations
-
 import re
 from collections import OrderedDict
 from itertools import pairwise
@@ -14,6 +12,9 @@ from custom.recipe.yaml_text import MAX_BYTES, literal, read_yaml
 from custom.system.errors import UserError
 
 APPLY = "!!python/object/apply:"
+BILLION = "a: &a [x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefg")
+)
 ORDERED = APPLY + "collections.OrderedDict"
 
 
@@ -29,7 +30,6 @@ def test_what_the_zoo_writes_is_read_as_it_was_meant() -> None:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("", None),
         ("a: 1", {"a": 1}),
         (f"{ORDERED}\n- []", {}),
         ("{a: &x 1, b: *x}", {"a": 1, "b": 1}),
@@ -44,31 +44,19 @@ def test_plain_data_is_read(text: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (
-            f"a: 1\nb: {APPLY}os.system [x]",
-            "line 2: the tag '!!python/object/apply:os.system' is refused",
-        ),
+        (f"a: 1\nb: {APPLY}os.system [x]", f"line 2: the tag '{APPLY}os.system' is refused"),
         ("a: !!python/name:os.system", "line 1: the tag '!!python/name:os.system' is refused"),
-        ("%TAG ! tag:yaml.org,2002:python/\n---\n!name:os.system", "line 3: the tag"),
         ("a: 2020-01-01", "only numbers, texts, lists and dictionaries are understood"),
         (f"{ORDERED}\nargs: [x]\nstate: {{a: 1}}", "line 1: expected a sequence node"),
-        (f"{ORDERED}\n- - [a]", "line 1: is no !!python/object/apply:collections.OrderedDict"),
         (f"{ORDERED}\n- - [[a], 1]", "line 1: is no !!python/object/apply:collections.OrderedDict"),
         ("a: 1\na: 2", "line 2: the key 'a' stands twice"),
-        ("a: {b: 1,\n b: 2}", "line 2: the key 'b' stands twice"),
         ("1: 2", "the key 1 is not text"),
-        (
-            "a: &a [x, x]\n"
-            + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefg")),
-            "20,000 values",
-        ),
+        (BILLION, "20,000 values"),
         ("&x [*x]", "line 1: found unconstructable recursive node"),
         ("[" * 22 + "]" * 22, "more than 20 levels"),
         ("[" * 60_000, "maximum recursion depth exceeded"),
-        ("a: 1\n--- b", "line 2: but found another document"),
         ("a: [", "line 1: expected the node content"),
         ("a: !!int x", "line 1: 'x' is no !!int; write a plain value"),
-        ("a: !!int [1]", "line 1: expected a scalar node"),
         ("a: " + "9" * 5000, f"line 1: '{'9' * 40}' is no !!int"),
         ("a: " + "9" * 30, "a number is too large"),
         ("#" * (MAX_BYTES + 1), "65,537 bytes; 65,536 are allowed"),
@@ -86,46 +74,21 @@ def test_bytes_that_are_no_text_are_refused(content: bytes) -> None:
         read_yaml(content, "config.yml")
 
 
-@pytest.mark.parametrize(
-    ("value", "meant"),
-    [
-        (
-            "dict(net_arch=[256, 256], x=dict(eps=1e-5))",
-            {"net_arch": [256, 256], "x": {"eps": 1e-5}},
-        ),
-        (
-            "dict(norm_obs=True, a=(1, -2), b={'c': 1})",
-            {"norm_obs": True, "a": [1, -2], "b": {"c": 1}},
-        ),
-        (" dict() ", {}),
-        ({"a": 1}, {"a": 1}),
-        (None, None),
-    ],
-)
-def test_code_that_is_data_is_taken_apart(value: Any, meant: Any) -> None:
-    assert literal("x", value) == meant
+def test_code_that_is_data_is_taken_apart() -> None:
+    text = "dict(net_arch=[256], x=dict(eps=1e-5, a=(1, -2), b={'c': True}))"
+    assert literal("x", text) == {
+        "net_arch": [256],
+        "x": {"eps": 1e-5, "a": [1, -2], "b": {"c": True}},
+    }
+    assert literal("x", None) is None
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "__import__('os').system('true')",
-        "dict(optimizer_class=RMSprop)",
-        "dict([('a', 1)])",
-        "dict(**{'a': 1})",
-        "{**{}}",
-        "{1: 2}",
-        "{'a': [x for x in y]}",
-        "(lambda: 1)()",
-        "b'x'",
-        "'a' * 10**9",
-        "",
-        "\0",
-        "[" * 1500,
-        "-" * 1900 + "1",
-        "[1]," * 600,
-    ],
-)
+CODE = ["__import__('os').system('true')", "dict(optimizer_class=RMSprop)", "'a' * 10**9"]
+CODE += ["dict(**{'a': 1})", "{**{}}", "{'a': [x for x in y]}", "", "\0"]
+CODE += ["[" * 1500, "-" * 1900 + "1", "[1]," * 600]
+
+
+@pytest.mark.parametrize("code", CODE)
 def test_code_that_is_more_is_not_run(code: str) -> None:
     with pytest.raises(ValueError, match=r"is the code .* which is not run"):
         literal("x", code)

@@ -1,7 +1,5 @@
 """A small training that is tracked, and what becomes of it; used by the tests of tracking."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +7,10 @@ from typing import Any
 import pytest
 import torch as th
 import wandb
-import yaml
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 
 from custom.recipe.games import find_game
-from custom.recipe.recipe import load_recipe
 from custom.runs.folder import Run
 from custom.tracking.wish import Tracking
 from custom.training.prepare import prepare
@@ -45,20 +41,11 @@ class Dumps(BaseCallback):
 
 def trained(folder: Path, mode: str, then: Any = None) -> tuple[Run, Dumps]:
     """A training of 120 steps of Pong: its run folder, and what SB3's logger dumped."""
-    from tests.conftest import SMALL  # which imports this module
+    from tests.conftest import small  # which imports this module
 
-    file = folder / "small.yml"
-    file.write_text(yaml.safe_dump({"atari": {**SMALL, "learning_starts": 12}}))
-    recipe = load_recipe(str(file), PONG).with_budget(120)
-    settings = Settings(
-        seed=0,
-        logs=folder / "logs",
-        eval_freq=NEVER,
-        eval_episodes=1,
-        tracking=Tracking(mode),
-    )
-    dumps = Dumps(then)
-    made = prepare(recipe, PONG, settings)
+    how: Any = {"eval_freq": NEVER, "eval_episodes": 1, "tracking": Tracking(mode)}
+    dumps, recipe = Dumps(then), small(n_timesteps=120, learning_starts=12)
+    made = prepare(recipe, PONG, Settings(seed=0, logs=folder / "logs", **how))
     made = replace(made, callbacks=(dumps, *made.callbacks))
     assert train(made) == 0
     return made.run, dumps
@@ -70,7 +57,6 @@ def weights(run: Run) -> list[th.Tensor]:
 
 @pytest.fixture(scope="session")
 def untracked(tmp_path_factory: pytest.TempPathFactory) -> list[th.Tensor]:
-    """Weights of the same training without W&B."""
     return weights(trained(tmp_path_factory.mktemp("untracked"), "off")[0])
 
 
@@ -87,12 +73,10 @@ def read_back(run: Run) -> tuple[Any, list[dict[str, Any]]]:
 
 
 def plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A row without what W&B adds."""
     return {key: value for key, value in row.items() if not key.startswith("_")}
 
 
 def has_all(rows: list[dict[str, Any]], dumps: Dumps) -> bool:
-    """Whether the rows are the dumps, to the bit."""
     kept = [{k: row.get(k) for k in dump} for dump, row in zip(dumps.held, rows, strict=True)]
     return kept == dumps.held and all("train/loss" in row for row in rows)
 
@@ -102,6 +86,5 @@ def warnings(output: str) -> list[str]:
 
 
 def holds(folder: Path, secret: str) -> bool:
-    """Whether a file in a folder has these letters in it."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return any(secret.encode() in path.read_bytes() for path in files)

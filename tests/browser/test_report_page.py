@@ -3,8 +3,6 @@
 Part of `make test-all` alone: it needs a Chromium (Debian's package, or ``CHROMIUM=/path/to/it``).
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -49,7 +47,6 @@ def opened(report: Path) -> Iterator[Page]:
 
 @pytest.fixture(scope="module")
 def report(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of the trained runs."""
     out = tmp_path_factory.mktemp("browser") / "report"
     recipes = "small small-fast"
     run("scripts.compare", "--game", GAME, "--recipes", recipes, "--logs", trained, "--out", out)
@@ -58,7 +55,6 @@ def report(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def page(report: Path) -> Iterator[Page]:
-    """That report, opened."""
     with opened(report) as shown:
         yield shown
 

@@ -1,7 +1,5 @@
 """`make benchmark` on a Ray of this machine, and tasks by submitit. .ci/run installs both."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -16,13 +14,13 @@ from custom.jobs.task import Resources, Task
 from custom.runs.folder import open_runs
 from custom.runs.listing import state_of
 from custom.system.errors import UserError
-from tests.conftest import SMALL, run, start
+from tests.conftest import SMALL, Patch, run, start
 
 GAMES, SEEDS = ("Asterix", "Breakout"), 2
 
 
 @pytest.fixture
-def flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+def flags(tmp_path: Path, monkeypatch: Patch) -> list[object]:
     monkeypatch.setenv("RAY_worker_niceness", "0")  # or a busy machine would starve them
     for name, rate in (("one", 1e-4), ("two", 1e-3)):
         values = {**SMALL, "learning_rate": rate}
@@ -35,9 +33,7 @@ def flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     ]
 
 
-def test_all_runs_finish_though_a_worker_of_ray_is_killed(
-    flags: list[object], tmp_path: Path
-) -> None:
+def test_all_runs_finish_though_a_worker_is_killed(flags: list[object], tmp_path: Path) -> None:
     process = start("scripts.benchmark", *flags, "--cluster", "ray")
     os.kill(_a_busy_worker(tmp_path / "logs"), signal.SIGKILL)
     output, _ = process.communicate()

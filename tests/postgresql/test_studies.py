@@ -1,7 +1,5 @@
 """`make tune` on a real PostgreSQL. Needs Debian's package; .ci/run installs it and runs this."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -58,9 +56,7 @@ def test_two_processes_begin_a_study_on_an_empty_database_together(server: str) 
     assert trials[0].params == {"learning_rate": 1e-4}
 
 
-def test_a_search_survives_a_killed_trial_and_its_winner_trains(
-    tmp_path: Path, server: str
-) -> None:
+def test_a_search_survives_a_killed_trial_and_the_best_trains(tmp_path: Path, server: str) -> None:
     (tmp_path / "small.yml").write_text(yaml.safe_dump({"atari": SMALL}))
     shared = ["--game", "Breakout", "--recipe", tmp_path / "small.yml", "--logs", tmp_path / "logs"]
     shared += ["--storage", server]
@@ -98,7 +94,6 @@ def test_a_search_survives_a_killed_trial_and_its_winner_trains(
 
 
 def _a_running_trial(url: str) -> FrozenTrial:
-    """A trial that is being trained."""
     end = time.monotonic() + 600
     while time.monotonic() < end:
         try:

@@ -1,33 +1,16 @@
 """``hub``: a Hub of its own for each test, and this process's client turned to it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from huggingface_hub import close_session, constants, hf_api
-from huggingface_hub.utils import _xet
 
 from tests.servers.hub import Hub
 
-ALSO_READ = (  # by the client, and in the way of what a test sets
-    "HF_HUB_CACHE",
-    "HF_HUB_OFFLINE",
-    "HF_OIDC_RESOURCE",
-    "HF_STORED_TOKENS_PATH",
-    "HF_TOKEN_PATH",
-    "HF_XET_CACHE",
-    "HUGGINGFACE_HUB_CACHE",
-    "HUGGING_FACE_HUB_TOKEN",
-    "TRANSFORMERS_OFFLINE",
-)
-
 
 class NoTime:
-    """The module ``time`` for who only sleeps."""
-
     @staticmethod
     def sleep(seconds: float) -> None:
         """Do not."""
@@ -35,17 +18,7 @@ class NoTime:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A Hub without repositories; the client uploads to it by LFS."""
-    yield from _serve(Hub(tmp_path / "hub"), monkeypatch)
-
-
-@pytest.fixture
-def hub_xet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A Hub to which the client would upload by Xet, which it has not."""
-    yield from _serve(Hub(tmp_path / "hub", xet=True), monkeypatch)
-
-
-def _serve(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    hub = Hub(tmp_path / "hub")
     turn_client(hub, monkeypatch)
     close_session()  # connections to the servers of earlier tests
     yield hub
@@ -54,12 +27,9 @@ def _serve(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def turn_client(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Point the client in this process at the Hub, and let it retry without waiting.
-
-    The client reads the token at each call, everything else once when it is imported.
-    """
-    for name in ALSO_READ:
-        monkeypatch.delenv(name, raising=False)
+    """Turn the client in this process, which reads most when it is imported, to the Hub."""
+    for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING", "TRANSF"))]:
+        monkeypatch.delenv(name)
     for name, value in hub.env.items():
         monkeypatch.setenv(name, value)
     home = hub.env["HF_HOME"]
@@ -67,19 +37,14 @@ def turn_client(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
         "ENDPOINT": hub.url,
         "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
         "HF_HOME": home,
-        "HF_HUB_CACHE": os.path.join(home, "hub"),
-        "HUGGINGFACE_HUB_CACHE": os.path.join(home, "hub"),
-        "HF_XET_CACHE": os.path.join(home, "xet"),
         "HF_TOKEN_PATH": os.path.join(home, "token"),
         "HF_STORED_TOKENS_PATH": os.path.join(home, "stored_tokens"),
         "AGENT_HARNESSES_PATH": os.path.join(home, ".agent_harnesses.json"),
-        "HF_HUB_OFFLINE": False,
-        "HF_HUB_DISABLE_TELEMETRY": True,
-        "HF_HUB_DISABLE_XET": hub.env["HF_HUB_DISABLE_XET"] == "1",
     }
-    for name, value in read_once.items():
+    read_once |= dict.fromkeys(("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"), f"{home}/hub")
+    read_once |= {"HF_HUB_DISABLE_TELEMETRY": True, "HF_HUB_DISABLE_XET": True}
+    for name, value in (read_once | {"HF_HUB_OFFLINE": False}).items():
         monkeypatch.setattr(constants, name, value)
     monkeypatch.setattr(hf_api.api, "endpoint", hub.url)
-    monkeypatch.setattr(_xet, "_GLOBAL_XET_HOLDER", _xet.XetSessionHolder())
     monkeypatch.setattr("huggingface_hub.utils._http.time", NoTime)
     monkeypatch.setattr("huggingface_hub.file_download.time", NoTime)

@@ -3,8 +3,6 @@
 It keeps everything in memory; what goes wrong with it next is said by `fail` and `cut`.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
@@ -42,7 +40,7 @@ class Hub:
     :ivar uploads: large files that no commit names yet, by their SHA-256
     """
 
-    def __init__(self, root: Path, xet: bool = False) -> None:
+    def __init__(self, root: Path) -> None:
         self.user, self.token, self.role = "tester", TOKEN, "write"
         self.requests: list[tuple[str, str, int | None]] = []
         self.repositories: dict[str, dict[str, Any]] = {}
@@ -57,27 +55,24 @@ class Hub:
             "HF_ENDPOINT": self.url,
             "HF_TOKEN": TOKEN,
             "HF_HOME": str(root / "home"),
-            "HF_HUB_DISABLE_XET": "0" if xet else "1",
+            "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_UPDATE_CHECK": "1",
-            "HF_XET_CLIENT_RETRY_BASE_DELAY": "1ms",
             "NO_PROXY": "127.0.0.1",
         }
 
     def stop(self) -> None:
-        """Serve no longer."""
         self._server.shutdown()
         self._server.server_close()
 
-    def add(self, repo_id: str, files: Files, private: bool = False) -> str:
+    def add(self, repo_id: str, files: Files) -> str:
         """Commit files, into a new repository where there is none; the commit's name."""
         with self._lock:
             if repo_id not in self.repositories:
-                self.create(repo_id, private)
+                self.create(repo_id, private=False)
             return self.commit(repo_id, self.files(repo_id) | files)
 
     def create(self, repo_id: str, private: bool) -> None:
-        """A new repository with its first commit."""
         self.repositories[repo_id] = {"id": repo_id, "private": private, "commits": []}
         self.commit(repo_id, {".gitattributes": b""})
 
@@ -89,32 +84,20 @@ class Hub:
         return str(commits[-1]["id"])
 
     def files(self, repo_id: str) -> Files:
-        """Every file of a repository."""
         return dict(self.repositories[repo_id]["commits"][-1]["files"])
 
     def commits(self, repo_id: str) -> list[dict[str, Any]]:
-        """A repository's commits, oldest first."""
         return list(self.repositories[repo_id]["commits"])
 
-    def fail(
-        self,
-        method: str,
-        pattern: str,
-        status: int,
-        times: int = 1,
-        headers: dict[str, str] | None = None,
-        body: bytes | None = None,
-    ) -> None:
-        """Answer the next requests with this status instead of acting on them.
+    def fail(self, method: str, pattern: str, status: int, said: str | bytes = "no") -> None:
+        """Answer requests with this status instead of acting on them.
 
         :param pattern: found anywhere in the path
-        :param body: what a proxy in between would say; default: what the Hub says
+        :param said: by the Hub, or the page of a proxy in between
         """
-        said = RefusedError(status, f"The Hub says {status}").answer
-        if body is not None:
-            said = Answer(body, status, {"Content-Type": "text/html"})
-        said.headers.update(headers or {})
-        self._faults.append(Fault(method, pattern, times, said))
+        page = isinstance(said, bytes)
+        answer = Answer(said, status) if page else RefusedError(status, str(said)).answer
+        self._faults.append(Fault(method, pattern, answer))
 
     def cut(self, n: int, after: bool = False) -> None:
         """End the connection of the n-th request from now (0: the next) without an answer.
@@ -124,7 +107,6 @@ class Hub:
         self._cuts[len(self.requests) + n] = after
 
     def mend(self) -> None:
-        """Nothing goes wrong any more."""
         self._faults.clear()
         self._cuts.clear()
 
@@ -164,7 +146,6 @@ class Hub:
         return self.user if given else ""
 
     def visible(self, request: Request, repo_id: str) -> dict[str, Any]:
-        """A repository, where it is there and the asker may know of it."""
         user, repo = self.asker(request), self.repositories.get(repo_id)
         if repo is None or (repo["private"] and user != repo_id.split("/")[0]):
             # The real Hub names no code to those without a token.
@@ -172,12 +153,10 @@ class Hub:
         return repo
 
     def writable(self, request: Request, repo_id: str) -> None:
-        """Refuse who may not change a repository."""
         if self.asker(request) != repo_id.split("/")[0] or self.role == "read":
             raise RefusedError(403, f"You don't have the rights to write to {repo_id}")
 
     def at(self, repo: dict[str, Any], revision: str) -> dict[str, Any]:
-        """The commit that a branch or a commit's name stands for."""
         if revision in ("", "main"):
             return dict(repo["commits"][-1])
         for commit in repo["commits"]:
@@ -194,7 +173,6 @@ def names_of(name: str, data: bytes) -> tuple[bool, str]:
 
 
 def whoami(hub: Hub, request: Request) -> Answer:
-    """The user whose token it is."""
     if not hub.asker(request):
         raise RefusedError(401, "Invalid username or password.")
     token = {"auth": {"accessToken": {"role": hub.role}}}
@@ -213,7 +191,6 @@ def description(repo: dict[str, Any], commit: dict[str, Any]) -> dict[str, Any]:
 
 
 def models(hub: Hub, request: Request) -> Answer:
-    """The list of models."""
     hub.asker(request)
     wanted = set(request.query.get("filter", []))
     said = [description(r, r["commits"][-1]) for r in hub.repositories.values()]
@@ -221,13 +198,11 @@ def models(hub: Hub, request: Request) -> Answer:
 
 
 def model(hub: Hub, request: Request, repo_id: str, revision: str) -> Answer:
-    """One model, as it was at a revision."""
     repo = hub.visible(request, repo_id)
     return Answer(description(repo, hub.at(repo, revision)))
 
 
 def resolve(hub: Hub, request: Request, repo_id: str, revision: str, name: str) -> Answer:
-    """A file's bytes."""
     found = hub.at(hub.visible(request, repo_id), revision)
     if name not in found["files"]:
         raise RefusedError(404, "Entry not found", "EntryNotFound")
@@ -237,7 +212,6 @@ def resolve(hub: Hub, request: Request, repo_id: str, revision: str, name: str) 
 
 
 def create(hub: Hub, request: Request) -> Answer:
-    """Make a repository."""
     asked = request.fields()
     repo_id = f"{asked.get('organization') or hub.user}/{asked['name']}"
     hub.writable(request, repo_id)
@@ -262,7 +236,6 @@ def preupload(hub: Hub, request: Request, repo_id: str, revision: str) -> Answer
 
 
 def lfs_batch(hub: Hub, request: Request, repo_id: str) -> Answer:
-    """Where to put the large files that are not here yet."""
     hub.writable(request, hub.visible(request, repo_id)["id"])
     objects = [{"oid": each["oid"], "size": each["size"]} for each in request.fields()["objects"]]
     for each in objects:
@@ -272,7 +245,6 @@ def lfs_batch(hub: Hub, request: Request, repo_id: str) -> Answer:
 
 
 def lfs_upload(hub: Hub, request: Request, oid: str) -> Answer:
-    """Take a large file; its address is permission enough."""
     hub.uploads[oid] = request.body
     return Answer()
 

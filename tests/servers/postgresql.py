@@ -1,7 +1,5 @@
 """A PostgreSQL of its own for a test: Debian's programs on a free port of this machine."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import shutil

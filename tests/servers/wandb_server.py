@@ -1,6 +1,4 @@
-"""``wandb_server``: a Weights & Biases on this machine for its real client."""
-
-from __future__ import annotations
+"""``server``: a Weights & Biases on this machine for its real client."""
 
 import gzip
 import os
@@ -44,12 +42,10 @@ class WandbServer:
         }
 
     def start(self) -> None:
-        """Serve in a thread of its own."""
         self._is_open = True
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
-        """Serve no longer; who asks finds nobody."""
         if self._is_open:
             self._is_open = False
             self._server.shutdown()
@@ -67,15 +63,14 @@ class WandbServer:
         :param pattern: a regular expression, found anywhere in ``<path> <operation>``
         """
         answer = Answer({"errors": [{"message": f"W&B says {status}"}]}, status)
-        self._fault = Fault("", pattern, 10**9, answer)
+        self._faults.append(Fault("", pattern, answer))
 
     def freeze(self, pattern: str = "/") -> None:
         """Take requests and never answer, those whose path or operation is this."""
         self._silent = pattern
 
     def mend(self) -> None:
-        """Nothing goes wrong any more."""
-        self._fault = Fault("", "", 0, Answer())
+        self._faults: list[Fault] = []
         self._silent = ""
 
     def wait_for_rows(self, number: int, seconds: float = 300.0) -> None:
@@ -87,7 +82,6 @@ class WandbServer:
             time.sleep(0.01)
 
     def answer(self, request: Request) -> Answer | None:
-        """What becomes of a request; None: its connection is cut."""
         if not self._is_open:  # one that was made before
             return None
         if request.headers.get("Content-Encoding") == "gzip":
@@ -100,8 +94,9 @@ class WandbServer:
             time.sleep(0.05)
         with self.store.lock:
             self.requests.append(named.path)
-            if self._fault.takes(named):
-                return self._fault.answer
+            for fault in self._faults:
+                if fault.takes(named):
+                    return fault.answer
             if storage := re.fullmatch(r"/storage/([^/]+)/(.+)", request.path):
                 self.store.put(storage[1], storage[2], request.body)
                 return Answer()
@@ -121,10 +116,7 @@ class WandbServer:
 
 @contextmanager
 def a_wandb(folder: Path) -> Iterator[WandbServer]:
-    """A W&B without runs, and the client's settings turned to it, here and in processes started.
-
-    :param folder: for the client's own files
-    """
+    """A W&B without runs, and the client's settings turned to it, here and in processes started."""
     import wandb
 
     with pytest.MonkeyPatch.context() as patch:
@@ -144,7 +136,7 @@ def a_wandb(folder: Path) -> Iterator[WandbServer]:
 
 
 @pytest.fixture
-def wandb_server(tmp_path: Path) -> Iterator[WandbServer]:
+def server(tmp_path: Path) -> Iterator[WandbServer]:
     """A W&B of its own for a test."""
     with a_wandb(tmp_path) as server:
         yield server

@@ -1,7 +1,5 @@
 """HTTP for the local Hub: requests in, answers out, and the faults that a test asks for."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable
@@ -13,8 +11,6 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass
 class Request:
-    """What a client asks."""
-
     method: str
     path: str
     query: dict[str, list[str]]
@@ -23,7 +19,6 @@ class Request:
     base: str
 
     def fields(self) -> dict[str, Any]:
-        """The body, which is JSON."""
         content: dict[str, Any] = json.loads(self.body)
         return content
 
@@ -39,22 +34,12 @@ class Answer:
 
 @dataclass
 class Fault:
-    """What the next ``times`` requests with this method and path get."""
-
     method: str
     pattern: str
-    times: int
     answer: Answer
 
     def takes(self, request: Request) -> bool:
-        """Whether this request gets it; counts it."""
-        takes = (
-            self.times > 0
-            and self.method == request.method
-            and re.search(self.pattern, request.path) is not None
-        )
-        self.times -= takes
-        return takes
+        return self.method == request.method and bool(re.search(self.pattern, request.path))
 
 
 class Server(ThreadingHTTPServer):
@@ -74,14 +59,11 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection."""
-
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # else head and body of each answer are 40 ms apart
     server: Server
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Print nothing."""
+    def log_message(self, format: str, *args: Any) -> None: ...
 
     def _serve(self) -> None:
         url = urlsplit(self.path)
