@@ -54,6 +54,9 @@ def test_one_commit_holds_the_folder_and_the_next_push_makes_none(run: Run, hub:
         assert found[file.name] == file.read_bytes(), file.name
     assert not send(run)
     assert len(hub.commits(REPO)) == 2
+    hub.add(REPO, {"agent.onnx": b"of an earlier agent", "notes.md": b"theirs"})
+    assert send(run)
+    assert set(hub.files(REPO)) == {*FILES, "notes.md"}
 
 
 def test_the_card_is_what_leaderboards_read_and_names_commands(run: Run, hub: Hub) -> None:
