@@ -53,6 +53,7 @@ def command(args: argparse.Namespace) -> int:
     from custom.training.further import further
     from custom.training.prepare import prepare
     from custom.training.settings import Settings
+    from custom.training.speed import extent, measure, plan
     from custom.training.train import train
 
     engine = Engine(
@@ -77,8 +78,6 @@ def command(args: argparse.Namespace) -> int:
     )
     steps = args.steps
     if args.hours:
-        from custom.training.speed import measure
-
         speed = measure(recipe, game, settings)
         steps = speed.steps_in(3600 * args.hours, recipe.hyperparams.learning_starts)
         say(f"HOURS={args.hours:g}: {steps:,} steps, by {speed}")
@@ -86,8 +85,6 @@ def command(args: argparse.Namespace) -> int:
     if parent:
         origin, recipe = further(parent, recipe, game, engine)
     if args.dry_run:
-        from custom.training.speed import plan
-
         say(plan(recipe, game, settings))
         return 0
     training = prepare(recipe, game, settings, origin)
@@ -95,6 +92,7 @@ def command(args: argparse.Namespace) -> int:
     own = recipe.hyperparams.env_kwargs.given
     say(f"{game.env_id} with {own}: not the published game" if own else game.explain())
     say(describe(training.recipe, seed, str(model.device)))
+    say(extent(recipe, game, settings))
     return train(training, report_episodes=0 if args.no_report else args.episodes)
 
 

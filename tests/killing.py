@@ -53,7 +53,7 @@ class Disk:
 
     :param at: the call at which `act` happens, from 1; 0: never
     :param act: ``kill``; ``torn``: after half of a write; ``lost``: and what was not synced is
-        gone; ``ENOSPC``: the call fails; ``ENOSPC+``: and all that follow
+        gone; ``ENOSPC`` or ``EIO``: the call fails; with ``+``: and all that follow
     """
 
     folder: Path
@@ -73,9 +73,10 @@ class Disk:
     def call(self, name: str, path: Any) -> None:
         self.calls.append(f"{name} {path}")
         is_it, is_after = len(self.calls) == self.at, 0 < self.at < len(self.calls)
-        if (is_it and self.act == "ENOSPC") or ((is_it or is_after) and self.act == "ENOSPC+"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        if is_it:
+        number = getattr(errno, self.act.rstrip("+"), 0)
+        if number and (is_it or (is_after and self.act.endswith("+"))):
+            raise OSError(number, os.strerror(number), str(path))
+        if is_it and not number:
             self.kill()
 
     def kill(self) -> None:

@@ -9,7 +9,7 @@ from tests.conftest import longer
 from tests.killing import KINDS, Case, in_child, outcome
 
 QUICK, LONG, DENSE = 40, 20, 3  # every so many calls
-DISTURBED = [("dqn", act) for act in ("kill", "torn", "lost", "ENOSPC", "ENOSPC+")]
+DISTURBED = [("dqn", act) for act in ("kill", "torn", "lost", "ENOSPC", "EIO+")]
 MORE = [(kind, "kill") for kind in KINDS if kind != "dqn"]
 
 

@@ -54,7 +54,9 @@ def test_one_commit_holds_the_folder_with_a_card_that_leaderboards_read(run: Run
         assert found[file.name] == file.read_bytes(), file.name
     assert not send(run)
     assert len(hub.commits(REPO)) == 2
-    send(run)
+    hub.add(REPO, {"agent.onnx": b"of an earlier agent", "notes.md": b"theirs"})
+    assert send(run)
+    assert set(hub.files(REPO)) == {*FILES, "notes.md"}
     text = hub.files(REPO)["README.md"].decode()
     said = yaml.safe_load(text.split("---")[1])
     tags = ["deep-reinforcement-learning", "reinforcement-learning", "stable-baselines3"]

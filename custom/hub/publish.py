@@ -242,7 +242,7 @@ def title(run: Run) -> str:
 
 
 def push(api: HfApi, repo: str, folder: Path, message: str, private: bool) -> bool:
-    """Make a repository hold a folder, by one commit; other files in it stay.
+    """Make a repository hold a folder, by one commit; other files in it stay, but no old ONNX.
 
     An interrupted push leaves an empty repository at most. The next one completes it.
 
@@ -256,6 +256,10 @@ def push(api: HfApi, repo: str, folder: Path, message: str, private: bool) -> bo
     assert head is not None
     with hub_errors(f"commit to {repo}"):
         commit = api.upload_folder(
-            repo_id=repo, folder_path=folder, commit_message=message, parent_commit=head.sha
+            repo_id=repo,
+            folder_path=folder,
+            commit_message=message,
+            parent_commit=head.sha,
+            delete_patterns=ONNX_FILE,
         )
     return commit.oid != head.sha

@@ -26,12 +26,10 @@ class Speed:
 
     :param playing: before learning starts
     :param learning: with the recipe's gradient steps
-    :param step_bytes: of the replay of frames
     """
 
     playing: float
     learning: float
-    step_bytes: int
 
     def __str__(self) -> str:
         return (
@@ -95,22 +93,17 @@ def measure(recipe: Recipe, game: Game, settings: Settings) -> Speed:
         arguments |= {"exploration_initial_eps": values.exploration_final_eps}
         stopwatch = _Stopwatch(least)
         make_learner(recipe, settings, env, arguments).learn(10**9, stopwatch)
-        step_bytes = bytes_per_step(env.observation_space, values.frame_stack)
     playing, _, learning = stopwatch.seconds_per_step
-    return Speed(playing, learning, step_bytes)
+    return Speed(playing, learning)
 
 
-def plan(recipe: Recipe, game: Game, settings: Settings) -> str:
-    """The resolved recipe, memory, disk, updates, evaluations and time of a training.
-
-    Speed is measured for a few seconds. What evaluations take is known only from an agent that
-    plays as the trained one does, so they are counted and not timed.
+def extent(recipe: Recipe, game: Game, settings: Settings) -> str:
+    """Updates, memory, disk and evaluations of a training, a line each.
 
     :param recipe: with the budget of the run
-    :raises UserError: the recipe cannot be trained as asked
     """
     recipe, settings = fitted(recipe, settings.engine), settings.resolved(recipe.n_timesteps)
-    speed, values, total = measure(recipe, game, settings), recipe.hyperparams, recipe.n_timesteps
+    values, total = recipe.hyperparams, recipe.n_timesteps
     warm_up = min(values.learning_starts, total)
     every, unit = values.period
     updates = f"after each {unit}"
@@ -118,16 +111,37 @@ def plan(recipe: Recipe, game: Game, settings: Settings) -> str:
         steps = every * values.n_envs
         each = values.gradient_steps if values.gradient_steps > 0 else steps
         updates = f"{(total - warm_up) // steps * each:,}, {each} after each {steps} steps"
-    size = replay_size(values) * speed.step_bytes / 1e9
+    env = make_games(game, values, 1, 0)
+    env.close()
+    size = replay_size(values) * bytes_per_step(env.observation_space, values.frame_stack) / 1e9
     evaluations = total // settings.eval_period
+    return "\n".join(
+        (
+            f"games at once: {values.n_envs}; updates: {updates}",
+            f"memory: {size:.1f} GB for a replay of {replay_size(values):,} steps",
+            f"disk: up to {3 * size:.1f} GB while it trains, if its state is saved",
+            f"evaluations: {evaluations}, full games in each: {settings.eval_episodes}",
+        )
+    )
+
+
+def plan(recipe: Recipe, game: Game, settings: Settings) -> str:
+    """The resolved recipe, its `extent` and the time of a training.
+
+    Speed is measured for a few seconds. What evaluations take is known only from an agent that
+    plays as the trained one does, so they are counted and not timed.
+
+    :param recipe: with the budget of the run
+    :raises UserError: the recipe cannot be trained as asked
+    """
+    recipe = fitted(recipe, settings.engine)
+    speed, total = measure(recipe, game, settings), recipe.n_timesteps
+    warm_up = min(recipe.hyperparams.learning_starts, total)
     seconds = warm_up * speed.playing + (total - warm_up) * speed.learning
     return "\n".join(
         (
             recipe.to_yaml(game.env_id),
-            f"games at once: {values.n_envs}; updates: {updates}",
-            f"memory: {size:.1f} GB for a replay of {replay_size(values):,} steps",
-            f"disk: up to {3 * size:.1f} GB while it trains, if its state is saved",
-            f"evaluations: {evaluations}, each of {settings.eval_episodes} full games",
+            extent(recipe, game, settings),
             f"time: {duration(seconds)} by {speed}",
             "DRY_RUN=1: nothing was trained and nothing written",
         )

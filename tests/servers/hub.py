@@ -198,6 +198,12 @@ def model(hub: Hub, request: Request, repo_id: str, revision: str) -> Answer:
     return Answer(description(repo, hub.at(repo, revision)))
 
 
+def tree(hub: Hub, request: Request, repo_id: str, revision: str) -> Answer:
+    """The files of a repository at a revision."""
+    files = hub.at(hub.visible(request, repo_id), revision)["files"]
+    return Answer([{"type": "file", "path": n, "size": len(files[n]), "oid": n} for n in files])
+
+
 def resolve(hub: Hub, request: Request, repo_id: str, revision: str, name: str) -> Answer:
     found = hub.at(hub.visible(request, repo_id), revision)
     if name not in found["files"]:
@@ -254,6 +260,9 @@ def commit(hub: Hub, request: Request, repo_id: str, revision: str) -> Answer:
         raise RefusedError(412, "A commit has happened since. Please refresh and try again.")
     files = hub.files(repo_id)
     for key, value in lines:
+        if key == "deletedFile":
+            del files[value["path"]]
+            continue
         lfs = key == "lfsFile"
         content = hub.uploads[value["oid"]] if lfs else base64.b64decode(value["content"])
         files[value["path"]] = content
@@ -268,6 +277,7 @@ ROUTES = (
     ("POST", "/api/repos/create", create),
     ("GET", "/api/models", models),
     ("GET", MODEL + "(?:/revision/([^/]+))?", model),
+    ("GET", MODEL + "/tree/([^/]+)", tree),
     ("POST", MODEL + "/preupload/([^/]+)", preupload),
     ("POST", MODEL + "/commit/([^/]+)", commit),
     ("POST", r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", lfs_batch),
