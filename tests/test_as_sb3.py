@@ -151,9 +151,7 @@ def test_each_environment_explores_by_itself(algorithm: type[DQN]) -> None:
 
 
 @pytest.mark.parametrize(("n_stack", "starts"), [(4, [37, 41]), (1, [90]), (6, [90])])
-def test_transitions_are_sb3s_whatever_the_number_of_frames(
-    n_stack: int, starts: list[int]
-) -> None:
+def test_transitions_are_sb3s_for_any_number_of_frames(n_stack: int, starts: list[int]) -> None:
     samples = []
     for buffer in ("frames", "sb3"):
         options = {"engine": Engine(buffer=buffer), "learning_starts": 10**6}

@@ -237,7 +237,7 @@ def test_an_attack_is_refused(name: str, hub: Hub, sound: Files, canary: Path) -
     assert "#####" not in name or not any("resolve" in path for path in hub.requests)
 
 
-def test_what_is_pickled_in_data_is_not_opened_nor_kept(
+def test_what_is_pickled_in_data_is_neither_opened_nor_kept(
     hub: Hub, sound: Files, canary: Path
 ) -> None:
     hostile = inside("data", pickled_in_data)(sound, canary)

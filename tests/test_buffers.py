@@ -172,9 +172,7 @@ def test_forgetting_starts_over(breakout: list[Step]) -> None:
 
 
 @pytest.mark.parametrize("saves", [[1, 2, 3], [40, 90, 130, 131, 180, 350], [0, 200, 350]])
-def test_a_replay_saved_in_pieces_goes_on(
-    breakout: list[Step], saves: list[int], tmp_path: Path
-) -> None:
+def test_a_replay_in_pieces_goes_on(breakout: list[Step], saves: list[int], tmp_path: Path) -> None:
     ours, theirs = both(3)
     files: list[Path] = []
     for at, step in enumerate(breakout):
@@ -251,9 +249,7 @@ def test_a_replay_that_does_not_fit_is_refused_with_what_does(monkeypatch: Patch
     [("3000\n", range(2400, 2401)), ("max\n", range(10**6, 10**15))],
     ids=["limited", "unlimited"],
 )
-def test_a_limit_of_memory_counts(
-    limit: str, free: range, monkeypatch: Patch, tmp_path: Path
-) -> None:
+def test_a_memory_limit_counts(limit: str, free: range, monkeypatch: Patch, tmp_path: Path) -> None:
     for name, text in {"max": limit, "now": "1000\n", "memory.stat": "inactive_file 400\n"}.items():
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(memory, "CGROUPS", ((str(tmp_path), "max", "now"),))

@@ -129,7 +129,7 @@ def test_variants_are_not_mixed_over_games(written: Write, tmp_path: Path) -> No
     ],
 )
 def test_other_values_of_a_game_are_said(
-    written: Write, tmp_path: Path, facts: dict[str, Any], note: str
+    written: Write, tmp_path: Path, facts: Any, note: str
 ) -> None:
     written(**facts)
     written(game="Breakout")
@@ -161,9 +161,7 @@ def test_a_film_that_is_too_large_is_not_in_the_page(written: Write, tmp_path: P
     assert "No film among these runs; make record films one." in text
 
 
-def test_an_earlier_comparison_is_replaced_whole_nothing_else(
-    written: Write, tmp_path: Path
-) -> None:
+def test_an_earlier_comparison_alone_is_replaced_whole(written: Write, tmp_path: Path) -> None:
     written()
     out = tmp_path / "out"
     out.mkdir()
@@ -200,7 +198,7 @@ def test_levels_outside_the_scores_are_named_at_the_edge() -> None:
         (["--out", __file__], "cannot be written (Not a directory)"),
     ],
 )
-def test_bad_input_is_one_line(
+def test_bad_input_is_a_line(
     written: Write, tmp_path: Path, flags: list[str], message: str
 ) -> None:
     written()

@@ -60,7 +60,7 @@ def test_a_comparison_from_wandb_is_that_from_the_logs(uploaded: Path, tmp_path:
     assert [column["seeds"] for column in there["games"][0]["columns"]] == [[1, 2, 3], [1, 2]]
 
 
-def test_runs_of_others_and_unfinished_ones_are_left_out(
+def test_other_and_unfinished_runs_are_left_out(
     uploaded: Path, server: WandbServer, tmp_path: Path
 ) -> None:
     kept = server.store.runs
@@ -91,7 +91,7 @@ def test_runs_of_others_and_unfinished_ones_are_left_out(
     "damage", [{"eval/scores": [1.0, 2.0]}, {"eval/scores": 5.0}, {"steps": "x"}]
 )
 def test_a_damaged_run_is_left_out(
-    uploaded: Path, server: WandbServer, tmp_path: Path, damage: dict[str, Any]
+    uploaded: Path, server: WandbServer, tmp_path: Path, damage: Any
 ) -> None:
     history = next(iter(server.store.runs.values()))["history"]
     next(row for row in history if "eval/scores" in row).update(damage)
@@ -110,7 +110,7 @@ def test_a_damaged_run_is_left_out(
         ("storm", "PROJECT tester/sb3-atari-dqn: cannot be read"),
     ],
 )
-def test_a_project_that_cannot_be_read_is_refused_in_a_line(
+def test_a_project_that_cannot_be_read_is_told(
     server: WandbServer, tmp_path: Path, fault: str, said: str
 ) -> None:
     if fault == "dead":

@@ -147,7 +147,7 @@ def test_plain_sb3_loads_what_it_saves(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("policy_kwargs", [{}, RMSPROP], ids=["Adam", "DeepMindRMSprop"])
 def test_parameters_can_be_taken_and_given_back(
-    policy_kwargs: dict[str, Any], tmp_path: Path, capsys: Printed
+    policy_kwargs: Any, tmp_path: Path, capsys: Printed
 ) -> None:
     model = learner(policy_kwargs=policy_kwargs).learn(60)
     state = model.policy.optimizer.state_dict()["state"][0]
@@ -197,9 +197,7 @@ CAPTURED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("works", [True, False])
 @pytest.mark.parametrize("options", CAPTURED.values(), ids=CAPTURED)
-def test_what_is_captured_learns_and_so_does_what_cannot_be(
-    options: dict[str, Any], works: bool
-) -> None:
+def test_what_can_and_cannot_be_captured_learns(options: Any, works: bool) -> None:
     model = learner(**{**options, "learning_starts": 10**6}).learn(90)
     update, before = model.make_update(16), weights(model)
     update.capture()
@@ -230,9 +228,7 @@ def test_a_captured_update_is_the_eager_one(options: dict[str, Any]) -> None:
 
 @cuda
 @pytest.mark.parametrize("policy_kwargs", [{}, RMSPROP], ids=["Adam", "DeepMindRMSprop"])
-def test_a_gpu_learns_by_graphs_also_after_a_load(
-    policy_kwargs: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_gpu_learns_by_graphs_after_a_load(policy_kwargs: Any, tmp_path: Path) -> None:
     model = learner(device="cuda", n_envs=2, policy_kwargs=policy_kwargs)
     model.learn(300)
     assert model._update._graph._graph is not None

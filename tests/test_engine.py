@@ -51,8 +51,8 @@ def test_more_processes_learn_the_same_to_the_bit(tmp_path: Path) -> None:
         ({"gradient_steps": -1}, 8, (4, -1)),
     ],
 )
-def test_any_number_of_environments_makes_as_many_updates_a_step(
-    entry: dict[str, Any], n_envs: int, expected: tuple[int, int]
+def test_as_many_updates_a_step_for_any_number_of_games(
+    entry: Any, n_envs: int, expected: tuple
 ) -> None:
     values = Recipe("any", "dqn", Path("any.yml"), typed(entry)).with_envs(n_envs).hyperparams
     assert (values.train_freq, values.gradient_steps) == expected

@@ -174,9 +174,7 @@ def test_a_venv_is_stale_without_parts_or_before_its_inputs(checkout: Path, miss
 
 @pytest.mark.parametrize("torch", ["", "cpu"])
 @pytest.mark.parametrize("uv_works", [True, False])
-def test_an_installation_has_the_tested_packages(
-    checkout: Path, torch: str, uv_works: bool
-) -> None:
+def test_an_installation_has_tested_packages(checkout: Path, torch: str, uv_works: bool) -> None:
     (checkout / STAMP).unlink()
     for name, status in (("python", 0), ("uv", not uv_works)):
         stub = checkout / PYTHON.with_name(name)

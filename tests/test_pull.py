@@ -90,7 +90,7 @@ def test_only_the_agent_and_the_recipe_are_fetched(hub: Hub, zoo: Zoo, tmp_path:
 
 
 @pytest.fixture(scope="module")
-def project_agent(tmp_path_factory: pytest.TempPathFactory) -> Files:
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Files:
     logs = tmp_path_factory.mktemp("own")
     game = find_game("ALE/RoadRunner-v5")
     own = {"policy": "custom.policies.AtariPolicy", "n_steps": 3, "n_timesteps": 48}
@@ -103,17 +103,15 @@ def project_agent(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_what_this_project_published_comes_back_as_it_was(
-    hub: Hub, project_agent: Files, tmp_path: Path
-) -> None:
-    run = pulled(hub, project_agent, tmp_path)
-    assert (run.path / "recipe.yml").read_bytes() == project_agent["recipe.yml"]
+def test_what_we_published_comes_back_as_it_was(hub: Hub, ours: Files, tmp_path: Path) -> None:
+    run = pulled(hub, ours, tmp_path)
+    assert (run.path / "recipe.yml").read_bytes() == ours["recipe.yml"]
     names = ("steps", "exploration_steps", "n_timesteps", "frame_skip")
     assert [run.facts[name] for name in names] == [48, 24, 48, 4]
     assert run.game.env_id == "ALE/RoadRunner-v5"
     assert run.env_kwargs == {"frameskip": 1, "repeat_action_probability": 0.1}
     assert type(load_agent(run, run.final_model, "cpu").policy).__name__ == "AtariPolicy"
-    assert (run.path / "ALE-RoadRunner-v5/config.yml").read_bytes() == project_agent["config.yml"]
+    assert (run.path / "ALE-RoadRunner-v5/config.yml").read_bytes() == ours["config.yml"]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +121,7 @@ def test_what_this_project_published_comes_back_as_it_was(
         ("args.yml env_kwargs.yml", "nothing says how its game was made; here it is made with"),
     ],
 )
-def test_an_agent_of_a_game_that_skipped_other_frames_is_refused(
+def test_another_frame_skip_is_refused(
     left_out: str, reason: str, hub: Hub, zoo: Zoo, tmp_path: Path
 ) -> None:
     files = {name: zoo["dqn"][name] for name in ("args.yml", "config.yml", "env_kwargs.yml")}
@@ -162,9 +160,7 @@ def test_the_command_prints_the_run_last(hub: Hub, zoo: Zoo, tmp_path: Path) -> 
     assert "write REPO=user/name" in refused("scripts.pull", "--repo", "a/../b", "--logs", tmp_path)
 
 
-def test_a_full_disk_leaves_nothing_behind(
-    hub: Hub, zoo: Zoo, tmp_path: Path, monkeypatch: Patch
-) -> None:
+def test_a_full_disk_leaves_nothing(hub: Hub, zoo: Zoo, tmp_path: Path, monkeypatch: Patch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -174,12 +170,10 @@ def test_a_full_disk_leaves_nothing_behind(
     assert list((tmp_path / "logs").iterdir()) == []
 
 
-@pytest.mark.parametrize("request_number", range(9))
-def test_a_cut_connection_ends_in_a_run_or_a_line(
-    request_number: int, hub: Hub, zoo: Zoo, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("n", range(9))
+def test_a_cut_pull_is_a_run_or_a_line(n: int, hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
     hub.add(REPO, zoo["dqn"])
-    hub.cut(request_number)
+    hub.cut(n)
     logs, refusals = tmp_path / "logs", []
     try:
         pull(client(), REPO, "", logs)
@@ -201,7 +195,7 @@ def test_a_cut_connection_ends_in_a_run_or_a_line(
     ],
 )
 def test_what_does_not_fit_is_refused(
-    files: dict[str, Any], reason: str, hub: Hub, zoo: Zoo, tmp_path: Path
+    files: Any, reason: str, hub: Hub, zoo: Zoo, tmp_path: Path
 ) -> None:
     sound = zoo["dqn"]
     changes = {k: sound[k].replace(*v) if isinstance(v, tuple) else v for k, v in files.items()}

@@ -197,9 +197,7 @@ def test_a_commit_meanwhile_is_not_overwritten(run: Run, hub: Hub, monkeypatch: 
         ({"README.md": b"---\ntags: [x]\n---\nBy hand."}, "a card of another project"),
     ],
 )
-def test_what_others_keep_is_left_alone(
-    run: Run, hub: Hub, files: dict[str, bytes], said: str
-) -> None:
+def test_what_others_keep_there_stays(run: Run, hub: Hub, files: Any, said: str) -> None:
     hub.add(REPO, files)
     with pytest.raises(UserError, match=said):
         send(run)
@@ -235,9 +233,7 @@ def test_an_evaluation_and_a_film_are_made_where_none_is_fresh(run: Run, capsys:
     assert before["sha256"] != after["sha256"]
 
 
-def test_a_wrong_name_or_token_is_refused_before_any_work(
-    run: Run, hub: Hub, monkeypatch: Patch
-) -> None:
+def test_a_wrong_name_or_token_costs_no_work(run: Run, hub: Hub, monkeypatch: Patch) -> None:
     (run.path / "evaluation.json").unlink()
     push_this = ("scripts.push", "--run", run.path)
     assert "write REPO=user/name" in refused(*push_this, "--repo", "a--b")

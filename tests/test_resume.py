@@ -97,9 +97,7 @@ ENDS = [(name, (STOPPED, KILLED)[i % 2]) for i, name in enumerate(OPTIONS)]
 
 
 @pytest.mark.parametrize(("name", "how"), [*ENDS[:2], *longer(*ENDS[2:])])
-def test_a_resumed_run_is_the_same_to_the_bit(
-    name: str, how: dict[str, int], tmp_path: Path
-) -> None:
+def test_a_resumed_run_is_the_same_run(name: str, how: Any, tmp_path: Path) -> None:
     whole = trained(tmp_path / "whole", name)
     assert whole.facts["state"] == "finished"
     assert not whole.saved_state.exists()
@@ -124,9 +122,7 @@ def test_a_resumed_run_is_the_same_to_the_bit(
     ("name", "before", "after"),
     [("lives and FIRE", 2, 2), ("priorities, returns", 3, 1), *longer(("quantiles", 1, 3))],
 )
-def test_eight_games_go_on_in_other_processes(
-    name: str, before: int, after: int, tmp_path: Path
-) -> None:
+def test_eight_games_go_on_elsewhere(name: str, before: int, after: int, tmp_path: Path) -> None:
     whole = trained(tmp_path / "whole", name, engine=Engine(n_envs=8, workers=1))
     first = trained(tmp_path / "first", name, engine=Engine(n_envs=8, workers=before), **KILLED)
     first.update(engine={**first.facts["engine"], "workers": after})
@@ -151,9 +147,7 @@ def test_an_evaluation_that_was_broken_off_is_made_after_all(tmp_path: Path) -> 
     assert over.facts["state"] == "finished"
 
 
-def test_a_full_disk_costs_only_a_state(
-    tmp_path: Path, monkeypatch: Patch, capsys: Printed
-) -> None:
+def test_a_full_disk_costs_a_state(tmp_path: Path, monkeypatch: Patch, capsys: Printed) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -230,9 +224,7 @@ def damage(file: Path, how: str) -> None:
         file.write_bytes(content if how == "flipped" else content[:-1])
 
 
-def test_a_state_may_be_too_large_or_unwanted(
-    tmp_path: Path, capsys: Printed, monkeypatch: Patch
-) -> None:
+def test_a_state_may_be_too_large(tmp_path: Path, capsys: Printed, monkeypatch: Patch) -> None:
     run = trained(tmp_path / "a b", "noise", stop=EVERY)
     assert f"make resume RUN='{run.path}' resumes it" in capsys.readouterr().out
     assert exists(run.saved_state)

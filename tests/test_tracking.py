@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch as th
 import yaml
 
 from custom.runs.folder import open_run
@@ -17,11 +16,11 @@ from custom.tracking.tracker import Tracker, unsent
 from custom.tracking.wish import Tracking, tracking
 from tests.conftest import SMALL, Patch, Printed, ended, run, run_process, start
 from tests.servers.wandb_server import WandbServer
-from tests.tracked import NEVER, has_all, holds, plain, read_back, same, trained, warnings
+from tests.tracked import NEVER, Tensors, has_all, holds, plain, read_back, same, trained, warnings
 
 
 def test_an_online_run_is_read_back_as_it_was_logged(
-    server: WandbServer, tmp_path: Path, untracked: list[th.Tensor], capsys: Printed
+    server: WandbServer, tmp_path: Path, untracked: Tensors, capsys: Printed
 ) -> None:
     run_folder, dumps = trained(tmp_path, "online")
     found, rows = read_back(run_folder)
@@ -43,8 +42,8 @@ def test_an_online_run_is_read_back_as_it_was_logged(
     assert "wandb" not in printed.err
 
 
-def test_an_offline_run_is_the_same_once_it_is_uploaded_and_is_uploaded_once(
-    server: WandbServer, tmp_path: Path, untracked: list[th.Tensor]
+def test_an_offline_run_is_uploaded_once(
+    server: WandbServer, tmp_path: Path, untracked: Tensors
 ) -> None:
     run_folder, dumps = trained(tmp_path, "offline")
     assert server.requests == []
@@ -57,7 +56,7 @@ def test_an_offline_run_is_the_same_once_it_is_uploaded_and_is_uploaded_once(
     assert "nothing to upload" in run("scripts.sync", "--logs", tmp_path / "logs")
 
 
-def test_a_resumed_training_adds_to_its_run(
+def test_a_resumed_run_adds_to_its_rows(
     server: WandbServer, tmp_path: Path, capsys: Printed
 ) -> None:
     run_folder, _ = trained(tmp_path, "online")
@@ -95,7 +94,7 @@ def test_games_and_evaluations_arrive_by_the_command(server: WandbServer, tmp_pa
 
 
 @pytest.mark.long
-def test_a_run_killed_three_times_has_the_history_of_one_that_was_not(
+def test_a_run_killed_three_times_has_the_whole_history(
     server: WandbServer, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.delenv("WANDB_SERVICE", raising=False)  # of this process, which is not killed
@@ -136,15 +135,13 @@ def test_a_run_killed_three_times_has_the_history_of_one_that_was_not(
     assert len(rows(whole)) > 10
 
 
-def test_no_tracking_imports_no_wandb(
-    tmp_path: Path, small_recipe: Path, monkeypatch: Patch
-) -> None:
+def test_untracked_is_without_wandb(tmp_path: Path, small_recipe: Path, monkeypatch: Patch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)  # which cannot be imported then
     flags = ("--game", "Pong", "--recipe", small_recipe, "--logs", tmp_path / "logs")
     run("scripts.train", *flags, "--steps", 40, "--eval-freq", NEVER, "--no-report")
 
 
-def test_a_client_that_cannot_start_is_told(
+def test_a_client_without_start_is_told(
     tmp_path: Path, monkeypatch: Patch, capsys: Printed
 ) -> None:
     def full(**_: object) -> None:
@@ -180,9 +177,7 @@ def test_sync_leaves_what_is_written_or_has_no_server(server: WandbServer, tmp_p
     assert len(unsent(run_folder)) == 1
 
 
-def test_a_damaged_file_is_named_and_others_are_uploaded(
-    server: WandbServer, tmp_path: Path
-) -> None:
+def test_a_damaged_file_is_named_others_go_up(server: WandbServer, tmp_path: Path) -> None:
     for part in ("one", "two"):
         (tmp_path / part).mkdir()
     run_folder, _ = trained(tmp_path / "one", "offline")

@@ -4,14 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
-import torch as th
 import wandb
 
 from custom.tracking import client
 from custom.tracking.tracker import unsent, upload
 from tests.conftest import Patch, Printed, longer
 from tests.servers.wandb_server import WandbServer
-from tests.tracked import has_all, holds, plain, read_back, same, trained, warnings
+from tests.tracked import Tensors, has_all, holds, plain, read_back, same, trained, warnings
 
 
 @pytest.mark.parametrize(
@@ -20,7 +19,7 @@ from tests.tracked import has_all, holds, plain, read_back, same, trained, warni
 def test_without_a_server_the_training_is_the_same_and_goes_up_later(
     server: WandbServer,
     tmp_path: Path,
-    untracked: list[th.Tensor],
+    untracked: Tensors,
     monkeypatch: Patch,
     capsys: Printed,
     fault: str,
@@ -73,7 +72,7 @@ def mend(server: WandbServer, monkeypatch: Patch) -> None:
 def test_a_server_lost_in_mid_run_changes_nothing_and_gets_the_rest_later(
     server: WandbServer,
     tmp_path: Path,
-    untracked: list[th.Tensor],
+    untracked: Tensors,
     monkeypatch: Patch,
     capsys: Printed,
     fault: str,

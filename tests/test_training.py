@@ -217,9 +217,7 @@ def test_steps_that_learn_are_slower(small_recipe: Path, monkeypatch: Patch) -> 
     assert 0 < measured.playing < measured.learning
 
 
-def test_a_dry_run_says_what_a_training_takes(
-    small_recipe: Path, tmp_path: Path, monkeypatch: Patch
-) -> None:
+def test_a_dry_run_tells_the_cost(small_recipe: Path, tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(speed, "measure", lambda *_: Speed(0.01, 0.1))
     monkeypatch.setattr(speed, "bytes_per_step", lambda *_: 10**7)
     flags = ["--game", "Pong", "--recipe", small_recipe, "--steps", 400, "--eval-freq", 50]

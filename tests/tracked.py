@@ -19,6 +19,7 @@ from custom.training.train import train
 
 PONG = find_game("Pong")
 NEVER = 10**9
+Tensors = list[th.Tensor]
 
 
 class Dumps(BaseCallback):
