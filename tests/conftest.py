@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -128,13 +128,9 @@ def python(*words: object, cwd: Path = ROOT, **env: str) -> subprocess.Completed
 def main(module: str, *arguments: object) -> tuple[int, str, str]:
     """Call a command's entry point in this process; its status, output and errors."""
     shown, problems, words = io.StringIO(), io.StringIO(), [str(word) for word in arguments]
-    handlers = {number: signal.getsignal(number) for number in STOPPING}
-    try:
-        with redirect_stdout(shown), redirect_stderr(problems), pytest.raises(SystemExit) as end:
+    with own_signals(), redirect_stdout(shown), redirect_stderr(problems):
+        with pytest.raises(SystemExit) as end:
             options.main(import_module(module).command, words=words)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
     return int(end.value.code or 0), shown.getvalue(), problems.getvalue()
 
 
@@ -178,10 +174,12 @@ def _less_of_the_same() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
+@contextmanager
 def own_signals() -> Iterator[None]:
     """What a test or a command does to the handlers of signals is undone."""
     handlers = {number: signal.getsignal(number) for number in STOPPING}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

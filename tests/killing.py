@@ -31,13 +31,8 @@ from tests.conftest import small
 
 CALLS = ("replace", "rename", "unlink", "remove", "mkdir", "rmdir", "truncate")
 NOISY = {"features_extractor_kwargs": {"features_dim": 32}, "noisy": True, "dueling": True}
-RAINBOW = {
-    "policy": "custom.policies.AtariPolicy",
-    "policy_kwargs": {**NOISY, "n_atoms": 11},
-    "n_steps": 3,
-    "prioritized_replay": {"alpha": 0.6, "beta": 0.4},
-    "double_q": True,
-}
+RAINBOW = {"policy": "custom.policies.AtariPolicy", "policy_kwargs": {**NOISY, "n_atoms": 11}}
+RAINBOW |= {"n_steps": 3, "prioritized_replay": {"alpha": 0.6, "beta": 0.4}, "double_q": True}
 KINDS: dict[str, tuple[str, dict[str, Any], Engine]] = {
     "dqn": ("dqn", {}, Engine()),
     "rainbow": ("dqn", RAINBOW, Engine()),
@@ -49,9 +44,8 @@ KINDS: dict[str, tuple[str, dict[str, Any], Engine]] = {
 
 @dataclass
 class Disk:
-    """What a process does to the files below a folder.
+    """What a process does to the files below a folder, until `act` happens at the call `at`.
 
-    :param at: the call at which `act` happens, from 1; 0: never
     :param act: ``kill``; ``torn``: after half of a write; ``lost``: and what was not synced is
         gone; ``ENOSPC`` or ``EIO``: the call fails; with ``+``: and all that follow
     """
@@ -182,10 +176,7 @@ class Case:
 
 
 def outcome(case: Case, whole: str, at: int, act: str) -> str:
-    """What becomes of a training that is disturbed at a call: ``equal`` or ``nothing saved``.
-
-    :param whole: digest of the training that nothing disturbed
-    """
+    """What becomes of a training that is disturbed at a call: ``equal`` or ``nothing saved``."""
     result = in_child(lambda: case.train(at, act))
     first = result
     if not isinstance(result, tuple):

@@ -91,13 +91,16 @@ def test_save_and_load(algorithm: type[DQN], tmp_path: Path) -> None:
         assert not equal(model, one)
 
 
-def test_the_options_of_a_loaded_agent_are_its_own(tmp_path: Path) -> None:
+def test_loaded_options_are_the_agents_and_games_need_no_frame_stack(tmp_path: Path) -> None:
     options: dict[str, Any] = {"n_steps": 3, "engine": Engine(update="sb3"), "loss": "mse"}
     options |= {"munchausen_alpha": 0.9, "prioritized_replay": {"alpha": 0.5}}
     model_of(AtariDQN, **options).save(tmp_path / "agent")
     again = AtariDQN.load(tmp_path / "agent", env=games(), device="cpu")
     assert {name: getattr(again, name) for name in options} == options
     again.learn(40)
+    single = games().venv  # type: ignore[attr-defined]
+    assert isinstance(single, DummyVecEnv)
+    assert model_of(AtariDQN, single).learn(60).frame_stack == 1
 
 
 @each
@@ -182,9 +185,3 @@ def test_normalized_rewards_are_refused(algorithm: type[DQN]) -> None:
     model.set_env(VecNormalize(VecTransposeImage(games()), norm_obs=False))
     with pytest.raises(ValueError, match="VecNormalize is not for screens"):
         model.learn(10)
-
-
-def test_games_without_a_frame_stack_are_played() -> None:
-    single = games().venv  # type: ignore[attr-defined]
-    assert isinstance(single, DummyVecEnv)
-    assert model_of(AtariDQN, single).learn(60).frame_stack == 1

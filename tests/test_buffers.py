@@ -141,7 +141,7 @@ def test_what_it_cannot_keep_is_refused() -> None:
         ours.add(*step)
 
 
-def test_a_step_takes_an_eighth_of_sb3s_memory(breakout: list[Step]) -> None:
+def test_a_step_takes_an_eighth_of_sb3s_and_is_drawn_alike(breakout: list[Step]) -> None:
     ours, theirs = both(3, size=3000)
     fill(breakout[:50], ours)
     ring = ours.ring
@@ -149,9 +149,6 @@ def test_a_step_takes_an_eighth_of_sb3s_memory(breakout: list[Step]) -> None:
     sb3 = theirs.observations.nbytes + theirs.next_observations.nbytes
     assert held < sb3 / 7.7  # an eighth but for a 64th that is kept of the ends of games
     assert bytes_per_step(SPACES[0], 4) * 3000 == pytest.approx(held, rel=0.01)
-
-
-def test_the_devices_generator_draws_every_step_alike(breakout: list[Step]) -> None:
     ours, _ = both(3)
     fill(breakout[:40], ours)
     th.manual_seed(0)

@@ -40,7 +40,7 @@ def test_mean_median_and_interquartile_mean_are_those_by_hand_and_of_rliable() -
     assert all(a <= b <= c for a, b, c in zip(*map(found.get, ("low", "iqm", "high")), strict=True))
 
 
-def test_an_interval_is_the_one_that_rliable_gives() -> None:
+def test_an_interval_is_that_of_rliable_the_same_each_time() -> None:
     scores = np.array([[1.0], [4.0], [2.0], [9.0]])
     found = statistics.summary(scores[:, 0])
     with statistics.fixed_seed():
@@ -48,9 +48,6 @@ def test_an_interval_is_the_one_that_rliable_gives() -> None:
             {"x": scores}, lambda s: np.array([metrics.aggregate_iqm(s)]), reps=statistics.REPS
         )
     assert found["iqm_95"] == expected["x"][:, 0].tolist()
-
-
-def test_an_interval_is_the_same_each_time_and_leaves_the_generator_alone() -> None:
     np.random.seed(7)
     expected = np.random.random()
     np.random.seed(7)
@@ -123,16 +120,7 @@ def test_no_difference_is_found_where_there_is_none(n_x: int, n_y: int) -> None:
     assert np.mean([p is not None and p <= 0.05 for p in found]) < 0.08  # 3 sigma above 0.05
 
 
-def test_p_is_adjusted_for_the_number_of_pairs() -> None:
-    pairs = [made_up(p) for p in (0.02, 0.001, 0.04)]
-    statistics.judge(pairs)
-    assert [pair["p_adjusted"] for pair in pairs] == pytest.approx([0.04, 0.003, 0.04])
-    pairs = [made_up(p) for p in (0.03, 0.03)]
-    statistics.judge(pairs)
-    assert [pair["verdict"] for pair in pairs] == ["significant by itself, not among 2 pairs"] * 2
-
-
-def test_the_median_over_games_is_of_their_means_and_a_profile_the_share_above() -> None:
+def test_over_games_medians_and_profiles_count_and_p_is_adjusted_for_pairs() -> None:
     scores = np.array([[0.0, 1.0, 8.0], [2.0, 3.0, 10.0]])
     found = statistics.aggregate(scores)
     assert (found["mean"], found["median"]) == (4.0, 2.0)
@@ -142,3 +130,9 @@ def test_the_median_over_games_is_of_their_means_and_a_profile_the_share_above()
     assert found["share"] == [1.0, 0.75, 0.5, 0.0]
     assert found["low"][2] <= 0.5 <= found["high"][2]
     assert statistics.profile(scores[:1], np.array([0.5]))["low"] is None
+    pairs = [made_up(p) for p in (0.02, 0.001, 0.04)]
+    statistics.judge(pairs)
+    assert [pair["p_adjusted"] for pair in pairs] == pytest.approx([0.04, 0.003, 0.04])
+    pairs = [made_up(p) for p in (0.03, 0.03)]
+    statistics.judge(pairs)
+    assert [pair["verdict"] for pair in pairs] == ["significant by itself, not among 2 pairs"] * 2

@@ -74,14 +74,6 @@ def test_the_fast_update_is_sb3s_within_rounding() -> None:
     assert (plain - quick).abs().max() < 0.01 * moved  # Adam makes much of small differences
 
 
-def test_bf16_learns_in_float32_weights() -> None:
-    model = learner(engine=Engine(precision="bf16"))
-    before = weights(model)
-    model.learn(80)
-    assert all(p.dtype == th.float32 and th.isfinite(p).all() for p in model.policy.parameters())
-    assert not th.equal(before[0], weights(model)[0])
-
-
 @pytest.mark.parametrize("policy_kwargs", [{}, RMSPROP], ids=["Adam", "DeepMindRMSprop"])
 def test_schedules_of_the_learning_rate_work(policy_kwargs: dict[str, Any]) -> None:
     model = learner(learning_rate=lambda left: 1e-4 * left, policy_kwargs=policy_kwargs)
@@ -163,12 +155,17 @@ def test_parameters_can_be_taken_and_given_back(
     model.learn(60, reset_num_timesteps=False)
 
 
-def test_a_named_buffer_is_used_and_saving_changes_nothing(tmp_path: Path) -> None:
+def test_a_named_buffer_is_used_and_bf16_has_float32_weights(tmp_path: Path) -> None:
     assert type(learner(replay_buffer_class=ReplayBuffer).replay_buffer) is ReplayBuffer
     assert type(learner(engine=PLAIN).replay_buffer) is ReplayBuffer
     saving = CheckpointCallback(20, str(tmp_path))
     runs = [learner(policy_kwargs=RMSPROP).learn(120, callback=more) for more in (None, saving)]
     assert equal(*runs)
+    model = learner(engine=Engine(precision="bf16"))
+    before = weights(model)
+    model.learn(80)
+    assert all(p.dtype == th.float32 and th.isfinite(p).all() for p in model.policy.parameters())
+    assert not th.equal(before[0], weights(model)[0])
 
 
 class WithPolicy(AtariDQN):

@@ -59,11 +59,16 @@ def test_as_many_updates_a_step_for_any_number_of_games(
     assert values.n_envs == n_envs
 
 
-def test_updates_are_counted_as_the_recipe_says(tmp_path: Path) -> None:
+def test_updates_are_the_recipes_and_all_actions_reach_agent_and_evaluation(tmp_path: Path) -> None:
     made = prepared(tmp_path, Engine(n_envs=8))
     model = made.model.learn(made.recipe.n_timesteps, list(made.callbacks))
     assert model.n_envs == 8
     assert model._n_updates == pytest.approx((400 - 40) / 4, abs=3)
+    made = prepared(tmp_path, Engine(), PONG, env_kwargs={"full_action_space": True})
+    assert made.model.action_space.n == 18
+    save_agent(made.model, made.run.final_model)
+    assert load_agent(made.run, made.run.final_model).action_space.n == 18
+    assert made.run.facts["eval_protocol"]["env_kwargs"] == {"full_action_space": True}
 
 
 def test_what_an_engine_cannot_play_is_refused() -> None:
@@ -95,14 +100,6 @@ def test_what_fails_later_fails_before_a_folder_is_claimed(line: str, tmp_path: 
     with pytest.raises(UserError, match=message):
         prepared(tmp_path, engine, PONG, **lines)
     assert not (tmp_path / "logs").exists()
-
-
-def test_all_actions_of_the_console_reach_agent_and_evaluation(tmp_path: Path) -> None:
-    made = prepared(tmp_path, Engine(), PONG, env_kwargs={"full_action_space": True})
-    assert made.model.action_space.n == 18
-    save_agent(made.model, made.run.final_model)
-    assert load_agent(made.run, made.run.final_model).action_space.n == 18
-    assert made.run.facts["eval_protocol"]["env_kwargs"] == {"full_action_space": True}
 
 
 MINE = """import gymnasium as gym

@@ -63,14 +63,6 @@ def test_both_wrappers_show_the_same_frames_but_for_fire() -> None:
         assert (not np.array_equal(frames[0], frames[-1])) is moved  # the ball flies after FIRE
 
 
-def test_an_evaluation_plays_full_games_from_1_to_30_no_ops() -> None:
-    recipe = typed({"env_wrapper": [{ZOO: {"noop_max": 0, "frame_skip": 3}}]})
-    assert evaluation_wrapper(recipe) == [{ZOO: {"noop_max": 30, "frame_skip": 3}}]
-    assert frame_skip(recipe) == 3
-    wrapper = evaluation_wrapper(typed({"env_wrapper": OURS}))
-    assert wrapper == [{OURS: {"noop_max": 30, "terminal_on_life_loss": False}}]
-
-
 V4 = "SpaceInvadersNoFrameskip-v4"
 
 
@@ -85,11 +77,16 @@ def test_a_game_may_be_spelt_in_many_ways(text: str, env_id: str) -> None:
     assert find_game(text).env_id == env_id
 
 
-def test_v5_has_sticky_actions_and_says_so() -> None:
+def test_v5_has_sticky_actions_and_an_evaluation_full_games_from_1_to_30_no_ops() -> None:
     game = find_game("ALE/SpaceInvaders-v5")
     env = gym.make(game.env_id, **game.env_kwargs)
     assert env.unwrapped.ale.getFloat("repeat_action_probability") == 0.25
     assert "sticky actions (0.25)" in game.explain()
+    recipe = typed({"env_wrapper": [{ZOO: {"noop_max": 0, "frame_skip": 3}}]})
+    assert evaluation_wrapper(recipe) == [{ZOO: {"noop_max": 30, "frame_skip": 3}}]
+    assert frame_skip(recipe) == 3
+    wrapper = evaluation_wrapper(typed({"env_wrapper": OURS}))
+    assert wrapper == [{OURS: {"noop_max": 30, "terminal_on_life_loss": False}}]
 
 
 @pytest.mark.parametrize("text", ["SpaceInvaders", "ALE/SpaceInvaders-v5"])

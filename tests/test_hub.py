@@ -146,7 +146,7 @@ def test_scores_are_read_as_leaderboards_read_them(value: Any, scores: tuple | N
     assert (None if entry is None else (entry.mean, entry.std)) == scores
 
 
-def test_places_of_the_user_are_shown_however_far_down_and_once() -> None:
+def test_places_of_the_user_are_shown_once_and_no_name_moves_the_cursor() -> None:
     entries = [Entry(f"u/{n}", "DQN", float(n), 0.0) for n in range(50)]
     local = [Entry("logs/dqn/dqn/x_1", "DQN (dqn)", 3.0, 0.5, "here")]
     lines = format_table(entries, 2, local, top=3).splitlines()
@@ -156,9 +156,6 @@ def test_places_of_the_user_are_shown_however_far_down_and_once() -> None:
     entries = [Entry("me/mine", "DQN", 3.004, 0.5, "yours")]
     local = [Entry("logs/dqn/dqn/x_1", "DQN (dqn)", 3.0, 0.5, "here")]
     assert "[here]" not in format_table(entries, 0, local, top=3)
-
-
-def test_a_name_cannot_move_the_cursor() -> None:
     index = [{"name": "\x1b[2JDQN\n", "results": [{"metrics": [{"value": "1 +/- 1"}]}]}]
     entry = entry_of(SimpleNamespace(id="a/b", model_index=index, card_data=None))
     assert entry is not None

@@ -71,7 +71,7 @@ def with_copy(matrix: Matrix, killed: Path) -> tuple[Matrix, Path]:
     return one, folder
 
 
-def test_a_killed_run_resumes_a_finished_not(matrix: Matrix, killed: Path, capfd: Printed) -> None:
+def test_a_killed_run_alone_resumes(matrix: Matrix, killed: Path, capfd: Printed) -> None:
     one, folder = with_copy(matrix, killed)
     with open_run(folder).lock():  # as if it were not yet over
         assert _queue(one).next_task() is None
@@ -87,7 +87,7 @@ def test_a_killed_run_resumes_a_finished_not(matrix: Matrix, killed: Path, capfd
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), MemoryError()])
 def test_what_cannot_be_resumed_keeps_its_state(
-    matrix: Matrix, killed: Path, monkeypatch: Patch, error: Any
+    matrix: Matrix, killed: Path, monkeypatch: Patch, error: Exception
 ) -> None:
     def fail(*_: object) -> None:
         raise error

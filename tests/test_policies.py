@@ -40,16 +40,21 @@ def screens(n: int = 2, space: spaces.Box = STACK) -> th.Tensor:
     return th.randint(0, 256, (n, *space.shape), dtype=th.uint8)
 
 
-def test_with_every_option_off_the_policy_has_sb3s_layers_and_values() -> None:
+def test_without_options_the_policy_is_sb3s_and_frames_apart_share_convolutions() -> None:
     ours, theirs = policy(), policy(CnnPolicy)
     assert parameters(ours.q_net) == parameters(theirs.q_net)
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         mine.data.copy_(other.data)
     obs = screens()
     assert th.equal(ours.q_net(obs), theirs.q_net(obs))
+    space = spaces.Box(0, 255, (9, 84, 84), np.uint8)
+    network = ConvNet(space, frames=3, hidden=[])
+    obs = th.rand(2, 9, 84, 84)
+    apart = [network.cnn(obs[:, 3 * i : 3 * i + 3]) for i in range(3)]
+    assert th.allclose(network(obs), th.cat(apart, dim=1), atol=1e-6)
 
 
-def test_networks_have_as_many_weights_as_their_sources() -> None:
+def test_networks_are_as_large_as_their_sources() -> None:
     assert parameters(ConvNet(STACK)) == parameters(NatureCNN(STACK))
     recipe = load_recipe("dueling_dqn-fullframe", find_game("SpaceInvaders")).hyperparams
     arguments = {**recipe.policy_kwargs.given, "dueling": False}
@@ -59,32 +64,12 @@ def test_networks_have_as_many_weights_as_their_sources() -> None:
     network = policy(**WANG, dueling=True).q_net
     streams = 2 * (3136 * 512 + 512) + (512 + 1) + (512 * 6 + 6)
     assert parameters(network) == parameters(ConvNet(STACK, hidden=[])) + streams
-
-
-def test_frames_apart_go_through_the_same_convolutions() -> None:
-    space = spaces.Box(0, 255, (9, 84, 84), np.uint8)
-    network = ConvNet(space, frames=3, hidden=[])
-    obs = th.rand(2, 9, 84, 84)
-    apart = [network.cnn(obs[:, 3 * i : 3 * i + 3]) for i in range(3)]
-    assert th.allclose(network(obs), th.cat(apart, dim=1), atol=1e-6)
-
-
-def test_impala_has_15_convolutions_and_a_width() -> None:
     convolutions = [m for m in ImpalaCNN(STACK).modules() if isinstance(m, th.nn.Conv2d)]
     assert len(convolutions) == 15
     assert [c.out_channels for c in convolutions[::5]] == [16, 32, 32]
     wide = [m for m in ImpalaCNN(STACK, width=4).modules() if isinstance(m, th.nn.Conv2d)]
     assert [c.out_channels for c in wide[::5]] == [64, 128, 128]
     assert ImpalaCNN(STACK)(screens().float() / 255).shape == (2, 512)
-
-
-def test_the_dueling_head_takes_the_mean_advantage_off() -> None:
-    head = DuelingHead(8, 3, 2, [16], th.nn.ReLU)
-    features = th.randn(5, 8)
-    q = head(features).reshape(5, 2, 3)
-    value, advantage = head.value(features), head.advantage(features).reshape(5, 2, 3)
-    assert th.allclose(q, value[:, :, None] + advantage - advantage.mean(2, keepdim=True))
-    assert th.allclose(q.mean(dim=2), value, atol=1e-6)
 
 
 @pytest.mark.parametrize("distribution", [{"n_quantiles": 20}, {"n_atoms": 51, "v_max": 10.0}])
@@ -98,12 +83,18 @@ def test_distributions_have_action_values(distribution: dict[str, Any], dueling:
     assert q.abs().max() < 5
 
 
-def test_the_value_of_atoms_is_their_expectation_without_quantiles() -> None:
+def test_atoms_have_their_expectation_and_dueling_takes_the_mean_advantage_off() -> None:
     last = policy(n_atoms=3, v_max=2.0).q_net.q_net[1]
     logits = th.log(th.tensor([[[0.5], [0.25], [0.25]]])).expand(1, 3, 6)
     assert last(logits.flatten(1)).tolist() == [[pytest.approx(-0.5)] * 6]
     with pytest.raises(ValueError, match="not both"):
         policy(n_quantiles=10, n_atoms=51)
+    head = DuelingHead(8, 3, 2, [16], th.nn.ReLU)
+    features = th.randn(5, 8)
+    q = head(features).reshape(5, 2, 3)
+    value, advantage = head.value(features), head.advantage(features).reshape(5, 2, 3)
+    assert th.allclose(q, value[:, :, None] + advantage - advantage.mean(2, keepdim=True))
+    assert th.allclose(q.mean(dim=2), value, atol=1e-6)
 
 
 def test_the_noise_has_the_papers_size_in_every_linear_layer() -> None:

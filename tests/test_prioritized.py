@@ -22,7 +22,7 @@ def chi_squared(counts: np.ndarray, expected: np.ndarray) -> float:
     return float(((counts - expected) ** 2 / expected).sum())
 
 
-def test_leaves_are_drawn_as_often_as_by_brute_force() -> None:
+def test_leaves_are_drawn_and_summed_as_by_brute_force() -> None:
     rng = np.random.default_rng(0)
     priorities = rng.random(100) ** 3 + 0.01
     tree = SumTree(100, CPU)
@@ -33,9 +33,6 @@ def test_leaves_are_drawn_as_often_as_by_brute_force() -> None:
     assert (drawn == brute_force).mean() > 0.9999  # but for sums that are rounded otherwise
     expected = priorities / priorities.sum() * len(shares)
     assert chi_squared(np.bincount(drawn, minlength=100), expected) < CHI_SQUARED_999
-
-
-def test_after_many_changes_the_sums_are_those_of_the_leaves() -> None:
     rng = np.random.default_rng(1)
     tree, plain = SumTree(37, CPU), np.zeros(37)
     for _ in range(200):
@@ -107,7 +104,7 @@ def test_weights_undo_the_preference_as_far_as_beta_says() -> None:
     assert buffer.beta.item() == pytest.approx(0.75)
 
 
-def test_priorities_are_saved_with_the_replay(tmp_path: Path) -> None:
+def test_priorities_are_saved_with_the_replay_and_forgotten_by_a_reset(tmp_path: Path) -> None:
     buffer = played(2, 120)
     buffer.draw(1)
     places = th.arange(50), th.zeros(50, dtype=th.int64)
@@ -121,9 +118,6 @@ def test_priorities_are_saved_with_the_replay(tmp_path: Path) -> None:
     assert th.equal(loaded.largest, buffer.largest)
     loaded.prepare()
     assert th.equal(loaded.tree.nodes, buffer.tree.nodes)
-
-
-def test_a_reset_forgets_the_priorities() -> None:
     buffer = played(2, 120)
     buffer.draw(1)
     buffer.reset()

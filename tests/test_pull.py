@@ -140,7 +140,7 @@ def test_before_sb3_1_6_optimize_memory_usage_was_alone(hub: Hub, zoo: Zoo, tmp_
     assert run.hyperparams.replay_buffer_kwargs == {"handle_timeout_termination": False}
 
 
-def test_any_revision_can_be_pulled(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
+def test_any_revision_is_pulled_by_the_command(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
     first = hub.add(REPO, zoo["dqn"])
     hub.add(REPO, {"config.yml": b"normalize: true"})
     assert pull(client(), REPO, first, tmp_path).facts["pulled"]["revision"] == first
@@ -148,13 +148,10 @@ def test_any_revision_can_be_pulled(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
         pull(client(), REPO, "", tmp_path)
     with pytest.raises(UserError, match="is not there"):
         pull(client(), REPO, "nowhere", tmp_path)
-
-
-def test_the_command_prints_the_run_last(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
-    hub.add(REPO, zoo["qrdqn"])
-    shown = run("scripts.pull", "--repo", REPO, "--logs", tmp_path).splitlines()
-    assert shown[-1] == f"Run: {tmp_path}/tester--dqn-Pong/qrdqn/{ENV}_1"
-    assert shown[-2] == f"make evaluate RUN={tmp_path}/tester--dqn-Pong/qrdqn/{ENV}_1"
+    hub.add("tester/other", zoo["qrdqn"])
+    shown = run("scripts.pull", "--repo", "tester/other", "--logs", tmp_path).splitlines()
+    assert shown[-1] == f"Run: {tmp_path}/tester--other/qrdqn/{ENV}_1"
+    assert shown[-2] == f"make evaluate RUN={tmp_path}/tester--other/qrdqn/{ENV}_1"
     assert "qrdqn on PongNoFrameskip-v4, 200 steps" in shown[-3]
     assert "write REPO=user/name" in refused("scripts.pull", "--logs", tmp_path)
     assert "write REPO=user/name" in refused("scripts.pull", "--repo", "a/../b", "--logs", tmp_path)

@@ -288,7 +288,7 @@ def test_a_better_agent_is_replaced_only_when_asked(run: Run, hub: Hub) -> None:
     assert len(hub.commits(REPO)) == 4
 
 
-def test_a_token_is_never_published(run: Run, hub: Hub) -> None:
+def test_no_token_is_published_and_the_name_is_of_recipe_and_game(run: Run, hub: Hub) -> None:
     with (run.path / "recipe.yml").open("a") as file:
         file.write(f"# with {hub.token}\n")
     with pytest.raises(UserError, match=r"recipe\.yml .* would publish a token") as error:
@@ -296,9 +296,6 @@ def test_a_token_is_never_published(run: Run, hub: Hub) -> None:
     assert hub.token not in str(error.value)
     assert not (run.path / "hub").exists()
     assert not list(run.path.glob(".hub*"))
-
-
-def test_the_default_repository_is_named_by_recipe_and_environment(run: Run) -> None:
     assert repository("me", "", run) == f"me/small-{ENV}"
     assert repository("me", "mine", run) == "me/mine"
     assert repository("me", "them/mine", run) == "them/mine"

@@ -82,7 +82,7 @@ def test_a_resolved_recipe_can_be_given_as_a_recipe_again(name: str, tmp_path: P
     assert again.hyperparams == recipe.hyperparams
 
 
-def test_whole_numbers_written_as_floats_become_whole(tmp_path: Path) -> None:
+def test_whole_numbers_become_whole_and_several_steps_need_their_replay(tmp_path: Path) -> None:
     recipe = load_recipe(with_line(tmp_path, "buffer_size: !!float 1e4"), PONG)
     assert isinstance(recipe.hyperparams.buffer_size, int)
     network = "features_extractor_class: custom.networks.ConvNet, features_extractor_kwargs"
@@ -90,9 +90,6 @@ def test_whole_numbers_written_as_floats_become_whole(tmp_path: Path) -> None:
     values = load_recipe(with_line(tmp_path, line), PONG).hyperparams
     arguments = values.policy_kwargs.features_extractor_kwargs
     assert repr(arguments) == "{'filters': [[4, 8, 4]], 'hidden': [16]}"
-
-
-def test_several_steps_need_a_replay_of_several_steps(tmp_path: Path) -> None:
     text = Path(with_line(tmp_path, "n_steps: 3")).read_text()
     buffers = "stable_baselines3.common.buffers"
     line = f"  replay_buffer_class: {buffers}.ReplayBuffer\n"
@@ -169,7 +166,7 @@ def test_another_budget_bounds_the_period_of_updates(tmp_path: Path) -> None:
     assert recipe.notes[-1] == "train_freq: 1,000,000,000 shortened to 80 steps, the whole budget"
 
 
-def test_a_child_says_what_differs_and_null_removes(tmp_path: Path) -> None:
+def test_a_child_says_what_differs_with_its_parents_algorithm(tmp_path: Path) -> None:
     (tmp_path / "base.yml").write_text(
         f"atari: {GOOD}\nPongNoFrameskip-v4: {GOOD[:-1]}, gamma: 0.9, tau: 0.5}}\n"
     )
@@ -178,9 +175,6 @@ def test_a_child_says_what_differs_and_null_removes(tmp_path: Path) -> None:
     assert (values.batch_size, values.gamma, values.tau) == (8, 0.9, 1.0)
     alien = load_recipe(written(tmp_path, text), find_game("Alien")).hyperparams
     assert (alien.batch_size, alien.gamma) == (8, 0.99)
-
-
-def test_a_child_has_its_parents_algorithm_and_never_extends_itself(tmp_path: Path) -> None:
     (tmp_path / "qrdqn-base.yml").write_text(f"atari: {GOOD}\n")
     assert load_recipe(written(tmp_path, "extends: qrdqn-base\natari: {}\n"), PONG).algo == "qrdqn"
     (tmp_path / "dqn.yml").write_text("extends: dqn\natari: {gamma: 0.5}\n")
@@ -219,21 +213,16 @@ LINES = {
     "double_q: 1": "double_q is 1; it must be a valid boolean",
     "loss: l1": "loss is 'l1'; it must be 'huber' or 'mse'",
     "prioritized_replay: true": "prioritized_replay is True; write named values",
-    "prioritized_replay: {aplha: 0.6}": "did you mean alpha?",
     "policy_kwargs: {dueling: true}": "dueling is not known here; write it under",
-    "policy_kwargs: {net_arch: 512}": "policy_kwargs.net_arch is 512; it must be a valid list",
     "learning_rate: lin_fast": "a number or String should match pattern",
-    "learning_rate: -0.1": "learning_rate is -0.1; it must be greater than 0 or it must be",
     "frame_skip: 3": "frame_skip is not known here; write it behind a wrapper",
     "seed: 1": "seed is not known here; give make SEED=...",
     "subsample_steps: 2": "write gradient_steps: train_freq divided by it",
-    "sticky: true": "write env_kwargs: {repeat_action_probability: 0.25}",
     "features_dim: 512": "write policy_kwargs: {features_extractor_kwargs: {features_dim: ...}}",
     "monitor_kwargs: {info_keywords: [x]}": "names code or needs a pickle; delete it",
     "batch_size: true": "batch_size is True; write a number",
     "munchausen_temperature: 0.1": "munchausen_temperature does nothing without munchausen_alpha",
     "lerning_rate: 0.1": "lerning_rate is not a known key; did you mean learning_rate?",
-    "batch_size: 0": "batch_size is 0; it must be greater than or equal to 1",
     "batch_size: 1.5": "batch_size is 1.5; it must be a valid integer, got a number",
     "train_freq: [4, moon]": "train_freq is [4, 'moon']; it must be a valid integer or",
     "policy_kwargs: 'dict(net_arch=[open(1)])'": "which is not run (",

@@ -81,16 +81,13 @@ def test_a_relative_path_is_a_run_with_a_checked_recipe(tmp_path: Path, monkeypa
         open_run(folder)
 
 
-def test_a_broken_off_run_is_its_last_checkpoint(tmp_path: Path) -> None:
+def test_a_broken_off_run_is_its_last_checkpoint_and_one_in_use_refused(tmp_path: Path) -> None:
     run = open_run(a_run(tmp_path / "run"))
     with pytest.raises(UserError, match="holds no final model"):
         run.model("final")
     for steps in (200, 1000):
         (run.path / f"rl_model_{steps}_steps.zip").touch()
     assert run.model("final").name == "rl_model_1000_steps.zip"
-
-
-def test_a_run_in_use_is_refused_after_the_wait(tmp_path: Path) -> None:
     run = open_run(a_run(tmp_path / "run"))
     assert not run.is_locked()
     with run.lock():

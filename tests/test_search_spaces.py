@@ -38,7 +38,7 @@ def test_the_first_point_is_the_recipe_itself_and_every_other_one_is_valid(name:
             assert made.resolve({**own, dimension.name: other}) != values, dimension.name
 
 
-def test_a_recipes_own_optimizer_keeps_what_is_not_searched() -> None:
+def test_what_a_recipe_has_is_searched_or_kept() -> None:
     made, values, _ = space("dqn-rmsprop")
     kwargs = made.resolve({**made.recipe_point(), "optimizer_eps": 1e-4})["policy_kwargs"]
     assert kwargs["optimizer_kwargs"] == {"alpha": 0.95, "eps": 1e-4}
@@ -49,9 +49,6 @@ def test_a_recipes_own_optimizer_keeps_what_is_not_searched() -> None:
     made, _, _ = space("qrdqn")
     assert "optimizer_eps" not in made.recipe_point()
     assert "policy_kwargs" not in made.resolve({"batch_size": 128})
-
-
-def test_priorities_are_searched_where_they_are_and_no_exploration_of_noise() -> None:
     assert "prioritized_alpha" in {d.name for d in space("prioritized_dqn")[0].dimensions}
     assert "prioritized_alpha" not in {d.name for d in space("dqn")[0].dimensions}
     names = {d.name for d in space("rainbow")[0].dimensions}

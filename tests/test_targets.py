@@ -36,14 +36,27 @@ def target(
     return result
 
 
-def test_the_target_is_the_best_value_or_that_which_the_online_net_picks() -> None:
+def test_the_target_is_the_discounted_best_value_or_that_which_the_online_net_picks() -> None:
     assert target(GOING, [5.0, 0.0], [1.0, 3.0]) == [[2.0]]  # 0.5 + 0.5 * 3
     assert target(OVER, [5.0, 0.0], [1.0, 3.0]) == [[0.5]]
     assert target(GOING, [1.0, 3.0], [9.0, 2.0], double_q=True) == [[1.5]]  # 0.5 + 0.5 * 2
     assert target(OVER, [1.0, 3.0], [9.0, 2.0], double_q=True) == [[0.5]]
+    z_t, discounts = th.tensor([[2.0], [2.0]]), th.tensor([[0.5], [0.25]])
+    rewards, dones = REWARDS.expand(2, 1), GOING.expand(2, 1)
+    assert bellman(rewards, dones, z_t, discounts).tolist() == [[1.5], [1.0]]
+    quantiles = th.tensor([[1.0, 3.0]])
+    assert bellman(REWARDS, GOING, quantiles, 0.5).tolist() == [[1.0, 2.0]]
+    assert bellman(REWARDS, OVER, quantiles, 0.5).tolist() == [[0.5, 0.5]]
 
 
-def test_munchausen_asks_the_target_network_about_both_states() -> None:
+def test_the_munchausen_bonus_is_the_clipped_log_policy_of_the_target_network() -> None:
+    q = th.tensor([[0.0, math.log(3.0)]])  # policies 1/4 and 3/4 at temperature 1
+    for action, policy in ((0, 0.25), (1, 0.75)):
+        bonus = munchausen_bonus(q, th.tensor([[action]]), 0.9, 1.0, -9.0)
+        assert bonus.item() == pytest.approx(0.9 * math.log(policy))
+    q = th.tensor([[0.0, 5.0]])
+    assert munchausen_bonus(q, th.tensor([[0]]), 0.9, 0.03, -1.0).item() == pytest.approx(-0.9)
+    assert munchausen_bonus(q, th.tensor([[1]]), 0.9, 0.03, -1.0).item() == pytest.approx(0.0)
     asked: list[th.Tensor] = []
     obs = th.zeros(2, 1, 1)  # the observation and the next
     batch = Batch(obs[0], th.zeros(1, 1, dtype=th.int64), obs[1] + 1, GOING, REWARDS)
@@ -54,25 +67,6 @@ def test_munchausen_asks_the_target_network_about_both_states() -> None:
 
     Loss(gamma=0.5, munchausen_alpha=0.9).target(batch, lambda _: pytest.fail("online"), valued)
     assert [seen.item() for seen in asked] == [1, 0]
-
-
-def test_each_transition_has_its_discount_and_each_quantile_is_shifted_and_shrunk() -> None:
-    z_t, discounts = th.tensor([[2.0], [2.0]]), th.tensor([[0.5], [0.25]])
-    rewards, dones = REWARDS.expand(2, 1), GOING.expand(2, 1)
-    assert bellman(rewards, dones, z_t, discounts).tolist() == [[1.5], [1.0]]
-    quantiles = th.tensor([[1.0, 3.0]])
-    assert bellman(REWARDS, GOING, quantiles, 0.5).tolist() == [[1.0, 2.0]]
-    assert bellman(REWARDS, OVER, quantiles, 0.5).tolist() == [[0.5, 0.5]]
-
-
-def test_the_munchausen_bonus_is_the_scaled_and_clipped_log_policy() -> None:
-    q = th.tensor([[0.0, math.log(3.0)]])  # policies 1/4 and 3/4 at temperature 1
-    for action, policy in ((0, 0.25), (1, 0.75)):
-        bonus = munchausen_bonus(q, th.tensor([[action]]), 0.9, 1.0, -9.0)
-        assert bonus.item() == pytest.approx(0.9 * math.log(policy))
-    q = th.tensor([[0.0, 5.0]])
-    assert munchausen_bonus(q, th.tensor([[0]]), 0.9, 0.03, -1.0).item() == pytest.approx(-0.9)
-    assert munchausen_bonus(q, th.tensor([[1]]), 0.9, 0.03, -1.0).item() == pytest.approx(0.0)
 
 
 def test_the_soft_value_is_of_value_and_entropy_and_the_mean_of_soft_quantiles() -> None:

@@ -135,15 +135,13 @@ def test_a_run_killed_three_times_has_the_whole_history(
     assert len(rows(whole)) > 10
 
 
-def test_untracked_is_without_wandb(tmp_path: Path, small_recipe: Path, monkeypatch: Patch) -> None:
+def test_no_tracking_needs_no_wandb(tmp_path: Path, small_recipe: Path, monkeypatch: Patch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)  # which cannot be imported then
     flags = ("--game", "Pong", "--recipe", small_recipe, "--logs", tmp_path / "logs")
     run("scripts.train", *flags, "--steps", 40, "--eval-freq", NEVER, "--no-report")
 
 
-def test_a_client_without_start_is_told(
-    tmp_path: Path, monkeypatch: Patch, capsys: Printed
-) -> None:
+def test_a_client_that_fails_is_told(tmp_path: Path, monkeypatch: Patch, capsys: Printed) -> None:
     def full(**_: object) -> None:
         raise OSError(28, "No space left on device")
 

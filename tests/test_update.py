@@ -36,7 +36,7 @@ def first_places(batch_size: int, on_device: bool = False) -> tuple[th.Tensor, t
     return th.arange(batch_size), th.zeros(batch_size, dtype=th.int64)
 
 
-def test_losses_are_weighed() -> None:
+def test_losses_are_weighed_and_gradients_clipped_above_the_norm() -> None:
     model, update = ready(prioritized_replay={})
     batch = batch_of(model)
     before = [p.clone() for p in model.q_net.parameters()]
@@ -52,9 +52,6 @@ def test_losses_are_weighed() -> None:
     update.step(batch._replace(weights=weights))
     assert model.q_net.q_net[0].bias.grad.abs().sum() > 0
     assert update._sums[0].item() == pytest.approx(2 * 0.5 * error**2 / 16, rel=1e-3)
-
-
-def test_a_gradient_is_clipped_where_it_is_above_the_norm() -> None:
     model, update = ready(max_grad_norm=1e9)
     batch = batch_of(model)
 

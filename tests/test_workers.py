@@ -81,15 +81,6 @@ def broken(env: DummyVecEnv, where: int) -> None:
         raise KeyboardInterrupt
 
 
-def test_a_call_that_was_broken_off_leaves_no_old_answers() -> None:
-    env = games("Pong", 4, 3)
-    with pytest.raises(KeyboardInterrupt):
-        env.unwrapped.call(broken, [0, 1, 2])
-    with pytest.raises(UserError, match="has died"):
-        env.reset()
-    env.close()
-
-
 def test_a_game_that_cannot_be_made_says_why_and_leaves_nothing() -> None:
     def fine() -> Any:
         gym.register_envs(ale_py)
@@ -123,7 +114,7 @@ def test_a_script_that_forgets_to_close_ends(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_process_that_dies_is_named() -> None:
+def test_neither_a_dead_process_nor_a_broken_call_leaves_old_answers() -> None:
     with closing(games("Pong", 4, 2)) as env:
         env.reset()
         [process] = env.unwrapped._processes
@@ -134,6 +125,12 @@ def test_a_process_that_dies_is_named() -> None:
         assert not process.is_alive()
         with pytest.raises(UserError, match="the process of games 2 to 3"):
             env.reset()
+    env = games("Pong", 4, 3)
+    with pytest.raises(KeyboardInterrupt):
+        env.unwrapped.call(broken, [0, 1, 2])
+    with pytest.raises(UserError, match="has died"):
+        env.reset()
+    env.close()
 
 
 TRAIN = "--game Pong --steps 200000 --envs 8 --workers 3 --seed 1 --no-report"

@@ -25,6 +25,12 @@ def test_what_the_zoo_writes_is_read_as_it_was_meant() -> None:
         "f": "dict(x=1)"
     }
     assert type(read) is dict
+    text = "dict(net_arch=[256], x=dict(eps=1e-5, a=(1, -2), b={'c': True}))"
+    assert literal("x", text) == {
+        "net_arch": [256],
+        "x": {"eps": 1e-5, "a": [1, -2], "b": {"c": True}},
+    }
+    assert literal("x", None) is None
 
 
 @pytest.mark.parametrize(
@@ -50,15 +56,12 @@ def test_plain_data_is_read(text: str, value: Any) -> None:
         (f"{ORDERED}\nargs: [x]\nstate: {{a: 1}}", "line 1: expected a sequence node"),
         (f"{ORDERED}\n- - [[a], 1]", "line 1: is no !!python/object/apply:collections.OrderedDict"),
         ("a: 1\na: 2", "line 2: the key 'a' stands twice"),
-        ("1: 2", "the key 1 is not text"),
         (BILLION, "20,000 values"),
         ("&x [*x]", "line 1: found unconstructable recursive node"),
-        ("[" * 22 + "]" * 22, "more than 20 levels"),
         ("[" * 60_000, "maximum recursion depth exceeded"),
         ("a: [", "line 1: expected the node content"),
         ("a: !!int x", "line 1: 'x' is no !!int; write a plain value"),
         ("a: " + "9" * 5000, f"line 1: '{'9' * 40}' is no !!int"),
-        ("a: " + "9" * 30, "a number is too large"),
         ("#" * (MAX_BYTES + 1), "65,537 bytes; 65,536 are allowed"),
     ],
 )
@@ -72,15 +75,6 @@ def test_anything_else_is_refused(text: str, reason: str) -> None:
 def test_bytes_that_are_no_text_are_refused(content: bytes) -> None:
     with pytest.raises(UserError, match=r"config\.yml: "):
         read_yaml(content, "config.yml")
-
-
-def test_code_that_is_data_is_taken_apart() -> None:
-    text = "dict(net_arch=[256], x=dict(eps=1e-5, a=(1, -2), b={'c': True}))"
-    assert literal("x", text) == {
-        "net_arch": [256],
-        "x": {"eps": 1e-5, "a": [1, -2], "b": {"c": True}},
-    }
-    assert literal("x", None) is None
 
 
 CODE = ["__import__('os').system('true')", "dict(optimizer_class=RMSprop)", "'a' * 10**9"]

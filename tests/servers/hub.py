@@ -89,20 +89,13 @@ class Hub:
         return list(self.repositories[repo_id]["commits"])
 
     def fail(self, method: str, pattern: str, status: int, said: str | bytes = "no") -> None:
-        """Answer requests with this status instead of acting on them.
-
-        :param pattern: found anywhere in the path
-        :param said: by the Hub, or the page of a proxy in between
-        """
+        """Answer requests with this status and what the Hub, or as bytes a proxy, says to it."""
         page = isinstance(said, bytes)
         answer = Answer(said, status) if page else RefusedError(status, str(said)).answer
         self._faults.append(Fault(method, pattern, answer))
 
     def cut(self, n: int, after: bool = False) -> None:
-        """End the connection of the n-th request from now (0: the next) without an answer.
-
-        :param after: the server has acted on it, only the answer is lost
-        """
+        """End the connection of the n-th request from now, before or after acting on it."""
         self._cuts[len(self.requests) + n] = after
 
     def mend(self) -> None:
@@ -199,7 +192,6 @@ def model(hub: Hub, request: Request, repo_id: str, revision: str) -> Answer:
 
 
 def tree(hub: Hub, request: Request, repo_id: str, revision: str) -> Answer:
-    """The files of a repository at a revision."""
     files = hub.at(hub.visible(request, repo_id), revision)["files"]
     return Answer([{"type": "file", "path": n, "size": len(files[n]), "oid": n} for n in files])
 

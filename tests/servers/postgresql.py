@@ -15,10 +15,7 @@ PROGRAMS = Path("/usr/lib/postgresql")
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """An empty database in a folder of its own; it is gone at the end.
-
-    :return: its address, password included
-    """
+    """The address, with its password, of an empty database that is gone at the end."""
     # Not in pytest's folder, which each new session of pytest closes to other users.
     with tempfile.TemporaryDirectory() as folder:
         yield from _serve(Path(folder))

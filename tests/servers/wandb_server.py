@@ -58,10 +58,7 @@ class WandbServer:
         self.start()
 
     def fail(self, pattern: str, status: int) -> None:
-        """Answer requests whose path or operation is this with a status, and do nothing.
-
-        :param pattern: a regular expression, found anywhere in ``<path> <operation>``
-        """
+        """Answer requests with this anywhere in ``<path> <operation>`` with a status."""
         answer = Answer({"errors": [{"message": f"W&B says {status}"}]}, status)
         self._faults.append(Fault("", pattern, answer))
 

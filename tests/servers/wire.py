@@ -43,10 +43,7 @@ class Fault:
 
 
 class Server(ThreadingHTTPServer):
-    """Listens on this machine, with a thread for each connection.
-
-    :param answer: what becomes of a request; None: the connection ends without an answer
-    """
+    """A thread for each connection, which ends where there is no answer."""
 
     daemon_threads = True
 
