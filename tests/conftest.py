@@ -128,14 +128,13 @@ def python(*words: object, cwd: Path = ROOT, **env: str) -> subprocess.Completed
 def main(module: str, *arguments: object) -> tuple[int, str, str]:
     """Call a command's entry point in this process; its status, output and errors."""
     shown, problems, words = io.StringIO(), io.StringIO(), [str(word) for word in arguments]
-    with own_signals(), redirect_stdout(shown), redirect_stderr(problems):
-        with pytest.raises(SystemExit) as end:
-            options.main(import_module(module).command, words=words)
+    exits = pytest.raises(SystemExit)
+    with own_signals(), redirect_stdout(shown), redirect_stderr(problems), exits as end:
+        options.main(import_module(module).command, words=words)
     return int(end.value.code or 0), shown.getvalue(), problems.getvalue()
 
 
 def ended(module: str, *arguments: object) -> tuple[int, str]:
-    """How a command ends, and all that it prints."""
     status, output, problems = main(module, *arguments)
     return status, output + problems
 
@@ -156,7 +155,6 @@ def refused(module: str, *arguments: object) -> str:
 
 
 def run_process(module: str, *arguments: object) -> str:
-    """What a module prints in a process of its own; it must succeed."""
     process = start(module, *arguments)
     output, _ = process.communicate()
     assert process.returncode == 0, output

@@ -99,7 +99,6 @@ class Raw(io.FileIO):
 
 
 def watch(disk: Disk) -> None:
-    """Replace the functions of this process that change files."""
     sync = os.fsync
 
     def fsync(fd: int) -> None:
@@ -147,7 +146,6 @@ class Case:
         return self.logs / "small" / KINDS[self.kind][0] / "BreakoutNoFrameskip-v4_1"
 
     def train(self, at: int = 0, act: str = "kill") -> tuple[int, str]:
-        """Number of calls, and the digest of what was learnt."""
         algo, options, engine = KINDS[self.kind]
         recipe = small(algo, **{"n_timesteps": self.steps, "learning_starts": 8, **options})
         how = {"eval_freq": 24, "eval_episodes": 1, "save_freq": 16}
@@ -158,7 +156,6 @@ class Case:
         return self._end(training, disk)
 
     def resume(self) -> tuple[int, str]:
-        """As `train`, from what it left."""
         return self._end(resume(open_run(self.folder), "cpu"), Disk(self.folder))
 
     def _end(self, training: Training, disk: Disk) -> tuple[int, str]:
@@ -169,9 +166,8 @@ class Case:
         states = [model.policy.state_dict(), *model.policy.optimizer.state.values()]
         tensors += [v for state in states for _, v in sorted(state.items())]
         for tensor in tensors:
-            digest.update(
-                th.atleast_1d(th.as_tensor(tensor)).contiguous().view(th.uint8).numpy().tobytes()
-            )
+            data = th.atleast_1d(th.as_tensor(tensor)).contiguous().view(th.uint8)
+            digest.update(data.numpy().tobytes())
         return len(disk.calls), digest.hexdigest() + written(open_run(self.folder))
 
 

@@ -123,9 +123,8 @@ def write(folder: Path, agent: bytes, **members: bytes | None) -> Path:
     names = {"policy": "policy.pth", "optimizer": "policy.optimizer.pth", "data": "data"}
     new = unzipped(agent) | {names[key]: content for key, content in members.items()}
     file = folder / "agent.zip"
-    file.write_bytes(
-        zipped({name: content for name, content in new.items() if content is not None})
-    )
+    kept = {name: content for name, content in new.items() if content is not None}
+    file.write_bytes(zipped(kept))
     return file
 
 

@@ -77,9 +77,8 @@ def test_save_and_load(algorithm: type[DQN], tmp_path: Path) -> None:
     for deterministic in (True, False):
         for one in (model, again, other):
             one.exploration_rate = 0.0
-        first, *more = (
-            m.predict(obs, deterministic=deterministic)[0] for m in (model, again, other)
-        )
+        models = (model, again, other)
+        first, *more = (m.predict(obs, deterministic=deterministic)[0] for m in models)
         assert all(np.array_equal(first, actions) for actions in more)
     optimizer = model.policy.optimizer
     for one in (again, other):

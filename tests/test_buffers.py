@@ -49,7 +49,6 @@ def recorded(game: str, steps: int, n_envs: int = 1, wrapper: Any = OURS) -> lis
 
 @pytest.fixture(scope="module")
 def breakout() -> list[Step]:
-    """Three games of Breakout at once, which all end a few times within 400 steps."""
     return recorded("Breakout", 400, n_envs=3)
 
 
@@ -219,7 +218,6 @@ def test_a_step_takes_what_sb3_allocates_for_it(optimize: bool) -> None:
 
 
 def checked(monkeypatch: Patch, free: float, frames: bool, **values: Any) -> None:
-    """Check a replay of 1M steps where so many bytes are free."""
     entry = {"buffer_size": 10**6, "n_timesteps": 10**7, "frame_stack": 4, **values}
     monkeypatch.setattr(memory, "available_memory", lambda: int(free))
     memory.check_replay(STACK, typed(entry), Path("x.yml"), frames=frames)

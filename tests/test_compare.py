@@ -33,9 +33,8 @@ def compared(logs: Path, *recipes: str, games: tuple[str, ...] = ("Pong",)) -> d
 def report(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("compared") / "report"
     recipes = "small small-fast"
-    output = run(
-        "scripts.compare", "--game", GAME, "--recipes", recipes, "--logs", trained, "--out", out
-    )
+    flags = ("--game", GAME, "--recipes", recipes, "--logs", trained, "--out", out)
+    output = run("scripts.compare", *flags)
     assert f"Report: {out / 'report.html'}" in output
     assert "small and small-fast" in output
     assert " min" in (out / "report.html").read_text()
@@ -45,10 +44,8 @@ def report(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_all_seeds_and_evaluations_are_compared(report: Path, trained: Path) -> None:
     data = json.loads((report / "compare.json").read_text())
     [game] = data["games"]
-    assert [(c["label"], c["seeds"]) for c in game["columns"]] == [
-        ("small", [1, 2, 3]),
-        ("small-fast", [1, 2]),
-    ]
+    seeds = {c["label"]: c["seeds"] for c in game["columns"]}
+    assert seeds == {"small": [1, 2, 3], "small-fast": [1, 2]}
     assert all(c["curve"]["frames"] == [800.0, 1600.0] for c in game["columns"])
     assert all(c["seconds"] > 0 for c in game["columns"])
     [pair] = game["pairs"]
@@ -86,10 +83,8 @@ def test_other_budgets_stand_beside_and_are_not_compared(written: Write, tmp_pat
         written(seed=seed, n_timesteps=4000)
     data = compared(tmp_path / "logs", "dqn")
     [game] = data["games"]
-    assert [c["label"] for c in game["columns"]] == [
-        "dqn (budget 0.008M frames)",
-        "dqn (budget 0.016M frames)",
-    ]
+    labels = [c["label"] for c in game["columns"]]
+    assert labels == ["dqn (budget 0.008M frames)", "dqn (budget 0.016M frames)"]
     assert game["pairs"] == []
     assert "are not compared: budget 0.008M frames and 0.016M frames" in page(data, {})
 
@@ -183,9 +178,8 @@ def test_levels_outside_the_scores_are_named_at_the_edge() -> None:
     draw_levels(axes, [(1669.0, "human"), (148.0, "random play"), (-3.0, "none")], low, high)
     assert axes.get_ylim() == (84.0, 216.0)
     assert [text.get_text() for text in axes.texts] == ["↑ human: 1669", "↓ none: -3"]
-    assert [(line.get_label(), line.get_ydata()[0]) for line in axes.lines] == [
-        ("random play: 148", 148.0)
-    ]
+    lines = [(line.get_label(), line.get_ydata()[0]) for line in axes.lines]
+    assert lines == [("random play: 148", 148.0)]
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,8 @@ def test_few_seeds_are_too_few_however_far_they_are_apart(n: int, percent: str) 
     # 2 of comb(4, 2) = 6 orders have no overlap, 2 of comb(6, 3) = 20.
     found = judged(HIGH[:n], LOW[:n])
     assert found["difference_95"][0] > 0
-    assert found["verdict"] == (
-        f"with {n} seeds each, two equal recipes look this different in {percent} of cases"
-    )
+    said = f"with {n} seeds each, two equal recipes look this different in {percent} of cases"
+    assert found["verdict"] == said
 
 
 def test_few_seeds_that_overlap_are_within_noise_unless_there_are_more_games() -> None:

@@ -30,7 +30,6 @@ cuda = pytest.mark.skipif(not th.cuda.is_available(), reason="needs a GPU")
 def learner(
     algorithm: type[DQN] = AtariDQN, n_envs: int = 1, env: VecEnv | None = None, **changed: Any
 ) -> DQN:
-    """A learner of a small network, which learns at each step."""
     policy_kwargs = {**SMALL["policy_kwargs"], **changed.pop("policy_kwargs", {})}
     usual = {"buffer_size": 250, "learning_starts": 40, "train_freq": 1, "seed": 4, "device": "cpu"}
     usual |= {"target_update_interval": 70, "exploration_fraction": 0.8}

@@ -101,9 +101,8 @@ def test_the_zoo_plays_the_agent(finished: Run) -> None:
 def test_the_zoo_alone_trains_the_default_recipe(tmp_path: Path) -> None:
     flags = ("--algo", "dqn", "--env", "PongNoFrameskip-v4", "-conf", ROOT / "hyperparams/dqn.yml")
     small = ("-params", "buffer_size:1000")  # its replay of 1M would take 56 GB
-    shown = run_process(
-        "rl_zoo3.train", *flags, *small, "-n", 40, "--eval-freq", -1, "-f", tmp_path
-    )
+    few = ("-n", 40, "--eval-freq", -1, "-f", tmp_path)
+    shown = run_process("rl_zoo3.train", *flags, *small, *few)
     assert "Saving to" in shown
 
 

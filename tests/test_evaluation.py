@@ -172,9 +172,8 @@ def test_each_row_is_a_rom_and_is_read_as_written() -> None:
     filled = {column: sum(row[column] != "" for row in rows) for column in PUBLISHED}
     assert list(filled.values()) == [57, 57, 49, 10]
     for row in rows:
-        assert reference(row["rom"]) == {
-            name: float(text) for name, text in row.items() if name != "rom" and text
-        }
+        said = {name: float(text) for name, text in row.items() if name != "rom" and text}
+        assert reference(row["rom"]) == said
         assert human_normalised(row["rom"], float(row["random"])) == 0.0
         assert human_normalised(row["rom"], float(row["human"])) == 1.0
         assert float(row["human"]) > float(row["random"])

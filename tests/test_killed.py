@@ -15,7 +15,6 @@ MORE = [(kind, "kill") for kind in KINDS if kind != "dqn"]
 
 @cache
 def undisturbed(kind: str, logs: Path) -> tuple[int, str]:
-    """Number of calls, and the digest of what is learnt."""
     calls, digest = in_child(Case(kind, logs).train)
     return calls, digest
 

@@ -59,9 +59,8 @@ def checkout(tmp_path: Path) -> Path:
 def make(root: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     hidden = {*VARIABLES, "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
     clean = {name: value for name, value in os.environ.items() if name not in hidden}
-    return subprocess.run(
-        ["make", *words], cwd=root, env=clean | environment, capture_output=True, text=True
-    )
+    how = {"cwd": root, "env": clean | environment}
+    return subprocess.run(["make", *words], capture_output=True, text=True, **how)
 
 
 def arguments(root: Path) -> list[str]:

@@ -26,7 +26,6 @@ STEPS = 600
 
 
 def matrix_in(folder: Path) -> Matrix:
-    """Three runs, with an evaluation in the middle and one at the end."""
     file = folder / "small.yml"
     file.write_text(yaml.safe_dump({"atari": SMALL}))
     recipe = load_recipe(str(file), GAME).with_budget(STEPS)

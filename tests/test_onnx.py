@@ -85,14 +85,12 @@ def test_a_push_has_it_on_demand_the_same_each_time(trained: Path, tmp_path: Pat
 def test_the_missing_extra_is_named(trained: Path, monkeypatch: Patch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     folder = trained / "small/dqn/RoadRunnerNoFrameskip-v4_1"
-    assert "pip install -c constraints.txt -e '.[onnx]'" in refused(
-        "scripts.export", "--run", folder
-    )
+    said = refused("scripts.export", "--run", folder)
+    assert "pip install -c constraints.txt -e '.[onnx]'" in said
 
 
 @pytest.fixture
 def made(small_recipe: Path, tmp_path: Path) -> Run:
-    """Of the game with the shortest games."""
     return untrained(str(small_recipe), tmp_path, find_game("RoadRunner"))
 
 

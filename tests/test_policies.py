@@ -20,11 +20,8 @@ from tests.test_dqn import WithPolicy, learner
 
 STACK = spaces.Box(0, 255, (4, 84, 84), np.uint8)
 SIX = spaces.Discrete(6)
-WANG = {
-    "features_extractor_class": ConvNet,
-    "features_extractor_kwargs": {"hidden": []},
-    "net_arch": [512],
-}
+WANG = {"features_extractor_class": ConvNet, "net_arch": [512]}
+WANG |= {"features_extractor_kwargs": {"hidden": []}}
 
 
 def policy(cls: Any = AtariPolicy, space: spaces.Box = STACK, **options: Any) -> Any:

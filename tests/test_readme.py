@@ -85,9 +85,8 @@ def test_the_page_is_what_the_committed_figures_give(tmp_path: Path) -> None:
     drawn = sorted(tmp_path.glob("*.png"))
     assert [file.name for file in drawn] == sorted(p.name for p in IMAGES.glob("results-*.png"))
     for file in drawn:
-        ours, theirs = (
-            np.asarray(Image.open(f).convert("L"), dtype=float) for f in (file, IMAGES / file.name)
-        )
+        pictures = (Image.open(f).convert("L") for f in (file, IMAGES / file.name))
+        ours, theirs = (np.asarray(picture, dtype=float) for picture in pictures)
         assert ours.shape == theirs.shape
         assert np.abs(ours - theirs).mean() < 2  # another release of matplotlib rounds elsewhere
 

@@ -167,9 +167,8 @@ def test_another_budget_bounds_the_period_of_updates(tmp_path: Path) -> None:
 
 
 def test_a_child_says_what_differs_with_its_parents_algorithm(tmp_path: Path) -> None:
-    (tmp_path / "base.yml").write_text(
-        f"atari: {GOOD}\nPongNoFrameskip-v4: {GOOD[:-1]}, gamma: 0.9, tau: 0.5}}\n"
-    )
+    own = f"PongNoFrameskip-v4: {GOOD[:-1]}, gamma: 0.9, tau: 0.5}}\n"
+    (tmp_path / "base.yml").write_text(f"atari: {GOOD}\n{own}")
     text = "extends: base\natari: {batch_size: 8}\nPongNoFrameskip-v4: {tau: null}\n"
     values = load_recipe(written(tmp_path, text), PONG).hyperparams
     assert (values.batch_size, values.gamma, values.tau) == (8, 0.9, 1.0)

@@ -69,7 +69,6 @@ def trained(logs: Path, name: str, stop: int = 0, kill: int = 0, **more: Any) ->
 
 
 def the_same(a: Run, b: Run) -> None:
-    """The weights bit for bit, and all that was written down but times."""
     for which in ("final", "best") if evaluations(a) else ("final",):
         agents = [th.load(_policy(run.model(which)), weights_only=True) for run in (a, b)]
         assert all(th.equal(agents[0][name], agents[1][name]) for name in agents[0])
@@ -84,7 +83,6 @@ def the_same(a: Run, b: Run) -> None:
 
 
 def _monitored(run: Run) -> list[list[str]]:
-    """Scores and lengths of the games in the files that the zoo's plots read."""
     files = sorted(run.path.glob("*.monitor.csv"))
     return [[line.rpartition(",")[0] for line in f.read_text().splitlines()[1:]] for f in files]
 

@@ -34,7 +34,6 @@ BREAKOUT = find_game("Breakout")
 
 
 def experiment(folder: Path, steps: int, **changed: object) -> tuple[Training, DQN]:
-    """A small experiment on Breakout, whose random games last about 200 steps."""
     recipe = small(**{"exploration_fraction": 1.0, "n_timesteps": steps, **changed})
     made = prepare(recipe, BREAKOUT, Settings(0, folder, eval_freq=10**6, save_freq=150))
     return made, made.model

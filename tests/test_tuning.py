@@ -62,7 +62,6 @@ def score(rate: float) -> float:
 
 
 def double(trial: Trial) -> float:
-    """What a training would come to, with noise that its seed decides."""
     rate = plan_of().space.suggest(trial)["learning_rate"]
     noise = np.random.default_rng(trial.user_attrs["seed"]).normal(scale=2)
     return score(rate) + float(noise)
@@ -76,8 +75,6 @@ def search(url: str, plan: Plan, n_trials: int, train: Train = double) -> optuna
 
 
 def kill_a_trial(url: str) -> None:
-    """A process that is killed in the middle of a trial, longer ago than the grace period."""
-
     def train(trial: Trial) -> float:
         plan_of().space.suggest(trial)
         wait_for_heartbeat(url)
@@ -214,7 +211,6 @@ def test_ctrl_c_says_how_to_resume(tmp_path: Path, small_recipe: Path, monkeypat
 
 
 def share(url: str, processes: int) -> None:
-    """Search in several processes at once, which together make each trial once."""
     context = multiprocessing.get_context("fork")
     work = {"target": search, "args": (url, plan_of(), 8)}
     all_of_them = [context.Process(**work) for _ in range(processes)]  # type: ignore[arg-type]

@@ -37,7 +37,6 @@ def processor() -> str:
 
 
 def train(recipe: str, logs: Path) -> dict[str, Any]:
-    """What a training leaves, as hashes, and the size of each weight."""
     flags = [*FLAGS.split(), *EVALUATIONS.split(), "--recipe", recipe, "--logs", str(logs)]
     command = [sys.executable, "-m", "scripts.train", *flags]
     subprocess.run(command, check=True, capture_output=True, cwd=FILE.parents[1])

@@ -33,10 +33,8 @@ def test_the_first_system_has_four_actions_which_are_the_games() -> None:
     invaders = find_game("SpaceInvaders")
     values = load_recipe("dqn-rmsprop", invaders).hyperparams
     assert action_names(invaders, values) == FOUR
-    assert action_names(invaders, load_recipe("dqn", invaders).hyperparams)[4:] == [
-        "RIGHTFIRE",
-        "LEFTFIRE",
-    ]
+    others = action_names(invaders, load_recipe("dqn", invaders).hyperparams)[4:]
+    assert others == ["RIGHTFIRE", "LEFTFIRE"]
     env = make_games(invaders, values, 2, 0)
     assert env.action_space.n == 4
     env.reset()

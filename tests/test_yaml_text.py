@@ -21,15 +21,12 @@ ORDERED = APPLY + "collections.OrderedDict"
 def test_what_the_zoo_writes_is_read_as_it_was_meant() -> None:
     values = OrderedDict(b=1e-4, a=[1, None, True], c=(4, "step"), d={"e": ""}, f="dict(x=1)")
     read = read_yaml(yaml.dump(values).encode(), "config.yml")
-    assert read == {"b": 1e-4, "a": [1, None, True], "c": [4, "step"], "d": {"e": ""}} | {
-        "f": "dict(x=1)"
-    }
+    plain = {"b": 1e-4, "a": [1, None, True], "c": [4, "step"], "d": {"e": ""}, "f": "dict(x=1)"}
+    assert read == plain
     assert type(read) is dict
     text = "dict(net_arch=[256], x=dict(eps=1e-5, a=(1, -2), b={'c': True}))"
-    assert literal("x", text) == {
-        "net_arch": [256],
-        "x": {"eps": 1e-5, "a": [1, -2], "b": {"c": True}},
-    }
+    x = {"eps": 1e-5, "a": [1, -2], "b": {"c": True}}
+    assert literal("x", text) == {"net_arch": [256], "x": x}
     assert literal("x", None) is None
 
 

@@ -41,7 +41,6 @@ class Dumps(BaseCallback):
 
 
 def trained(folder: Path, mode: str, then: Any = None) -> tuple[Run, Dumps]:
-    """A training of 120 steps of Pong: its run folder, and what SB3's logger dumped."""
     from tests.conftest import small  # which imports this module
 
     how: Any = {"eval_freq": NEVER, "eval_episodes": 1, "tracking": Tracking(mode)}
@@ -66,7 +65,6 @@ def same(run: Run, expected: list[th.Tensor]) -> bool:
 
 
 def read_back(run: Run) -> tuple[Any, list[dict[str, Any]]]:
-    """A run and its rows as the API gives them, without what W&B adds."""
     files = (run.path / "wandb").glob("*run-*/run-*.wandb")  # an empty one, too, where it failed
     file = max(files, key=lambda file: file.stat().st_size)
     found = wandb.Api(timeout=10).run(f"tester/sb3-atari-dqn/{file.stem.removeprefix('run-')}")

@@ -76,7 +76,6 @@ class Hub:
         self.commit(repo_id, {".gitattributes": b""})
 
     def commit(self, repo_id: str, files: Files) -> str:
-        """Add a commit that leaves exactly these files; its name."""
         commits = self.repositories[repo_id]["commits"]
         said = f"{repo_id} {len(commits)} {sorted(files.items())}"
         commits.append({"id": hashlib.sha1(said.encode()).hexdigest(), "files": files})
@@ -169,7 +168,6 @@ def whoami(hub: Hub, request: Request) -> Answer:
 
 
 def description(repo: dict[str, Any], commit: dict[str, Any]) -> dict[str, Any]:
-    """A model as ``GET /api/models/...`` describes it."""
     files = commit["files"]
     head = re.match(r"---\n(.*?)\n---", files.get("README.md", b"").decode(), re.DOTALL)
     data = yaml.safe_load(head[1]) if head else {}
@@ -217,7 +215,6 @@ def create(hub: Hub, request: Request) -> Answer:
 
 
 def preupload(hub: Hub, request: Request, repo_id: str, revision: str) -> Answer:
-    """How each file is to come, and what is there under its name already."""
     hub.writable(request, hub.visible(request, repo_id)["id"])
     there, said = hub.files(repo_id), []
     for asked in request.fields()["files"]:
@@ -244,7 +241,6 @@ def lfs_upload(hub: Hub, request: Request, oid: str) -> Answer:
 
 
 def commit(hub: Hub, request: Request, repo_id: str, revision: str) -> Answer:
-    """Put the named files into a new commit, all or none."""
     repo = hub.visible(request, repo_id)
     hub.writable(request, repo_id)
     (_, header), *lines = [json.loads(line).values() for line in request.body.splitlines()]

@@ -52,7 +52,6 @@ class WandbServer:
             self._server.server_close()
 
     def restart(self) -> None:
-        """Serve again at the same address, with all that was there."""
         self.stop()
         self._server = Server(self.port, self.answer)
         self.start()
@@ -71,7 +70,6 @@ class WandbServer:
         self._silent = ""
 
     def wait_for_rows(self, number: int, seconds: float = 300.0) -> None:
-        """Wait until so many rows have arrived, of all runs together."""
         end = time.monotonic() + seconds
         while sum(len(run["history"]) for run in self.store.runs.values()) < number:
             if time.monotonic() > end:
@@ -134,6 +132,5 @@ def a_wandb(folder: Path) -> Iterator[WandbServer]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[WandbServer]:
-    """A W&B of its own for a test."""
     with a_wandb(tmp_path) as server:
         yield server

@@ -25,7 +25,6 @@ class RunStore:
         self.files.setdefault(owner, {})[name] = data
 
     def stream(self, name: str, body: Data) -> None:
-        """Take a piece of a run's files, each at its line; at the end, the run's state."""
         run = self.runs[name]
         for file, part in (body.get("files") or {}).items():
             lines, start = part.get("content", []), part.get("offset", 0)
@@ -51,7 +50,6 @@ def viewer(store: RunStore, variables: Data) -> Data:
 
 
 def features(store: RunStore, variables: Data) -> Data:
-    """What newer servers can: nothing of it."""
     return {"serverInfo": {"features": []}}
 
 

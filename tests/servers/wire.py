@@ -25,8 +25,6 @@ class Request:
 
 @dataclass
 class Answer:
-    """What the Hub says: bytes, or what becomes JSON."""
-
     body: Any = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
