@@ -92,7 +92,7 @@ def test_runs_of_different_code_share_a_column(written: Write, tmp_path: Path) -
         ({"evaluated": (1000,), "scores": [[1, 3]]}, "dqn (evaluated every 1,000 steps to 1,000)"),
     ],
 )
-def test_other_columns(written: Write, tmp_path: Path, other: dict, label: str | None) -> None:
+def test_what_makes_columns(written: Write, tmp_path: Path, other: dict, label: str | None) -> None:
     written(seed=1)
     written(**{"seed": 2, **other})
     found, notes = columns_of(collected(tmp_path / "logs")[0])

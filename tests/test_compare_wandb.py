@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -100,27 +101,21 @@ def test_a_damaged_run_is_left_out(
     assert "evaluations" in reason
 
 
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [
-        ("dead", "does not answer"),
-        ("key", "user is not logged in; for the key run"),
-        ("no project", "no run of RoadRunnerNoFrameskip-v4 with small in tester/other on W&B"),
-        ("no name", "PROJECT: 'a/b/c' is not entity/name"),
-        ("storm", "PROJECT tester/sb3-atari-dqn: cannot be read"),
-    ],
-)
+WRONG: dict[str, tuple[str, Callable[[WandbServer], object]]] = {
+    "does not answer": (PROJECT, lambda server: server.stop()),
+    "not logged in; for the key run": (PROJECT, lambda server: setattr(server, "key", "y" * 40)),
+    "no run of RoadRunnerNoFrameskip-v4 with small in tester/other on W&B": ("tester/other", id),
+    "PROJECT: 'a/b/c' is not entity/name": ("a/b/c", id),
+    "PROJECT tester/sb3-atari-dqn: cannot be read": (PROJECT, lambda s: s.fail("Runs", 400)),
+}
+
+
+@pytest.mark.parametrize("said", WRONG)
 def test_a_project_that_cannot_be_read_is_told(
-    server: WandbServer, tmp_path: Path, fault: str, said: str
+    server: WandbServer, tmp_path: Path, said: str
 ) -> None:
-    if fault == "dead":
-        server.stop()
-    elif fault == "key":
-        server.key = "y" * 40
-    elif fault == "storm":
-        server.fail("Runs", 400)
-    project = {"no project": "tester/other", "no name": "a/b/c"}.get(fault, PROJECT)
+    project, spoil = WRONG[said]
+    spoil(server)
     flags = ["--game", GAME, "--recipes", "small", "--out", tmp_path / "out"]
-    error = refused("scripts.compare", *flags, "--source", "wandb", "--project", project)
-    assert said in error
+    assert said in refused("scripts.compare", *flags, "--source", "wandb", "--project", project)
     assert not (tmp_path / "out").exists()

@@ -118,7 +118,7 @@ def test_bad_input_is_one_line_without_anything_slow(call: Call, line: str, mess
 
 
 @pytest.mark.long
-def test_an_installed_copy_trains_a_good_agent(call: Call, site: Path, tmp_path: Path) -> None:
+def test_an_installed_copy_trains_an_agent(call: Call, site: Path, tmp_path: Path) -> None:
     (tmp_path / "hyperparams").mkdir()  # of somebody else
     (tmp_path / "hyperparams" / "dqn.yml").write_text("nothing")
     own = {"policy": "custom.policies.AtariPolicy", "policy_kwargs": {"dueling": True}}
