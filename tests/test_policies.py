@@ -12,7 +12,7 @@ from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.dqn.policies import CnnPolicy
 
 from custom.learner.dqn import AtariDQN
-from custom.networks import ConvNet, ImpalaCNN
+from custom.networks import ConvNet, ImpalaCNN, Residual
 from custom.policies import AtariPolicy, DuelingHead, NoisyLinear, noisy_layers
 from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
@@ -67,6 +67,10 @@ def test_networks_are_as_large_as_their_sources() -> None:
     wide = [m for m in ImpalaCNN(STACK, width=4).modules() if isinstance(m, th.nn.Conv2d)]
     assert [c.out_channels for c in wide[::5]] == [64, 128, 128]
     assert ImpalaCNN(STACK)(screens().float() / 255).shape == (2, 512)
+    block, x = Residual(4), th.rand(1, 4, 5, 5)
+    for parameter in block.parameters():
+        th.nn.init.zeros_(parameter)
+    assert th.equal(block(x), x)  # the way around the convolutions
 
 
 @pytest.mark.parametrize("distribution", [{"n_quantiles": 20}, {"n_atoms": 51, "v_max": 10.0}])
