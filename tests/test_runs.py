@@ -88,7 +88,6 @@ def test_a_broken_off_run_is_its_last_checkpoint_and_one_in_use_refused(tmp_path
     for steps in (200, 1000):
         (run.path / f"rl_model_{steps}_steps.zip").touch()
     assert run.model("final").name == "rl_model_1000_steps.zip"
-    run = open_run(a_run(tmp_path / "run"))
     assert not run.is_locked()
     with run.lock():
         assert run.is_locked()
