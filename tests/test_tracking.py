@@ -163,16 +163,20 @@ def test_wandbs_own_variable_is_honoured(monkeypatch: Patch) -> None:
     assert tracking("wandb").mode == "off"
 
 
-def test_sync_leaves_what_is_written_or_has_no_server(server: WandbServer, tmp_path: Path) -> None:
+def test_sync_without_a_server_keeps_what_there_is(server: WandbServer, tmp_path: Path) -> None:
+    run_folder, _ = trained(tmp_path, "offline")
+    server.stop()
+    status, output = ended("scripts.sync", "--logs", tmp_path / "logs")
+    assert (status, "does not answer" in output) == (2, True)
+    assert len(unsent(run_folder)) == 1
+
+
+def test_sync_leaves_a_run_that_is_still_written(server: WandbServer, tmp_path: Path) -> None:
     run_folder, _ = trained(tmp_path, "offline")
     with run_folder.lock():
         output = run("scripts.sync", "--logs", tmp_path / "logs")
     assert f"{run_folder.path}: is still being written; left for later" in output
     assert server.store.runs == {}
-    server.stop()
-    status, output = ended("scripts.sync", "--logs", tmp_path / "logs")
-    assert (status, "does not answer" in output) == (2, True)
-    assert len(unsent(run_folder)) == 1
 
 
 def test_a_damaged_file_is_named_others_go_up(server: WandbServer, tmp_path: Path) -> None:
