@@ -120,9 +120,10 @@ leaderboard: $(ready)
 test: $(ready)
 	@$(pytest) -m 'not long' "$$@"
 
+# One more at once than there are cores, because some of them wait.
 ## run all tests; they need Chromium, PostgreSQL and the packages that .ci/run installs
 test-all: $(ready)
-	@$(pytest) -o addopts='-q --strict-markers' "$$@"
+	@n=$$(($$(getconf _NPROCESSORS_ONLN) + 1)); $(pytest) -n "$$n" -o addopts='-q --strict-markers' "$$@"
 
 ## check style, types and the direction of imports: ruff, mypy, import-linter
 lint: $(ready)

@@ -52,6 +52,11 @@ def longer(*values: Any) -> list[Any]:
     return [pytest.param(*row, marks=pytest.mark.long) for row in rows]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The longest first, or at the end all wait for one.
+    items.sort(key=lambda i: ("unchanged" not in i.nodeid, not i.get_closest_marker("long")))
+
+
 def small(algo: str = "dqn", **changed: Any) -> Recipe:
     """A recipe that learns on a few hundred steps, with other values."""
     return Recipe("small", algo, Path("small.yml"), check(SMALL | changed, algo))
