@@ -24,6 +24,7 @@ from custom.training.resume import resume
 from custom.training.settings import Settings
 from custom.training.train import train
 from tests.conftest import At, Patch, Printed, longer, refused, small
+from tests.test_matrix import KilledError
 
 STEPS, EVERY = 240, 60
 STOPPED, KILLED = {"stop": 131}, {"kill": 199}
@@ -44,10 +45,6 @@ OPTIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "quantiles": ("qrdqn", "Pong", {}),
     "episodes": ("dqn", "Breakout", {"train_freq": [1, "episode"]}),
 }
-
-
-class KilledError(BaseException):
-    """As if the process had gone."""
 
 
 def trained(logs: Path, name: str, stop: int = 0, kill: int = 0, **more: Any) -> Run:
