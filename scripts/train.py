@@ -50,6 +50,7 @@ def command(args: argparse.Namespace) -> int:
         raise UserError("--update sb3 is of float32")
     device = options.check_device(args.device)
     from custom.learner.engine import Engine
+    from custom.replay.memory import step_bytes
     from custom.training.further import further
     from custom.training.prepare import prepare
     from custom.training.settings import Settings
@@ -92,7 +93,8 @@ def command(args: argparse.Namespace) -> int:
     own = recipe.hyperparams.env_kwargs.given
     say(f"{game.env_id} with {own}: not the published game" if own else game.explain())
     say(describe(training.recipe, seed, str(model.device)))
-    say(extent(recipe, game, settings))
+    each = step_bytes(model.observation_space, training.recipe.hyperparams, args.buffer == "frames")
+    say(extent(training.recipe, settings, each))
     return train(training, report_episodes=0 if args.no_report else args.episodes)
 
 

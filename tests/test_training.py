@@ -200,7 +200,7 @@ def test_the_time_left_is_of_steps_that_learn_and_of_evaluations(monkeypatch: Pa
 
 @pytest.mark.parametrize("learning_starts", [0, 1000, 10**9])
 def test_the_steps_take_the_hours_that_were_asked_for(learning_starts: int) -> None:
-    seconds_per_step = Speed(playing=0.001, learning=0.01)
+    seconds_per_step = Speed(playing=0.001, learning=0.01, step_bytes=7000)
     steps = seconds_per_step.steps_in(3600, learning_starts)
     warm_up = min(learning_starts, steps // 10)  # as `Recipe.with_budget` shortens it
     taken = warm_up * seconds_per_step.playing + (steps - warm_up) * seconds_per_step.learning
@@ -217,8 +217,7 @@ def test_steps_that_learn_are_slower(small_recipe: Path, monkeypatch: Patch) -> 
 
 
 def test_a_dry_run_tells_the_cost(small_recipe: Path, tmp_path: Path, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(speed, "measure", lambda *_: Speed(0.01, 0.1))
-    monkeypatch.setattr(speed, "bytes_per_step", lambda *_: 10**7)
+    monkeypatch.setattr(speed, "measure", lambda *_: Speed(0.01, 0.1, step_bytes=10**7))
     flags = ["--game", "Pong", "--recipe", small_recipe, "--steps", 400, "--eval-freq", 50]
     status, said, _ = main("scripts.train", *flags, "--logs", tmp_path, "--dry-run")
     assert status == 0

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -58,6 +59,17 @@ def replay_size(hyperparams: Hyperparams) -> int:
     return min(hyperparams.buffer_size, hyperparams.n_timesteps + hyperparams.n_envs)
 
 
+def step_bytes(observation_space: spaces.Space[Any], hyperparams: Hyperparams, frames: bool) -> int:
+    """Bytes of one step of one environment in a run's replay buffer.
+
+    :param frames: `FrameReplayBuffer`, unless the recipe names a `replay_buffer_class`
+    """
+    if frames and not hyperparams.replay_buffer_class:
+        return bytes_per_step(observation_space, hyperparams.frame_stack)
+    assert isinstance(observation_space, spaces.Box)
+    return bytes_per_stacked_step(observation_space, hyperparams.optimize_memory_usage)
+
+
 def check_replay(
     observation_space: spaces.Box,
     hyperparams: Hyperparams,
@@ -68,21 +80,18 @@ def check_replay(
     """Refuse a replay buffer that does not fit into memory.
 
     :param file: of the recipe, for the message
-    :param frames: `FrameReplayBuffer`, unless the recipe names a `replay_buffer_class`
+    :param frames: as of `step_bytes`
     :raises UserError: it does not fit; the message has the largest `buffer_size` that does
     """
-    size = replay_size(hyperparams)
-    if frames and not hyperparams.replay_buffer_class:
-        step_bytes = bytes_per_step(observation_space, hyperparams.frame_stack)
-        if gpu_has_room(size * step_bytes, get_device(device)):
-            return
-    else:
-        step_bytes = bytes_per_stacked_step(observation_space, hyperparams.optimize_memory_usage)
+    size, each = replay_size(hyperparams), step_bytes(observation_space, hyperparams, frames)
+    is_ours = frames and not hyperparams.replay_buffer_class
+    if is_ours and gpu_has_room(size * each, get_device(device)):
+        return
     free = max(available_memory() - RESERVE, 0)
-    if size * step_bytes > free:
-        fits = free // step_bytes // 1000 * 1000
+    if size * each > free:
+        fits = free // each // 1000 * 1000
         raise UserError(
-            f"{file}: a replay of {size:,} steps needs {size * step_bytes / 1e9:.1f} GB and"
+            f"{file}: a replay of {size:,} steps needs {size * each / 1e9:.1f} GB and"
             f" {free / 1e9:.1f} GB are free; the largest that fits is {fits:,}"
             f" (set buffer_size: {fits} in a copy of the file)"
         )

@@ -10,8 +10,7 @@ from custom.env.games import make_games
 from custom.learner.off_policy import AtariOffPolicy
 from custom.recipe.games import Game
 from custom.recipe.recipe import WARM_UP_SHARE, Recipe
-from custom.replay.buffer import bytes_per_step
-from custom.replay.memory import replay_size
+from custom.replay.memory import replay_size, step_bytes
 from custom.training.prepare import make_learner, tried
 from custom.training.progress import duration
 from custom.training.settings import Settings, fitted
@@ -26,10 +25,12 @@ class Speed:
 
     :param playing: before learning starts
     :param learning: with the recipe's gradient steps
+    :param step_bytes: of the replay
     """
 
     playing: float
     learning: float
+    step_bytes: int
 
     def __str__(self) -> str:
         return (
@@ -93,16 +94,19 @@ def measure(recipe: Recipe, game: Game, settings: Settings) -> Speed:
         arguments |= {"exploration_initial_eps": values.exploration_final_eps}
         stopwatch = _Stopwatch(least)
         make_learner(recipe, settings, env, arguments).learn(10**9, stopwatch)
+        uses_frames = settings.engine.buffer == "frames"
+        each = step_bytes(env.observation_space, values, uses_frames)
     playing, _, learning = stopwatch.seconds_per_step
-    return Speed(playing, learning)
+    return Speed(playing, learning, each)
 
 
-def extent(recipe: Recipe, game: Game, settings: Settings) -> str:
+def extent(recipe: Recipe, settings: Settings, step_bytes: int) -> str:
     """Updates, memory, disk and evaluations of a training, a line each.
 
-    :param recipe: with the budget of the run
+    :param recipe: after `fitted`, with the budget of the run
+    :param step_bytes: of the replay
     """
-    recipe, settings = fitted(recipe, settings.engine), settings.resolved(recipe.n_timesteps)
+    settings = settings.resolved(recipe.n_timesteps)
     values, total = recipe.hyperparams, recipe.n_timesteps
     warm_up = min(values.learning_starts, total)
     every, unit = values.period
@@ -111,9 +115,7 @@ def extent(recipe: Recipe, game: Game, settings: Settings) -> str:
         steps = every * values.n_envs
         each = values.gradient_steps if values.gradient_steps > 0 else steps
         updates = f"{(total - warm_up) // steps * each:,}, {each} after each {steps} steps"
-    env = make_games(game, values, 1, 0)
-    env.close()
-    size = replay_size(values) * bytes_per_step(env.observation_space, values.frame_stack) / 1e9
+    size = replay_size(values) * step_bytes / 1e9
     evaluations = total // settings.eval_period
     return "\n".join(
         (
@@ -141,7 +143,7 @@ def plan(recipe: Recipe, game: Game, settings: Settings) -> str:
     return "\n".join(
         (
             recipe.to_yaml(game.env_id),
-            extent(recipe, game, settings),
+            extent(recipe, settings, speed.step_bytes),
             f"time: {duration(seconds)} by {speed}",
             "DRY_RUN=1: nothing was trained and nothing written",
         )
