@@ -36,7 +36,7 @@ from custom.recipe.games import find_game
 from custom.recipe.recipe import FOLDER, load_recipe
 from custom.runs.agents import load_agent
 from custom.runs.folder import Run, open_run
-from custom.runs.listing import table
+from custom.runs.listing import rows_of
 from custom.runs.zoo_files import recipe_of
 from custom.system.errors import UserError
 from custom.training.prepare import prepare
@@ -201,7 +201,7 @@ def readers(folder: Path) -> list[Reader]:
         def read(content: bytes) -> None:
             (run.path / name).write_bytes(content)
             try:
-                table(folder / "logs")
+                rows_of(folder / "logs")
                 local_entries(PONG, folder / "logs")
                 from_logs(folder / "logs", [PONG], ["small"])
             finally:

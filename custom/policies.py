@@ -78,7 +78,7 @@ def draw_noise(layers: list[NoisyLinear]) -> None:
 
 @contextmanager
 def noise_in(layers: list[NoisyLinear]) -> Iterator[None]:
-    """Layers have noise in here and none behind it."""
+    """Noise is on inside the `with` block, and off after it."""
     for layer in layers:
         layer.train()
     try:

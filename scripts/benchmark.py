@@ -66,7 +66,7 @@ def command(args: argparse.Namespace) -> int:
         return 1
     runs, left_out = from_logs(args.logs, games, names)
     paths = matrix.paths()
-    data = compare([run for run in runs if Path(run.name).resolve() in paths], left_out)
+    data = compare([run for run in runs if Path(run.name).absolute() in paths], left_out)
     out: Path = args.out or args.logs / "compare" / "benchmark"
     write_report(data, out)
     show(data)

@@ -5,7 +5,6 @@ before the flags are read.
 """
 
 import argparse
-import errno
 import gc
 import os
 import re
@@ -208,7 +207,7 @@ def find_run(args: argparse.Namespace, or_agent: bool = False) -> Run:
     say(f"takes {run.path}")
     if recipe and newest.facts.get("recipe_digest", recipe.digest) != recipe.digest:
         values = differences(recipe.hyperparams, newest.hyperparams)
-        say(f"the values of {newest.path} are not those of {recipe.file}: {values}")
+        say(f"{newest.path} has other values than {recipe.file}: {values}")
     return run
 
 
@@ -250,7 +249,10 @@ def apply_changes(args: argparse.Namespace) -> None:
         word = re.sub(r"(?<=[,\[])\s+|\s+(?=\])", "", word)  # in a list
         match = re.fullmatch(r"([A-Za-z_][\w.]*)[=:]([^{\s]+)", word)
         if not match:
-            raise UserError(f"SET {word!r}: write key=value, e.g. SET='gamma=0.9 n_steps=3'")
+            raise UserError(
+                f"SET {word!r}: write key=value, with dots instead of braces, e.g."
+                " SET='gamma=0.9 policy_kwargs.dueling=true'"
+            )
         changes += f"+{match[1]}={match[2]}"
     if changes and hasattr(args, "recipes"):
         args.recipes = " ".join(recipe + changes for recipe in args.recipes.split())
@@ -267,8 +269,6 @@ def run(parser: Parser, command: Command, words: Sequence[str] | None) -> tuple[
     except UserError as error:
         return error.exit_status, f"error: {error}"
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise
-        return 2, f"error: {error.filename or 'disk'}: {error.strerror}"
+        return 2, f"error: {error.filename or 'disk'}: {error.strerror or error}"
     except KeyboardInterrupt:
         return 130, "stopped"

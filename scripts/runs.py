@@ -14,12 +14,12 @@ FLAGS = (
 def command(args: argparse.Namespace) -> None:
     """Read, print the table."""
     game = find_game(args.game).env_id if args.game else ""
-    from custom.runs.listing import HEAD, table
+    from custom.runs.listing import HEAD, rows_of
     from custom.system.console import print_table
 
-    rows, problems = table(args.logs, game, args.recipe)
+    rows, problems = rows_of(args.logs, game, args.recipe)
     if rows:
-        print_table("", HEAD, rows, only_first_wraps=True)
+        print_table("", HEAD, [row for _, row in rows], only_first_wraps=True)
     else:
         print(f"no runs in {args.logs}; make train")
     for problem in problems:

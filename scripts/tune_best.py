@@ -1,6 +1,7 @@
 """`make tune-best`: write the winner of a study as a recipe."""
 
 import argparse
+import re
 import shlex
 from pathlib import Path
 
@@ -20,7 +21,8 @@ def command(args: argparse.Namespace) -> None:
 
     plan = plan_of(study)
     of = f"-{args.study}" if args.study else ""
-    out = args.out or Path("hyperparams") / f"{plan.recipe}-tuned-{plan.game.name}{of}.yml"
+    name = re.sub("[+=]", "-", f"{plan.recipe}-tuned-{plan.game.name}{of}")
+    out = args.out or Path("hyperparams") / f"{name}.yml"
     say(write_best(study, plan, out))
     recipe = out.stem if out.parent.resolve() == FOLDER else shlex.quote(str(out))
     envs = f" ENVS={plan.n_envs}" if plan.n_envs else ""

@@ -27,7 +27,7 @@ from custom.recipe.model import Hyperparams
 from custom.recipe.recipe import Recipe
 from custom.replay.buffer import FrameReplayBuffer
 from custom.system.signals import STOPPING
-from custom.training import evaluation
+from custom.evaluation import baselines
 from scripts import options
 from tests.compared import trained, written
 from tests.foreign import zoo, zoo_runs
@@ -171,8 +171,8 @@ def _less_of_the_same() -> Iterator[None]:
     """Fewer bootstraps, shorter waits, states of one game where an evaluation values those of 8."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(statistics, "REPS", 200)
-        patch.setattr(evaluation, "HELD_OUT_STATES", 128)
-        patch.setattr(evaluation, "N_ENVS", 1)
+        patch.setattr(baselines, "HELD_OUT_STATES", 128)
+        patch.setattr(baselines, "N_ENVS", 1)
         patch.setattr(task, "POLL", 0.05)
         yield
 

@@ -200,6 +200,7 @@ def test_no_return_goes_from_a_game_that_was_broken_off_into_another() -> None:
     assert not start[:-1].any()
 
 
+ENTRY = {"buffer_size": 10**6, "n_timesteps": 10**7, "frame_stack": 4}
 STACK = spaces.Box(0, 255, (4, 84, 84), np.uint8)
 
 
@@ -214,13 +215,14 @@ def test_a_step_takes_what_sb3_allocates_for_it(optimize: bool) -> None:
     )
     arrays = [array for array in vars(buffer).values() if isinstance(array, np.ndarray)]
     taken = sum(array.nbytes for array in arrays)
-    assert memory.bytes_per_stacked_step(STACK, optimize) * 100 == taken
+    kwargs = {"handle_timeout_termination": not optimize}
+    values = typed(ENTRY | {"optimize_memory_usage": optimize, "replay_buffer_kwargs": kwargs})
+    assert memory.step_bytes(STACK, values, frames=False) * 100 == taken
 
 
 def checked(monkeypatch: Patch, free: float, frames: bool, **values: Any) -> None:
-    entry = {"buffer_size": 10**6, "n_timesteps": 10**7, "frame_stack": 4, **values}
     monkeypatch.setattr(memory, "available_memory", lambda: int(free))
-    memory.check_replay(STACK, typed(entry), Path("x.yml"), frames=frames)
+    memory.check_replay(STACK, typed(ENTRY | values), Path("x.yml"), frames=frames)
 
 
 def test_a_replay_that_does_not_fit_is_refused_with_what_does(monkeypatch: Patch) -> None:

@@ -83,6 +83,7 @@ def test_few_seeds_are_too_few_however_far_they_are_apart(n: int, percent: str) 
     assert found["difference_95"][0] > 0
     said = f"with {n} seeds each, two equal recipes look this different in {percent} of cases"
     assert found["verdict"] == said
+    assert judged(HIGH[:4], LOW[:3])["verdict"] == "better"  # 1 of 35: no other is as far apart
 
 
 def test_few_seeds_that_overlap_are_within_noise_unless_there_are_more_games() -> None:

@@ -218,8 +218,8 @@ def test_a_run_that_is_none_is_refused(tmp_path: Path, module: str) -> None:
 def test_a_run_without_a_whole_model_is_told(finished: Run, tmp_path: Path) -> None:
     for name in ("run.json", "recipe.yml"):
         shutil.copy(finished.path / name, tmp_path)
-    assert "holds no final model" in refused("scripts.evaluate", "--run", tmp_path)
-    assert "holds no best model" in refused("scripts.record", "--run", tmp_path, "--model", "best")
+    assert "has no final model" in refused("scripts.evaluate", "--run", tmp_path)
+    assert "has no best model" in refused("scripts.record", "--run", tmp_path, "--model", "best")
     whole = finished.final_model.read_bytes()
     (tmp_path / finished.final_model.name).write_bytes(whole[: len(whole) // 2])
     assert "cannot be loaded" in refused("scripts.evaluate", "--run", tmp_path)

@@ -84,7 +84,7 @@ def test_a_child_of_a_child_has_the_warm_up_of_the_recipe(tmp_path: Path) -> Non
         how = [*flags, "--from", parent.path, "--set", *changes]
         status, said, problem = main("scripts.train", *how)
         assert status == 0, problem
-        assert f"of {parent.path}" in said
+        assert f"of {parent.path.name};" in said
         parent = open_run(Path(said.splitlines()[-1].removeprefix("Run: ")))
     assert parent.path.parents[1].name == "small+gamma=0.9+gamma=0.8+n_steps=2"
     assert parent.facts["parent"]["taken"] == "weights only"

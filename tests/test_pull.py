@@ -118,7 +118,7 @@ def test_what_we_published_comes_back_as_it_was(hub: Hub, ours: Files, tmp_path:
     ("left_out", "reason"),
     [
         ("nothing", r"the agent's game was made with \{\}; ALE/Pong-v5 is made here"),
-        ("args.yml env_kwargs.yml", "nothing says how its game was made; here it is made with"),
+        ("args.yml env_kwargs.yml", "its game is made here with {.*}; neither args.yml nor"),
     ],
 )
 def test_another_frame_skip_is_refused(
@@ -162,7 +162,7 @@ def test_a_full_disk_leaves_nothing(hub: Hub, zoo: Zoo, tmp_path: Path, monkeypa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("custom.system.files.os.fsync", full)
-    with pytest.raises(UserError, match=r"logs: cannot be written \(No space left on device\)"):
+    with pytest.raises(OSError, match="No space left on device"):
         pulled(hub, zoo["dqn"], tmp_path / "logs")
     assert list((tmp_path / "logs").iterdir()) == []
 

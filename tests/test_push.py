@@ -269,6 +269,19 @@ def test_killed_and_pulled_runs_are_pushed_as_such(run: Run, hub: Hub) -> None:
     assert "SEED=" not in text
     assert "license" not in text
     assert "| pulled from | them/theirs at 000" in text
+    parent = {
+        "recipe": "dqn",
+        "env_id": run.game.env_id,
+        "steps": 400,
+        "seed": 3,
+        "taken": "weights",
+    }
+    del run.facts["pulled"]
+    run.update(parent=parent | {"pulled": {}})
+    text = (build_folder(run, run.model("final"), REPO) / "README.md").read_text()
+    assert f"| began as | dqn on {run.game.env_id}, 400 steps, seed 3: weights |" in text
+    assert "license" not in text
+    assert "trains an agent from the beginning" in text
 
 
 def test_a_better_agent_is_replaced_only_when_asked(run: Run, hub: Hub) -> None:
@@ -283,7 +296,7 @@ def test_a_better_agent_is_replaced_only_when_asked(run: Run, hub: Hub) -> None:
             assert "a score of 1 games says little" in output
         else:
             status, output = ended("scripts.push", *flags)
-            assert (status, "which are better; name another REPO" in output) == (2, True)
+            assert (status, "holds a better agent" in output) == (2, True)
             assert len(hub.commits(REPO)) == 2
     assert len(hub.commits(REPO)) == 4
 

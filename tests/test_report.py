@@ -13,7 +13,7 @@ from custom.evaluation.protocol import Protocol, Scores
 from custom.evaluation.results import score_rows, score_table
 from custom.recipe.games import find_game
 from custom.runs.folder import Run, open_run
-from custom.runs.listing import row_of, state_of, table
+from custom.runs.listing import row_of, rows_of, state_of
 from custom.runs.metrics import finished_games
 from custom.system.errors import UserError
 from custom.system.files import write_json
@@ -140,18 +140,21 @@ def test_a_lock_tells_a_running_run_from_one_that_was_killed(listed: Run, tmp_pa
     listed.update(state="running")
     with listed.lock():
         assert state_of(listed) == "running"
-    [row], problems = table(tmp_path)
+    [(_, row)], problems = rows_of(tmp_path)
     assert row[-1] == "failed"
     assert problems == [f"{listed.path}: its process ended unexpectedly"]
 
 
 def test_runs_can_be_chosen_and_damaged_ones_are_named(listed: Run, tmp_path: Path) -> None:
     a_run(tmp_path / "dqn" / "dqn" / "broken_1").joinpath("run.json").write_text("{")
-    assert [row[0] for row in table(tmp_path)[0]] == [str(listed.path)]
-    assert table(tmp_path, game="BreakoutNoFrameskip-v4")[0] == []
-    assert table(tmp_path, recipe="rainbow")[0] == []
+    (tmp_path / "other").symlink_to(tmp_path / "dqn")  # as to another disk
+    names = [row[0] for _, row in rows_of(tmp_path)[0]]
+    assert names == [str(listed.path), str(listed.path).replace("/dqn/", "/other/", 1)]
+    (tmp_path / "other").unlink()
+    assert rows_of(tmp_path, game="BreakoutNoFrameskip-v4")[0] == []
+    assert rows_of(tmp_path, recipe="rainbow")[0] == []
     (listed.path / "evaluations.npz").write_bytes(b"PK")
-    rows, [broken, evaluations] = table(tmp_path, PONG.env_id, "dqn")
+    rows, [broken, evaluations] = rows_of(tmp_path, PONG.env_id, "dqn")
     assert rows == []
     assert "broken_1: is not a run folder" in broken
     assert "evaluations.npz: cannot be read" in evaluations

@@ -83,7 +83,7 @@ def test_a_relative_path_is_a_run_with_a_checked_recipe(tmp_path: Path, monkeypa
 
 def test_a_broken_off_run_is_its_last_checkpoint_and_one_in_use_refused(tmp_path: Path) -> None:
     run = open_run(a_run(tmp_path / "run"))
-    with pytest.raises(UserError, match="holds no final model"):
+    with pytest.raises(UserError, match="has no final model"):
         run.model("final")
     for steps in (200, 1000):
         (run.path / f"rl_model_{steps}_steps.zip").touch()

@@ -1,5 +1,6 @@
 """Callbacks, periods, NaN guard, the live line and HOURS, in real trainings of a small network."""
 
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -59,20 +60,25 @@ def test_periods_are_steps_however_many_environments_there_are(tmp_path: Path) -
     assert steps == [152, 300, 452]  # the first after 150, 300, 450 that four environments reach
 
 
-def test_the_best_agent_is_that_of_the_highest_mean(tmp_path: Path, monkeypatch: Patch) -> None:
+@pytest.mark.parametrize(("full_at", "expected"), [(0, [40, 80]), (80, [40, 120])])
+def test_the_best_agent_is_the_best_that_could_be_saved(
+    full_at: int, expected: list[int], tmp_path: Path, monkeypatch: Patch
+) -> None:
     made, model = experiment(tmp_path, 100)
     means = iter([1.0, 3.0, 2.0])
     monkeypatch.setattr(Protocol, "play", lambda *_: Scores([next(means)], [1]))
     saved: list[int] = []
 
     def save_agent(model: AtariOffPolicy, path: Path) -> None:
+        if model.num_timesteps == full_at:
+            raise OSError(errno.ENOSPC, "No space left on device")
         saved.append(model.num_timesteps)
         path.touch()
 
     monkeypatch.setattr(evaluation, "save_agent", save_agent)
     callback = FixedEpsilonEvaluation(made.run, 40, Protocol(episodes=1), made.status)
     model.learn(120, callback=callback)
-    assert saved == [40, 80]
+    assert saved == expected
     assert callback.best == 3.0
 
 

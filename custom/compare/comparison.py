@@ -34,13 +34,8 @@ def compare(runs: list[Measured], left_out: list[str]) -> Data:
     }
 
 
-def levels_of(runs: list[Measured]) -> list[Level]:
-    """What the scores of a game are compared with: those of the run that has most of them."""
-    return max((run.levels for run in runs), key=len)
-
-
 def _game(played: str, columns: list[Column]) -> Data:
-    levels = levels_of([run for column in columns for run in column.runs])
+    levels = max((run.levels for column in columns for run in column.runs), key=len)
     pairs: list[Data] = []
     remarks = []
     for x, y in combinations(columns, 2):

@@ -2,13 +2,11 @@
 
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from jinja2 import Environment
-
+from custom.compare.report import rendered
 from custom.evaluation.plot import plot_run
 from custom.runs.folder import EVALUATIONS_FILE, GAMES_FILE, Run
 from custom.runs.listing import HEAD, rows_of
@@ -61,17 +59,8 @@ def page(logs: Path) -> str:
         for run, row in reversed(found)
     ]
     reports = sorted(logs.glob("compare/*/report.html"))
-    template = (resources.files("custom.compare") / "dashboard.html").read_text(encoding="utf-8")
-    return (
-        Environment(autoescape=True, trim_blocks=True)
-        .from_string(template)
-        .render(
-            logs=logs,
-            runs=runs,
-            problems=problems,
-            reports=[(file.parent.name, _address(logs, file)) for file in reports],
-        )
-    )
+    addresses = [(file.parent.name, _address(logs, file)) for file in reports]
+    return rendered("dashboard", logs=logs, runs=runs, problems=problems, reports=addresses)
 
 
 def _curve(run: Run) -> Path:
@@ -81,7 +70,7 @@ def _curve(run: Run) -> Path:
     newest = max((path.stat().st_mtime for path in sources if path.is_file()), default=0.0)
     try:
         return file if file.is_file() and file.stat().st_mtime > newest else plot_run(run)
-    except UserError:  # no game was finished yet
+    except (UserError, OSError):  # no game was finished yet, or it cannot be written
         return file
 
 
@@ -89,5 +78,5 @@ def _address(logs: Path, file: Path) -> str:
     """Of a file, which changes with its content; empty: there is none."""
     if not file.is_file():
         return ""
-    path = quote(str(file.resolve().relative_to(logs.resolve())))
+    path = quote(str(file.absolute().relative_to(logs.absolute())))
     return f"{path}?{file.stat().st_mtime_ns}"

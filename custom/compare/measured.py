@@ -34,7 +34,6 @@ class EvalProtocol(Facts):
 class Engine(Facts):
     """What can change the result, with its default."""
 
-    env: str = "sb3"
     precision: str = "float32"
 
 

@@ -9,6 +9,7 @@ import json
 import re
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment
 
@@ -19,30 +20,26 @@ from custom.system.errors import UserError
 from custom.system.files import atomic_folder
 
 LARGEST_FILM = 6_000_000  # bytes; in the page it takes a third more
-OUR_FILES = re.compile(  # table.md, scores-* and pairs-*: of earlier versions
-    r"scores\.csv|compare\.json|report\.html|table\.md|"
-    r"(curves|profiles|scores|pairs)[\w-]*\.(png|svg)"
+OUR_FILES = re.compile(
+    r"scores\.csv|compare\.json|report\.html|(curves|profiles)-[\w-]*\.(png|svg)"
 )
 
 
 def write_report(data: Data, out: Path) -> None:
     """Write a comparison as a folder, which replaces an earlier one.
 
-    :raises UserError: `out` cannot be written, or holds files that no comparison wrote
+    :raises UserError: `out` holds files that no comparison wrote
     """
-    try:
-        names = [path.name for path in out.iterdir()] if out.exists() else []
-        foreign = sorted(name for name in names if not OUR_FILES.fullmatch(name))
-        if foreign:
-            raise UserError(f"OUT {out}: holds other files ({foreign[0]}); name another folder")
-        with atomic_folder(out.resolve()) as folder:
-            pictures = draw_all(data, folder)
-            write_csv(data, folder / "scores.csv")
-            text = json.dumps(data, indent=1, allow_nan=False)
-            (folder / "compare.json").write_text(text + "\n", encoding="utf-8")
-            (folder / "report.html").write_text(page(data, pictures), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"OUT {out}: cannot be written ({error.strerror})") from None
+    names = [path.name for path in out.iterdir()] if out.exists() else []
+    foreign = sorted(name for name in names if not OUR_FILES.fullmatch(name))
+    if foreign:
+        raise UserError(f"OUT {out}: holds other files ({foreign[0]}); name another folder")
+    with atomic_folder(out.resolve()) as folder:
+        pictures = draw_all(data, folder)
+        write_csv(data, folder / "scores.csv")
+        text = json.dumps(data, indent=1, allow_nan=False)
+        (folder / "compare.json").write_text(text + "\n", encoding="utf-8")
+        (folder / "report.html").write_text(page(data, pictures), encoding="utf-8")
 
 
 def page(data: Data, pictures: dict[str, Path]) -> str:
@@ -60,17 +57,15 @@ def page(data: Data, pictures: dict[str, Path]) -> str:
         }
         for title, tables in sections(data)
     ]
-    template = (resources.files("custom.compare") / "report.html").read_text(encoding="utf-8")
-    return (
-        Environment(autoescape=True, trim_blocks=True)
-        .from_string(template)
-        .render(
-            title=f"Comparison: {', '.join(films)}",
-            sections=parts,
-            notes=data["notes"],
-            reading=READING,
-        )
-    )
+    title = f"Comparison: {', '.join(films)}"
+    return rendered("report", title=title, sections=parts, notes=data["notes"], reading=READING)
+
+
+def rendered(name: str, **values: Any) -> str:
+    """The page of a template in this folder; its values are escaped."""
+    template = (resources.files("custom.compare") / f"{name}.html").read_text(encoding="utf-8")
+    page = Environment(autoescape=True, trim_blocks=True).from_string(template)
+    return page.render(**values)
 
 
 def _films(game: Data) -> list[tuple[str, str]]:

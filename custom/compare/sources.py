@@ -47,8 +47,11 @@ def from_wandb(project: str, games: list[Game], recipes: list[str], logs: Path) 
     """
 
     def readers(recipe: str, game: Game) -> Iterator[Reader]:
+        import wandb
+
         file = baselines_file(logs, recipe, game)
-        for run in client.runs(project, {"env_id": game.env_id, "recipe": recipe}):
+        asked = {"config.env_id": game.env_id, "config.recipe": recipe}
+        for run in wandb.Api().runs(project, asked, order="+created_at", lazy=False):
             yield partial(_of_wandb, run, game, file)
 
     with _one_line(f"PROJECT {project}"):

@@ -108,7 +108,7 @@ def pair(x: FloatArray, y: FloatArray) -> dict[str, Any]:
         **_named(("difference", "probability"), both, x, y),
         "seeds": [len(x), len(y)],
         "p": permutation_p(x, y),
-        "smallest_p": 2 / comb(len(x) + len(y), len(x)) ** x.shape[1],
+        "smallest_p": (1 + (len(x) == len(y))) / comb(len(x) + len(y), len(x)) ** x.shape[1],
     }
 
 

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from custom.env.games import make_games
-from custom.evaluation.protocol import Act, Protocol
+from custom.evaluation.protocol import N_ENVS, Act, Protocol
 from custom.evaluation.scores import RANDOM, Level, published
 from custom.recipe.games import Game
 from custom.recipe.model import Hyperparams
 from custom.runs.folder import Run
 from custom.system.errors import UserError
 from custom.system.files import atomic_file
+
+HELD_OUT_STATES = 512
 
 
 def action_names(game: Game, hyperparams: Hyperparams) -> list[str]:
@@ -38,6 +41,27 @@ def constant_action(action: int) -> Act:
     return lambda obs: np.full(len(obs), action)
 
 
+def held_out_states(game: Game, hyperparams: Hyperparams, seed: int) -> npt.NDArray[np.uint8]:
+    """A fixed set of states from random play (Mnih et al. 2015, Extended Data Fig. 2).
+
+    Their mean largest action value is smoother than scores. The states depend on the arguments
+    only, not on when they are collected.
+
+    :param seed: of the games and of the random actions
+    :return: (N, frame_stack * channels, height, width)
+    """
+    env = make_games(game, hyperparams, N_ENVS, seed)
+    act = random_actions(int(env.action_space.n), seed)  # type: ignore[attr-defined]
+    batches: list[npt.NDArray[np.uint8]] = []
+    obs = env.reset()
+    while sum(map(len, batches)) < HELD_OUT_STATES:
+        for _ in range(4):  # consecutive states are nearly equal
+            obs, *_ = env.step(act(obs))  # type: ignore[arg-type]
+        batches.append(np.array(obs))
+    env.close()
+    return np.concatenate(batches)[:HELD_OUT_STATES]
+
+
 def measure_baselines(
     file: Path,
     game: Game,
@@ -49,29 +73,26 @@ def measure_baselines(
 
     :param tell: called with a name and its summary after each
     :return: the best single action, if one is better than the others
-    :raises UserError: the file cannot be written; raised before anything is played
+    :raises OSError: the file cannot be written; raised before anything is played
     """
     names = action_names(game, hyperparams)
     players = {"random": random_actions(len(names), protocol.seed)}
     players |= {name: constant_action(i) for i, name in enumerate(names)}
     results: dict[str, Any] = {}
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(file, "w") as opened:
-            for name, act in players.items():
-                results[name] = protocol.play(act, game, hyperparams).summary()
-                tell(name, results[name])
-            best = max(names, key=lambda name: results[name]["mean"])
-            content = {
-                "env_id": game.env_id,
-                "variant": hyperparams.env_kwargs.variant,
-                "protocol": replace(protocol, epsilon=None).describe(game, hyperparams),
-                "best_action": best,
-                "results": results,
-            }
-            json.dump(content, opened, indent=2)
-    except OSError as error:
-        raise UserError(f"LOGS {file.parent}: cannot be written ({error.strerror})") from None
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(file, "w") as opened:
+        for name, act in players.items():
+            results[name] = protocol.play(act, game, hyperparams).summary()
+            tell(name, results[name])
+        best = max(names, key=lambda name: results[name]["mean"])
+        content = {
+            "env_id": game.env_id,
+            "variant": hyperparams.env_kwargs.variant,
+            "protocol": replace(protocol, epsilon=None).describe(game, hyperparams),
+            "best_action": best,
+            "results": results,
+        }
+        json.dump(content, opened, indent=2)
     is_any_better = len({results[name]["mean"] for name in names}) > 1
     return best if is_any_better else "none, all score the same"
 

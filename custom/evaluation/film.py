@@ -19,11 +19,11 @@ from custom.evaluation import EPSILON
 from custom.evaluation.baselines import action_names
 from custom.evaluation.panel import WIDTH, Panel
 from custom.evaluation.protocol import Act, epsilon_greedy, evaluation_seed, play_games
-from custom.evaluation.results import digest
 from custom.runs.agents import load_agent
 from custom.runs.folder import Run
 from custom.system.errors import UserError
 from custom.system.files import atomic_path, write_json
+from custom.system.manifest import checksum
 
 FPS = 60  # of the console
 SCALE = 3
@@ -90,23 +90,6 @@ class Film(gym.Wrapper[Any, Any, Any, Any]):
         super().close()
 
 
-def film_game(run: Run, act: Act, seed: int, film: Path) -> float:
-    """Film one full game of a function from observations to actions.
-
-    :param act: a `Panel` stands beside its game
-    :return: the raw score
-    """
-    with atomic_path(film) as path:
-        seed = evaluation_seed(seed)
-        panel = act if isinstance(act, Panel) else None
-        tap = partial(Film, path=path, panel=panel)
-        env = make_games(run.game, run.hyperparams, 1, seed, tap=tap)
-        try:
-            return play_games(act, env, 1).mean
-        finally:
-            env.close()
-
-
 def record_run(
     run: Run,
     file: Path,
@@ -122,14 +105,19 @@ def record_run(
         raw score
     :raises UserError: the agent is damaged, or the folder cannot be written
     """
-    facts = {"model": file.name, "sha256": digest(file.read_bytes()), "epsilon": epsilon}
+    facts = {"model": file.name, "sha256": checksum(file), "epsilon": epsilon}
     model = load_agent(run, file, device)
-    act = epsilon_greedy(model, epsilon, np.random.default_rng(seed))
-    if actions:
-        act = Panel(act, model, action_names(run.game, run.hyperparams))
+    act: Act = epsilon_greedy(model, epsilon, np.random.default_rng(seed))
+    panel = Panel(act, model, action_names(run.game, run.hyperparams)) if actions else None
     film, gif = run.path / "replay.mp4", run.path / "replay.gif"
     try:
-        score = film_game(run, act, seed, film)
+        with atomic_path(film) as path:
+            tap = partial(Film, path=path, panel=panel)
+            env = make_games(run.game, run.hyperparams, 1, evaluation_seed(seed), tap=tap)
+            try:
+                score = play_games(panel or act, env, 1).mean
+            finally:
+                env.close()
         speed = _write_gif(film, gif)
         write_json(run.path / FILM_FACTS, {**facts, "seed": seed, "score": score})
     except OSError as error:

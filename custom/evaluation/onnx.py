@@ -10,8 +10,7 @@ import numpy.typing as npt
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from custom.env.games import make_games
-from custom.evaluation.protocol import evaluation_seed
+from custom.evaluation.baselines import held_out_states
 from custom.runs.agents import action_values, load_agent
 from custom.runs.folder import Run
 from custom.system.errors import UserError
@@ -44,8 +43,8 @@ def export_onnx(run: Run, file: Path) -> tuple[Path, float]:
 
     :param file: an agent of the run
     :return: the file, and the largest difference of a value on `SCREENS` screens of the game
-    :raises UserError: a package is missing, the agent cannot be exported or is damaged, ONNX
-        Runtime disagrees, or the folder cannot be written; of the last three no file is left
+    :raises UserError: a package is missing, the agent cannot be exported or is damaged, or ONNX
+        Runtime disagrees; of the last two no file is left
     """
     try:
         import onnxruntime
@@ -53,7 +52,7 @@ def export_onnx(run: Run, file: Path) -> tuple[Path, float]:
     except ImportError as error:
         raise UserError(f"ONNX: {error.name} is not installed; {INSTALL}") from None
     network, path = ActionValues(load_agent(run, file, "cpu")).eval(), run.path / ONNX_FILE
-    screens = played(run, SCREENS)
+    screens = held_out_states(run.game, run.hyperparams, 0)[:SCREENS]
     try:
         content = exported(network, screens[:2])
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -68,23 +67,9 @@ def export_onnx(run: Run, file: Path) -> tuple[Path, float]:
     if not difference <= TOLERANCE * max(1.0, np.abs(expected).max()):
         path.unlink(missing_ok=True)
         raise UserError(f"{file}: its values in ONNX differ by {difference:.2g} from PyTorch's")
-    try:
-        with atomic_file(path) as opened:
-            opened.write(content)
-    except OSError as error:
-        raise UserError(f"RUN {run.path}: cannot be written ({error.strerror})") from None
+    with atomic_file(path) as opened:
+        opened.write(content)
     return path, difference
-
-
-def played(run: Run, number: int) -> npt.NDArray[np.uint8]:
-    """Screens of a game at random play, one in eight steps: (number, C, H, W)."""
-    env = make_games(run.game, run.hyperparams, 1, evaluation_seed(0))
-    env.action_space.seed(0)
-    screens: list[Any] = [env.reset()]
-    for _ in range(8 * (number - 1)):
-        screens.append(env.step(np.array([env.action_space.sample()]))[0])
-    env.close()
-    return np.concatenate(screens[::8])
 
 
 def exported(network: th.nn.Module, screens: npt.NDArray[np.uint8]) -> bytes:

@@ -21,15 +21,11 @@ GREY, DASHES = "#606060", (":", "--", "-.", (0, (5, 1)))
 def plot_run(run: Run) -> Path:
     """Draw ``learning_curve.png`` into the run folder.
 
-    :raises UserError: no game was finished yet, or the folder cannot be written
+    :raises UserError: no game was finished yet
     """
-    path = run.path / "learning_curve.png"
-    figure = draw(run)
-    try:
-        with atomic_file(path) as file:
-            figure.savefig(file, format="png")
-    except OSError as error:
-        raise UserError(f"RUN {run.path}: cannot be written ({error.strerror})") from None
+    path, figure = run.path / "learning_curve.png", draw(run)
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png")
     return path
 
 

@@ -1,6 +1,5 @@
 """The score of a run: measured by the protocol, kept in ``evaluation.json``, shown in a table."""
 
-import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from custom.runs.folder import Run
 from custom.system.console import say
 from custom.system.errors import UserError
 from custom.system.files import write_json
+from custom.system.manifest import checksum
 
 EVALUATION_FILE = "evaluation.json"
 LINE_EVERY = 15.0  # seconds
@@ -25,7 +25,7 @@ def evaluate_run(run: Run, protocol: Protocol, file: Path, device: str = "auto")
     :return: its content
     :raises UserError: the agent is damaged, or the folder cannot be written
     """
-    sha256 = digest(file.read_bytes())  # before the games: a training may replace the file
+    sha256 = checksum(file)  # before the games: a training may replace the file
     model = load_agent(run, file, device)
     game, hyperparams = run.game, run.hyperparams
     scores = protocol.play(model, game, hyperparams, tell=_progress(protocol.episodes))
@@ -64,11 +64,6 @@ def _progress(episodes: int) -> Callable[[int], None]:
             say(f"evaluation: {done} of {episodes} games{left}")
 
     return tell
-
-
-def digest(content: bytes) -> str:
-    """SHA-256 of an agent's file, which ties an evaluation to it."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def score_table(run: Run, result: dict[str, Any]) -> str:

@@ -53,6 +53,7 @@ def model_card(
         revision=revision.removesuffix("+changes"),
         changed=revision.endswith("+changes"),
         command=command if seed < 0 else f"{command} SEED={seed}",
+        began_as_another="parent" in run.facts,
         training=_training(run.facts, evaluation["steps"]),
     )
     return card
@@ -75,10 +76,15 @@ def card_data(run: Run, evaluation: dict[str, Any]) -> ModelCardData:
         model_name=PLAYERS[run.facts["algo"]].__name__,
         eval_results=[result],
         library_name="stable-baselines3",
-        license=None if "pulled" in run.facts else "mit",
+        license=None if _is_of_others(run.facts) else "mit",
         pipeline_tag="reinforcement-learning",
         tags=[*tags, "stable-baselines3", "atari", run.facts["algo"], TAG],
     )
+
+
+def _is_of_others(facts: dict[str, Any]) -> bool:
+    """Whether an agent is, or began as, one that was pulled; its licence is not known here."""
+    return "pulled" in facts or ("parent" in facts and _is_of_others(facts["parent"]))
 
 
 def _loading(run: Run) -> dict[str, Any]:
@@ -106,12 +112,20 @@ def _loading(run: Run) -> dict[str, Any]:
     }
 
 
+def _named(parent: dict[str, Any]) -> str:
+    """The run whose agent was trained further, and how much of it was taken."""
+    name = f"{parent['recipe']} on {parent['env_id']}, {parent['steps']:,} steps"
+    return f"{name}, seed {parent['seed']}: {parent['taken']}"
+
+
 def _training(facts: dict[str, Any], steps: int) -> list[tuple[str, str]]:
     """Rows of the table of the training; unknown values have none."""
     machine, packages = facts.get("hardware"), facts.get("versions") or {}
     pulled, seconds = facts.get("pulled"), facts.get("wall_clock_seconds")
+    parent = facts.get("parent")
     rows = [
         ("pulled from", pulled and f"{pulled['repo']} at {pulled['revision']}"),
+        ("began as", parent and _named(parent)),
         ("seed", str(facts["seed"]) if facts["seed"] >= 0 else None),
         ("steps", f"{steps:,} of {facts['n_timesteps']:,}, each of {facts['frame_skip']} frames"),
         ("state", None if facts.get("state") in ("finished", "pulled") else "interrupted"),

@@ -58,26 +58,20 @@ class Foreign:
 
 @contextmanager
 def workplace(logs: Path) -> Iterator[Path]:
-    """A hidden folder in LOGS, removed at the end.
-
-    :raises UserError: LOGS cannot be written
-    """
-    try:
-        logs.mkdir(parents=True, exist_ok=True)
-        for left in logs.glob(".pull-*"):  # by a process that was killed
-            with suppress(FileNotFoundError):  # another process was faster
-                if time.time() - left.stat().st_mtime > LONGEST:
-                    shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=".pull-", dir=logs) as folder:
-            yield Path(folder)
-    except OSError as error:
-        raise UserError(f"LOGS {logs}: cannot be written ({error.strerror or error})") from None
+    """A hidden folder in LOGS, removed at the end."""
+    logs.mkdir(parents=True, exist_ok=True)
+    for left in logs.glob(".pull-*"):  # by a process that was killed
+        with suppress(FileNotFoundError):  # another process was faster
+            if time.time() - left.stat().st_mtime > LONGEST:
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".pull-", dir=logs) as folder:
+        yield Path(folder)
 
 
 def bring_in(foreign: Foreign, logs: Path) -> Run:
     """Make a run folder of an agent, or leave nothing behind.
 
-    :raises UserError: the agent is refused, or the folder cannot be written
+    :raises UserError: the agent is refused
     """
     with workplace(logs) as folder:
         partial = folder / "run"
@@ -147,7 +141,7 @@ def _game(place: str, environment: str) -> Game:
     except UserError as error:
         raise UserError(f"{place}: {error}") from None
     if game.folder_name != environment:
-        raise UserError(f"{place}: is not named after an environment, as {game.folder_name}")
+        raise UserError(f"{place}: must be named after its environment: {game.folder_name}")
     return game
 
 
@@ -190,7 +184,7 @@ def _of_the_zoo(run: Run, folder: Path, files: dict[str, bytes]) -> dict[str, An
 
     The zoo evaluates at the training's epsilon of the moment; it is given as the final one.
     """
-    arguments = read_yaml(files.get("args.yml", b"{}"), "args.yml")
+    arguments = read_yaml(files.get("args.yml", b"{}"), "args.yml") or {}
     facts: dict[str, Any] = {
         key: value
         for key in ("seed", "n_timesteps")

@@ -4,6 +4,7 @@ The agent has as few bytes as play needs, ``rl_zoo3.load_from_hub`` can read the
 same run gives the same bytes, so that a second push changes nothing.
 """
 
+import hashlib
 import io
 import json
 import re
@@ -23,7 +24,7 @@ from custom.evaluation.film import FILM_FACTS, record_run
 from custom.evaluation.onnx import ONNX_FILE
 from custom.evaluation.plot import draw
 from custom.evaluation.protocol import Protocol
-from custom.evaluation.results import EVALUATION_FILE, digest, evaluate_run
+from custom.evaluation.results import EVALUATION_FILE, evaluate_run
 from custom.hub.card import TAG, model_card
 from custom.hub.client import hub_errors, without_token
 from custom.hub.leaderboard import Entry, entry_of
@@ -33,6 +34,7 @@ from custom.runs.zoo_files import write_zoo_files
 from custom.system.console import say
 from custom.system.errors import UserError
 from custom.system.files import atomic_folder
+from custom.system.manifest import checksum
 
 OF_THE_MACHINE = (  # in the zip's data: where and when it was trained, not what
     "_last_episode_starts",
@@ -89,10 +91,11 @@ def check_score(info: ModelInfo, run: Run, replace: bool) -> None:
     here = Entry(str(run.path), run.facts["recipe"], said["mean"], said["std"])
     if there is None or (there.mean, there.std) == (round(here.mean, 2), round(here.std, 2)):
         return
-    pair = f"{here.mean:.1f} ± {here.std:.1f} points replace {there.mean:.1f} ± {there.std:.1f}"
+    ours, theirs = (f"{of.mean:.1f} ± {of.std:.1f}" for of in (here, there))
     if there.rank_by > here.rank_by and not replace:
-        raise UserError(f"{info.id}: {pair}, which are better; name another REPO, or --replace it")
-    say(f"{info.id}: {pair}")
+        said = f"holds a better agent ({theirs} points; yours: {ours})"
+        raise UserError(f"{info.id}: {said}; name another REPO, or add --replace")
+    say(f"{info.id}: {ours} points replace {theirs}")
 
 
 def prepare(run: Run, agent: Path, episodes: int, device: str = "auto") -> None:
@@ -104,7 +107,7 @@ def prepare(run: Run, agent: Path, episodes: int, device: str = "auto") -> None:
     if run.is_locked():
         raise UserError(f"RUN {run.path}: is being trained; stop it, or wait until it finishes")
     if not _is_evaluated(run, agent, episodes):
-        say(f"no evaluation of {agent.name} as it is now: playing {episodes} full games")
+        say(f"{agent.name} was not evaluated, or has changed since: playing {episodes} full games")
         evaluate_run(run, Protocol(episodes=episodes), agent, device)
     if not _is_filmed(run, agent):
         say("filming a game")
@@ -130,7 +133,7 @@ def _said_of(agent: Path, file: Path) -> dict[str, Any]:
     """What a JSON file says of an agent as it is now; empty where it is of another one."""
     try:
         said: dict[str, Any] = json.loads(file.read_text())
-        return said if said["sha256"] == digest(agent.read_bytes()) else {}
+        return said if said["sha256"] == checksum(agent) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
@@ -142,11 +145,8 @@ def build(run: Run, agent: Path, repo: str, onnx: bool = False) -> Path:
     :param onnx: with ``agent.onnx``, which is in the run's folder
     """
     folder = run.path / "hub"
-    try:
-        with atomic_folder(folder) as partial:
-            write_bundle(partial, run, agent, repo, onnx)
-    except OSError as error:
-        raise UserError(f"RUN {run.path}: cannot be written ({error.strerror})") from None
+    with atomic_folder(folder) as partial:
+        write_bundle(partial, run, agent, repo, onnx)
     return folder
 
 
@@ -159,7 +159,7 @@ def write_bundle(folder: Path, run: Run, agent: Path, repo: str, onnx: bool = Fa
     """
     name, content = agent_name(run), agent.read_bytes()
     evaluation = json.loads((run.path / EVALUATION_FILE).read_text())
-    if digest(content) != evaluation["sha256"]:
+    if hashlib.sha256(content).hexdigest() != evaluation["sha256"]:
         raise UserError(f"{agent}: has changed since it was evaluated; push it again")
     (folder / name).write_bytes(agent_for_play(content))
     write_zoo_files(run, folder)

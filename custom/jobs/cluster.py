@@ -38,7 +38,7 @@ def launcher(cluster: str, folder: Path) -> Launcher:
     except ImportError as error:
         raise UserError(f"CLUSTER: {error.name} is not installed; {INSTALL}") from None
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(f"CLUSTER: none answers ({one_line(error)[:200]})") from None
+        raise UserError(f"CLUSTER: the cluster does not answer ({one_line(error)[:200]})") from None
 
 
 def on_ray() -> Launcher:

@@ -78,7 +78,7 @@ class AtariDQN(AtariOffPolicy, DQN):
         self._update = None
         self._loss()  # refuses options that exclude each other, before any training
         if type(self.q_net).forward is not QNetwork.forward:
-            raise ValueError("policy: its network's own forward is not called; put it into q_net")
+            raise ValueError("policy: its network's own forward is not called; move it into q_net")
         is_fast = self.engine.update == "fast"
         if is_fast:
             speed_up(self.policy, self.device)

@@ -3,9 +3,7 @@
 The defaults are those of `make train`. They compute SB3's algorithm up to the rounding of float32.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -18,7 +16,7 @@ class Engine:
     :param precision: of the networks: ``float32`` or ``bf16`` (autocast)
     :param n_envs: environments in training, with the recipe's ratio of gradient steps to steps; 0:
         the recipe's `n_envs`
-    :param workers: processes that step them, including the main one; 0: as many as pay
+    :param workers: processes that step them, including the main one; 0: as many as make it faster
     :param threads: CPU threads of PyTorch; 0: PyTorch's default
     """
 
@@ -28,9 +26,3 @@ class Engine:
     n_envs: int = 0
     workers: int = 0
     threads: int = 0
-
-    @classmethod
-    def recorded(cls, facts: Mapping[str, Any]) -> "Engine":
-        """The engine that a run or a study has recorded; unknown settings are ignored."""
-        names = [field.name for field in fields(cls) if field.name in facts]
-        return cls(**{name: facts[name] for name in names})

@@ -145,15 +145,21 @@ class AtariOffPolicy(OffPolicyAlgorithm):
     def set_parameters(
         self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto"
     ) -> None:
-        """As SB3's, but takes no state of another kind of optimizer, as of `save_for_sb3`."""
+        """As SB3's, but an optimizer keeps its own values, such as eps; its averages are loaded.
+
+        Not those of another kind of optimizer, as `save_for_sb3` may write.
+        """
         params = load_path_or_dict
         if not isinstance(params, dict):
             _, params, _ = load_from_zip_file(params, device=device, load_data=False)
         if "policy.optimizer" in params:
             own, saved = self.policy.optimizer.state_dict(), params["policy.optimizer"]
-            if saved["param_groups"][0].keys() != own["param_groups"][0].keys():
+            ours, theirs = (set(of["param_groups"][0]) for of in (own, saved))
+            if ours <= theirs or theirs <= ours:  # other versions of PyTorch have more
+                own["state"] = saved["state"]
+            else:
                 say(f"the file has no state of {type(self.policy.optimizer).__name__}")
-                params = {**params, "policy.optimizer": own}
+            params = {**params, "policy.optimizer": own}
         super().set_parameters(params, exact_match, device)
 
     def save_for_sb3(self, file: io.BufferedIOBase) -> None:

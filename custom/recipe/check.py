@@ -99,7 +99,7 @@ def _problems(error: ValidationError, model: type[Values]) -> Iterable[str]:
         elif kind == "value_error":
             yield f"{key} {errors[0]['ctx']['error']}"
         elif kind == "model_type":
-            yield f"{key} is {value!r}; write named values, e.g. {{alpha: 0.6, beta: 0.4}}"
+            yield f"{key} is {value!r}; write named values: {{name: value}}"
         else:
             said = " or ".join(dict.fromkeys(each["msg"] for each in errors))
             yield f"{key} is {value!r}; {said.replace('Input should be', 'it must be')}"

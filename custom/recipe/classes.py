@@ -69,7 +69,7 @@ def check_arguments(key: str, cls: type, given: dict[str, Any]) -> None:
         bounds = BOUNDS.get(name)
         if name not in known:
             problems.append(unknown(f"{key}.{name}", known))
-        elif bounds and value not in bounds:
+        elif bounds and (isinstance(value, bool) or value not in bounds):
             most = bounds.stop - 1
             problems.append(f"{key}.{name} is {value!r}; it must be from {bounds.start} to {most}")
     if problems:

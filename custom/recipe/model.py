@@ -24,7 +24,7 @@ Norm = Annotated[float, Field(gt=0, allow_inf_nan=True), NUMBER]
 Positive = Annotated[float, Field(gt=0, le=1e6), NUMBER]
 Count = Annotated[int, Field(ge=1, le=2**53), NUMBER]
 Small = Annotated[int, Field(ge=0, le=1000), NUMBER]
-Linear = Annotated[str, Field(pattern=r"^lin_(0?\.\d+|\d(\.\d+)?e-\d+)$")]
+Linear = Annotated[str, Field(pattern=r"^lin_(0?\.0*[1-9]\d*(e-\d+)?|[1-9](\.\d+)?e-\d+)$")]
 LearningRate = Annotated[float, Field(gt=0, le=1), NUMBER] | Linear
 TrainFreq = Count | tuple[Count, Literal["step", "episode"]]
 

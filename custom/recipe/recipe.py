@@ -191,7 +191,7 @@ def sources(file: Path) -> list[Path]:
     entries = _read(file)
     if "extends" not in entries:
         return [file]
-    name, paths = str(entries["extends"]), [*FOLDER.glob("*.yml"), *file.parent.glob("*.yml")]
+    name, paths = str(entries["extends"]), [*FOLDER.glob("*.yml"), *file.parent.glob("*.y*ml")]
     others = {path.stem: path for path in paths if path.resolve() != file.resolve()}
     if name not in others:
         known = ", ".join(sorted(others))
@@ -212,7 +212,10 @@ def read_entry(file: Path, game: Game) -> tuple[str, str, dict[str, Any]]:
     file, *parents = sources(file)
     algo, values = "qrdqn" if re.match(r"qrdqn(-|$)", file.stem) else "dqn", dict[str, Any]()
     for parent in parents:
-        _, algo, values = read_entry(parent, game)
+        try:
+            _, algo, values = read_entry(parent, game)
+        except ValueError as error:
+            raise ValueError(f"extends {parent}: {error}") from None
     entries = {key: entry for key, entry in _read(file).items() if key != "extends"}
     keys = _keys(entries, game)
     for key in keys if parents else keys[-1:]:  # without `extends` one entry is taken whole

@@ -64,7 +64,6 @@ class FrameReplayBuffer(ReplayBuffer):
     :param buffer_size: steps of all environments together
     :param observation_space: (frame_stack * channels, height, width), uint8
     :param device: of the samples
-    :param optimize_memory_usage: not used: each frame is kept once anyway
     :param frame_stack: frames in an observation
     :param n_steps: rewards in a return (Sutton 1988); above 1, samples have `discounts`
     :param gamma: discount per step, for `n_steps` above 1
@@ -80,7 +79,6 @@ class FrameReplayBuffer(ReplayBuffer):
         action_space: spaces.Space[Any],
         device: th.device | str = "auto",
         n_envs: int = 1,
-        optimize_memory_usage: bool = False,
         handle_timeout_termination: bool = True,
         frame_stack: int = 4,
         n_steps: int = 1,
@@ -89,7 +87,6 @@ class FrameReplayBuffer(ReplayBuffer):
     ) -> None:
         BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs)
         self.buffer_size = max(buffer_size // n_envs, 1)
-        self.optimize_memory_usage = False
         self.handle_timeout_termination = handle_timeout_termination
         self.frame_stack, self.n_steps, self.gamma = frame_stack, n_steps, gamma
         shape, dtype = self.obs_shape, observation_space.dtype
@@ -114,16 +111,6 @@ class FrameReplayBuffer(ReplayBuffer):
 
     def set_extra(self, extra: dict[str, th.Tensor]) -> None:
         """Set what `extra` returned, once the steps are loaded."""
-
-    def settings(self) -> dict[str, float]:
-        """Settings that have to be equal where saved content is loaded."""
-        return {
-            "buffer_size": self.buffer_size,
-            "n_envs": self.n_envs,
-            "frame_stack": self.frame_stack,
-            "pixels": self.ring.frames.shape[1],
-            "repeat_first": self.ring.repeat_first,
-        }
 
     def restart(self) -> None:
         """Set positions and counters after `tensors` were loaded."""

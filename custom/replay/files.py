@@ -19,7 +19,7 @@ def save_steps(buffer: FrameReplayBuffer, first: int, path: Path) -> None:
     """
     ring = buffer.ring
     number = ring.added - first
-    # The newest step of the file before may have got an end since.
+    # The newest step of the previous file may have become an episode's end since.
     steps = np.arange(max(first - 1, ring.added - ring.steps, 0), ring.added)
     rows = ring.end_of.cpu().numpy()[steps % ring.steps]
     place = np.argwhere(rows >= 0)

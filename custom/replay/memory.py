@@ -20,18 +20,6 @@ CGROUPS = (  # folder, limit and usage of a container; version 2, then 1
 )
 
 
-def bytes_per_stacked_step(observation_space: spaces.Box, optimize_memory_usage: bool) -> int:
-    """Bytes that SB3's `ReplayBuffer` keeps for one step of one environment.
-
-    :param observation_space: stacked frames, e.g. (4, 84, 84) of uint8
-    :param optimize_memory_usage: SB3's option: one array for observations and next observations
-    """
-    assert observation_space.dtype is not None
-    obs = int(np.prod(observation_space.shape)) * observation_space.dtype.itemsize
-    scalars = 8 + 3 * 4  # action (int64); reward, done and timeout (float32)
-    return obs * (1 if optimize_memory_usage else 2) + scalars
-
-
 def available_memory() -> int:
     """Bytes that this process can still allocate: the less of its machine's and its container's."""
     if MEMINFO.is_file():
@@ -62,12 +50,15 @@ def replay_size(hyperparams: Hyperparams) -> int:
 def step_bytes(observation_space: spaces.Space[Any], hyperparams: Hyperparams, frames: bool) -> int:
     """Bytes of one step of one environment in a run's replay buffer.
 
-    :param frames: `FrameReplayBuffer`, unless the recipe names a `replay_buffer_class`
+    :param frames: `FrameReplayBuffer`, unless the recipe names a `replay_buffer_class`; else SB3's
     """
     if frames and not hyperparams.replay_buffer_class:
         return bytes_per_step(observation_space, hyperparams.frame_stack)
     assert isinstance(observation_space, spaces.Box)
-    return bytes_per_stacked_step(observation_space, hyperparams.optimize_memory_usage)
+    assert observation_space.dtype is not None
+    obs = int(np.prod(observation_space.shape)) * observation_space.dtype.itemsize
+    scalars = 8 + 3 * 4  # action (int64); reward, done and timeout (float32)
+    return obs * (1 if hyperparams.optimize_memory_usage else 2) + scalars
 
 
 def check_replay(

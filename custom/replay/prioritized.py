@@ -141,10 +141,6 @@ class PrioritizedFrameReplayBuffer(FrameReplayBuffer):
         self.tree.set(used, extra["priorities"].to(self.storage))
         self.largest.copy_(extra["largest"])
 
-    def settings(self) -> dict[str, float]:
-        """As `FrameReplayBuffer`'s, with alpha, because priorities have been raised to it."""
-        return {**super().settings(), "alpha": self.alpha}
-
     def restart(self) -> None:
         """As `FrameReplayBuffer`'s; nothing has a priority until `set_extra`."""
         super().restart()

@@ -97,8 +97,8 @@ class Run:
         for path in named.get(which, ()):
             if path.is_file():
                 return path
-        there = ", ".join(path.name for path in saved) or "no checkpoint"
-        raise UserError(f"RUN {self.path}: holds no {which} model, but {there}")
+        there = ", ".join(path.name for path in saved) or "none"
+        raise UserError(f"RUN {self.path}: has no {which} model; checkpoints: {there}")
 
     def lock(self, seconds: float = math.inf) -> IO[str]:
         """Lock the run until the returned file is closed or the process ends.
@@ -144,7 +144,7 @@ def open_run(path: Path, what: str = "RUN") -> Run:
         for key, kind in (FACTS | OPTIONAL).items():
             if (key in FACTS or key in facts) and not isinstance(facts[key], kind):
                 raise ValueError(f"run.json: {key} is {facts[key]!r}")
-        run = Run(path.resolve(), facts)
+        run = Run(path.absolute(), facts)
         _ = run.hyperparams, run.game
     except Exception as error:  # files that others wrote can hold anything
         said = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())

@@ -13,12 +13,6 @@ HEAD = ("run", "seed", "steps", "last score", "best", "state")
 Row = tuple[str, ...]  # text for each column of `HEAD`
 
 
-def table(logs: Path, game: str = "", recipe: str = "") -> tuple[list[Row], list[str]]:
-    """The rows of `rows_of` alone, and its lines."""
-    rows, problems = rows_of(logs, game, recipe)
-    return [row for _, row in rows], problems
-
-
 def rows_of(
     logs: Path, game: str = "", recipe: str = ""
 ) -> tuple[list[tuple[Run, Row]], list[str]]:
@@ -53,7 +47,7 @@ def row_of(run: Run, logs: Path) -> Row:
     steps = max([run.facts.get("steps", 0), *done.tolist()])
     budget, state = run.facts.get("n_timesteps"), state_of(run)
     return (
-        str(logs / run.path.relative_to(logs.resolve())),
+        str(logs / run.path.relative_to(logs.absolute())),
         str(run.facts["seed"]),
         short(steps) + (f" of {short(budget)}" if budget else ""),
         last,

@@ -78,7 +78,8 @@ def _check_environment(files: dict[str, bytes], game: Game, env_kwargs: dict[str
     if "env_kwargs.yml" in files:
         stated.append(read_yaml(files["env_kwargs.yml"], "env_kwargs.yml"))
     if env_kwargs and not stated:
-        raise UserError(f"nothing says how its game was made; here it is made with {env_kwargs}")
+        said = f"its game is made here with {env_kwargs}"
+        raise UserError(f"{said}; neither args.yml nor env_kwargs.yml says how it was made")
     for kwargs in stated:
         made_with = kwargs or {}
         if isinstance(made_with, dict):

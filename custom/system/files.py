@@ -10,8 +10,11 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
+
+from custom.system.console import say
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # of file systems without locks
 POLL = 0.1  # seconds between two tries to lock
@@ -45,12 +48,6 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """As `atomic_path`, opened."""
     with atomic_path(path) as partial, partial.open(mode) as file:
         yield file
-
-
-def copy_file(source: Path, path: Path) -> None:
-    """Copy a file atomically."""
-    with atomic_file(path) as file:
-        file.write(source.read_bytes())
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -103,10 +100,15 @@ def lock(path: Path, seconds: float = math.inf) -> IO[str] | None:
     return file
 
 
+@cache
+def _warn(folder: str) -> None:
+    say(f"{folder}: this file system has no locks; let one process at a time use a run or a study")
+
+
 def try_lock(file: IO[Any], shared: bool = False) -> bool:
     """Lock an open file if no other process has locked it.
 
-    On a file system without locks this always succeeds.
+    On a file system without locks this always succeeds, with a line that says so.
 
     :param shared: with others that lock it shared
     """
@@ -118,4 +120,5 @@ def try_lock(file: IO[Any], shared: bool = False) -> bool:
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
+        _warn(str(Path(file.name).parent))
     return True

@@ -1,4 +1,4 @@
-"""W&B's client: its settings, its login, the runs of a project, and its errors in one line.
+"""W&B's client: its settings, its login, and its errors in one line.
 
 Address, key, entity and project are its own settings: ``WANDB_BASE_URL``, ``WANDB_API_KEY``,
 ``WANDB_ENTITY``, ``WANDB_PROJECT``, ``wandb login``. The client uploads in a process of its own,
@@ -7,14 +7,12 @@ which retries by itself. It writes all that it is given to a file first.
 
 import os
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from custom.system.errors import UserError, one_line
 
 if TYPE_CHECKING:
     import wandb
-    from wandb.apis.public import Run
 
 ANSWER = 5.0  # seconds in which a server checks the key
 START = 5.0  # seconds in which it creates a run
@@ -59,18 +57,6 @@ def log_in() -> None:
         if "did not respond in time" in text:
             raise UserError(f"W&B: {address} does not answer") from None
         raise UserError(f"W&B: {address}: {text}; {LOG_IN}") from None
-
-
-def runs(project: str, config: dict[str, Any]) -> "Iterable[Run]":
-    """The runs of a project that have these values in their configuration, the oldest first.
-
-    :param project: ``entity/name``, or the name of a project of the default entity
-    """
-    import wandb
-
-    filters = {f"config.{name}": value for name, value in config.items()}
-    matching: Iterable[Run] = wandb.Api().runs(project, filters, order="+created_at", lazy=False)
-    return matching
 
 
 def reason(error: BaseException) -> str:

@@ -8,11 +8,8 @@ import numpy.typing as npt
 import torch as th
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from custom.env.games import make_games
-from custom.evaluation.baselines import random_actions
-from custom.evaluation.protocol import N_ENVS, Protocol, Scores, evaluation_seed
-from custom.recipe.games import Game
-from custom.recipe.model import Hyperparams
+from custom.evaluation.baselines import held_out_states
+from custom.evaluation.protocol import Protocol, Scores, evaluation_seed
 from custom.runs.agents import action_values, save_agent
 from custom.runs.folder import BEST, EVALUATIONS_FILE, Run
 from custom.system.console import say
@@ -20,30 +17,8 @@ from custom.system.files import atomic_file
 from custom.training.callbacks import PeriodicCallback
 from custom.training.status import Status
 
-HELD_OUT_STATES = 512
 COLUMNS = ("timesteps", "results", "ep_lengths", "mean_max_q")  # of the file
 NUMBER_FORMATS = ("stdout", "log", "json", "csv", "tensorboard")  # outputs of SB3 for numbers only
-
-
-def held_out_states(game: Game, hyperparams: Hyperparams, seed: int) -> npt.NDArray[np.uint8]:
-    """A fixed set of states from random play (Mnih et al. 2015, Extended Data Fig. 2).
-
-    Their mean largest action value is smoother than scores. The states depend on the arguments
-    only, not on when they are collected.
-
-    :param seed: of the games and of the random actions
-    :return: (N, frame_stack * channels, height, width)
-    """
-    env = make_games(game, hyperparams, N_ENVS, seed)
-    act = random_actions(int(env.action_space.n), seed)  # type: ignore[attr-defined]
-    batches: list[npt.NDArray[Any]] = []
-    obs = env.reset()
-    while sum(map(len, batches)) < HELD_OUT_STATES:
-        for _ in range(4):  # consecutive states are nearly equal
-            obs, *_ = env.step(act(obs))  # type: ignore[arg-type]
-        batches.append(np.array(obs))
-    env.close()
-    return np.concatenate(batches)[:HELD_OUT_STATES]
 
 
 @th.no_grad()
@@ -75,6 +50,7 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         self.protocol = protocol
         self.status = status
         self._made: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        self._best_saved = -np.inf  # mean score of the agent in the file
         self._states: npt.NDArray[np.uint8] | None = None
 
     def on_period(self) -> None:
@@ -92,16 +68,16 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         status.evaluation_cut_short = len(scores.scores) < protocol.episodes
         if status.evaluation_cut_short:
             return
-        max_q, best = mean_max_q(self.model, self._states), self.best
+        max_q = mean_max_q(self.model, self._states)
         row = (self.num_timesteps, scores.scores, scores.frames, max_q)
         for name, value in zip(COLUMNS, row, strict=True):
             self._made[name].append(value)
         with atomic_file(self.run.path / EVALUATIONS_FILE) as file:
             np.savez(file, **self._made)  # type: ignore[arg-type]  # allow_pickle is no column
         self._log(scores, max_q)
-        is_missing = not (self.run.path / BEST).is_file()  # a full disk may have had no room
-        if best is None or scores.mean > best or is_missing:
+        if scores.mean > self._best_saved:
             save_agent(self.model, self.run.path / BEST)
+            self._best_saved = scores.mean
 
     def _on_training_start(self) -> None:
         """Read what a resumed training has evaluated."""
@@ -109,6 +85,8 @@ class FixedEpsilonEvaluation(PeriodicCallback):
         if file.is_file():
             with np.load(file) as content:
                 self._made = {name: content[name].tolist() for name in COLUMNS}
+        if (self.run.path / BEST).is_file():
+            self._best_saved = max(self.means, default=-np.inf)
 
     def seconds_to_come(self, total: int) -> float:
         """Estimated seconds of the evaluations to come, from the mean of those before.

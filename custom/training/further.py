@@ -19,7 +19,7 @@ OF_THE_REPLAY = (
     *("env_kwargs", "env_wrapper", "frame_stack", "frame_stack_padding"),
     *("prioritized_replay", "replay_buffer_class"),
 )
-KEPT = ("env_id", "recipe", "seed", "steps", "parent")  # of the earlier run's facts
+KEPT = ("env_id", "recipe", "seed", "steps", "parent", "pulled")  # of the earlier run's facts
 
 
 def further(run: Run, recipe: Recipe, game: Game, engine: Engine) -> tuple[dict[str, Any], Recipe]:
@@ -45,7 +45,8 @@ def further(run: Run, recipe: Recipe, game: Game, engine: Engine) -> tuple[dict[
     if has_replay:
         changes |= {"learning_starts": 0, "buffer_size": buffer_size(run)}
     taken = "weights, optimizer and replay" if has_replay else "weights only"
-    note = f"begins with the {taken} of {run.path}; epsilon begins at its end"
+    size = f", of {changes['buffer_size']:,} steps," if has_replay else ""
+    note = f"begins with the {taken}{size} of {run.path.name}; epsilon begins at its end"
     asked = {name: getattr(ours, name) for name in changes}
     parent = {"run": str(run.path), "taken": taken, "has_replay": has_replay, "asked": asked}
     parent |= {name: run.facts[name] for name in KEPT if name in run.facts}

@@ -31,6 +31,8 @@ def resume(run: Run, device: str = "auto") -> Training:
 
     :raises UserError: the run is finished, is being trained or cannot be loaded
     """
+    if run.is_locked():
+        say(f"waits up to {PATIENCE:.0f} s for the process that trains {run.path}")
     lock = run.lock(PATIENCE)
     try:
         run = open_run(run.path)  # another process may have changed it meanwhile
@@ -108,5 +110,5 @@ def _settings(run: Run, device: str) -> Settings:
         eval_episodes=facts["eval_protocol"]["episodes"],
         save_freq=facts["save_freq"],
         tracking=tracking(**facts["tracking"]),
-        engine=Engine.recorded(facts["engine"]),
+        engine=Engine(**facts["engine"]),
     )

@@ -24,7 +24,7 @@ from custom.replay.buffer import FrameReplayBuffer
 from custom.replay.files import load_steps, save_steps
 from custom.runs.folder import BEST, EVALUATIONS_FILE, GAMES_FILE, Run
 from custom.system.console import say
-from custom.system.files import atomic_file, copy_file
+from custom.system.files import atomic_file
 from custom.system.manifest import Files, checksum, commit, sound_version, sweep
 from custom.tracking.tracker import Tracker
 from custom.training.saved_games import Plain, games_state, restore_games, to_numpy, to_plain
@@ -46,10 +46,10 @@ COUNTERS = (
 
 
 class StateSaver(BaseCallback):
-    """Saves the state between rollouts: before a period ends, and when a stop was requested.
+    """Saves the state between rollouts: just before a period ends, and when a stop was requested.
 
-    Evaluations begin when a period ends, so that one that is broken off is repeated from the state
-    just before it. Where rollouts are episodes, whose end nobody knows, it saves after a period.
+    An evaluation runs at the end of a period: an interrupted one is repeated on resume. With
+    `train_freq` in episodes the state is saved just after a period.
 
     :param freq: the period in steps of all environments together
     :param saved: the state from which the training resumes, from `load_state`; None: a new run
@@ -145,7 +145,7 @@ def save_state(model: AtariOffPolicy, run: Run, facts: dict[str, Plain], before:
         "observation": to_plain(model._last_obs),
         "games": games_state(env),
         "random": random_state(model),
-        "replay": {"added": added, "settings": replay.settings(), "extra": replay.extra()},
+        "replay": {"added": added, "extra": replay.extra()},
         "run": _identity(run),
     }
     buffer = io.BytesIO()  # writing to a file, PyTorch hides the error of a full disk
@@ -156,7 +156,8 @@ def save_state(model: AtariOffPolicy, run: Run, facts: dict[str, Plain], before:
     files = {**steps, learner.name: checksum(learner)}
     for path in (path for pattern in COPIED for path in run.path.glob(pattern)):
         copy = folder / f"{now}-{path.name}"
-        copy_file(path, copy)
+        with atomic_file(copy) as file:
+            file.write(path.read_bytes())
         files[copy.name] = checksum(copy)
     commit(folder, files)
     return steps
@@ -209,8 +210,6 @@ def load_learnt(model: AtariOffPolicy, run: Run, adopt: bool = False) -> dict[st
     if saved["run"] != _identity(run):
         raise ValueError("recipe.yml or run.json has changed since it was written")
     of = saved["replay"]
-    if of["settings"] != replay.settings():
-        raise ValueError(f"its replay buffer has {of['settings']}, not {replay.settings()}")
     model.set_parameters(saved["parameters"], device=model.device)
     steps = {name: files[name] for name in files if name.startswith(STEPS)}
     load_steps(replay, of["added"], [run.saved_state / name for name in sorted(steps, key=_end)])

@@ -44,10 +44,12 @@ def train(training: Training, report_episodes: int = 0) -> int:
                     raise kind(said) from None
                 raise
             _end(training)
-        if report_episodes and not received:
-            report(run, report_episodes, str(model.device))
         status = SIGNAL_STATUS + received[0] if received else 0
-        _end_tracking(training, status, bool(received))
+        try:
+            if report_episodes and not received:
+                report(run, report_episodes, str(model.device))
+        finally:  # a signal may end the report
+            _end_tracking(training, status, bool(received))
     say(f"Run: {run.path}")
     return status
 

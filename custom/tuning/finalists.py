@@ -70,7 +70,7 @@ def rank(chosen: Finalists, plan: Plan, matrix: Matrix) -> tuple[Data, list[Data
     names = [recipe.name for recipe in chosen.values()]
     found, left_out = from_logs(matrix.logs, [plan.game], names)
     paths = matrix.paths()
-    runs = {(run.recipe, run.seed): run for run in found if Path(run.name).resolve() in paths}
+    runs = {(run.recipe, run.seed): run for run in found if Path(run.name).absolute() in paths}
     scores = {
         name: np.array([run.means[-1] for run in runs.values() if run.recipe == name])
         for name in names

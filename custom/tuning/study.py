@@ -145,7 +145,7 @@ def plan_of(study: optuna.Study) -> Plan:
 def results(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     """The trials that count: complete, pruned, or failed for their own reason.
 
-    One that was stopped or killed is retried, and else another one takes its place.
+    One that was stopped or killed is retried; after `RETRIES` another one takes its place.
     """
     ends = (TrialState.COMPLETE, TrialState.PRUNED)
     return [trial for trial in trials if trial.state in ends or REASON in trial.user_attrs]

@@ -64,10 +64,13 @@ def tune(args: argparse.Namespace, game: Game, recipe: Recipe, name: str, folder
 def plan_from(args: argparse.Namespace, game: Game, recipe: Recipe) -> Plan:
     """What the flags ask for.
 
-    :raises UserError: fewer steps than evaluations, or a name that cannot be searched
+    :raises UserError: no step of all games lies between two evaluations, or a name that cannot be
+        searched
     """
-    if args.evaluations > recipe.n_timesteps:
-        raise UserError(f"--evaluations {args.evaluations}: more than {recipe.n_timesteps} STEPS")
+    n_envs = args.envs or recipe.hyperparams.n_envs
+    if args.evaluations * n_envs > recipe.n_timesteps:
+        evaluations = f"--evaluations {args.evaluations} with {n_envs} games at once"
+        raise UserError(f"{evaluations}: needs STEPS={args.evaluations * n_envs} at least")
     return Plan(
         env_id=game.env_id,
         recipe=recipe.name,
