@@ -142,7 +142,7 @@ clean:
 ### Variables (- is empty)
 ## game to play: Pong, Breakout, ... or an environment id
 GAME ?= SpaceInvaders
-## recipe: a name in hyperparams/, or the path of a YAML file; empty: dqn, and of runs that are there the last
+## recipe: a name in hyperparams/, or the path of a YAML file; empty: dqn; for a command on a run, any
 RECIPE ?=
 ## training budget in steps of 4 frames; empty: the recipe's
 STEPS ?=

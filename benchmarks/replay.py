@@ -79,7 +79,6 @@ def main() -> None:
         size = file.stat().st_size / 1e6
         found |= {"file_gb": size / 1000, "save_mb_per_s": size / save}
         added = buffer.ring.added
-        buffer.reset()
         found["load_mb_per_s"] = size / seconds(lambda: load_steps(buffer, added, [file]))
         assert buffer.full
         assert th.isfinite(buffer.sample(32).rewards).all()

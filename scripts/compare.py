@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from custom.recipe.recipe import load_recipe
 from custom.system.console import say
 from custom.system.errors import UserError
 from custom.tracking.wish import project_named
@@ -23,6 +24,9 @@ def command(args: argparse.Namespace) -> None:
     games, recipes = options.games_named(args.game, args.games), args.recipes.split()
     if not recipes:
         raise UserError("RECIPES is empty; write for one RECIPES='dqn dqn-rmsprop'")
+    for recipe in recipes if args.set else ():
+        for game in games:
+            load_recipe(recipe, game, classes=False)  # what --set says is checked
     # Statistics take seconds to import: no mistyped name waits for them.
     from custom.compare.comparison import compare
     from custom.compare.report import write_report
@@ -33,7 +37,7 @@ def command(args: argparse.Namespace) -> None:
         runs, left_out = from_wandb(project_named(args.project), games, recipes, args.logs)
     else:
         runs, left_out = from_logs(args.logs, games, recipes)
-    say(f"comparing {len(runs)} runs; each pair of recipes takes some seconds")
+    say(f"runs: {len(runs)}; to compare a pair of recipes takes some seconds")
     data = compare(runs, left_out)
     folder = "-".join(game.folder_name for game in games)[:LONGEST]
     out = args.out or args.logs / "compare" / folder

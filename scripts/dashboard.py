@@ -16,7 +16,7 @@ def command(args: argparse.Namespace) -> None:
     _, folder = options.study_of(args)
     has_study = bool(args.study or args.storage) or (folder / "study.db").exists()
     study, url = options.load_study(args) if has_study else (None, "")
-    shows = study.study_name if study else f"the runs in {args.logs}; there is no study of them"
+    shows = study.study_name if study else f"the runs in {args.logs}"
     say(f"http://{HOST}:{args.port} shows {shows}; Ctrl-C ends it")
     try:
         if study:

@@ -199,7 +199,7 @@ def find_run(args: argparse.Namespace, or_agent: bool = False) -> Run:
         from custom.hub.foreign import agent_of_the_checkout, bring_in
 
         if agent := agent_of_the_checkout(game):
-            say(f"no run of {game.env_id} in {args.logs}: brings in {agent.place}")
+            say(f"no run of {game.env_id} in {args.logs}: takes the project's own agent")
             bring_in(agent, args.logs)
     run = newest = latest_run(args.logs, game, name)
     if recipe and newest.facts.get("recipe_digest") != recipe.digest:

@@ -158,15 +158,6 @@ def test_a_step_takes_an_eighth_of_sb3s_and_is_drawn_alike(breakout: list[Step])
     assert statistic < 174  # chi-squared with 119 degrees of freedom: p = 0.001
 
 
-def test_forgetting_starts_over(breakout: list[Step]) -> None:
-    ours, theirs = both(3)
-    fill(breakout[:350], ours)
-    ours.reset()
-    assert ours.size() == 0
-    fill(breakout[:20], ours, theirs)
-    assert_same_samples(ours, theirs)
-
-
 @pytest.mark.parametrize("saves", [[1, 2, 3], [40, 90, 130, 131, 180, 350], [0, 200, 350]])
 def test_a_replay_in_pieces_goes_on(breakout: list[Step], saves: list[int], tmp_path: Path) -> None:
     ours, theirs = both(3)

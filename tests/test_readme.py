@@ -1,6 +1,5 @@
 """What README and docs tell people to type is understood; figures follow from measurements."""
 
-import json
 import re
 import shlex
 import shutil
@@ -16,7 +15,6 @@ from custom.recipe.games import find_game
 from custom.recipe.recipe import load_recipe
 from scripts import cli
 from scripts.options import parser_of
-from tests.conftest import run_process
 from tests.test_makefile import ROOT, arguments, checkout, make
 
 __all__ = ["checkout"]  # a fixture
@@ -89,17 +87,3 @@ def test_the_page_is_what_the_committed_figures_give(tmp_path: Path) -> None:
         ours, theirs = (np.asarray(picture, dtype=float) for picture in pictures)
         assert ours.shape == theirs.shape
         assert np.abs(ours - theirs).mean() < 2  # another release of matplotlib rounds elsewhere
-
-
-@pytest.mark.long
-def test_the_zoo_and_this_project_are_timed_in_turn(tmp_path: Path) -> None:
-    out = tmp_path / "raw" / "figures.json"
-    flags = ("--pairs", 1, "--steps", 120, "--buffer-size", 200, "--batch-size", 4, "--out", out)
-    shown = run_process("benchmarks.throughput", *flags)
-    facts = json.loads(out.read_text())
-    zoo, ours = facts["runs"]
-    assert (zoo["side"], ours["side"]) == ("zoo", "ours")
-    assert f"ratio   {ours['steps_per_second'] / zoo['steps_per_second']:.2f}" in shown
-    assert facts["hardware"]["cores"]
-    for one in (zoo, ours):
-        assert 80 < one["steps"] < 90  # what came after the warm-up of 30

@@ -212,8 +212,7 @@ LINES = {
     "double_q: 1": "double_q is 1; it must be a valid boolean",
     "loss: l1": "loss is 'l1'; it must be 'huber' or 'mse'",
     "prioritized_replay: true": "prioritized_replay is True; write named values",
-    "policy_kwargs: {dueling: true}": "dueling is not known here; write it under",
-    "learning_rate: lin_fast": "a number or String should match pattern",
+    "learning_rate: lin_fast": "it must be a number above 0, or lin_ and one",
     "frame_skip: 3": "frame_skip is not known here; write it behind a wrapper",
     "seed: 1": "seed is not known here; give make SEED=...",
     "subsample_steps: 2": "write gradient_steps: train_freq divided by it",
@@ -222,7 +221,6 @@ LINES = {
     "batch_size: true": "batch_size is True; write a number",
     "munchausen_temperature: 0.1": "munchausen_temperature does nothing without munchausen_alpha",
     "lerning_rate: 0.1": "lerning_rate is not a known key; did you mean learning_rate?",
-    "batch_size: 1.5": "batch_size is 1.5; it must be a valid integer, got a number",
     "train_freq: [4, moon]": "train_freq is [4, 'moon']; it must be a valid integer or",
     "policy_kwargs: 'dict(net_arch=[open(1)])'": "which is not run (",
     "policy_kwargs: {optimizer_class: os.system}": "from one of: custom, gymnasium",
@@ -234,11 +232,15 @@ LINES = {
     "n_timesteps: .inf": "n_timesteps is inf; it must be",
     "policy: stable_baselines3.ppo.policies.CnnPolicy": "not a DQNPolicy class",
     "policy_kwargs: {lr_schedule: 1}": "policy_kwargs.lr_schedule is not a known key",
-    "replay_buffer_kwargs: {buffer_size: 5}": "replay_buffer_kwargs.buffer_size is not a known key",
-    "noisy: true": "noisy is not known here; write it under policy_kwargs, with policy: custom",
+    "noisy: true": "noisy is not known here; it is a policy_kwargs of custom.policies",
     "env_kwargs: {frameskip: 4}": "env_kwargs.frameskip is not a known key",
     "policy_kwargs: {features_extractor_kwargs: {cnn_arch: [32]}}": "known: features_dim, norm",
 }
+
+
+def test_a_key_of_this_projects_policy_names_it() -> None:
+    values = load_recipe("dqn+n_steps=3+policy_kwargs.dueling=true", PONG).hyperparams
+    assert (values.policy, values.n_steps) == ("custom.policies.AtariPolicy", 3)
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -253,7 +255,7 @@ def test_a_wrong_value_is_refused_with_file_game_key_and_fix(tmp_path: Path, lin
 QRDQN = f"atari: {GOOD[:-1]}, algo: qrdqn, "
 FILES = {
     QRDQN + "double_q: true}": "double_q is not known here; it is a key of dqn",
-    QRDQN + "policy_kwargs: {dueling: true}}": "policy_kwargs.dueling is not known here; write it",
+    QRDQN + "policy_kwargs: {dueling: true}}": "policy_kwargs.dueling is not known here; it is",
     QRDQN.replace("CnnPolicy", "custom.policies.AtariPolicy") + "}": "is not a QRDQNPolicy class",
     QRDQN + "policy_kwargs: {optimizer_kwargs: {eps: 0.1}}}": "optimizer_kwargs needs optimizer_cl",
     f"atari: {GOOD}\natari: {GOOD}\n": "line 2: the key 'atari' stands twice",

@@ -106,7 +106,7 @@ def test_damaged_baselines_are_named(run: Run, tmp_path: Path) -> None:
 def test_a_run_without_a_finished_game_has_nothing_to_plot(run: Run) -> None:
     (run.path / "training_games.csv").write_text("steps,frames,score,game_frames\n")
     (run.path / "evaluations.npz").unlink()
-    with pytest.raises(UserError, match="no game was finished yet"):
+    with pytest.raises(UserError, match="there is nothing to plot"):
         plot_run(run)
     (run.path / "training_games.csv").write_bytes(b"")
     assert not finished_games(run)["score"].size

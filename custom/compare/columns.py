@@ -137,5 +137,5 @@ def _when(steps: FloatArray) -> str:
 
 def _text(value: Any) -> str:
     """A value as text; 10.0 as 10, which JSON on W&B does not tell apart."""
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = (value or "-") if isinstance(value, str) else json.dumps(value)
     return text.removesuffix(".0")

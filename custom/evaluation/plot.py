@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from custom.evaluation.baselines import levels_of
-from custom.evaluation.scores import RANDOM
 from custom.runs.folder import Run
 from custom.runs.metrics import FloatArray, evaluations, finished_games
 from custom.system.errors import UserError
@@ -37,7 +36,7 @@ def draw(run: Run) -> Figure:
     games, evaluated = finished_games(run), evaluations(run)
     if not games["score"].size and evaluated is None:
         raise UserError(
-            f"RUN {run.path}: there is nothing to plot: no game was finished yet, or it was pulled"
+            f"RUN {run.path}: there is nothing to plot: no game of a training and no evaluation"
         )
     figure = Figure(figsize=(9, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
@@ -82,9 +81,8 @@ def _draw_evaluations(axes: Axes, evaluated: dict[str, Any], frame_skip: int) ->
 
 
 def _draw_baselines(axes: Axes, run: Run) -> None:
-    """Random play and the best single action."""
-    known = [one for one in levels_of(run) if one.label == RANDOM or one.label.startswith("only ")]
-    draw_levels(axes, [(level.score, level.label) for level in known], *axes.get_ylim())
+    """What scores are compared with."""
+    draw_levels(axes, [(level.score, level.label) for level in levels_of(run)], *axes.get_ylim())
 
 
 def draw_levels(axes: Axes, levels: list[tuple[float, str]], low: float, high: float) -> None:

@@ -109,8 +109,8 @@ class Process:
 def _tell(task: Task) -> None:
     """Print the last line of a task's log, which says how far it is."""
     if task.log and task.log.is_file():
-        lines = task.log.read_text(errors="replace").splitlines()
-        say(f"{task.name}: {lines[-1] if lines else 'starts'} ({task.log})")
+        for line in task.log.read_text(errors="replace").splitlines()[-1:]:
+            say(f"{task.name}: {line.partition('; Ctrl-C')[0]} ({task.log})")
 
 
 def run_all(
@@ -139,6 +139,7 @@ def run_all(
                     ended(task, status)
             while len(running) < slots and (task_now := next_task()) is not None:
                 running.append((task_now, launch(task_now)))
+                say(f"{task_now.name}: starts ({task_now.log})")
             if not running and is_over():
                 return
             time.sleep(POLL)

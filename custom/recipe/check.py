@@ -23,13 +23,12 @@ EMPTY_ONLY = ("callback", "monitor_kwargs", "normalize", "vec_env_wrapper")  # o
 NOTHING: tuple[Any, ...] = (None, False, "", "False", "None", {}, [])
 OPTIMIZER = {"optimizer_class", "optimizer_kwargs"}
 EVALUATED = ("env_kwargs", "policy_kwargs", "replay_buffer_kwargs")  # by the zoo, where texts
-ATARI_POLICY = ("dueling", "n_atoms", "n_quantiles", "noisy", "sigma", "v_max")
+ATARI_POLICY = "custom.policies.AtariPolicy"
+OF_OUR_POLICY = ("dueling", "n_atoms", "n_quantiles", "noisy", "sigma", "v_max")
 ELSEWHERE = {  # keys that people write where they are not known
     **dict.fromkeys(DQNHyperparams.__annotations__, "it is a key of dqn, beside policy_kwargs"),
     **dict.fromkeys(PolicyKwargs.model_fields, "write it under policy_kwargs"),
-    **dict.fromkeys(
-        ATARI_POLICY, "write it under policy_kwargs, with policy: custom.policies.AtariPolicy (dqn)"
-    ),
+    **dict.fromkeys(OF_OUR_POLICY, f"it is a policy_kwargs of {ATARI_POLICY}, for dqn"),
     **dict.fromkeys(EMPTY_ONLY, "it names code or needs a pickle; delete it"),
     **dict.fromkeys(
         ("clip_reward", "frame_skip", "noop_max", "screen_size", "terminal_on_life_loss"),
@@ -63,13 +62,20 @@ def check(entry: dict[str, Any], algo: str) -> Hyperparams:
     :param entry: plain data, as in a recipe or in the zoo's ``config.yml``; null removes a key
     :raises ValueError: all that is wrong, a line each
     """
-    model = ALGORITHMS[algo]
+    model, values = ALGORITHMS[algo], _plain(entry)
+    if values.get("policy") == "CnnPolicy" and algo == "dqn" and _needs_own_policy(values):
+        values["policy"] = ATARI_POLICY
     try:
-        typed = model.model_validate(_plain(entry))
+        typed = model.model_validate(values)
     except ValidationError as error:
         raise ValueError("\n".join(_problems(error, model))) from None
     _check_conflicts(typed)
     return typed
+
+
+def _needs_own_policy(values: dict[str, Any]) -> bool:
+    kwargs = values.get("policy_kwargs")
+    return isinstance(kwargs, dict) and not kwargs.keys().isdisjoint(OF_OUR_POLICY)
 
 
 def _plain(entry: dict[str, Any]) -> dict[str, Any]:
@@ -102,6 +108,8 @@ def _problems(error: ValidationError, model: type[Values]) -> Iterable[str]:
             yield f"{key} is {value!r}; write named values: {{name: value}}"
         else:
             said = " or ".join(dict.fromkeys(each["msg"] for each in errors))
+            if key == "learning_rate":
+                said = "it must be a number above 0, or lin_ and one, which falls to 0: lin_1e-4"
             yield f"{key} is {value!r}; {said.replace('Input should be', 'it must be')}"
 
 
@@ -119,7 +127,7 @@ def _check_conflicts(values: Hyperparams) -> None:
     """Refuse what would be accepted and ignored; `prepare` reports what SB3 refuses."""
     given = values.policy_kwargs.model_fields_set
     for name, needed in NEEDS.items():
-        owner = values.policy_kwargs if name in ATARI_POLICY else values
+        owner = values.policy_kwargs if name in OF_OUR_POLICY else values
         if name in owner.model_fields_set and not getattr(owner, needed):
             raise ValueError(f"{name} does nothing without {needed}; add that, or delete it")
     if (

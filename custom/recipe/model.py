@@ -61,7 +61,7 @@ def _env_wrapper(value: Any) -> Any:
     items = wrapper_items(value)
     for path, _ in items:
         if path != ZOO_WRAPPER and not path.startswith("custom."):
-            raise ValueError(f"is {path!r}; write {ZOO_WRAPPER} or a custom. one")
+            raise ValueError(f"is {path!r}; write {ZOO_WRAPPER} or custom.FILE.CLASS")
     if sum(path.endswith("AtariWrapper") for path, _ in items) != 1:
         raise ValueError(f"needs one wrapper that skips and shrinks frames: {ZOO_WRAPPER}")
     return [{path: arguments} if arguments else path for path, arguments in items]

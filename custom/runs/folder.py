@@ -98,7 +98,8 @@ class Run:
             if path.is_file():
                 return path
         there = ", ".join(path.name for path in saved) or "none"
-        raise UserError(f"RUN {self.path}: has no {which} model; checkpoints: {there}")
+        said = f"has no {which} model; write final, best or a checkpoint: {there}"
+        raise UserError(f"RUN {self.path}: {said}")
 
     def lock(self, seconds: float = math.inf) -> IO[str]:
         """Lock the run until the returned file is closed or the process ends.
@@ -138,7 +139,7 @@ def open_run(path: Path, what: str = "RUN") -> Run:
     :raises UserError: not a run folder
     """
     if not path.is_dir():
-        raise UserError(f"{what} {path}: there is no such folder; make train prints its run folder")
+        raise UserError(f"{what} {path}: there is no such folder; make runs lists them")
     try:
         facts = json.loads((path / "run.json").read_text())
         for key, kind in (FACTS | OPTIONAL).items():

@@ -34,8 +34,8 @@ class Speed:
 
     def __str__(self) -> str:
         return (
-            f"{1 / self.learning:.0f} steps/s with learning and {1 / self.playing:.0f} without,"
-            " measured just now; evaluations come on top"
+            f"{1 / self.learning:.0f} steps/s with learning and {1 / self.playing:.0f} without"
+            " (measured); evaluations come on top"
         )
 
     def steps_in(self, seconds: float, learning_starts: int) -> int:
@@ -120,8 +120,8 @@ def extent(recipe: Recipe, settings: Settings, step_bytes: int) -> str:
     return "\n".join(
         (
             f"games at once: {values.n_envs}; updates: {updates}",
-            f"memory: {size:.1f} GB for a replay of {replay_size(values):,} steps",
-            f"disk: up to {3 * size:.1f} GB while it trains, if its state is saved",
+            f"memory: {size:.2g} GB for a replay of {replay_size(values):,} steps",
+            f"disk: up to {3 * size:.2g} GB while it trains",
             f"evaluations: {evaluations}, full games in each: {settings.eval_episodes}",
         )
     )
