@@ -18,7 +18,7 @@ def command(args: argparse.Namespace) -> None:
     from custom.evaluation.protocol import Protocol
 
     protocol = Protocol(episodes=args.episodes, seed=args.seed or 0)
-    print(f"{game.explain()}; {args.episodes} full games each")
+    print(f"{game.explain()}; full games of each: {args.episodes}")
     file = baselines_file(args.logs, recipe.name, game)
     best = measure_baselines(file, game, recipe.hyperparams, protocol, _tell)
     print(f"best single action: {best}")

@@ -35,7 +35,7 @@ def command(args: argparse.Namespace) -> None:
         check_owner(repo, owners)
         there = publish.check_repository(api, repo, args.private, publish.agent_name(run))
     if args.episodes < FEW:
-        say(f"a score of {args.episodes} games says little; leaderboards expect {FEW} or more")
+        say(f"EPISODES={args.episodes} says little; leaderboards expect {FEW} or more")
     if args.onnx:
         export_onnx(run, agent)
     publish.prepare(run, agent, args.episodes, device)

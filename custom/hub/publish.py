@@ -107,7 +107,7 @@ def prepare(run: Run, agent: Path, episodes: int, device: str = "auto") -> None:
     if run.is_locked():
         raise UserError(f"RUN {run.path}: is being trained; stop it, or wait until it finishes")
     if not _is_evaluated(run, agent, episodes):
-        say(f"{agent.name} was not evaluated, or has changed since: playing {episodes} full games")
+        say(f"{agent.name} was not evaluated, or has changed since; full games: {episodes}")
         evaluate_run(run, Protocol(episodes=episodes), agent, device)
     if not _is_filmed(run, agent):
         say("filming a game")

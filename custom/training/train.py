@@ -111,7 +111,7 @@ def _how_to_resume(run: Run) -> str:
 def report(run: Run, episodes: int, device: str) -> None:
     """Evaluate, film and plot; an error is printed, and the run stays finished."""
     try:
-        say(f"evaluating over {episodes} full games, filming one and plotting (Ctrl-C skips it)")
+        say(f"evaluating (full games: {episodes}), filming, plotting; Ctrl-C skips it")
         # Imported here, because training does not need these packages.
         from custom.evaluation.film import record_run
         from custom.evaluation.plot import plot_run
