@@ -272,7 +272,7 @@ def test_no_archive_writes_over_what_was_checked(hub: Hub, sound: Files, canary:
     ("name", "reason"),
     [
         ("dqn-..zip", "needs one agent|GAME"),
-        ("dqn-pong.zip", "is not named after an environment, as PongNoFrameskip-v4"),
+        ("dqn-pong.zip", "must be named after its environment: PongNoFrameskip-v4"),
         ("dqn-Pong-v4.zip", "is unknown: did you mean Pong"),
     ],
 )

@@ -67,7 +67,7 @@ def test_all_seeds_and_evaluations_are_compared(report: Path, trained: Path) -> 
 def test_the_page_is_whole_in_itself_and_the_pictures_are_files_too(report: Path) -> None:
     text = (report / "report.html").read_text()
     assert "epsilon 0.05, 1-30 no-ops, sticky actions 0" in text
-    assert "<td>small</td><td>3</td><td>3</td><td>0.0016M</td>" in text
+    assert '<td class="short">0.0016M</td>' in text
     assert text.count("data:video/mp4;base64,") == 2
     assert text.count("data:image/svg+xml;base64,") == 1
     assert re.findall(r"(?:src|href)=\"(?!data:)", text) == []

@@ -88,7 +88,6 @@ def test_runs_of_different_code_share_a_column(written: Write, tmp_path: Path) -
         ({"values": {"learning_rate": 1e-3}}, "dqn (learning_rate 0.001)"),
         ({"values": {"double_q": True}}, "dqn (double_q true)"),
         ({"values": {"policy_kwargs": {"features_extractor_kwargs": {"features_dim": 9}}}}, None),
-        ({"engine": {"env": "native"}}, "dqn (env native)"),
         ({"evaluated": (1000,), "scores": [[1, 3]]}, "dqn (evaluated every 1,000 steps to 1,000)"),
     ],
 )

@@ -220,7 +220,7 @@ def test_an_evaluation_and_a_film_are_made_where_none_is_fresh(run: Run, capsys:
     prepare(run, run.final_model, episodes=1)
     assert "was not evaluated" not in capsys.readouterr().out
     prepare(run, run.final_model, episodes=2)
-    assert "as it is now: playing 2 full games" in capsys.readouterr().out
+    assert "changed since; full games: 2" in capsys.readouterr().out
     evaluate_run(run, Protocol(episodes=2, epsilon=0.5), run.final_model)
     prepare(run, run.final_model, episodes=1)
     assert "was not evaluated" in capsys.readouterr().out  # another protocol

@@ -229,7 +229,7 @@ def test_a_dry_run_tells_the_cost(small_recipe: Path, tmp_path: Path, monkeypatc
     assert status == 0
     assert "PongNoFrameskip-v4:\n" in said
     assert "games at once: 1; updates: 90, 1 after each 4 steps\n" in said  # after 40 of warm-up
-    assert "memory: 4.0 GB for a replay of 400 steps\n" in said
+    assert "memory: 4 GB for a replay of 400 steps\n" in said
     assert "evaluations: 8, full games in each: 10\n" in said
     assert "time: 0:00:36 by 10 steps/s with learning and 100 without" in said
     assert list(tmp_path.iterdir()) == []
