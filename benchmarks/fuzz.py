@@ -133,16 +133,14 @@ def restructured(content: bytes, rng: random.Random) -> bytes:
         except Exception:  # damaged before
             return content
     places: list[tuple[Any, Any]] = []
-
-    def visit(node: Any) -> None:
-        items = node.items() if isinstance(node, dict) else enumerate(node)
-        for key, child in list(items):
-            places.append((node, key))
-            if isinstance(child, dict | list) and child:
-                visit(child)
-
-    if isinstance(value, dict | list) and value:
-        visit(value)
+    nodes = [value]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, dict | list):
+            keys = list(node) if isinstance(node, dict) else range(len(node))
+            places += [(node, key) for key in keys]
+            nodes += [node[key] for key in keys]
+    if places:
         node, key = rng.choice(places)
         if rng.random() < 0.2 and isinstance(node, dict):
             node[rng.choice(("extends", "algo", "state", "x", ""))] = node.pop(key)
