@@ -134,7 +134,7 @@ def restructured(content: bytes, rng: random.Random) -> bytes:
             return content
     places: list[tuple[Any, Any]] = []
     nodes = [value]
-    while nodes:
+    while nodes and len(places) < 10**5:  # an alias may name what it is in
         node = nodes.pop()
         if isinstance(node, dict | list):
             keys = list(node) if isinstance(node, dict) else range(len(node))
