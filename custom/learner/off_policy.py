@@ -154,11 +154,11 @@ class AtariOffPolicy(OffPolicyAlgorithm):
             _, params, _ = load_from_zip_file(params, device=device, load_data=False)
         if "policy.optimizer" in params:
             own, saved = self.policy.optimizer.state_dict(), params["policy.optimizer"]
-            ours, theirs = (set(of["param_groups"][0]) for of in (own, saved))
-            if ours <= theirs or theirs <= ours:  # other versions of PyTorch have more
+            if saved["param_groups"][0].keys() == own["param_groups"][0].keys():
                 own["state"] = saved["state"]
             else:
-                say(f"the file has no state of {type(self.policy.optimizer).__name__}")
+                name = type(self.policy.optimizer).__name__
+                say(f"the file's optimizer is not this {name}: its averages are left as they are")
             params = {**params, "policy.optimizer": own}
         super().set_parameters(params, exact_match, device)
 
