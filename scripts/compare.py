@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from custom.recipe.recipe import load_recipe
+from custom.recipe.recipe import load_recipe, recipe_name
 from custom.system.console import say
 from custom.system.errors import UserError
 from custom.tracking.wish import project_named
@@ -24,9 +24,9 @@ def command(args: argparse.Namespace) -> None:
     games, recipes = options.games_named(args.game, args.games), args.recipes.split()
     if not recipes:
         raise UserError("RECIPES is empty; write for one RECIPES='dqn dqn-rmsprop'")
-    for recipe in recipes if args.set else ():
-        for game in games:
-            load_recipe(recipe, game, classes=False)  # what --set says is checked
+    for recipe in recipes if args.set and args.source == "logs" else ():
+        if not (args.logs / recipe_name(recipe)).is_dir():
+            load_recipe(recipe, games[0], classes=False)  # names what is wrong in --set
     # Statistics take seconds to import: no mistyped name waits for them.
     from custom.compare.comparison import compare
     from custom.compare.report import write_report

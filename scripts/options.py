@@ -269,6 +269,7 @@ def run(parser: Parser, command: Command, words: Sequence[str] | None) -> tuple[
     except UserError as error:
         return error.exit_status, f"error: {error}"
     except OSError as error:
-        return 2, f"error: {error.filename or 'disk'}: {error.strerror or error}"
+        place = f"{error.filename}: " if error.filename else ""
+        return 2, f"error: {place}{error.strerror or error}"
     except KeyboardInterrupt:
         return 130, "stopped"

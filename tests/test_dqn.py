@@ -146,7 +146,9 @@ def test_parameters_can_be_taken_and_given_back(
     before = state[name].clone()
     other = copy.deepcopy(model.get_parameters())
     other["policy.optimizer"]["param_groups"][0]["eps"] = 1.0
-    model.set_parameters(other)  # the averages: the values are the recipe's
+    other["policy.optimizer"]["state"] = {}
+    model.set_parameters(other)  # of another eps: neither it nor the averages are taken
+    assert "its averages are not taken" in capsys.readouterr().out
     assert model.policy.optimizer.param_groups[0]["eps"] < 1
     assert th.equal(model.policy.optimizer.state_dict()["state"][0][name], before)
     with (tmp_path / "agent.zip").open("wb") as file:

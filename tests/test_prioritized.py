@@ -118,3 +118,5 @@ def test_priorities_are_saved_with_the_replay(tmp_path: Path) -> None:
     assert th.equal(loaded.largest, buffer.largest)
     loaded.prepare()
     assert th.equal(loaded.tree.nodes, buffer.tree.nodes)
+    loaded.reset()
+    assert loaded.size() == loaded.tree.total.item() == 0

@@ -279,7 +279,7 @@ def test_killed_and_pulled_runs_are_pushed_as_such(run: Run, hub: Hub) -> None:
     del run.facts["pulled"]
     run.update(parent=parent | {"pulled": {}})
     text = (build_folder(run, run.model("final"), REPO) / "README.md").read_text()
-    assert f"| began as | dqn on {run.game.env_id}, 400 steps, seed 3: weights |" in text
+    assert f"| began as | weights of dqn on {run.game.env_id}, 400 steps |" in text
     assert "license" not in text
 
 

@@ -212,7 +212,7 @@ LINES = {
     "double_q: 1": "double_q is 1; it must be a valid boolean",
     "loss: l1": "loss is 'l1'; it must be 'huber' or 'mse'",
     "prioritized_replay: true": "prioritized_replay is True; write named values",
-    "learning_rate: lin_fast": "it must be a number above 0, or lin_ and one",
+    "learning_rate: lin_fast": "it must be a number above 0, at most 1, or",
     "frame_skip: 3": "frame_skip is not known here; write it behind a wrapper",
     "seed: 1": "seed is not known here; give make SEED=...",
     "subsample_steps: 2": "write gradient_steps: train_freq divided by it",

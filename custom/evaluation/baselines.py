@@ -126,7 +126,7 @@ def baselines(file: Path, hyperparams: Hyperparams) -> list[Level]:
 
 def baselines_of(run: Run) -> list[Level]:
     """The measured baselines of a run's game and recipe, in the same folder of logs."""
-    file = baselines_file(run.path / "../../..", run.facts["recipe"], run.game)
+    file = baselines_file(run.path.parents[2], run.facts["recipe"], run.game)
     return baselines(file, run.hyperparams)
 
 

@@ -114,8 +114,8 @@ def _loading(run: Run) -> dict[str, Any]:
 
 def _named(parent: dict[str, Any]) -> str:
     """The run whose agent was trained further, and how much of it was taken."""
-    name = f"{parent['recipe']} on {parent['env_id']}, {parent['steps']:,} steps"
-    return f"{name}, seed {parent['seed']}: {parent['taken']}"
+    name = f"{parent['recipe']} on {parent['env_id']}, {parent.get('steps', 0):,} steps"
+    return f"{parent['taken']} of {name}"
 
 
 def _training(facts: dict[str, Any], steps: int) -> list[tuple[str, str]]:

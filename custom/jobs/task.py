@@ -139,7 +139,7 @@ def run_all(
                     ended(task, status)
             while len(running) < slots and (task_now := next_task()) is not None:
                 running.append((task_now, launch(task_now)))
-                say(f"{task_now.name}: starts ({task_now.log})")
+                say(f"{task_now.name}: its output is in {task_now.log}")
             if not running and is_over():
                 return
             time.sleep(POLL)

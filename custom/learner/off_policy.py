@@ -145,20 +145,20 @@ class AtariOffPolicy(OffPolicyAlgorithm):
     def set_parameters(
         self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto"
     ) -> None:
-        """As SB3's, but an optimizer keeps its own values, such as eps; its averages are loaded.
+        """As SB3's, but an optimizer keeps its values, and takes the averages of an equal one only.
 
-        Not those of another kind of optimizer, as `save_for_sb3` may write.
+        `save_for_sb3` may write another kind; a run that begins with another's state may differ.
         """
         params = load_path_or_dict
         if not isinstance(params, dict):
             _, params, _ = load_from_zip_file(params, device=device, load_data=False)
         if "policy.optimizer" in params:
             own, saved = self.policy.optimizer.state_dict(), params["policy.optimizer"]
-            if saved["param_groups"][0].keys() == own["param_groups"][0].keys():
+            if _values_of(saved) == _values_of(own):
                 own["state"] = saved["state"]
             else:
                 name = type(self.policy.optimizer).__name__
-                say(f"the file's optimizer is not this {name}: its averages are left as they are")
+                say(f"the file's optimizer is not this {name}: its averages are not taken")
             params = {**params, "policy.optimizer": own}
         super().set_parameters(params, exact_match, device)
 
@@ -183,6 +183,12 @@ class AtariOffPolicy(OffPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "acts_in_warm_up", "_resumes"]
+
+
+def _values_of(optimizer: dict[str, Any]) -> dict[str, Any]:
+    """What an optimizer's state dict says of it, but for its schedule and its machine."""
+    [group] = optimizer["param_groups"]
+    return {k: v for k, v in group.items() if k not in ("lr", "fused", "capturable")}
 
 
 def _is_of_this_project(cls: type | None) -> bool:

@@ -63,7 +63,11 @@ def check(entry: dict[str, Any], algo: str) -> Hyperparams:
     :raises ValueError: all that is wrong, a line each
     """
     model, values = ALGORITHMS[algo], _plain(entry)
-    if values.get("policy") == "CnnPolicy" and algo == "dqn" and _needs_own_policy(values):
+    if (
+        values.get("policy", "CnnPolicy") == "CnnPolicy"
+        and algo == "dqn"
+        and _needs_own_policy(values)
+    ):
         values["policy"] = ATARI_POLICY
     try:
         typed = model.model_validate(values)
@@ -109,7 +113,7 @@ def _problems(error: ValidationError, model: type[Values]) -> Iterable[str]:
         else:
             said = " or ".join(dict.fromkeys(each["msg"] for each in errors))
             if key == "learning_rate":
-                said = "it must be a number above 0, or lin_ and one, which falls to 0: lin_1e-4"
+                said = "it must be a number above 0, at most 1, or fall to 0: lin_1e-4"
             yield f"{key} is {value!r}; {said.replace('Input should be', 'it must be')}"
 
 

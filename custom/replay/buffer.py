@@ -126,6 +126,12 @@ class FrameReplayBuffer(ReplayBuffer):
             newest[:, TIMEOUT] = th.where(newest[:, DONE] > 0, newest[:, TIMEOUT], 1.0)
             self.ring.restart(np.ones(self.n_envs, dtype=bool))
 
+    def reset(self) -> None:
+        """Remove all steps."""
+        self.ring.end_of.fill_(-1)
+        self.ring.count.zero_()
+        self.restart()
+
     def add(
         self,
         obs: Array,

@@ -97,9 +97,9 @@ class Run:
         for path in named.get(which, ()):
             if path.is_file():
                 return path
-        there = ", ".join(path.name for path in saved) or "none"
-        said = f"has no {which} model; write final, best or a checkpoint: {there}"
-        raise UserError(f"RUN {self.path}: {said}")
+        there = [name for name, paths in named.items() if any(path.is_file() for path in paths)]
+        reason = f"has no {which} model; it has: {', '.join(there) or 'none'}"
+        raise UserError(f"RUN {self.path}: {reason}")
 
     def lock(self, seconds: float = math.inf) -> IO[str]:
         """Lock the run until the returned file is closed or the process ends.

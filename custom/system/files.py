@@ -101,8 +101,8 @@ def lock(path: Path, seconds: float = math.inf) -> IO[str] | None:
 
 
 @cache
-def _warn(folder: str) -> None:
-    say(f"{folder}: this file system has no locks; let one process at a time use a run or a study")
+def _warn() -> None:
+    say("this file system has no locks; let one process at a time use a run or a study")
 
 
 def try_lock(file: IO[Any], shared: bool = False) -> bool:
@@ -120,5 +120,5 @@ def try_lock(file: IO[Any], shared: bool = False) -> bool:
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
-        _warn(str(Path(file.name).parent))
+        _warn()
     return True

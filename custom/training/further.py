@@ -44,7 +44,10 @@ def further(run: Run, recipe: Recipe, game: Game, engine: Engine) -> tuple[dict[
     changes: dict[str, Any] = {"exploration_initial_eps": ours.exploration_final_eps}
     if has_replay:
         changes |= {"learning_starts": 0, "buffer_size": buffer_size(run)}
-    taken = "weights, optimizer and replay" if has_replay else "weights only"
+    of_optimizer = {"optimizer_class", "optimizer_kwargs"}
+    mine, its = (values.policy_kwargs.model_dump(include=of_optimizer) for values in (ours, theirs))
+    with_replay = "weights, optimizer and replay" if mine == its else "weights and replay"
+    taken = with_replay if has_replay else "weights only"
     size = f", of {changes['buffer_size']:,} steps," if has_replay else ""
     note = f"begins with the {taken}{size} of {run.path.name}; epsilon begins at its end"
     asked = {name: getattr(ours, name) for name in changes}

@@ -120,8 +120,8 @@ def extent(recipe: Recipe, settings: Settings, step_bytes: int) -> str:
     return "\n".join(
         (
             f"games at once: {values.n_envs}; updates: {updates}",
-            f"memory: {size:.2g} GB for a replay of {replay_size(values):,} steps",
-            f"disk: up to {3 * size:.2g} GB while it trains",
+            f"memory: {size:.3g} GB for a replay of {replay_size(values):,} steps",
+            f"disk: up to {3 * size:.3g} GB while it trains, if its state is saved",
             f"evaluations: {evaluations}, full games in each: {settings.eval_episodes}",
         )
     )
