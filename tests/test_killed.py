@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import longer
 from tests.killing import KINDS, Case, in_child, outcome
 
-QUICK, LONG, DENSE = 40, 30, 5  # every so many calls
+QUICK, LONG, DENSE = 40, 40, 6  # every so many calls
 DISTURBED = [("dqn", act) for act in ("kill", "torn", "lost", "ENOSPC", "EIO+")]
 MORE = [(kind, "kill") for kind in KINDS if kind != "dqn"]
 
