@@ -43,7 +43,7 @@ def draw(run: Run) -> Figure:
     _draw_training(axes, games)
     if evaluated is not None:
         _draw_evaluations(axes, evaluated, run.facts["frame_skip"])
-    _draw_baselines(axes, run)
+    draw_levels(axes, [(level.score, level.label) for level in levels_of(run)], *axes.get_ylim())
     axes.set_title(f"{run.facts['env_id']}, {run.facts['recipe']}, seed {run.facts['seed']}")
     axes.set_xlabel("frames (million)")
     axes.set_ylabel("raw score of a full game")
@@ -78,11 +78,6 @@ def _draw_evaluations(axes: Axes, evaluated: dict[str, Any], frame_skip: int) ->
         color="tab:orange",
         label=f"evaluation, mean ± std; games: {scores.shape[1]}",
     )
-
-
-def _draw_baselines(axes: Axes, run: Run) -> None:
-    """What scores are compared with."""
-    draw_levels(axes, [(level.score, level.label) for level in levels_of(run)], *axes.get_ylim())
 
 
 def draw_levels(axes: Axes, levels: list[tuple[float, str]], low: float, high: float) -> None:

@@ -62,28 +62,17 @@ def check(entry: dict[str, Any], algo: str) -> Hyperparams:
     :param entry: plain data, as in a recipe or in the zoo's ``config.yml``; null removes a key
     :raises ValueError: all that is wrong, a line each
     """
-    model, values = ALGORITHMS[algo], _plain(entry)
-    if (
-        values.get("policy", "CnnPolicy") == "CnnPolicy"
-        and algo == "dqn"
-        and _needs_own_policy(values)
-    ):
-        values["policy"] = ATARI_POLICY
+    model = ALGORITHMS[algo]
     try:
-        typed = model.model_validate(values)
+        typed = model.model_validate(_plain(entry, algo))
     except ValidationError as error:
         raise ValueError("\n".join(_problems(error, model))) from None
     _check_conflicts(typed)
     return typed
 
 
-def _needs_own_policy(values: dict[str, Any]) -> bool:
-    kwargs = values.get("policy_kwargs")
-    return isinstance(kwargs, dict) and not kwargs.keys().isdisjoint(OF_OUR_POLICY)
-
-
-def _plain(entry: dict[str, Any]) -> dict[str, Any]:
-    """The zoo's notation as a recipe's: texts that it evaluates, and keys that say nothing."""
+def _plain(entry: dict[str, Any], algo: str) -> dict[str, Any]:
+    """An entry with what it implies: the zoo's texts evaluated, a policy named by its own keys."""
     values = {
         key: literal(key, value) if key in EVALUATED else value
         for key, value in entry.items()
@@ -91,6 +80,10 @@ def _plain(entry: dict[str, Any]) -> dict[str, Any]:
     }
     if values.get("optimize_memory_usage") is True:  # before SB3 1.6 nothing else was said of it
         values.setdefault("replay_buffer_kwargs", {"handle_timeout_termination": False})
+    kwargs = values.get("policy_kwargs")
+    is_ours = isinstance(kwargs, dict) and not kwargs.keys().isdisjoint(OF_OUR_POLICY)
+    if is_ours and algo == "dqn" and values.get("policy", "CnnPolicy") == "CnnPolicy":
+        values["policy"] = ATARI_POLICY
     return values
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from custom.learner.engine import Engine
 from custom.learner.off_policy import AtariOffPolicy
+from custom.recipe.check import OPTIMIZER
 from custom.recipe.games import Game
 from custom.recipe.recipe import Recipe
 from custom.replay.memory import replay_size
@@ -44,8 +45,7 @@ def further(run: Run, recipe: Recipe, game: Game, engine: Engine) -> tuple[dict[
     changes: dict[str, Any] = {"exploration_initial_eps": ours.exploration_final_eps}
     if has_replay:
         changes |= {"learning_starts": 0, "buffer_size": buffer_size(run)}
-    of_optimizer = {"optimizer_class", "optimizer_kwargs"}
-    mine, its = (values.policy_kwargs.model_dump(include=of_optimizer) for values in (ours, theirs))
+    mine, its = (values.policy_kwargs.model_dump(include=OPTIMIZER) for values in (ours, theirs))
     with_replay = "weights, optimizer and replay" if mine == its else "weights and replay"
     taken = with_replay if has_replay else "weights only"
     size = f", of {changes['buffer_size']:,} steps," if has_replay else ""
