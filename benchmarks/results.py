@@ -14,7 +14,8 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
+from itertools import groupby
+from operator import itemgetter as by
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
+from custom.compare.statistics import summary
 from custom.evaluation.results import EVALUATION_FILE
 from custom.evaluation.scores import reference
 from custom.hub.foreign import RECIPE_FILES
@@ -39,8 +41,7 @@ BASELINES = ROOT / "benchmarks" / "results" / "baselines"  # of make baselines
 PAGE, IMAGES = ROOT / "docs" / "results.md", ROOT / "docs" / "images"
 BEGIN, END = "<!-- drawn by benchmarks.results -->\n", "<!-- end -->\n"
 EVALUATIONS, EPISODES, LAST_EPISODES = 20, 30, 100
-SMOOTH = 50  # games of a running mean
-PROBE = (3000, 7000)  # steps of two short trainings, whose difference tells the CPU time of a step
+SMOOTH = 100  # games of a running mean
 
 
 def train(logs: Path) -> None:
@@ -54,30 +55,13 @@ def train(logs: Path) -> None:
         if resumable:
             flags = ["scripts.resume", "--run", str(resumable[-1].path)]
         else:
-            steps = entry.get("steps") or steps_in(entry["core_hours"], entry)
-            every = str(max(steps // EVALUATIONS, 1))
-            flags = ["scripts.train", "--logs", str(logs / name), "--steps", str(steps)]
+            every = str(entry["steps"] // EVALUATIONS)
+            flags = ["scripts.train", "--logs", str(logs / name), "--steps", str(entry["steps"])]
             flags += ["--game", entry["game"], "--recipe", entry["recipe"], "--threads", "1"]
             flags += ["--seed", str(entry["seed"]), "--eval-freq", every]
             flags += ["--eval-episodes", str(EPISODES)]
         print(f"{name}: {' '.join(flags)}", flush=True)
         _run([*flags, "--episodes", str(LAST_EPISODES)])
-
-
-def steps_in(core_hours: float, entry: dict[str, Any]) -> int:
-    """Steps whose playing and learning take so many CPU hours on one thread of this machine."""
-    seconds = []
-    for steps in PROBE:
-        with tempfile.TemporaryDirectory() as folder:
-            recipe = Path(folder) / "probe.yml"
-            values = {"extends": entry["recipe"], "atari": {"learning_starts": 500}}
-            recipe.write_text(yaml.safe_dump(values))
-            flags = f"--game {entry['game']} --steps {steps} --threads 1 --seed 1 --no-report"
-            more = ["--recipe", str(recipe), "--logs", folder, "--eval-episodes", "1"]
-            _run(["scripts.train", *flags.split(), *more, "--eval-freq", str(steps)])
-            facts = open_run(next(Path(folder).glob("*/*/*/run.json")).parent).facts
-            seconds.append(facts["cpu_seconds"] - facts["evaluation_cpu_seconds"])
-    return int(3600 * core_hours * (PROBE[1] - PROBE[0]) / (seconds[1] - seconds[0]))
 
 
 def _run(arguments: list[str]) -> None:
@@ -122,7 +106,7 @@ def publish(folder: Path) -> Path:
 def runs() -> list[dict[str, Any]]:
     """All exported runs, by game, budget and recipe."""
     found = [json.loads(file.read_text()) for file in sorted(RUNS.glob("*.json"))]
-    return sorted(found, key=lambda run: (run["game"], run["steps"], run["recipe"], run["seed"]))
+    return sorted(found, key=by("game", "steps", "recipe", "seed"))
 
 
 def table(found: list[dict[str, Any]]) -> str:
@@ -149,40 +133,66 @@ def baseline(run: dict[str, Any]) -> str:
     return f"{content['results'][best]['mean']:.1f} ({best})"
 
 
-def curves(game: str, found: list[dict[str, Any]]) -> Figure:
-    """Training games and evaluations of a game's runs against frames."""
-    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    for i, run in enumerate(found):
-        label, colour = f"{run['recipe']}, {run['steps']:,} steps, seed {run['seed']}", f"C{i}"
-        million = run["frame_skip"] / 1e6
+def seeds_table(found: list[dict[str, Any]]) -> str:
+    """A line for each recipe and budget, over its seeds, as a table in Markdown."""
+    head = ["game", "recipe", "steps", "core-hours", "score of each seed", "mean", "95 % of seeds"]
+    rows = [head, ["---"] * len(head)]
+    for (game, steps, recipe), same in groupby(found, by("game", "steps", "recipe")):
+        runs = list(same)
+        scores = np.array([run["final"]["mean"] for run in runs])
+        hours = np.mean([core_hours(run) or np.nan for run in runs])
+        cells = [game, f"`{recipe}`", f"{steps:,}", f"{hours:.1f}"]
+        cells += [", ".join(f"{score:.1f}" for score in scores), f"{scores.mean():.1f}"]
+        interval = summary(scores)["mean_95"]
+        rows.append([*cells, "{:.1f} to {:.1f}".format(*interval) if interval else "one seed"])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def curves(title: str, found: list[dict[str, Any]]) -> Figure:
+    """Training games and evaluations of runs against frames, a colour for each recipe."""
+    figure = Figure(figsize=(11, 4.5), dpi=110, layout="constrained")
+    games, evaluated = figure.subplots(1, 2, sharex=True, sharey=True)
+    recipes = list(dict.fromkeys((run["recipe"], run["steps"]) for run in found))
+    for run in found:
+        place, million = recipes.index((run["recipe"], run["steps"])), run["frame_skip"] / 1e6
+        seeds = [str(r["seed"]) for r in found if (r["recipe"], r["steps"]) == recipes[place]]
+        label = f"{run['recipe']}, {run['steps'] / 1e6:g}M steps, seeds: {', '.join(seeds)}"
+        style = {"color": f"C{place}", "label": label if str(run["seed"]) == seeds[0] else None}
         smooth = pd.Series(run["games"]["score"]).rolling(SMOOTH).mean()
-        frames = np.array(run["games"]["steps"]) * million
-        axes.plot(frames, smooth, color=colour, lw=0.8, alpha=0.6)
-        evaluated = run["evaluations"]
-        means = np.array(evaluated["results"]).mean(axis=1)
-        frames = np.array(evaluated["timesteps"]) * million
-        axes.plot(frames, means, "o-", color=colour, ms=3, lw=1.5, label=label)
-    axes.set_title(f"{game}: evaluations of 30 games (dots), {SMOOTH} training games (thin lines)")
-    axes.set_xlabel("frames (million)")
-    axes.set_ylabel("raw score of a full game")
-    axes.grid(alpha=0.25)
-    axes.legend(fontsize="x-small")
+        games.plot(np.array(run["games"]["steps"]) * million, smooth, lw=1, **style)
+        means = np.array(run["evaluations"]["results"]).mean(axis=1)
+        frames = np.array(run["evaluations"]["timesteps"]) * million
+        evaluated.plot(frames, means, "o-", ms=3, lw=1, **style)
+    games.set_title(f"{title}: training games, mean of {SMOOTH}")
+    evaluated.set_title(f"{title}: evaluations of {EPISODES} games")
+    games.set_ylabel("raw score of a full game")
+    games.legend(fontsize="small")
+    for axes in (games, evaluated):
+        axes.set_xlabel("frames (million)")
+        axes.grid(alpha=0.25)
     return figure
 
 
 def draw(page: Path = PAGE, images: Path = IMAGES) -> None:
-    """Draw the table and the curves of the page anew."""
+    """Draw the tables and the curves of the page anew."""
     found = runs()
-    parts = [table(found)]
-    for game in dict.fromkeys(run["game"] for run in found):
-        file = images / f"results-{game}.png"
-        of_game = [run for run in found if run["game"] == game]
-        curves(game, of_game).savefig(file, metadata={"Software": None})
-        parts.append(f"\n![Learning curves of {game}](images/{file.name})\n")
+    parts = [seeds_table(found), "\nEach run by itself:\n\n", table(found)]
+    for title, of_picture in pictures(found).items():
+        file = images / f"results-{title.replace(' ', '-')}.png"
+        curves(title, of_picture).savefig(file, metadata={"Software": None})
+        parts.append(f"\n![Learning curves of {title}](images/{file.name})\n")
     before, _, rest = page.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     page.write_text(before + BEGIN + "\n" + "".join(parts) + "\n" + END + after)
+
+
+def pictures(found: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The runs of each picture: one for each game, and one for DeepMind's RMSProp."""
+    shown: dict[str, list[dict[str, Any]]] = {}
+    for run in found:
+        title = run["game"] + " RMSProp" * run["recipe"].startswith("dqn-rmsprop")
+        shown.setdefault(title, []).append(run)
+    return shown
 
 
 def main() -> None:
