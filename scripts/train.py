@@ -86,7 +86,7 @@ def command(args: argparse.Namespace) -> int:
     if parent:
         origin, recipe = further(parent, recipe, game, engine)
     if args.dry_run:
-        say(plan(recipe, game, settings))
+        say(plan(recipe, game, settings, origin))
         return 0
     training = prepare(recipe, game, settings, origin)
     model = training.model
@@ -94,7 +94,7 @@ def command(args: argparse.Namespace) -> int:
     say(f"{game.env_id} with {own}: not the published game" if own else game.explain())
     say(describe(training.recipe, seed, str(model.device)))
     each = step_bytes(model.observation_space, training.recipe.hyperparams, args.buffer == "frames")
-    say(extent(training.recipe, settings, each))
+    say(extent(training.recipe, settings, model.buffer_size, each))
     return train(training, report_episodes=0 if args.no_report else args.episodes)
 
 

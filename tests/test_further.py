@@ -16,7 +16,7 @@ from custom.training.prepare import Training, prepare
 from custom.training.resume import is_run_of, resume
 from custom.training.settings import Settings
 from custom.training.train import train
-from tests.conftest import At, main, refused
+from tests.conftest import At, refused, run
 from tests.test_resume import STOPPED, the_same, trained
 
 
@@ -80,11 +80,11 @@ def test_an_agent_for_other_actions_is_refused(tmp_path: Path) -> None:
 def test_a_child_of_a_child_has_the_warm_up_of_the_recipe(tmp_path: Path) -> None:
     parent = trained(tmp_path, "noise", **STOPPED)
     flags = ["--logs", tmp_path, "--steps", 120, "--no-report", "--eval-freq", 1000]
-    for changes in (["gamma=0.9"], ["gamma=0.8", "n_steps=2"]):
+    for changes, size in ((["gamma=0.9"], 241), (["gamma=0.8", "n_steps=2"], 121)):
         how = [*flags, "--from", parent.path, "--set", *changes]
-        status, said, problem = main("scripts.train", *how)
-        assert status == 0, problem
+        said = run("scripts.train", *how)
         assert f"of {parent.path.name};" in said
+        assert f"replay of {size} steps" in said
         parent = open_run(Path(said.splitlines()[-1].removeprefix("Run: ")))
     assert parent.path.parents[1].name == "small+gamma=0.9+gamma=0.8+n_steps=2"
     assert parent.facts["parent"]["taken"] == "weights only"

@@ -42,8 +42,13 @@ def _numbers(file: Path) -> dict[str, int]:
     return {name: int(number) for name, number, *_ in lines}
 
 
-def replay_size(hyperparams: Hyperparams) -> int:
-    """Steps of a run's replay buffer: `buffer_size`, or all steps of the run if those are fewer."""
+def replay_size(hyperparams: Hyperparams, parent: dict[str, Any] | None) -> int:
+    """Steps of a run's replay buffer: `buffer_size`, or all steps of the run if those are fewer.
+
+    :param parent: as in run.json; a run that began with its parent's replay has all `buffer_size`
+    """
+    if parent and parent["has_replay"]:
+        return hyperparams.buffer_size
     return min(hyperparams.buffer_size, hyperparams.n_timesteps + hyperparams.n_envs)
 
 
@@ -67,14 +72,17 @@ def check_replay(
     file: Path,
     frames: bool,
     device: th.device | str = "cpu",
+    parent: dict[str, Any] | None = None,
 ) -> None:
     """Refuse a replay buffer that does not fit into memory.
 
     :param file: of the recipe, for the message
     :param frames: as of `step_bytes`
+    :param parent: as of `replay_size`
     :raises UserError: it does not fit; the message has the largest `buffer_size` that does
     """
-    size, each = replay_size(hyperparams), step_bytes(observation_space, hyperparams, frames)
+    size = replay_size(hyperparams, parent)
+    each = step_bytes(observation_space, hyperparams, frames)
     is_ours = frames and not hyperparams.replay_buffer_class
     if is_ours and gpu_has_room(size * each, get_device(device)):
         return

@@ -44,23 +44,17 @@ def further(run: Run, recipe: Recipe, game: Game, engine: Engine) -> tuple[dict[
     has_replay = is_same and exists(run.saved_state)
     changes: dict[str, Any] = {"exploration_initial_eps": ours.exploration_final_eps}
     if has_replay:
-        changes |= {"learning_starts": 0, "buffer_size": buffer_size(run)}
+        size = replay_size(theirs, run.facts.get("parent"))
+        changes |= {"learning_starts": 0, "buffer_size": size}
     mine, its = (values.policy_kwargs.model_dump(include=OPTIMIZER) for values in (ours, theirs))
     with_replay = "weights, optimizer and replay" if mine == its else "weights and replay"
     taken = with_replay if has_replay else "weights only"
-    size = f", of {changes['buffer_size']:,} steps," if has_replay else ""
-    note = f"begins with the {taken}{size} of {run.path.name}; epsilon begins at its end"
+    note = f"begins with the {taken} of {run.path.name}; epsilon begins at its end"
     asked = {name: getattr(ours, name) for name in changes}
     parent = {"run": str(run.path), "taken": taken, "has_replay": has_replay, "asked": asked}
     parent |= {name: run.facts[name] for name in KEPT if name in run.facts}
     values = ours.replace(**changes)
     return parent, replace(recipe, hyperparams=values, notes=(*recipe.notes, note))
-
-
-def buffer_size(run: Run) -> int:
-    """Steps that a run's replay has room for: those of its budget, unless it began with some."""
-    began_with_some = run.facts.get("parent", {}).get("has_replay")
-    return run.hyperparams.buffer_size if began_with_some else replay_size(run.hyperparams)
 
 
 def inherit(model: AtariOffPolicy, run: Run) -> None:

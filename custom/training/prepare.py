@@ -20,7 +20,7 @@ from custom.learner.off_policy import AtariOffPolicy
 from custom.recipe.classes import resolve
 from custom.recipe.games import Game
 from custom.recipe.recipe import Recipe
-from custom.replay.memory import check_replay
+from custom.replay.memory import check_replay, replay_size
 from custom.runs.folder import Run, claim_folder
 from custom.runs.provenance import provenance
 from custom.runs.zoo_files import write_zoo_files
@@ -29,7 +29,7 @@ from custom.system.files import atomic_file, write_json
 from custom.tracking.tracker import Tracker
 from custom.training.callbacks import Checkpoints, GameRecord, StopOnRequest
 from custom.training.evaluation import FixedEpsilonEvaluation
-from custom.training.further import buffer_size, inherit
+from custom.training.further import inherit
 from custom.training.progress import Progress
 from custom.training.saved_state import StateSaver, can_be_saved
 from custom.training.settings import Settings, fitted
@@ -73,7 +73,7 @@ def prepare(
         or `logs` cannot be written; no run folder is left behind
     """
     recipe, settings = fitted(recipe, settings.engine), settings.resolved(recipe.n_timesteps)
-    tried(recipe, game, settings)
+    tried(recipe, game, settings, parent)
     folder = claim_folder(settings.logs / recipe.name / recipe.algo, game.folder_name)
     try:
         with atomic_file(folder / "recipe.yml", "w") as file:
@@ -98,7 +98,9 @@ def prepare(
         raise
 
 
-def tried(recipe: Recipe, game: Game, settings: Settings) -> dict[str, Any]:
+def tried(
+    recipe: Recipe, game: Game, settings: Settings, parent: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Play and learn a few steps with a tiny replay, before anything is written.
 
     :return: arguments of the learner, without `buffer_size`
@@ -117,7 +119,8 @@ def tried(recipe: Recipe, game: Game, settings: Settings) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             space = env.observation_space
             assert isinstance(space, spaces.Box)
-            check_replay(space, values, recipe.file, engine.buffer == "frames", settings.device)
+            frames, device = engine.buffer == "frames", settings.device
+            check_replay(space, values, recipe.file, frames, device, parent)
             tiny = copy.deepcopy(arguments) | TINY | {"buffer_size": TRIED_STEPS + values.n_steps}
             make_learner(recipe, settings, env, tiny).learn(TRIED_STEPS)
     except (UserError, MemoryError):
@@ -147,7 +150,7 @@ def make_model(
         monitor_kwargs={"override_existing": not resumes},
     )
     arguments = _learner_arguments(recipe)
-    arguments["buffer_size"] = buffer_size(run)
+    arguments["buffer_size"] = replay_size(values, run.facts.get("parent"))
     arguments["tensorboard_log"] = str(run.path / "tensorboard")
     arguments |= {"acts_in_warm_up": "parent" in run.facts, "seed": settings.seed}
     return make_learner(recipe, settings, env, arguments)

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
@@ -100,10 +101,11 @@ def measure(recipe: Recipe, game: Game, settings: Settings) -> Speed:
     return Speed(playing, learning, each)
 
 
-def extent(recipe: Recipe, settings: Settings, step_bytes: int) -> str:
+def extent(recipe: Recipe, settings: Settings, replay: int, step_bytes: int) -> str:
     """Updates, memory, disk and evaluations of a training, a line each.
 
     :param recipe: after `fitted`, with the budget of the run
+    :param replay: its size in steps
     :param step_bytes: of the replay
     """
     settings = settings.resolved(recipe.n_timesteps)
@@ -115,25 +117,26 @@ def extent(recipe: Recipe, settings: Settings, step_bytes: int) -> str:
         steps = every * values.n_envs
         each = values.gradient_steps if values.gradient_steps > 0 else steps
         updates = f"{(total - warm_up) // steps * each:,}, {each} after each {steps} steps"
-    size = replay_size(values) * step_bytes / 1e9
+    size = replay * step_bytes / 1e9
     evaluations = total // settings.eval_period
     return "\n".join(
         (
             f"games at once: {values.n_envs}; updates: {updates}",
-            f"memory: {size:.3g} GB for a replay of {replay_size(values):,} steps",
+            f"memory: {size:.3g} GB for a replay of {replay:,} steps",
             f"disk: up to {3 * size:.3g} GB while it trains, if its state is saved",
             f"evaluations: {evaluations}, full games in each: {settings.eval_episodes}",
         )
     )
 
 
-def plan(recipe: Recipe, game: Game, settings: Settings) -> str:
+def plan(recipe: Recipe, game: Game, settings: Settings, parent: dict[str, Any] | None) -> str:
     """The resolved recipe, its `extent` and the time of a training.
 
     Speed is measured for a few seconds. What evaluations take is known only from an agent that
     plays as the trained one does, so they are counted and not timed.
 
     :param recipe: with the budget of the run
+    :param parent: as of `prepare`
     :raises UserError: the recipe cannot be trained as asked
     """
     recipe = fitted(recipe, settings.engine)
@@ -143,7 +146,7 @@ def plan(recipe: Recipe, game: Game, settings: Settings) -> str:
     return "\n".join(
         (
             recipe.to_yaml(game.env_id),
-            extent(recipe, settings, speed.step_bytes),
+            extent(recipe, settings, replay_size(recipe.hyperparams, parent), speed.step_bytes),
             f"time: {duration(seconds)} by {speed}",
             "DRY_RUN=1: nothing was trained and nothing written",
         )
