@@ -3,8 +3,8 @@
     python -m benchmarks.gpu --minutes 9        # the parts that are left, as far as the time goes
     python -m benchmarks.gpu --small            # every part with tiny figures, also without a GPU
 
-Each part writes ``gpu-PART.json`` and is not repeated where that file exists; `train` resumes its
-run each time until it is finished. ``--small`` writes into a temporary folder.
+Each part writes ``gpu-PART.json`` and is not repeated where that file exists; a long run is resumed
+each time until it is finished. ``--small`` writes into a temporary folder.
 """
 
 import argparse
@@ -29,8 +29,9 @@ from custom.runs.metrics import evaluations
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ("tests/test_dqn.py", "tests/test_update.py", "tests/test_optimizers.py")
 ENVS = (1, 16, 64)
-SAVING = 60.0  # seconds in which the long run saves its state
-MILLIONS = 12.5  # steps of the long run: 50M frames
+RECIPES = ("dqn-rmsprop", "best")  # of the long runs
+SAVING = 60.0  # seconds in which a long run saves its state
+MILLIONS = 12.5  # steps of a long run: 50M frames
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Plan:
 
     :param tests: files
     :param steps: of a run whose speed is measured
-    :param budget: of the long run, in steps
+    :param budget: of a long run, in steps
     :param end: in seconds of `time.monotonic`
     """
 
@@ -86,34 +87,38 @@ def _speed(plan: Plan, n_envs: int, side: str = "ours", **environment: str) -> d
     return run(side, "SpaceInvaders", values(plan.steps), 0, engine, **environment)
 
 
-def train(plan: Plan, folder: Path) -> dict[str, Any] | None:
-    """50M frames of Space Invaders with `dqn-rmsprop`, as far as the time goes; None: not yet."""
-    flags = f"--game SpaceInvaders --recipe dqn-rmsprop --steps {plan.budget} --seed 1"
-    logs = folder / "gpu-logs"
-    existing = sorted(logs.glob("*/*/*/run.json"))
-    if existing:
-        arguments = ["scripts.resume", "--run", str(existing[0].parent)]
-    else:
-        arguments = ["scripts.train", *flags.split(), "--logs", str(logs)]
-    process = subprocess.Popen([sys.executable, "-m", *arguments, "--no-report"], cwd=ROOT)
-    try:
-        process.wait(max(plan.left - SAVING, 1))
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)  # it saves its state
-        process.wait()
-    finished = open_run(next(logs.glob("*/*/*/run.json")).parent)
-    if finished.facts["state"] != "finished":
-        return None
-    evaluated = evaluations(finished) or {}
-    curves = {name: values.tolist() for name, values in evaluated.items()}
-    return {"run": finished.facts, **curves}
+def train(recipe: str) -> Part:
+    """50M frames of Space Invaders, as far as the time goes; None: not finished yet."""
+
+    def part(plan: Plan, folder: Path) -> dict[str, Any] | None:
+        flags = f"--game SpaceInvaders --recipe {recipe} --steps {plan.budget} --seed 1"
+        logs = folder / "gpu-logs" / recipe
+        existing = sorted(logs.glob("*/*/*/run.json"))
+        if existing:
+            arguments = ["scripts.resume", "--run", str(existing[0].parent)]
+        else:
+            arguments = ["scripts.train", *flags.split(), "--logs", str(logs)]
+        process = subprocess.Popen([sys.executable, "-m", *arguments, "--no-report"], cwd=ROOT)
+        try:
+            process.wait(max(plan.left - SAVING, 1))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)  # it saves its state
+            process.wait()
+        finished = open_run(next(logs.glob("*/*/*/run.json")).parent)
+        if finished.facts["state"] != "finished":
+            return None
+        evaluated = evaluations(finished) or {}
+        curves = {name: values.tolist() for name, values in evaluated.items()}
+        return {"run": finished.facts, **curves}
+
+    return part
 
 
 PARTS: dict[str, tuple[float, Part]] = {  # with the minutes that each needs
     "tests": (2, tests),
     "capture": (4, capture),
     **{f"throughput-{n}": (6, throughput(n)) for n in ENVS},
-    "train": (2, train),
+    **{f"train-{recipe}": (2, train(recipe)) for recipe in RECIPES},
 }
 
 
