@@ -1,6 +1,6 @@
 """What a GPU has to show, in parts that can be run one after another, each within its minutes.
 
-    python -m benchmarks.gpu --minutes 9        # the parts that are left, as far as the time goes
+    python -m benchmarks.gpu --minutes 9        # the parts that are left, as time allows
     python -m benchmarks.gpu --small            # every part with tiny figures, also without a GPU
 
 Each part writes ``gpu-PART.json`` and is not repeated where that file exists; a long run is resumed
@@ -24,7 +24,9 @@ import torch as th
 
 from benchmarks.throughput import run, values, write
 from custom.runs.folder import open_run
+from custom.runs.listing import can_resume
 from custom.runs.metrics import evaluations
+from custom.system.signals import SIGNAL_STATUS
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ("tests/test_dqn.py", "tests/test_update.py", "tests/test_optimizers.py")
@@ -59,11 +61,12 @@ class Plan:
 Part = Callable[[Plan, Path], dict[str, Any] | None]
 
 
-def tests(plan: Plan, _: Path) -> dict[str, Any]:
-    """The tests that need a GPU, with those beside them."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plan.tests]
+def tests(plan: Plan, _: Path) -> dict[str, Any] | None:
+    """The tests that need a GPU, with those beside them; None: one failed."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plan.tests]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    return {"status": done.returncode, "summary": done.stdout.splitlines()[-1:]}
+    print(done.stdout[-5000:] if done.returncode else "")
+    return None if done.returncode else {"summary": done.stdout.splitlines()[-1]}
 
 
 def capture(plan: Plan, _: Path) -> dict[str, Any]:
@@ -88,14 +91,14 @@ def _speed(plan: Plan, n_envs: int, side: str = "ours", **environment: str) -> d
 
 
 def train(recipe: str) -> Part:
-    """50M frames of Space Invaders, as far as the time goes; None: not finished yet."""
+    """50M frames of Space Invaders, as time allows; None: not finished yet."""
 
     def part(plan: Plan, folder: Path) -> dict[str, Any] | None:
         flags = f"--game SpaceInvaders --recipe {recipe} --steps {plan.budget} --seed 1"
-        logs = folder / "gpu-logs" / recipe
-        existing = sorted(logs.glob("*/*/*/run.json"))
-        if existing:
-            arguments = ["scripts.resume", "--run", str(existing[0].parent)]
+        logs = folder / "gpu" / recipe
+        existing = [open_run(file.parent) for file in logs.glob("*/*/*/run.json")]
+        if resumable := [run for run in existing if can_resume(run)]:
+            arguments = ["scripts.resume", "--run", str(resumable[0].path)]
         else:
             arguments = ["scripts.train", *flags.split(), "--logs", str(logs)]
         process = subprocess.Popen([sys.executable, "-m", *arguments, "--no-report"], cwd=ROOT)
@@ -103,13 +106,14 @@ def train(recipe: str) -> Part:
             process.wait(max(plan.left - SAVING, 1))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)  # it saves its state
-            process.wait()
-        finished = open_run(next(logs.glob("*/*/*/run.json")).parent)
-        if finished.facts["state"] != "finished":
-            return None
-        evaluated = evaluations(finished) or {}
-        curves = {name: values.tolist() for name, values in evaluated.items()}
-        return {"run": finished.facts, **curves}
+            if process.wait() == SIGNAL_STATUS + signal.SIGINT:
+                return None
+        if process.returncode:
+            sys.exit(f"the training of {recipe} ended with status {process.returncode}")
+        newest = max(logs.glob("*/*/*/run.json"), key=lambda file: file.stat().st_mtime)
+        run = open_run(newest.parent)
+        curves = {name: values.tolist() for name, values in (evaluations(run) or {}).items()}
+        return {"run": run.facts, **curves}
 
     return part
 
@@ -133,15 +137,16 @@ def main() -> None:
         sys.exit("error: PyTorch sees no GPU here; --small tries every part without one")
     os.environ.setdefault("OMP_NUM_THREADS", str(th.get_num_threads()))
     end = time.monotonic() + 60 * args.minutes
-    plan = Plan(TESTS, 20_000, 3, int(MILLIONS * 1e6), end)
+    plan, logs = Plan(TESTS, 10_000, 3, int(MILLIONS * 1e6), end), ROOT / "logs"
     if args.small:
-        plan, args.out = Plan(TESTS[-1:], 400, 1, 800, end), Path(tempfile.mkdtemp())
+        plan = Plan(TESTS[-1:], 400, 1, 800, time.monotonic() + 3600)
+        args.out = logs = Path(tempfile.mkdtemp())
     for name, (minutes, part) in PARTS.items():
         file = args.out / f"gpu-{name}.json"
         if file.exists() or plan.left < 60 * minutes:
             print(f"{name}: {'done' if file.exists() else 'not enough time is left'}")
             continue
-        result = part(plan, args.out)
+        result = part(plan, logs)
         if result is not None:
             write(result, file)
         print(f"{name}: {'not finished yet' if result is None else json.dumps(result)[:300]}")

@@ -1,12 +1,11 @@
 """The trainings of docs/results.md: trained, exported, drawn.
 
     python -m benchmarks.results train --logs LOGS    # the queue, resuming what was stopped
-    python -m benchmarks.results export RUN ...       # finished runs into benchmarks/results/runs/
+    python -m benchmarks.results export --logs LOGS   # what is finished, into results/runs/
     python -m benchmarks.results draw                 # tables and pictures, from these files alone
     python -m benchmarks.results publish RUN          # its agent into agents/
 
-Trainings run one after another, on one thread, at the lowest priority: their CPU time is what they
-cost on a busy machine, too.
+Trainings run one after another, on one thread, at the lowest priority.
 """
 
 import argparse
@@ -23,14 +22,13 @@ import numpy as np
 import pandas as pd
 import yaml
 from matplotlib.figure import Figure
+from scipy.stats import t
 
-from custom.compare.statistics import summary
 from custom.evaluation.results import EVALUATION_FILE
 from custom.evaluation.scores import reference
-from custom.hub.foreign import RECIPE_FILES
 from custom.hub.publish import agent_name, build
 from custom.recipe.games import find_game
-from custom.runs.folder import AGENTS, open_run
+from custom.runs.folder import AGENTS, Run, open_run
 from custom.runs.listing import can_resume
 from custom.runs.metrics import core_hours, evaluations, finished_games
 
@@ -40,7 +38,7 @@ RUNS = ROOT / "benchmarks" / "results" / "runs"
 BASELINES = ROOT / "benchmarks" / "results" / "baselines"  # of make baselines
 PAGE, IMAGES = ROOT / "docs" / "results.md", ROOT / "docs" / "images"
 BEGIN, END = "<!-- drawn by benchmarks.results -->\n", "<!-- end -->\n"
-EVALUATIONS, EPISODES, LAST_EPISODES = 20, 30, 100
+EPISODES, LAST_EPISODES = 30, 100
 SMOOTH = 100  # games of a running mean
 
 
@@ -55,10 +53,8 @@ def train(logs: Path) -> None:
         if resumable:
             flags = ["scripts.resume", "--run", str(resumable[-1].path)]
         else:
-            every = str(entry["steps"] // EVALUATIONS)
-            flags = ["scripts.train", "--logs", str(logs / name), "--steps", str(entry["steps"])]
-            flags += ["--game", entry["game"], "--recipe", entry["recipe"], "--threads", "1"]
-            flags += ["--seed", str(entry["seed"]), "--eval-freq", every]
+            flags = ["scripts.train", "--logs", str(logs / name), "--threads", "1", "--envs", "8"]
+            flags += [f"--{key}={value}" for key, value in entry.items()]
             flags += ["--eval-episodes", str(EPISODES)]
         print(f"{name}: {' '.join(flags)}", flush=True)
         _run([*flags, "--episodes", str(LAST_EPISODES)])
@@ -75,9 +71,12 @@ def _run(arguments: list[str]) -> None:
         sys.exit(status)
 
 
-def export(folder: Path) -> Path:
-    """What the page needs of a finished run, as a small file."""
-    run = open_run(folder)
+def export(run: Run) -> Path | None:
+    """What the page needs of a run, as a small file; None: it is not finished or not evaluated."""
+    scores = run.path / EVALUATION_FILE
+    final = json.loads(scores.read_text()) if scores.is_file() else {}
+    if run.facts["state"] != "finished" or final.get("episodes") != LAST_EPISODES:
+        return None
     evaluated, games = evaluations(run) or {}, finished_games(run)
     names = ("game", "env_id", "recipe", "seed", "steps", "frame_skip", "git_revision", "hardware")
     times = ("wall_clock_seconds", "cpu_seconds", "evaluation_cpu_seconds")
@@ -85,7 +84,7 @@ def export(folder: Path) -> Path:
         **{name: run.facts.get(name) for name in (*names, *times)},
         "evaluations": {name: values.tolist() for name, values in evaluated.items()},
         "games": {name: games[name].astype(int).tolist() for name in ("steps", "score")},
-        "final": json.loads((run.path / "evaluation.json").read_text()),
+        "final": final,
     }
     file = RUNS / f"{content['recipe']}-{content['game']}-{content['steps']}-{content['seed']}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +97,7 @@ def publish(folder: Path) -> Path:
     run = open_run(folder)
     pushed, target = build(run, run.final_model, "you/agent"), AGENTS / run.game.name
     target.mkdir(parents=True, exist_ok=True)
-    for name in (agent_name(run), *RECIPE_FILES, EVALUATION_FILE):
+    for name in (agent_name(run), "recipe.yml", EVALUATION_FILE):
         shutil.copyfile(pushed / name, target / name)
     return target
 
@@ -115,36 +114,37 @@ def table(found: list[dict[str, Any]]) -> str:
     head += ["95 % of the mean", "mean - std", "random", "best single action", "human", "revision"]
     rows = [head, ["---"] * len(head)]
     for run in found:
-        final, known, alone = run["final"], reference(find_game(run["env_id"]).rom), baseline(run)
-        assert final["episodes"] == LAST_EPISODES
-        low, high = final["mean_95"]
+        final, (low, high) = run["final"], run["final"]["mean_95"]
+        human = reference(find_game(run["env_id"]).rom)["human"]
         cells = [run["game"], f"`{run['recipe']}`", run["seed"], f"{run['steps']:,}"]
-        cells += [f"{run['steps'] * run['frame_skip'] / 1e6:.2f}M", f"{core_hours(run) or 0:.1f}"]
+        cells += [f"{run['steps'] * run['frame_skip'] / 1e6:.2f}M", f"{core_hours(run) or 0:.2f}"]
         cells += [f"{final['mean']:.1f} ± {final['std']:.1f}", f"{low:.1f} to {high:.1f}"]
-        cells += [f"{final['mean_minus_std']:.1f}", known["random"], alone, known["human"]]
+        cells += [f"{final['mean_minus_std']:.1f}", *baselines(run), human]
         rows.append([*cells, str(run["git_revision"])[:7]])
     return "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
 
 
-def baseline(run: dict[str, Any]) -> str:
-    """Score of the best single action of a run's game, as `make baselines` measured it."""
-    content = json.loads((BASELINES / f"{run['env_id']}.json").read_text())
-    best = content["best_action"]
-    return f"{content['results'][best]['mean']:.1f} ({best})"
+def baselines(run: dict[str, Any]) -> tuple[str, str]:
+    """Scores of random play and of the best single action, with the wrapper of a run's recipe."""
+    wrapper = "dqn-rmsprop" if run["recipe"].startswith("dqn-rmsprop") else "dqn"
+    content = json.loads((BASELINES / f"{wrapper}-{run['env_id']}.json").read_text())
+    best, results = content["best_action"], content["results"]
+    return f"{results['random']['mean']:.1f}", f"{results[best]['mean']:.1f} ({best})"
 
 
 def seeds_table(found: list[dict[str, Any]]) -> str:
     """A line for each recipe and budget, over its seeds, as a table in Markdown."""
-    head = ["game", "recipe", "steps", "core-hours", "score of each seed", "mean", "95 % of seeds"]
+    head = ["game", "recipe", "steps", "core-hours", "score of each seed", "mean", "95 % of it"]
     rows = [head, ["---"] * len(head)]
     for (game, steps, recipe), same in groupby(found, by("game", "steps", "recipe")):
         runs = list(same)
         scores = np.array([run["final"]["mean"] for run in runs])
         hours = np.mean([core_hours(run) or np.nan for run in runs])
-        cells = [game, f"`{recipe}`", f"{steps:,}", f"{hours:.1f}"]
+        cells = [game, f"`{recipe}`", f"{steps:,}", f"{hours:.2f}"]
         cells += [", ".join(f"{score:.1f}" for score in scores), f"{scores.mean():.1f}"]
-        interval = summary(scores)["mean_95"]
-        rows.append([*cells, "{:.1f} to {:.1f}".format(*interval) if interval else "one seed"])
+        error = scores.std(ddof=1) / len(scores) ** 0.5 if len(scores) > 2 else np.nan
+        low, high = t.interval(0.95, len(scores) - 1, scores.mean(), error)
+        rows.append([*cells, f"{low:.1f} to {high:.1f}" if error == error else "-"])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
@@ -187,11 +187,14 @@ def draw(page: Path = PAGE, images: Path = IMAGES) -> None:
 
 
 def pictures(found: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The runs of each picture: one for each game, and one for DeepMind's RMSProp."""
+    """The runs of each picture: one for each game, and one for RMSProp beside Adam."""
     shown: dict[str, list[dict[str, Any]]] = {}
     for run in found:
-        title = run["game"] + " RMSProp" * run["recipe"].startswith("dqn-rmsprop")
-        shown.setdefault(title, []).append(run)
+        is_rmsprop = run["recipe"].startswith("dqn-rmsprop")
+        if not is_rmsprop:
+            shown.setdefault(run["game"], []).append(run)
+        if is_rmsprop or (run["game"], run["recipe"]) == ("SpaceInvaders", "dqn"):
+            shown.setdefault(f"{run['game']} RMSProp", []).append(run)
     return shown
 
 
@@ -199,16 +202,19 @@ def main() -> None:
     """One of the four."""
     flags = argparse.ArgumentParser(prog="benchmarks.results", description=__doc__)
     commands = flags.add_subparsers(dest="command", required=True)
-    commands.add_parser("train").add_argument("--logs", type=Path, default=Path("logs/results"))
-    commands.add_parser("export").add_argument("run", type=Path, nargs="+")
+    for name in ("train", "export"):
+        commands.add_parser(name).add_argument("--logs", type=Path, default=Path("logs/results"))
     commands.add_parser("draw")
-    commands.add_parser("publish").add_argument("run", type=Path, nargs=1)
+    commands.add_parser("publish").add_argument("run", type=Path)
     args = flags.parse_args()
     if args.command == "train":
         train(args.logs.resolve())
-    elif args.command in ("export", "publish"):
-        for folder in args.run:
-            print(export(folder) if args.command == "export" else publish(folder))
+    elif args.command == "export":
+        for file in sorted(args.logs.glob("*/*/*/*/run.json")):
+            left_out = f"left out: not finished, or not scored over {LAST_EPISODES} games"
+            print(f"{file.parent}: {export(open_run(file.parent)) or left_out}")
+    elif args.command == "publish":
+        print(publish(args.run))
     else:
         draw()
 

@@ -77,16 +77,16 @@ def command(args: argparse.Namespace) -> int:
         engine=engine,
         tracking=track,
     )
-    steps = args.steps
-    if args.hours:
-        speed = measure(recipe, game, settings)
+    steps, needed = args.steps, args.hours or args.dry_run
+    speed = measure(recipe, game, settings) if needed else None
+    if args.hours and speed:
         steps = speed.steps_in(3600 * args.hours, recipe.hyperparams.learning_starts)
         say(f"HOURS={args.hours:g}: {steps:,} steps, by {speed}")
     recipe, origin = recipe.with_budget(steps), None
     if parent:
         origin, recipe = further(parent, recipe, game, engine)
-    if args.dry_run:
-        say(plan(recipe, game, settings, origin))
+    if args.dry_run and speed:
+        say(plan(recipe, game, settings, speed, origin))
         return 0
     training = prepare(recipe, game, settings, origin)
     model = training.model

@@ -1,18 +1,6 @@
-"""Run folders, the only thing that passes between commands.
+"""Run folders, the only thing that passes between commands; docs/run_folder.md lists the files.
 
-Their layout is the zoo's, ``LOGS/<recipe>/<algo>/<env>_<n>/``::
-
-    <env>.zip             the agent at the end of the run
-    best_model.zip        the agent of the best evaluation
-    rl_model_<n>_steps.zip  the last checkpoints
-    <env>/                config.yml and args.yml, as the zoo writes them
-    recipe.yml            the resolved recipe, usable as RECIPE
-    run.json              game, seed, command, versions, state
-    training_games.csv    every finished game of the training
-    evaluations.npz       the evaluations during training
-    run.lock              empty; locked while a process trains the run
-    state/                the saved state of an interrupted training
-    wandb/                files of Weights & Biases, with TRACK
+Their layout is the zoo's, ``LOGS/<recipe>/<algo>/<env>_<n>/``.
 """
 
 import json

@@ -129,18 +129,18 @@ def extent(recipe: Recipe, settings: Settings, replay: int, step_bytes: int) -> 
     )
 
 
-def plan(recipe: Recipe, game: Game, settings: Settings, parent: dict[str, Any] | None) -> str:
+def plan(
+    recipe: Recipe, game: Game, settings: Settings, speed: Speed, parent: dict[str, Any] | None
+) -> str:
     """The resolved recipe, its `extent` and the time of a training.
 
-    Speed is measured for a few seconds. What evaluations take is known only from an agent that
-    plays as the trained one does, so they are counted and not timed.
+    What evaluations take is known only from an agent that plays as the trained one does, so they
+    are counted and not timed.
 
     :param recipe: with the budget of the run
     :param parent: as of `prepare`
-    :raises UserError: the recipe cannot be trained as asked
     """
-    recipe = fitted(recipe, settings.engine)
-    speed, total = measure(recipe, game, settings), recipe.n_timesteps
+    recipe, total = fitted(recipe, settings.engine), recipe.n_timesteps
     warm_up = min(recipe.hyperparams.learning_starts, total)
     seconds = warm_up * speed.playing + (total - warm_up) * speed.learning
     return "\n".join(
