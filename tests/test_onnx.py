@@ -27,7 +27,7 @@ PONG = find_game("Pong")
 
 
 def untrained(recipe: str, logs: Path, game: Game = PONG) -> Run:
-    made = prepare(load_recipe(recipe, game), game, Settings(0, logs))
+    made = prepare(load_recipe(recipe, game).with_budget(1000), game, Settings(0, logs))
     save_agent(made.model, made.run.final_model)
     made.lock.close()
     return made.run
