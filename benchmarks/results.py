@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from matplotlib.figure import Figure
-from scipy.stats import t
+from scipy.stats import sem, t
 
 from custom.evaluation.results import EVALUATION_FILE
 from custom.evaluation.scores import reference
@@ -112,7 +112,7 @@ def table(found: list[dict[str, Any]]) -> str:
     """The runs as a table in Markdown."""
     head = ["game", "recipe", "seed", "steps", "frames", "core-hours", "score of 100 games"]
     head += ["95 % of the mean", "mean - std", "random", "best single action", "human", "revision"]
-    rows = [head, ["---"] * len(head)]
+    rows = []
     for run in found:
         final, (low, high) = run["final"], run["final"]["mean_95"]
         human = reference(find_game(run["env_id"]).rom)["human"]
@@ -121,7 +121,7 @@ def table(found: list[dict[str, Any]]) -> str:
         cells += [f"{final['mean']:.1f} ± {final['std']:.1f}", f"{low:.1f} to {high:.1f}"]
         cells += [f"{final['mean_minus_std']:.1f}", *baselines(run), human]
         rows.append([*cells, str(run["git_revision"])[:7]])
-    return "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
+    return markdown(head, rows)
 
 
 def baselines(run: dict[str, Any]) -> tuple[str, str]:
@@ -135,17 +135,25 @@ def baselines(run: dict[str, Any]) -> tuple[str, str]:
 def seeds_table(found: list[dict[str, Any]]) -> str:
     """A line for each recipe and budget, over its seeds, as a table in Markdown."""
     head = ["game", "recipe", "steps", "core-hours", "score of each seed", "mean", "95 % of it"]
-    rows = [head, ["---"] * len(head)]
+    rows = []
     for (game, steps, recipe), same in groupby(found, by("game", "steps", "recipe")):
         runs = list(same)
         scores = np.array([run["final"]["mean"] for run in runs])
         hours = np.mean([core_hours(run) or np.nan for run in runs])
         cells = [game, f"`{recipe}`", f"{steps:,}", f"{hours:.2f}"]
         cells += [", ".join(f"{score:.1f}" for score in scores), f"{scores.mean():.1f}"]
-        error = scores.std(ddof=1) / len(scores) ** 0.5 if len(scores) > 2 else np.nan
-        low, high = t.interval(0.95, len(scores) - 1, scores.mean(), error)
-        rows.append([*cells, f"{low:.1f} to {high:.1f}" if error == error else "-"])
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+        interval = "-"  # two seeds say next to nothing of a third
+        if len(scores) > 2:
+            low, high = t.interval(0.95, len(scores) - 1, scores.mean(), sem(scores))
+            interval = f"{low:.1f} to {high:.1f}"
+        rows.append([*cells, interval])
+    return markdown(head, rows)
+
+
+def markdown(head: list[str], rows: list[list[Any]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
 def curves(title: str, found: list[dict[str, Any]]) -> Figure:

@@ -77,15 +77,16 @@ def command(args: argparse.Namespace) -> int:
         engine=engine,
         tracking=track,
     )
-    steps, needed = args.steps, args.hours or args.dry_run
-    speed = measure(recipe, game, settings) if needed else None
-    if args.hours and speed:
+    steps = args.steps
+    if args.hours or args.dry_run:
+        speed = measure(recipe, game, settings)
+    if args.hours:
         steps = speed.steps_in(3600 * args.hours, recipe.hyperparams.learning_starts)
         say(f"HOURS={args.hours:g}: {steps:,} steps, by {speed}")
     recipe, origin = recipe.with_budget(steps), None
     if parent:
         origin, recipe = further(parent, recipe, game, engine)
-    if args.dry_run and speed:
+    if args.dry_run:
         say(plan(recipe, game, settings, speed, origin))
         return 0
     training = prepare(recipe, game, settings, origin)
