@@ -183,12 +183,14 @@ def curves(title: str, found: list[dict[str, Any]]) -> Figure:
 
 def draw(page: Path = PAGE, images: Path = IMAGES) -> None:
     """Draw the tables and the curves of the page anew."""
-    found = runs()
+    found = [run for run in runs() if "+" not in run["recipe"]]
+    variants = [run for run in runs() if "+" in run["recipe"]]
     parts = [seeds_table(found), "\nEach run by itself:\n\n", table(found)]
     for title, of_picture in pictures(found).items():
         file = images / f"results-{title.replace(' ', '-')}.png"
         curves(title, of_picture).savefig(file, metadata={"Software": None})
         parts.append(f"\n![Learning curves of {title}](images/{file.name})\n")
+    parts += ["\nRecipes with other values:\n\n", seeds_table(variants)] if variants else []
     before, _, rest = page.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     page.write_text(before + BEGIN + "\n" + "".join(parts) + "\n" + END + after)
