@@ -183,8 +183,9 @@ def curves(title: str, found: list[dict[str, Any]]) -> Figure:
 
 def draw(page: Path = PAGE, images: Path = IMAGES) -> None:
     """Draw the tables and the curves of the page anew."""
-    found = [run for run in runs() if "+" not in run["recipe"]]
-    variants = [run for run in runs() if "+" in run["recipe"]]
+    exported = runs()
+    found = [run for run in exported if "+" not in run["recipe"]]
+    variants = [run for run in exported if "+" in run["recipe"]]
     parts = [seeds_table(found), "\nEach run by itself:\n\n", table(found)]
     for title, of_picture in pictures(found).items():
         file = images / f"results-{title.replace(' ', '-')}.png"
