@@ -175,6 +175,8 @@ def curves(title: str, found: list[dict[str, Any]]) -> Figure:
     evaluated.set_title(f"{title}: evaluations of {EPISODES} games")
     games.set_ylabel("raw score of a full game")
     games.legend(fontsize="small")
+    if any("+" in recipe for recipe, _ in recipes):  # short trials beside long runs
+        games.set_xlim(0, 2 * min(run["steps"] for run in found) * million)
     for axes in (games, evaluated):
         axes.set_xlabel("frames (million)")
         axes.grid(alpha=0.25)
@@ -183,10 +185,10 @@ def curves(title: str, found: list[dict[str, Any]]) -> Figure:
 
 def draw(page: Path = PAGE, images: Path = IMAGES) -> None:
     """Draw the tables and the curves of the page anew."""
-    exported = runs()
-    found = [run for run in exported if "+" not in run["recipe"]]
-    variants = [run for run in exported if "+" in run["recipe"]]
-    parts = [seeds_table(found), "\nEach run by itself:\n\n", table(found)]
+    found = runs()
+    recipes = [run for run in found if "+" not in run["recipe"]]
+    variants = [run for run in found if "+" in run["recipe"]]
+    parts = [seeds_table(recipes), "\nEach run by itself:\n\n", table(recipes)]
     for title, of_picture in pictures(found).items():
         file = images / f"results-{title.replace(' ', '-')}.png"
         curves(title, of_picture).savefig(file, metadata={"Software": None})
@@ -198,15 +200,20 @@ def draw(page: Path = PAGE, images: Path = IMAGES) -> None:
 
 
 def pictures(found: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The runs of each picture: one for each game, and one for RMSProp beside Adam."""
+    """The runs of each picture: a game, RMSProp beside Adam, a recipe with other values."""
     shown: dict[str, list[dict[str, Any]]] = {}
+    varied = {(run["game"], run["recipe"].split("+")[0]) for run in found if "+" in run["recipe"]}
     for run in found:
-        is_rmsprop = run["recipe"].startswith("dqn-rmsprop")
-        if not is_rmsprop:
-            shown.setdefault(run["game"], []).append(run)
-        if is_rmsprop or (run["game"], run["recipe"]) == ("SpaceInvaders", "dqn"):
-            shown.setdefault(f"{run['game']} RMSProp", []).append(run)
-    return shown
+        game, recipe = run["game"], run["recipe"].split("+")[0]
+        titles = [f"{game} {recipe}"] if (game, recipe) in varied else []
+        is_rmsprop = recipe.startswith("dqn-rmsprop")
+        if recipe == run["recipe"] and not is_rmsprop:
+            titles.append(game)
+        if is_rmsprop or (game, recipe) == ("SpaceInvaders", "dqn"):
+            titles.append(f"{game} RMSProp")
+        for title in titles:
+            shown.setdefault(title, []).append(run)
+    return dict(sorted(shown.items()))
 
 
 def main() -> None:
