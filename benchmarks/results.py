@@ -31,6 +31,7 @@ from custom.recipe.games import find_game
 from custom.runs.folder import AGENTS, Run, open_run
 from custom.runs.listing import can_resume
 from custom.runs.metrics import core_hours, evaluations, finished_games
+from custom.system.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 QUEUE = ROOT / "benchmarks" / "queue.yml"
@@ -39,6 +40,7 @@ BASELINES = ROOT / "benchmarks" / "results" / "baselines"  # of make baselines
 PAGE, IMAGES = ROOT / "docs" / "results.md", ROOT / "docs" / "images"
 BEGIN, END = "<!-- drawn by benchmarks.results -->\n", "<!-- end -->\n"
 EPISODES, LAST_EPISODES = 30, 100
+LEFT_OUT = f"not finished, or not scored over {LAST_EPISODES} games"
 SMOOTH = 100  # games of a running mean
 
 
@@ -73,9 +75,8 @@ def _run(arguments: list[str]) -> None:
 
 def export(run: Run) -> Path | None:
     """What the page needs of a run, as a small file; None: it is not finished or not evaluated."""
-    scores = run.path / EVALUATION_FILE
-    final = json.loads(scores.read_text()) if scores.is_file() else {}
-    if run.facts["state"] != "finished" or final.get("episodes") != LAST_EPISODES:
+    final = last_scores(run)
+    if not final:
         return None
     evaluated, games = evaluations(run) or {}, finished_games(run)
     names = ("game", "env_id", "recipe", "seed", "steps", "frame_skip", "git_revision", "hardware")
@@ -92,9 +93,22 @@ def export(run: Run) -> Path | None:
     return file
 
 
+def last_scores(run: Run) -> dict[str, Any]:
+    """The scores of a finished run over 100 games; empty: not finished, or not scored so."""
+    scores = run.path / EVALUATION_FILE
+    final: dict[str, Any] = json.loads(scores.read_text()) if scores.is_file() else {}
+    complete = run.facts["state"] == "finished" and final.get("episodes") == LAST_EPISODES
+    return final if complete else {}
+
+
 def publish(folder: Path) -> Path:
-    """The agent of a run that was evaluated and filmed, as `make push` has it, for a clone."""
+    """The agent of a run that was evaluated and filmed, as `make push` has it, for a clone.
+
+    :raises UserError: there is no such run, or it is not finished or not evaluated
+    """
     run = open_run(folder)
+    if not last_scores(run):
+        raise UserError(f"{folder}: {LEFT_OUT}")
     pushed, target = build(run, run.final_model, "you/agent"), AGENTS / run.game.name
     target.mkdir(parents=True, exist_ok=True)
     for name in (agent_name(run), "recipe.yml", EVALUATION_FILE):
@@ -228,11 +242,16 @@ def main() -> None:
     if args.command == "train":
         train(args.logs.resolve())
     elif args.command == "export":
-        for file in sorted(args.logs.glob("*/*/*/*/run.json")):
-            left_out = f"left out: not finished, or not scored over {LAST_EPISODES} games"
-            print(f"{file.parent}: {export(open_run(file.parent)) or left_out}")
+        files = sorted(args.logs.rglob("run.json"))
+        if not files:
+            flags.error(f"{args.logs}: there is no run in it")
+        for file in files:
+            print(f"{file.parent}: {export(open_run(file.parent)) or LEFT_OUT}")
     elif args.command == "publish":
-        print(publish(args.run))
+        try:
+            print(publish(args.run))
+        except UserError as error:
+            flags.error(str(error))
     else:
         draw()
 
