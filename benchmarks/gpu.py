@@ -134,7 +134,7 @@ def main() -> None:
     flags.add_argument("--small", action="store_true")
     args = flags.parse_args()
     if not (args.small or th.cuda.is_available()):
-        sys.exit("error: PyTorch sees no GPU here; --small tries every part without one")
+        flags.error("PyTorch sees no GPU here; --small tries every part without one")
     os.environ.setdefault("OMP_NUM_THREADS", str(th.get_num_threads()))
     end = time.monotonic() + 60 * args.minutes
     plan, logs = Plan(TESTS, 10_000, 3, int(MILLIONS * 1e6), end), ROOT / "logs"
@@ -149,7 +149,9 @@ def main() -> None:
         result = part(plan, logs)
         if result is not None:
             write(result, file)
-        print(f"{name}: {'not finished yet' if result is None else json.dumps(result)[:300]}")
+        print(
+            f"{name}: {'not done' if result is None else json.dumps(result)[:300]}"
+        )
 
 
 if __name__ == "__main__":

@@ -36,11 +36,12 @@ from custom.system.errors import UserError
 ROOT = Path(__file__).resolve().parents[1]
 QUEUE = ROOT / "benchmarks" / "queue.yml"
 RUNS = ROOT / "benchmarks" / "results" / "runs"
+DOPAMINE = ROOT / "benchmarks" / "results" / "dopamine.yml"
 BASELINES = ROOT / "benchmarks" / "results" / "baselines"  # of make baselines
 PAGE, IMAGES = ROOT / "docs" / "results.md", ROOT / "docs" / "images"
 BEGIN, END = "<!-- drawn by benchmarks.results -->\n", "<!-- end -->\n"
 EPISODES, LAST_EPISODES = 30, 100
-LEFT_OUT = f"not finished, or not scored over {LAST_EPISODES} games"
+LEFT_OUT = f"not finished, or its last agent is not scored over {LAST_EPISODES} games"
 SMOOTH = 100  # games of a running mean
 
 
@@ -49,10 +50,12 @@ def train(logs: Path) -> None:
     for entry in yaml.safe_load(QUEUE.read_text()):
         name = "-".join(str(value) for value in entry.values())
         runs = [open_run(file.parent) for file in sorted((logs / name).glob("*/*/*/run.json"))]
-        if any(run.facts["state"] == "finished" for run in runs):
+        if any(last_scores(run) for run in runs):
             continue
         resumable = [run for run in runs if can_resume(run)]
-        if resumable:
+        if finished := [run for run in runs if run.facts["state"] == "finished"]:
+            flags = ["scripts.evaluate", "--run", str(finished[-1].path)]
+        elif resumable:
             flags = ["scripts.resume", "--run", str(resumable[-1].path)]
         else:
             flags = ["scripts.train", "--logs", str(logs / name), "--threads", "1", "--envs", "8"]
@@ -94,11 +97,12 @@ def export(run: Run) -> Path | None:
 
 
 def last_scores(run: Run) -> dict[str, Any]:
-    """The scores of a finished run over 100 games; empty: not finished, or not scored so."""
+    """The scores of a finished run's last agent over 100 games; empty: it has none."""
     scores = run.path / EVALUATION_FILE
     final: dict[str, Any] = json.loads(scores.read_text()) if scores.is_file() else {}
-    complete = run.facts["state"] == "finished" and final.get("episodes") == LAST_EPISODES
-    return final if complete else {}
+    wanted = ("finished", LAST_EPISODES, run.final_model.name)
+    found = (run.facts["state"], final.get("episodes"), final.get("model"))
+    return final if found == wanted else {}
 
 
 def publish(folder: Path) -> Path:
@@ -148,7 +152,8 @@ def baselines(run: dict[str, Any]) -> tuple[str, str]:
 
 def seeds_table(found: list[dict[str, Any]]) -> str:
     """A line for each recipe and budget, over its seeds, as a table in Markdown."""
-    head = ["game", "recipe", "steps", "core-hours", "score of each seed", "mean", "95 % of it"]
+    head = ["game", "recipe", "steps", "core-hours", "score of each seed"]
+    head += ["mean", "95 % of the mean"]
     rows = []
     for (game, steps, recipe), same in groupby(found, by("game", "steps", "recipe")):
         runs = list(same)
@@ -162,6 +167,31 @@ def seeds_table(found: list[dict[str, Any]]) -> str:
             interval = f"{low:.1f} to {high:.1f}"
         rows.append([*cells, interval])
     return markdown(head, rows)
+
+
+def beside_dopamine(found: list[dict[str, Any]]) -> str:
+    """Training games of the last million frames, and Dopamine's at as many, as a table."""
+    published = yaml.safe_load(DOPAMINE.read_text())
+    rows = []
+    for game, at in published["games"].items():
+        for millions, scores in at.items():
+            here = []
+            for run in found:
+                frames = run["frame_skip"] * np.array(run["games"]["steps"])
+                total = run["frame_skip"] * run["steps"]
+                if run["game"] == game and total // 10**6 == millions:
+                    last = np.array(run["games"]["score"])[frames > total - 10**6]
+                    here.append(f"`{run['recipe']}` {last.mean():.1f}")
+            rows.append([game, f"{millions}M", *scores, ", ".join(here) or "-"])
+    return markdown(["game", "frames", *published["columns"], "here"], rows)
+
+
+def not_finished(found: list[dict[str, Any]]) -> str:
+    """The lines of the queue that have no figures yet."""
+    identity = by("game", "recipe", "steps", "seed")
+    done = {identity(run) for run in found}
+    left = [entry for entry in yaml.safe_load(QUEUE.read_text()) if identity(entry) not in done]
+    return ", ".join(f"`{run['recipe']}` on {run['game']} (seed {run['seed']})" for run in left)
 
 
 def markdown(head: list[str], rows: list[list[Any]]) -> str:
@@ -188,7 +218,8 @@ def curves(title: str, found: list[dict[str, Any]]) -> Figure:
     games.set_title(f"{title}: training games, mean of {SMOOTH}")
     evaluated.set_title(f"{title}: evaluations of {EPISODES} games")
     games.set_ylabel("raw score of a full game")
-    games.legend(fontsize="small")
+    handles, labels = games.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize="small")
     if any("+" in recipe for recipe, _ in recipes):  # short trials beside long runs
         games.set_xlim(0, 2 * min(run["steps"] for run in found) * million)
     for axes in (games, evaluated):
@@ -208,8 +239,12 @@ def draw(page: Path = PAGE, images: Path = IMAGES) -> None:
         curves(title, of_picture).savefig(file, metadata={"Software": None})
         parts.append(f"\n![Learning curves of {title}](images/{file.name})\n")
     parts += ["\nRecipes with other values:\n\n", seeds_table(variants)] if variants else []
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
+    parts += ["\nTraining games of the last million frames, beside Dopamine's:\n\n"]
+    parts.append(beside_dopamine(recipes))
+    if left := not_finished(found):
+        parts.append(f"\nNot trained yet: {left}.\n")
+    before, rest = page.read_text().split(BEGIN)
+    _, after = rest.split(END)
     page.write_text(before + BEGIN + "\n" + "".join(parts) + "\n" + END + after)
 
 
@@ -239,21 +274,21 @@ def main() -> None:
     commands.add_parser("draw")
     commands.add_parser("publish").add_argument("run", type=Path)
     args = flags.parse_args()
-    if args.command == "train":
-        train(args.logs.resolve())
-    elif args.command == "export":
-        files = sorted(args.logs.rglob("run.json"))
-        if not files:
-            flags.error(f"{args.logs}: there is no run in it")
-        for file in files:
-            print(f"{file.parent}: {export(open_run(file.parent)) or LEFT_OUT}")
-    elif args.command == "publish":
-        try:
+    try:
+        if args.command == "train":
+            train(args.logs.resolve())
+        elif args.command == "export":
+            files = sorted(args.logs.rglob("run.json"))
+            if not files:
+                raise UserError(f"{args.logs}: there is no run in it")
+            for file in files:
+                print(f"{file.parent}: {export(open_run(file.parent)) or LEFT_OUT}")
+        elif args.command == "publish":
             print(publish(args.run))
-        except UserError as error:
-            flags.error(str(error))
-    else:
-        draw()
+        else:
+            draw()
+    except UserError as error:
+        flags.error(str(error))
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def switch(explanation: str) -> dict[str, Any]:
     return {"type": _switch, "nargs": "?", "const": True, "default": False, **shown}
 
 
-SHARE, POSITIVE = number(0, 1), number(1e-6)
+SHARE, POSITIVE = number(0, 1), number(1e-6, 1e6)
 SHARED: dict[str, dict[str, Any]] = {
     "game": {"default": "SpaceInvaders", "help": "name or environment id of the game"},
     "recipe": {"default": "dqn", "help": "name in hyperparams/, or path of a YAML file"},

@@ -22,18 +22,18 @@ from tests.conftest import WHOLE, ended, run
 from tests.foreign import ENV, Zoo, saved, unzipped, weights_of, zipped
 
 OURS = sorted(path.name for path in AGENTS.iterdir())
-GAMES = 2
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_an_agent_of_the_checkout_scores_what_is_said(name: str, tmp_path: Path) -> None:
+    games = 2 if name == "Pong" else 8  # whose games are short, and differ more
     said = json.loads((AGENTS / name / "evaluation.json").read_text())
     assert sum(file.stat().st_size for file in (AGENTS / name).iterdir()) < 7e6
-    output = run("scripts.evaluate", "--game", name, "--logs", tmp_path, "--episodes", GAMES)
+    output = run("scripts.evaluate", "--game", name, "--logs", tmp_path, "--episodes", games)
     [folder] = tmp_path.glob(f"agents--{name}/*/*_1")
     assert f"takes {folder}" in output
     result = json.loads((folder / "evaluation.json").read_text())
-    assert abs(result["mean"] - said["mean"]) < 3 * said["std"] / math.sqrt(GAMES)
+    assert abs(result["mean"] - said["mean"]) < 3 * said["std"] / math.sqrt(games)
     assert result["steps"] == said["steps"]
     run("scripts.evaluate", "--game", name, "--logs", tmp_path, "--episodes", 1)
     assert len(list(tmp_path.glob("agents--*/*/*"))) == 1  # it was brought in once

@@ -195,7 +195,7 @@ BAD_FLAGS = {
     ("--steps", "1.5"): "'1.5' is not a whole number",
     ("--seed", "99999999999"): "is not a whole number from 0 to",
     ("--device", "cuda:77"): "'cuda:77' is not a device",
-    ("--hours", "0"): "'0' is not a number of at least",
+    ("--hours", "0"): "'0' is not a number from",
     ("--dry-run", "yes"): "'yes' is neither 1 nor 0",
     ("--setps", "100"): "--setps 100; .venv/bin/python -m scripts.train --help lists the flags\n",
     ("--learning-rate", "1"): "it is of the recipe: write SET='learning_rate=...'",
