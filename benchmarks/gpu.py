@@ -149,9 +149,7 @@ def main() -> None:
         result = part(plan, logs)
         if result is not None:
             write(result, file)
-        print(
-            f"{name}: {'not done' if result is None else json.dumps(result)[:300]}"
-        )
+        print(f"{name}: {'not done' if result is None else json.dumps(result)[:300]}")
 
 
 if __name__ == "__main__":
