@@ -26,7 +26,7 @@ from scipy.stats import sem, t
 
 from custom.evaluation.results import EVALUATION_FILE
 from custom.evaluation.scores import reference
-from custom.hub.publish import agent_name, build
+from custom.hub.publish import agent_name, build, said_of
 from custom.recipe.games import find_game
 from custom.runs.folder import AGENTS, Run, open_run
 from custom.runs.listing import can_resume
@@ -98,11 +98,9 @@ def export(run: Run) -> Path | None:
 
 def last_scores(run: Run) -> dict[str, Any]:
     """The scores of a finished run's last agent over 100 games; empty: it has none."""
-    scores = run.path / EVALUATION_FILE
-    final: dict[str, Any] = json.loads(scores.read_text()) if scores.is_file() else {}
-    wanted = ("finished", LAST_EPISODES, run.final_model.name)
-    found = (run.facts["state"], final.get("episodes"), final.get("model"))
-    return final if found == wanted else {}
+    said = said_of(run.final_model, run.path / EVALUATION_FILE)
+    complete = run.facts["state"] == "finished" and said.get("episodes") == LAST_EPISODES
+    return said if complete else {}
 
 
 def publish(folder: Path) -> Path:
@@ -234,12 +232,12 @@ def draw(page: Path = PAGE, images: Path = IMAGES) -> None:
     recipes = [run for run in found if "+" not in run["recipe"]]
     variants = [run for run in found if "+" in run["recipe"]]
     parts = [seeds_table(recipes), "\nEach run by itself:\n\n", table(recipes)]
-    for title, of_picture in pictures(found).items():
+    for title, of_picture in pictures(recipes, variants).items():
         file = images / f"results-{title.replace(' ', '-')}.png"
         curves(title, of_picture).savefig(file, metadata={"Software": None})
         parts.append(f"\n![Learning curves of {title}](images/{file.name})\n")
     parts += ["\nRecipes with other values:\n\n", seeds_table(variants)] if variants else []
-    parts += ["\nTraining games of the last million frames, beside Dopamine's:\n\n"]
+    parts.append("\nTraining games of the last million frames, beside Dopamine's:\n\n")
     parts.append(beside_dopamine(recipes))
     if left := not_finished(found):
         parts.append(f"\nNot trained yet: {left}.\n")
@@ -248,20 +246,21 @@ def draw(page: Path = PAGE, images: Path = IMAGES) -> None:
     page.write_text(before + BEGIN + "\n" + "".join(parts) + "\n" + END + after)
 
 
-def pictures(found: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def pictures(
+    recipes: list[dict[str, Any]], variants: list[dict[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
     """The runs of each picture: a game, RMSProp beside Adam, a recipe with other values."""
     shown: dict[str, list[dict[str, Any]]] = {}
-    varied = {(run["game"], run["recipe"].split("+")[0]) for run in found if "+" in run["recipe"]}
-    for run in found:
+    for run in recipes:
+        is_rmsprop = run["recipe"].startswith("dqn-rmsprop")
+        if not is_rmsprop:
+            shown.setdefault(run["game"], []).append(run)
+        if is_rmsprop or (run["game"], run["recipe"]) == ("SpaceInvaders", "dqn"):
+            shown.setdefault(f"{run['game']} RMSProp", []).append(run)
+    for run in variants:
         game, recipe = run["game"], run["recipe"].split("+")[0]
-        titles = [f"{game} {recipe}"] if (game, recipe) in varied else []
-        is_rmsprop = recipe.startswith("dqn-rmsprop")
-        if recipe == run["recipe"] and not is_rmsprop:
-            titles.append(game)
-        if is_rmsprop or (game, recipe) == ("SpaceInvaders", "dqn"):
-            titles.append(f"{game} RMSProp")
-        for title in titles:
-            shown.setdefault(title, []).append(run)
+        unchanged = [other for other in recipes if by("game", "recipe")(other) == (game, recipe)]
+        shown.setdefault(f"{game} {recipe}", unchanged).append(run)
     return dict(sorted(shown.items()))
 
 

@@ -26,7 +26,7 @@ OURS = sorted(path.name for path in AGENTS.iterdir())
 
 @pytest.mark.parametrize("name", OURS)
 def test_an_agent_of_the_checkout_scores_what_is_said(name: str, tmp_path: Path) -> None:
-    games = 2 if name == "Pong" else 8  # whose games are short, and differ more
+    games = 2 if name == "Pong" else 8  # games of Pong are long, and differ little
     said = json.loads((AGENTS / name / "evaluation.json").read_text())
     assert sum(file.stat().st_size for file in (AGENTS / name).iterdir()) < 7e6
     output = run("scripts.evaluate", "--game", name, "--logs", tmp_path, "--episodes", games)

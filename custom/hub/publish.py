@@ -116,7 +116,7 @@ def prepare(run: Run, agent: Path, episodes: int, device: str = "auto") -> None:
 
 def _is_evaluated(run: Run, agent: Path, episodes: int) -> bool:
     """Whether this very file was evaluated by the protocol, over enough games."""
-    said = _said_of(agent, run.path / EVALUATION_FILE)
+    said = said_of(agent, run.path / EVALUATION_FILE)
     if said.get("episodes", 0) < episodes:
         return False
     protocol = Protocol(episodes=said["episodes"]).describe(run.game, run.hyperparams)
@@ -125,11 +125,11 @@ def _is_evaluated(run: Run, agent: Path, episodes: int) -> bool:
 
 def _is_filmed(run: Run, agent: Path) -> bool:
     """Whether the film shows this very file at the protocol's epsilon."""
-    said = _said_of(agent, run.path / FILM_FACTS)
+    said = said_of(agent, run.path / FILM_FACTS)
     return said.get("epsilon") == EPSILON and (run.path / "replay.mp4").is_file()
 
 
-def _said_of(agent: Path, file: Path) -> dict[str, Any]:
+def said_of(agent: Path, file: Path) -> dict[str, Any]:
     """What a JSON file says of an agent as it is now; empty where it is of another one."""
     try:
         said: dict[str, Any] = json.loads(file.read_text())
