@@ -81,7 +81,7 @@ def test_make_alone_describes_every_target_and_variable_without_a_venv(checkout:
 
 @pytest.mark.parametrize("target", sorted(cli.commands()))
 def test_a_target_passes_the_flags_of_its_script_alone(checkout: Path, target: str) -> None:
-    make(checkout, target, *(f"{name}=value of {name}" for name in VARIABLES))
+    make(checkout, target, **{name: f"value of {name}" for name in VARIABLES})
     module = cli.commands()[target]
     flags = parser_of(import_module(module))._option_string_actions
     expected = set()
@@ -118,13 +118,13 @@ def test_a_value_arrives_unchanged_and_is_never_executed(checkout: Path, value: 
 
 
 def test_an_unknown_variable_and_a_missing_interpreter_are_named(checkout: Path) -> None:
-    shown = make(checkout, "train", "STEP=100")
-    assert shown.returncode == 2
-    assert "there is no variable STEP" in shown.stderr
+    for word, said in (("STEP=1", "no variable STEP"), ("STEPS=1", "does not read STEPS")):
+        shown = make(checkout, "resume", word, "GAME=Pong", "SEED=")
+        assert (shown.returncode, arguments(checkout)) == (2, [])
+        assert said in shown.stderr
     (checkout / STAMP).unlink()
     shown = make(checkout, "train", "PYTHON=no such python")
-    assert 'error: there is no "no such python" here' in shown.stderr
-    assert shown.returncode != 0
+    assert (shown.returncode, 'no "no such python" here' in shown.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(("target", "module"), [("test", "pytest"), ("plot", "scripts.plot")])
