@@ -231,11 +231,11 @@ pytest = set -f; set -- $$ARGS; unset MAKEFLAGS MFLAGS MAKELEVEL $(variables); \
 
 # $(call run,train,game seed) runs scripts/train.py with a flag for each of these variables that is
 # not empty. --game="x" and not --game "x": the value may start with a dash.
-run = $(unread)@set -f; exec .venv/bin/python -m scripts.$1 $(foreach flag,$2,$(flag_$(flag))) $$ARGS
+run = $(unread)@set -f; exec .venv/bin/python -m scripts.$1 $(flags) $$ARGS
+flags = $(foreach flag,$2,$(flag_$(flag)))
 # What the one target of a command line does not read is a mistake there.
 unread = $(if $(word 2,$(MAKECMDGOALS)),,$(foreach name,$(filter-out STORAGE TORCH ARGS PYTHON,$(given)),\
-  $(if $(value $(name)),$(if $(findstring $${$(name):,$(foreach flag,$2,$(flag_$(flag)))),,\
-  $(error make $@ does not read $(name))))))
+  $(if $(value $(name)),$(if $(findstring $${$(name):,$(flags)),,$(error make $@ does not read $(name))))))
 flag_game = $${GAME:+--game="$$GAME"}
 flag_recipe = $${RECIPE:+--recipe="$$RECIPE"}
 flag_set = $${SET:+--set="$$SET"}

@@ -45,11 +45,10 @@ INJECTIONS = [
 def checkout(tmp_path: Path) -> Path:
     """A checkout with a space in its name and a stub as its up-to-date .venv."""
     root = tmp_path / "a checkout"
-    root.mkdir()
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        shutil.copy(ROOT / name, root / name)
     stub = root / PYTHON
     stub.parent.mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, root / name)
     stub.write_text(STUB)
     stub.chmod(0o755)
     (root / STAMP).touch()
@@ -71,8 +70,7 @@ def arguments(root: Path) -> list[str]:
 def test_make_alone_describes_every_target_and_variable_without_a_venv(checkout: Path) -> None:
     shutil.rmtree(checkout / ".venv")
     shown = make(checkout).stdout
-    targets = re.findall(r"^  ([a-z-]+) +\w.{8,}", shown, re.MULTILINE)
-    assert set(targets) == TARGETS | {"help", "clean"}
+    assert {*re.findall(r"^  ([a-z-]+) +\w.{8,}", shown, re.M)} == TARGETS | {"help", "clean"}
     described = dict(re.findall(r"^  ([A-Z_]+) +(\S+) +\w.{8,}", shown, re.MULTILINE))
     assert described == {name: default or "-" for name, default in VARIABLES.items()}
     assert len(VARIABLES) == 33
@@ -81,23 +79,23 @@ def test_make_alone_describes_every_target_and_variable_without_a_venv(checkout:
 
 @pytest.mark.parametrize("target", sorted(cli.commands()))
 def test_a_target_passes_the_flags_of_its_script_alone(checkout: Path, target: str) -> None:
-    make(checkout, target, **{name: f"value of {name}" for name in VARIABLES})
     module = cli.commands()[target]
     flags = parser_of(import_module(module))._option_string_actions
-    expected = set()
+    expected = {}
     for name in VARIABLES.keys() - {"STORAGE"}:  # which is read from the environment
         flag = f"--{name.lower().replace('_', '-')}"
         if flag in flags and f"{target} {flag}" not in NOT_OF_MAKE:
-            expected.add(f"{flag}=value of {name}")
+            expected[name] = f"{flag}=value of {name}"
+    words = (f"{name}=value of {name}" for name in expected)
+    make(checkout, target, *words, **{name: f"value of {name}" for name in VARIABLES})
     passed = arguments(checkout)
     assert (passed[:2], passed[-3:]) == (["-m", module], ["value", "of", "ARGS"])
-    assert set(passed[2:-3]) == expected
+    assert set(passed[2:-3]) == set(expected.values())
 
 
 def test_defaults_are_passed_but_for_a_run_that_has_its_own(checkout: Path) -> None:
     make(checkout.parent, "-C", str(checkout), "plot")
-    defaults = ["--game=SpaceInvaders", "--logs=logs"]
-    assert arguments(checkout) == ["-m", "scripts.plot", *defaults]
+    assert arguments(checkout) == ["-m", "scripts.plot", "--game=SpaceInvaders", "--logs=logs"]
     make(checkout, "train", *(f"{name}=" for name in VARIABLES))
     assert arguments(checkout) == ["-m", "scripts.train"]
     make(checkout, "train", "FROM=$(x), run", "RECIPE=c51")
@@ -118,13 +116,15 @@ def test_a_value_arrives_unchanged_and_is_never_executed(checkout: Path, value: 
 
 
 def test_an_unknown_variable_and_a_missing_interpreter_are_named(checkout: Path) -> None:
-    for word, said in (("STEP=1", "no variable STEP"), ("STEPS=1", "does not read STEPS")):
-        shown = make(checkout, "resume", word, "GAME=Pong", "SEED=")
+    said = {"STEP": "there is no variable STEP", "STEPS": "make resume does not read STEPS"}
+    for name in said:
+        shown = make(checkout, "resume", f"{name}=1", "GAME=Pong", "SEED=")
         assert (shown.returncode, arguments(checkout)) == (2, [])
-        assert said in shown.stderr
+        assert said[name] in shown.stderr
     (checkout / STAMP).unlink()
     shown = make(checkout, "train", "PYTHON=no such python")
-    assert (shown.returncode, 'no "no such python" here' in shown.stderr) == (2, True)
+    missing = 'error: there is no "no such python" here'
+    assert (shown.returncode, missing in shown.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(("target", "module"), [("test", "pytest"), ("plot", "scripts.plot")])
