@@ -22,6 +22,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,36 +51,16 @@ SMALL = {
     **{"frame_stack": 4, "policy": "CnnPolicy", "n_timesteps": 60, "buffer_size": 60},
     "policy_kwargs": {"features_extractor_kwargs": {"features_dim": 16}},
 }
+# fmt: off
 VALUES: tuple[Any, ...] = (
-    *(
-        None,
-        True,
-        -1,
-        0,
-        1,
-        10**9,
-        10**400,
-        0.5,
-        float("nan"),
-        float("-inf"),
-        "",
-        "x" * 3000,
-        "1e9",
-    ),
-    *([], {}, [[[]]], {"a": {}}, "../../x", "torch.nn.Module", "os.system", "lin_0", "é\x1b[2J"),
+    None, True, -1, 0, 1, 10**9, 10**400, 0.5, float("nan"), float("-inf"), "", "x" * 3000, "1e9",
+    [], {}, [[[]]], {"a": {}}, "../../x", "torch.nn.Module", "os.system", "lin_0", "é\x1b[2J",
 )
-TEXTS = [b"!!int ", b"!!python/object/apply:os.system [id]", b"&a [*a]", b"'", b'"', b": ", b"\n- "]
-TEXTS += [
-    b"\xff\xfe",
-    b"\x00",
-    b"{" * 50,
-    b"1" * 5000,
-    b"NaN",
-    b"1e999",
-    b"-",
-    b"<<: *x\n",
-    b"\r\n",
+TEXTS = [
+    b"!!int ", b"!!python/object/apply:os.system [id]", b"&a [*a]", b"'", b'"', b": ", b"\n- ",
+    b"\xff\xfe", b"\x00", b"{" * 50, b"1" * 5000, b"NaN", b"1e999", b"-", b"<<: *x\n", b"\r\n",
 ]
+# fmt: on
 FORBIDDEN = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "socket.connect")
 LONGEST = 10  # seconds of one read
 MOST_MEMORY = 2**30  # bytes by which the process may grow
@@ -167,65 +148,84 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
     return made.getvalue()
 
 
-def small_runs(folder: Path) -> tuple[Run, Run]:
-    """A finished run in ``logs``, and one in ``stopped`` that has a saved state."""
-    file = folder / "small.yml"
-    file.write_text(yaml.safe_dump({"atari": SMALL}))
-    recipe = load_recipe(str(file), PONG)
-    how: dict[str, Any] = {"eval_freq": 60, "eval_episodes": 1, "save_freq": 20}
-    runs = []
-    for name in ("logs", "stopped"):
-        training = prepare(recipe, PONG, Settings(0, folder / name, "cpu", engine=Engine(), **how))
-        training.status.stop_requested = name == "stopped"
-        train(training)
-        runs.append(training.run)
-    finished, stopped = runs
-    return finished, stopped
-
-
 OF_A_RUN = ["run.json", "recipe.yml", "evaluation.json", "training_games.csv", "evaluations.npz"]
 
 
-def readers(folder: Path) -> list[Reader]:
-    """All readers, with files of small trainings made in a folder."""
-    run, broken = small_runs(folder)
-    (run.path / "evaluation.json").write_text(
-        json.dumps({"mean": -21.0, "std": 0.0, "protocol": {"epsilon": 0.05}})
-    )
+class SmallRuns:
+    """A finished run in ``logs``, one in ``stopped`` with a saved state, and what reads them."""
 
-    def of_run(name: str) -> Callable[[bytes], object]:
-        sound = (run.path / name).read_bytes()
+    def __init__(self, folder: Path):
+        self.folder, self.rng = folder, random.Random(1)
+        self.file = folder / "small.yml"
+        self.file.write_text(yaml.safe_dump({"atari": SMALL}))
+        self.run, self.stopped = self.trained("logs"), self.trained("stopped")
+        (self.run.path / "evaluation.json").write_text(
+            json.dumps({"mean": -21.0, "std": 0.0, "protocol": {"epsilon": 0.05}})
+        )
+        zoo_folder = self.run.path / PONG.folder_name
+        self.zoo = {path.name: path.read_bytes() for path in zoo_folder.iterdir()}
 
-        def read(content: bytes) -> None:
-            (run.path / name).write_bytes(content)
-            try:
-                rows_of(folder / "logs")
-                local_entries(PONG, folder / "logs")
-                from_logs(folder / "logs", [PONG], ["small"])
-            finally:
-                (run.path / name).write_bytes(sound)
+    def trained(self, name: str) -> Run:
+        """A run of 60 steps; in ``stopped`` it ends at once with its state saved."""
+        how: dict[str, Any] = {"eval_freq": 60, "eval_episodes": 1, "save_freq": 20}
+        settings = Settings(0, self.folder / name, "cpu", engine=Engine(), **how)
+        training = prepare(load_recipe(str(self.file), PONG), PONG, settings)
+        training.status.stop_requested = name == "stopped"
+        train(training)
+        return training.run
 
-        return read
+    def readers(self) -> list[Reader]:
+        """All readers, with their sound files."""
+        cards = [b'[{"name": "DQN", "results": [{"metrics": [{"value": "1.50 +/- 0.20"}]}]}]']
+        recipes = [file.read_bytes() for file in sorted(FOLDER.glob("*.yml"))]
+        config = [self.zoo["config.yml"], self.zoo["args.yml"], b"{}"]
+        return [
+            Reader("recipe", 0.4, recipes, self.recipe),
+            *(
+                Reader(
+                    name, 0.09, [file.read_bytes()], partial(self.of_run, file, file.read_bytes())
+                )
+                for name in OF_A_RUN
+                for file in [self.run.path / name]
+            ),
+            Reader("config", 0.1, config, self.config),
+            Reader("card", 0.03, cards, self.card),
+            Reader("agent", 0.01, [self.run.final_model.read_bytes()], self.agent),
+            Reader("state", 0.01, [b"{}"], self.state),
+        ]
 
-    def recipes(content: bytes) -> None:
-        file = folder / "fuzzed.yml"
+    def of_run(self, file: Path, sound: bytes, content: bytes) -> None:
+        """A file of the finished run; the sound one comes back."""
+        file.write_bytes(content)
+        try:
+            rows_of(self.folder / "logs")
+            local_entries(PONG, self.folder / "logs")
+            from_logs(self.folder / "logs", [PONG], ["small"])
+        finally:
+            file.write_bytes(sound)
+
+    def recipe(self, content: bytes) -> None:
+        """A recipe."""
+        file = self.folder / "fuzzed.yml"
         file.write_bytes(content)
         load_recipe(str(file), PONG)
 
-    def agent(content: bytes) -> None:
-        file = folder / "agent.zip"
+    def agent(self, content: bytes) -> None:
+        """A saved agent."""
+        file = self.folder / "agent.zip"
         file.write_bytes(content)
-        load_agent(run, file, "cpu")
+        load_agent(self.run, file, "cpu")
 
-    def state(content: bytes) -> None:
-        copied = folder / "copied"
+    def state(self, content: bytes) -> None:
+        """A saved state of which one file is damaged; ``content`` is its manifest unless ``{}``."""
+        copied = self.folder / "copied"
         shutil.rmtree(copied, ignore_errors=True)
-        shutil.copytree(broken.path, copied)
+        shutil.copytree(self.stopped.path, copied)
         files = json.loads((copied / "state/manifest.json").read_text())
-        name = rng.choice(sorted(files))
-        changed = damaged((copied / "state" / name).read_bytes(), rng)
+        name = self.rng.choice(sorted(files))
+        changed = damaged((copied / "state" / name).read_bytes(), self.rng)
         (copied / "state" / name).write_bytes(changed)
-        if rng.random() < 0.8:  # a fault that the checksum does not show
+        if self.rng.random() < 0.8:  # a fault that the checksum does not show
             files[name] = hashlib.sha256(changed).hexdigest()
         manifest = json.dumps(files).encode()
         (copied / "state/manifest.json").write_bytes(content if content != b"{}" else manifest)
@@ -234,29 +234,20 @@ def readers(folder: Path) -> list[Reader]:
         if training.model.env is not None:
             training.model.env.close()
 
-    def config(content: bytes) -> None:
+    def config(self, content: bytes) -> None:
+        """A settings file of the zoo, in the place of each."""
         for name in ("config.yml", "recipe.yml", "args.yml", "env_kwargs.yml"):
-            files = {"config.yml": zoo["config.yml"], "args.yml": zoo["args.yml"], name: content}
-            recipe_of(files, "dqn", PONG, "fuzzed")
+            sound = {"config.yml": self.zoo["config.yml"], "args.yml": self.zoo["args.yml"]}
+            recipe_of({**sound, name: content}, "dqn", PONG, "fuzzed")
 
+    @staticmethod
     def card(content: bytes) -> None:
+        """The results of a model card."""
         try:
             index = json.loads(content)
         except (ValueError, RecursionError):
             return
         entry_of(SimpleNamespace(id="a/b", model_index=index, card_data=None))
-
-    rng = random.Random(1)
-    zoo = {path.name: path.read_bytes() for path in (run.path / PONG.folder_name).iterdir()}
-    cards = [b'[{"name": "DQN", "results": [{"metrics": [{"value": "1.50 +/- 0.20"}]}]}]']
-    return [
-        Reader("recipe", 0.4, [f.read_bytes() for f in sorted(FOLDER.glob("*.yml"))], recipes),
-        *(Reader(name, 0.09, [(run.path / name).read_bytes()], of_run(name)) for name in OF_A_RUN),
-        Reader("config", 0.1, [zoo["config.yml"], zoo["args.yml"], b"{}"], config),
-        Reader("card", 0.03, cards, card),
-        Reader("agent", 0.01, [run.final_model.read_bytes()], agent),
-        Reader("state", 0.01, [b"{}"], state),
-    ]
 
 
 def problem_of(reader: Reader, content: bytes) -> str:
@@ -302,7 +293,7 @@ def main() -> int:
     total, faults, began = 0, 0, time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
-        everything = readers(folder)
+        everything = SmallRuns(folder).readers()
         sys.addaudithook(audit)
         for reader in everything:
             if args.only not in ("", reader.name):

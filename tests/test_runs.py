@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.fuzz import Reader, damaged, problem_of, readers
+from benchmarks.fuzz import Reader, SmallRuns, damaged, problem_of
 from custom.recipe.games import find_game
 from custom.runs.folder import claim_folder, latest_run, open_run
 from custom.system.errors import UserError
@@ -141,7 +141,7 @@ CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reader]:
-    return {reader.name: reader for reader in readers(tmp_path_factory.mktemp("fuzz"))}
+    return {reader.name: reader for reader in SmallRuns(tmp_path_factory.mktemp("fuzz")).readers()}
 
 
 @pytest.mark.parametrize("file", CORPUS, ids=lambda file: file.name)
