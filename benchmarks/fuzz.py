@@ -156,12 +156,12 @@ class SmallRuns:
 
     def __init__(self, folder: Path):
         self.folder, self.rng = folder, random.Random(1)
-        self.file = folder / "small.yml"
-        self.file.write_text(yaml.safe_dump({"atari": SMALL}))
+        (folder / "small.yml").write_text(yaml.safe_dump({"atari": SMALL}))
         self.run, self.stopped = self.trained("logs"), self.trained("stopped")
         (self.run.path / "evaluation.json").write_text(
             json.dumps({"mean": -21.0, "std": 0.0, "protocol": {"epsilon": 0.05}})
         )
+        self.sound = {name: (self.run.path / name).read_bytes() for name in OF_A_RUN}
         zoo_folder = self.run.path / PONG.folder_name
         self.zoo = {path.name: path.read_bytes() for path in zoo_folder.iterdir()}
 
@@ -169,7 +169,7 @@ class SmallRuns:
         """A run of 60 steps; in ``stopped`` it ends at once with its state saved."""
         how: dict[str, Any] = {"eval_freq": 60, "eval_episodes": 1, "save_freq": 20}
         settings = Settings(0, self.folder / name, "cpu", engine=Engine(), **how)
-        training = prepare(load_recipe(str(self.file), PONG), PONG, settings)
+        training = prepare(load_recipe(str(self.folder / "small.yml"), PONG), PONG, settings)
         training.status.stop_requested = name == "stopped"
         train(training)
         return training.run
@@ -182,11 +182,8 @@ class SmallRuns:
         return [
             Reader("recipe", 0.4, recipes, self.recipe),
             *(
-                Reader(
-                    name, 0.09, [file.read_bytes()], partial(self.of_run, file, file.read_bytes())
-                )
+                Reader(name, 0.09, [self.sound[name]], partial(self.of_run, name))
                 for name in OF_A_RUN
-                for file in [self.run.path / name]
             ),
             Reader("config", 0.1, config, self.config),
             Reader("card", 0.03, cards, self.card),
@@ -194,15 +191,15 @@ class SmallRuns:
             Reader("state", 0.01, [b"{}"], self.state),
         ]
 
-    def of_run(self, file: Path, sound: bytes, content: bytes) -> None:
+    def of_run(self, name: str, content: bytes) -> None:
         """A file of the finished run; the sound one comes back."""
-        file.write_bytes(content)
+        (self.run.path / name).write_bytes(content)
         try:
             rows_of(self.folder / "logs")
             local_entries(PONG, self.folder / "logs")
             from_logs(self.folder / "logs", [PONG], ["small"])
         finally:
-            file.write_bytes(sound)
+            (self.run.path / name).write_bytes(self.sound[name])
 
     def recipe(self, content: bytes) -> None:
         """A recipe."""
