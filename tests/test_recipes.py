@@ -228,6 +228,7 @@ LINES = {
     "policy_kwargs: {optimizer_class: torch.nn.Linear}": "not a Optimizer class",
     "env_wrapper: builtins.print": "is 'builtins.print'; write stable_baselines3.",
     "env_wrapper: []": "needs one wrapper that skips and shrinks frames",
+    f"env_wrapper: {{{WRAPPER}: {{action_repeat_probability: 0.2}}}}": "has sticky actions; write",
     f"env_wrapper: {{{WRAPPER}: {{frame_skip: 0}}}}": "frame_skip is 0; it must be from 1",
     "n_timesteps: .inf": "n_timesteps is inf; it must be",
     "policy: stable_baselines3.ppo.policies.CnnPolicy": "not a DQNPolicy class",

@@ -86,14 +86,11 @@ def test_priorities_become_the_errors_and_beta_rises(monkeypatch: Patch) -> None
     assert model.replay_buffer.beta.item() == pytest.approx(1.0, abs=0.02)
 
 
-def test_a_forward_pass_of_ones_own_is_refused() -> None:
-    class Halved(QNetwork):
-        def forward(self, obs: th.Tensor) -> th.Tensor:
-            return super().forward(obs) / 2
-
+@pytest.mark.parametrize("name", ["forward", "extract_features"])
+def test_a_forward_pass_of_ones_own_is_refused(name: str) -> None:
     model, _ = ready()
-    model.q_net.__class__ = Halved
-    with pytest.raises(ValueError, match="own forward is not called"):
+    model.q_net.__class__ = type("Own", (QNetwork,), {name: None})
+    with pytest.raises(ValueError, match=f"own {name} is not called"):
         model.set_parameters(model.get_parameters())
 
 

@@ -42,6 +42,12 @@ class Parent(Facts):
 
     recipe: str
     taken: str
+    env_id: str
+    steps: int
+
+    @property
+    def text(self) -> str:
+        return f"{self.taken} of {self.recipe}, {self.env_id}, {self.steps:,} steps"
 
 
 class Hardware(Facts):

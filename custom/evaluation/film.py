@@ -111,6 +111,7 @@ def record_run(
     panel = Panel(act, model, action_names(run.game, run.hyperparams)) if actions else None
     film, gif = run.path / "replay.mp4", run.path / "replay.gif"
     try:
+        (run.path / FILM_FACTS).unlink(missing_ok=True)  # of an earlier film
         with atomic_path(film) as path:
             tap = partial(Film, path=path, panel=panel)
             env = make_games(run.game, run.hyperparams, 1, evaluation_seed(seed), tap=tap)

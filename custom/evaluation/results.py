@@ -88,5 +88,6 @@ def score_table(run: Run, result: dict[str, Any]) -> str:
 def score_rows(run: Run, result: dict[str, Any]) -> list[Level]:
     """This agent, then what it is compared with."""
     spread = f"± {result['std']:.1f}, median {result['median']:.1f}, {interval_text(result)}"
-    label = f"this agent ({result['frames'] / 1e6:.2f}M frames)"
+    more = " after its parent's" if run.facts.get("parent") else ""
+    label = f"this agent ({result['frames'] / 1e6:.2f}M frames{more})"
     return [Level(label, result["mean"], spread), *levels_of(run)]

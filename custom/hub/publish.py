@@ -199,7 +199,9 @@ def agent_for_play(content: bytes) -> bytes:
     kept = {key: data[key] for key in data if key not in OF_THE_MACHINE}
     members["data"] = json.dumps(kept, indent=4).encode()
     weights, optimizer = (_loaded(members[name]) for name in ("policy.pth", OPTIMIZER))
-    online = OrderedDict((name, weights[name.replace("_target.", ".")]) for name in weights)
+    online = OrderedDict(
+        (name, weights[re.sub(r"^(\w+?)_target\.", r"\1.", name)]) for name in weights
+    )
     members["policy.pth"] = _saved(online)
     members[OPTIMIZER] = _saved({**optimizer, "state": {}})
     return _zip(members)

@@ -13,7 +13,7 @@ import torch as th
 from sb3_contrib import QRDQN
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.dqn.dqn import DQN
-from stable_baselines3.dqn.policies import QNetwork
+from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 
 from custom.learner.layout import set_up_optimizer, speed_up
 from custom.learner.nan_guard import check_finite
@@ -41,7 +41,8 @@ class AtariDQN(AtariOffPolicy, DQN):
     :param exploration_decay: per step; above 0, epsilon is
         ``final + (initial - final) * exp(-exploration_decay * steps)``, whatever the budget; 0:
         SB3's linear schedule
-    :raises ValueError: options that exclude each other, or a network with a forward of its own
+    :raises ValueError: options that exclude each other, or a policy with its own `forward`,
+        `extract_features` or `_predict`
     :raises NonFiniteError: from `learn`, before a NaN or infinity reaches the weights; on a GPU up
         to `LOSS_EVERY` updates later
     """
@@ -77,8 +78,13 @@ class AtariDQN(AtariOffPolicy, DQN):
         """Lay out networks and optimizer for speed; call it when either was replaced."""
         self._update = None
         self._loss()  # refuses options that exclude each other, before any training
-        if type(self.q_net).forward is not QNetwork.forward:
-            raise ValueError("policy: its network's own forward is not called; move it into q_net")
+        for part, base, name in (
+            (self.q_net, QNetwork, "forward"),
+            (self.q_net, QNetwork, "extract_features"),
+            (self.policy, DQNPolicy, "_predict"),
+        ):
+            if getattr(type(part), name) is not getattr(base, name):
+                raise ValueError(f"policy: its own {name} is not called; move it into q_net")
         is_fast = self.engine.update == "fast"
         if is_fast:
             speed_up(self.policy, self.device)

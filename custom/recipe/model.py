@@ -59,9 +59,13 @@ def wrapper_items(value: Any) -> list[tuple[str, dict[str, Any]]]:
 
 def _env_wrapper(value: Any) -> Any:
     items = wrapper_items(value)
-    for path, _ in items:
+    for path, arguments in items:
         if path != ZOO_WRAPPER and not path.startswith("custom."):
             raise ValueError(f"is {path!r}; write {ZOO_WRAPPER} or custom.FILE.CLASS")
+        if arguments.get("action_repeat_probability"):
+            raise ValueError(
+                "has sticky actions; write env_kwargs: {repeat_action_probability: ...}"
+            )
     if sum(path.endswith("AtariWrapper") for path, _ in items) != 1:
         raise ValueError(f"needs one wrapper that skips and shrinks frames: {ZOO_WRAPPER}")
     return [{path: arguments} if arguments else path for path, arguments in items]
@@ -84,7 +88,7 @@ class EnvKwargs(Values):
     @property
     def variant(self) -> dict[str, Any]:
         """What makes it another game than the published one, whose scores do not hold for it."""
-        return {name: value for name, value in self.given.items() if name != "full_action_space"}
+        return self.model_dump(exclude={"full_action_space"}, exclude_unset=True, exclude_none=True)
 
 
 def _whole(value: Any) -> Any:

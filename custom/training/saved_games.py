@@ -87,8 +87,7 @@ def _state_of(layer: gym.Env[Any, Any]) -> dict[str, Any]:
 
 
 def _restore_layer(layer: gym.Env[Any, Any], state: dict[str, Any]) -> None:
-    attributes = vars(layer)
-    attributes.update({k: v for k, v in state["values"].items() if k in attributes})
+    vars(layer).update(state["values"])  # some are set in reset() only
     if "emulator" in state:
         emulator = ale_py.ALEState(state["emulator"].tobytes())
         layer.ale.restoreSystemState(emulator)  # type: ignore[attr-defined]

@@ -113,7 +113,11 @@ def can_be_saved(model: AtariOffPolicy, run: Run) -> bool:
     if not isinstance(replay, FrameReplayBuffer):
         return False
     size = replay.ring.frames.nbytes + replay.facts.nbytes
-    return ROOM * size < shutil.disk_usage(run.path).free
+    room = ROOM * size
+    if room < shutil.disk_usage(run.path).free:
+        return True
+    say(f"no state is saved: that needs {room / 1e9:.1f} GB of free disk; lower buffer_size")
+    return False
 
 
 def save_state(model: AtariOffPolicy, run: Run, facts: dict[str, Plain], before: Files) -> Files:
