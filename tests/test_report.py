@@ -36,7 +36,7 @@ def run(tmp_path: Path) -> Run:
 
 def labels(run: Run) -> list[str]:
     axes = draw(run).axes[0]
-    texts = [text.get_text() for text in (*axes.get_legend().get_texts(), *axes.texts)]
+    texts = [text.get_text() for text in (*axes.figure.legends[0].get_texts(), *axes.texts)]
     return [label.strip("↑↓ ") for text in texts for label in text.split(", ")]
 
 

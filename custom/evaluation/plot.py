@@ -48,7 +48,7 @@ def draw(run: Run) -> Figure:
     axes.set_xlabel("frames (million)")
     axes.set_ylabel("raw score of a full game")
     axes.grid(alpha=0.25)
-    axes.legend(loc="best", fontsize="small")
+    figure.legend(loc="outside lower center", ncols=4, fontsize="x-small")
     return figure
 
 
