@@ -82,7 +82,9 @@ def settings(run: Measured) -> dict[str, str]:
         **run.eval_protocol.model_dump(),
         **run.engine.model_dump(),
         "frame_skip": run.frame_skip,
-        "began with": run.parent.text if run.parent else "nothing",
+        "began with": f"{its.taken} of {its.recipe}, {its.env_id}, {its.steps:,} steps"
+        if (its := run.parent)
+        else "nothing",
         "evaluated": _when(run.steps),
     }
     [flat] = pd.json_normalize(hyperparams).to_dict("records")

@@ -45,10 +45,6 @@ class Parent(Facts):
     env_id: str
     steps: int
 
-    @property
-    def text(self) -> str:
-        return f"{self.taken} of {self.recipe}, {self.env_id}, {self.steps:,} steps"
-
 
 class Hardware(Facts):
     """Where a run was trained."""

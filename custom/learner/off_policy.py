@@ -177,18 +177,13 @@ class AtariOffPolicy(OffPolicyAlgorithm):
             saved.policy_kwargs = {k: v for k, v in policy_kwargs if k not in TRAINING_ONLY}
         if _is_of_this_project(self.replay_buffer_class):
             saved.replay_buffer_class, saved.replay_buffer_kwargs = None, {}
-        left_out = {
-            *self._excluded_save_params(),
-            "policy",
-            "engine",
-            "_last_obs",
-            "_last_original_obs",
-        }
+        left_out = {*self._excluded_save_params(), "policy", "engine"}
         data = {name: value for name, value in vars(saved).items() if name not in left_out}
         save_to_zip_file(file, data, parameters, {})
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "acts_in_warm_up", "_resumes"]
+        own = ("acts_in_warm_up", "_resumes", "_last_obs", "_last_original_obs")
+        return [*super()._excluded_save_params(), *own]
 
 
 def _values_of(optimizer: dict[str, Any]) -> dict[str, Any]:

@@ -112,8 +112,7 @@ def can_be_saved(model: AtariOffPolicy, run: Run) -> bool:
     replay = model.replay_buffer
     if not isinstance(replay, FrameReplayBuffer):
         return False
-    size = replay.ring.frames.nbytes + replay.facts.nbytes
-    room = ROOM * size
+    room = ROOM * (replay.ring.frames.nbytes + replay.facts.nbytes)
     if room < shutil.disk_usage(run.path).free:
         return True
     say(f"no state is saved: that needs {room / 1e9:.1f} GB of free disk; lower buffer_size")
