@@ -157,6 +157,14 @@ def test_a_target_network_may_have_the_numbers_of_the_other(agent: bytes, tmp_pa
     assert first.data_ptr() != second.data_ptr()
 
 
+@pytest.mark.parametrize("kind", [th.float64, th.int64, th.bool])
+def test_types_that_buffers_may_have_are_read(agent: bytes, tmp_path: Path, kind: Any) -> None:
+    weights = weights_of(unzipped(agent)["policy.pth"]) | {"mask": th.zeros(1, dtype=kind)}
+    file = write(tmp_path, agent, policy=saved(weights))
+    with pytest.raises(ValueError, match=f"mask is 1 of {kind} in it, and missing in the recipe"):
+        safe_agent(run_of(tmp_path), file, "cpu")
+
+
 def test_the_values_are_the_recipes_and_no_replay_is_made(agent: bytes, tmp_path: Path) -> None:
     values = {"n_steps": 3, "buffer_size": 10**9, "learning_rate": "lin_1e-3", "gamma": 0.9}
     model: Any = safe_agent(

@@ -19,8 +19,6 @@ from tests.conftest import Patch
 from tests.servers.hub import TOKEN, Hub
 
 REPO = "tester/agent"
-
-
 WHOAMI = "/api/whoami-v2"
 LOGINS: dict[str, Callable[[Hub, Patch], object]] = {
     r"no token found.*hf auth login": lambda _, patch: patch.delenv("HF_TOKEN"),

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,11 +58,7 @@ def test_the_curve_has_games_their_mean_and_evaluations_at_their_frames(run: Run
 def test_measured_baselines_are_lines_for_their_own_mode_alone(run: Run, tmp_path: Path) -> None:
     assert "random play: -20.7" in labels(run)
     assert not any(label.startswith("only") for label in labels(run))
-    results = {"random": {"mean": -20.0}, "FIRE": {"mean": -19.0}}
-    content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 1}}
-    file = baselines_file(tmp_path, "dqn", PONG)
-    file.parent.mkdir()
-    write_json(file, content)
+    file, content = measured(tmp_path, fire=-19.0)
     assert {"random play: -20", "only FIRE: -19"} <= set(labels(run))
     assert "random play: -20.7" not in labels(run)
     assert baselines_of(another_mode(run)) == []
@@ -69,6 +66,15 @@ def test_measured_baselines_are_lines_for_their_own_mode_alone(run: Run, tmp_pat
     assert "random play: -20" in labels(open_run(run.path))
     (run.path / "recipe.yml").write_text(f"{PONG.env_id}: {ENTRY}\n")
     assert baselines_of(open_run(run.path)) == []
+
+
+def measured(logs: Path, fire: float | None) -> tuple[Path, dict[str, Any]]:
+    results = {"random": {"mean": -20.0}, "FIRE": {"mean": fire}}
+    content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 1}}
+    file = baselines_file(logs, "dqn", PONG)
+    file.parent.mkdir()
+    write_json(file, content)
+    return file, content
 
 
 def another_mode(run: Run) -> Run:
@@ -94,11 +100,7 @@ def test_another_mode_of_a_game_has_no_published_scores(run: Run) -> None:
 
 
 def test_damaged_baselines_are_named(run: Run, tmp_path: Path) -> None:
-    results = {"random": {"mean": -20.0}, "FIRE": {"mean": None}}
-    content = {"best_action": "FIRE", "results": results, "protocol": {"episodes": 1}}
-    file = baselines_file(tmp_path, "dqn", PONG)
-    file.parent.mkdir()
-    write_json(file, content)
+    measured(tmp_path, fire=None)
     with pytest.raises(UserError, match=r"NoFrameskip-v4.json: is damaged .* make baselines"):
         baselines_of(run)
 

@@ -108,16 +108,10 @@ def test_a_folder_or_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["state"]
     file = tmp_path / "x.json"
     write_json(file, {"old": 1})
-    with pytest.raises(RuntimeError):
-        half_written(file)
+    with pytest.raises(RuntimeError), atomic_file(file):
+        raise RuntimeError
     assert json.loads(file.read_text()) == {"old": 1}
     assert sorted(os.listdir(tmp_path)) == ["state", "x.json"]
-
-
-def half_written(file: Path) -> None:
-    with atomic_file(file) as broken:
-        broken.write(b"half")
-        raise RuntimeError
 
 
 def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: Patch) -> None:
@@ -130,10 +124,9 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatc
     [(partial, before), folder] = synced
     assert (Path(partial).suffix, before) == (".json", False)
     assert folder == (str(tmp_path), True)
-    write_json(tmp_path / "x.json", {})
     mask = os.umask(0)
     os.umask(mask)
-    assert stat.S_IMODE((tmp_path / "x.json").stat().st_mode) == 0o666 & ~mask
+    assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~mask
 
 
 CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())

@@ -42,8 +42,7 @@ MOST_PICKLE = 2**20  # names, shapes and strides of all tensors
 RECORD = re.compile(r"(?P<root>[^/]+)/(?P<name>data\.pkl|data/\d+|version|byteorder)")
 CALLED = {  # by a pickle that holds tensors only
     "collections OrderedDict",
-    "torch FloatStorage",
-    "torch LongStorage",  # counters of batch normalisation
+    *(f"torch {kind}Storage" for kind in ("Float", "Double", "Long", "Bool")),
     "torch._utils _rebuild_tensor_v2",
 }
 Weights = dict[str, th.Tensor]
