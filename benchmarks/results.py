@@ -199,26 +199,29 @@ def markdown(head: list[str], rows: list[list[Any]]) -> str:
 
 
 def curves(title: str, found: list[dict[str, Any]]) -> Figure:
-    """Training games and evaluations of runs against frames, a colour for each recipe."""
+    """Training games and evaluations of runs against frames.
+
+    A recipe has its own colour, the same in all pictures, and a seed its own line style.
+    """
     figure = Figure(figsize=(11, 4.5), dpi=110, layout="constrained")
     games, evaluated = figure.subplots(1, 2, sharex=True, sharey=True)
-    recipes = list(dict.fromkeys((run["recipe"], run["steps"]) for run in found))
+    colours = list(dict.fromkeys(run["recipe"] for run in runs()))
     for run in found:
-        place, million = recipes.index((run["recipe"], run["steps"])), run["frame_skip"] / 1e6
-        seeds = [str(r["seed"]) for r in found if (r["recipe"], r["steps"]) == recipes[place]]
-        label = f"{run['recipe']}, {run['steps'] / 1e6:g}M steps, seeds: {', '.join(seeds)}"
-        style = {"color": f"C{place}", "label": label if str(run["seed"]) == seeds[0] else None}
+        million = run["frame_skip"] / 1e6
+        label = f"{run['recipe']}, {run['steps'] / 1e6:g}M steps, seed {run['seed']}"
+        style = {"color": f"C{colours.index(run['recipe'])}", "label": label}
+        style["ls"] = ("-", "--", ":")[run["seed"] % 3 - 1]
         smooth = pd.Series(run["games"]["score"]).rolling(SMOOTH).mean()
         games.plot(np.array(run["games"]["steps"]) * million, smooth, lw=1, **style)
         means = np.array(run["evaluations"]["results"]).mean(axis=1)
         frames = np.array(run["evaluations"]["timesteps"]) * million
-        evaluated.plot(frames, means, "o-", ms=3, lw=1, **style)
+        evaluated.plot(frames, means, marker="o", ms=3, lw=1, **style)
     games.set_title(f"{title}: training games, mean of {SMOOTH}")
     evaluated.set_title(f"{title}: evaluations of {EPISODES} games")
     games.set_ylabel("raw score of a full game")
     handles, labels = games.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize="small")
-    if any("+" in recipe for recipe, _ in recipes):  # short trials beside long runs
+    if any("+" in run["recipe"] for run in found):  # short trials beside long runs
         games.set_xlim(0, 2 * min(run["steps"] for run in found) * million)
     for axes in (games, evaluated):
         axes.set_xlabel("frames (million)")

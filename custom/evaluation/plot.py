@@ -14,7 +14,7 @@ from custom.system.errors import UserError
 from custom.system.files import atomic_file
 
 SMOOTH_GAMES = 100  # the window in which training scores are usually averaged
-GREY, DASHES = "#606060", (":", "--", "-.", (0, (5, 1)), (0, (1, 5)))
+GREY, DASHES = "#606060", (":", "--", "-.", "-", (0, (1, 5)))
 
 
 def plot_run(run: Run) -> Path:

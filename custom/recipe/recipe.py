@@ -281,7 +281,7 @@ def load_recipe(text: str, game: Game, classes: bool = True) -> "Recipe":
 
             resolve(values)
     except ValueError as error:
-        raise refusal(file, key, error) from None
+        raise refusal(f"{file}{changes}", key, error) from None
     said = json.dumps([algo, values.model_dump(exclude={"n_timesteps"})], sort_keys=True).encode()
     name, digest = recipe_name(f"{file}{changes}"), hashlib.sha256(said).hexdigest()[:8]
     return Recipe(name, algo, file, values, (), changes, digest)
@@ -294,6 +294,6 @@ def differences(recipe: Hyperparams, run: Hyperparams) -> str:
     return ", ".join(f"{name} {its} instead of {own}" for name, its, own in pairs if its != own)
 
 
-def refusal(file: Path, key: str, error: ValueError) -> UserError:
+def refusal(file: Path | str, key: str, error: ValueError) -> UserError:
     """What is wrong with an entry: file, game, key, value and what to write, a line each."""
     return UserError("\n".join(f"{file}: {key}: {line}" for line in str(error).splitlines()))
