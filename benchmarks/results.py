@@ -198,19 +198,20 @@ def markdown(head: list[str], rows: list[list[Any]]) -> str:
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
-def curves(title: str, found: list[dict[str, Any]]) -> Figure:
+def curves(title: str, found: list[dict[str, Any]], recipes: list[str]) -> Figure:
     """Training games and evaluations of runs against frames.
 
-    A recipe has its own colour, the same in all pictures, and a seed its own line style.
+    A seed has its own line style.
+
+    :param recipes: of all pictures: each has its own colour, the same in all of them
     """
     figure = Figure(figsize=(11, 4.5), dpi=110, layout="constrained")
     games, evaluated = figure.subplots(1, 2, sharex=True, sharey=True)
-    colours = list(dict.fromkeys(run["recipe"] for run in runs()))
     for run in found:
         million = run["frame_skip"] / 1e6
         label = f"{run['recipe']}, {run['steps'] / 1e6:g}M steps, seed {run['seed']}"
-        style = {"color": f"C{colours.index(run['recipe'])}", "label": label}
-        style["ls"] = ("-", "--", ":")[run["seed"] % 3 - 1]
+        dash = ("-", "--", ":")[run["seed"] % 3 - 1]
+        style = {"color": f"C{recipes.index(run['recipe'])}", "ls": dash, "label": label}
         smooth = pd.Series(run["games"]["score"]).rolling(SMOOTH).mean()
         games.plot(np.array(run["games"]["steps"]) * million, smooth, lw=1, **style)
         means = np.array(run["evaluations"]["results"]).mean(axis=1)
@@ -234,10 +235,11 @@ def draw(page: Path = PAGE, images: Path = IMAGES) -> None:
     found = runs()
     recipes = [run for run in found if "+" not in run["recipe"]]
     variants = [run for run in found if "+" in run["recipe"]]
+    names = list(dict.fromkeys(run["recipe"] for run in found))
     parts = [seeds_table(recipes), "\nEach run by itself:\n\n", table(recipes)]
     for title, of_picture in pictures(recipes, variants).items():
         file = images / f"results-{title.replace(' ', '-')}.png"
-        curves(title, of_picture).savefig(file, metadata={"Software": None})
+        curves(title, of_picture, names).savefig(file, metadata={"Software": None})
         parts.append(f"\n![Learning curves of {title}](images/{file.name})\n")
     parts += ["\nRecipes with other values:\n\n", seeds_table(variants)] if variants else []
     parts.append("\nTraining games of the last million frames, beside Dopamine's:\n\n")

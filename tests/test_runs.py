@@ -108,8 +108,8 @@ def test_a_folder_or_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["state"]
     file = tmp_path / "x.json"
     write_json(file, {"old": 1})
-    with pytest.raises(RuntimeError), atomic_file(file):
-        raise RuntimeError
+    with pytest.raises(RuntimeError), atomic_file(file) as broken:
+        raise RuntimeError(broken.write(b"half"))
     assert json.loads(file.read_text()) == {"old": 1}
     assert sorted(os.listdir(tmp_path)) == ["state", "x.json"]
 
@@ -124,6 +124,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatc
     [(partial, before), folder] = synced
     assert (Path(partial).suffix, before) == (".json", False)
     assert folder == (str(tmp_path), True)
+    write_json(file, {})
     mask = os.umask(0)
     os.umask(mask)
     assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~mask

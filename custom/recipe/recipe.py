@@ -267,9 +267,11 @@ def load_recipe(text: str, game: Game, classes: bool = True) -> "Recipe":
 
     :param text: a name in hyperparams/, or the path of a YAML file; with changes behind it
     :param classes: also those that it names and their arguments, which takes PyTorch's import
-    :raises UserError: no such recipe, or all that is wrong in it, a line each
+    :raises UserError: no such recipe, or all that is wrong in it: file and changes, entry, key,
+        value and what to write, a line each
     """
     file, (_, changes) = find_recipe(text), split_changes(text)
+    source = f"{file}{changes}"
     try:
         key, algo, entry = read_entry(file, game)
     except ValueError as error:
@@ -281,9 +283,10 @@ def load_recipe(text: str, game: Game, classes: bool = True) -> "Recipe":
 
             resolve(values)
     except ValueError as error:
-        raise refusal(f"{file}{changes}", key, error) from None
+        lines = str(error).splitlines()
+        raise UserError("\n".join(f"{source}: {key}: {line}" for line in lines)) from None
     said = json.dumps([algo, values.model_dump(exclude={"n_timesteps"})], sort_keys=True).encode()
-    name, digest = recipe_name(f"{file}{changes}"), hashlib.sha256(said).hexdigest()[:8]
+    name, digest = recipe_name(source), hashlib.sha256(said).hexdigest()[:8]
     return Recipe(name, algo, file, values, (), changes, digest)
 
 
@@ -292,8 +295,3 @@ def differences(recipe: Hyperparams, run: Hyperparams) -> str:
     ours, theirs = recipe.model_dump(exclude={"n_timesteps"}), run.model_dump()
     pairs = [(name, theirs.get(name), ours[name]) for name in sorted(ours)]
     return ", ".join(f"{name} {its} instead of {own}" for name, its, own in pairs if its != own)
-
-
-def refusal(file: Path | str, key: str, error: ValueError) -> UserError:
-    """What is wrong with an entry: file, game, key, value and what to write, a line each."""
-    return UserError("\n".join(f"{file}: {key}: {line}" for line in str(error).splitlines()))
